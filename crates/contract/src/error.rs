@@ -1,0 +1,87 @@
+//! What can go wrong, typed at its source (DESIGN section 6).
+
+use crate::Digest;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The five kinds of error. The kind decides whether and how something is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Will likely pass when tried again soon.
+    Transient,
+    /// Will never pass as it stands.
+    Permanent,
+    /// A person can mend it; the hint says how.
+    UserFixable,
+    /// A limit; passes later.
+    RateLimited,
+    /// The other side is unwell (5xx, refused): back off longer.
+    Degraded,
+}
+
+impl Kind {
+    /// The stored and printed name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+            Self::UserFixable => "user-fixable",
+            Self::RateLimited => "rate-limited",
+            Self::Degraded => "degraded",
+        }
+    }
+}
+
+/// A failure as a value: what happened, to what, what to type next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Decides what follows.
+    pub kind: Kind,
+    /// Stable short name, such as `git-missing`; with the layer it is the failure's signature.
+    pub code: String,
+    /// One sentence in Kapell's own words. Never quotes secrets or whole outputs.
+    pub what: String,
+    /// What the person should type or change next.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+    /// Longer foreign text (a program's stderr), kept as a blob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Digest>,
+    /// Earliest sensible moment for another try, in milliseconds from now, when the other side said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Fault {
+    /// A failure of this kind, code and sentence.
+    pub fn new(kind: Kind, code: &str, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            code: code.into(),
+            what: what.into(),
+            hint: String::new(),
+            detail: None,
+            retry_after_ms: None,
+        }
+    }
+
+    /// Adds what to type next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.what)?;
+        if !self.hint.is_empty() {
+            write!(f, "\n  hint: {}", self.hint)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,34 @@
+//! The words, records and ports that every other crate agrees on.
+//!
+//! Knows nothing of how a thing is done: no I/O, no clock, no randomness, no async runtime.
+//! Start at [`event`] (what is stored for ever), then [`action`] (what may run) and the ports
+//! [`journal`], [`model`], [`tool`], [`workspace`], [`checks`].
+#![warn(missing_docs)]
+
+pub mod action;
+pub mod cancel;
+pub mod checks;
+pub mod digest;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod intent;
+pub mod journal;
+pub mod limits;
+pub mod model;
+pub mod money;
+pub mod port;
+pub mod record;
+pub mod session;
+pub mod time;
+pub mod tool;
+pub mod workspace;
+
+pub use cancel::Cancel;
+pub use digest::Digest;
+pub use error::{Fault, Kind};
+pub use event::Event;
+pub use id::{ActionId, ApprovalId, CallId, Fence, IntentId, QuestionId, Seq, SessionId, StreamId};
+pub use money::Amount;
+pub use port::BoxFuture;
+pub use time::Timestamp;

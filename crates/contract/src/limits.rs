@@ -1,0 +1,78 @@
+//! Every limit, named with its unit. A number that bounds something lives here or in a spec.
+
+/// Intents a session's mailbox and its queue hold before it answers busy.
+pub const MAILBOX_INTENTS: usize = 256;
+/// Lease time of a session, milliseconds. A holder renews at a third of it.
+pub const LEASE_MS: u64 = 10_000;
+/// How often the inbox is polled when no wake-up came, milliseconds.
+pub const INBOX_POLL_MS: u64 = 50;
+/// Deepest level of child sessions; the root is 0.
+pub const DEPTH: u32 = 5;
+/// Children one session may open in its life.
+pub const CHILDREN: u32 = 20;
+/// Actions in one turn.
+pub const STEPS_PER_TURN: u32 = 100;
+/// Actions in one session when the spec says nothing.
+pub const STEPS_PER_SESSION: u64 = 1_000;
+/// Steps a session takes from its tree's budget at once.
+pub const STEP_BLOCK: u64 = 32;
+/// Backward edges a workflow may take before the session ends as it is (feedback rounds).
+pub const ROUNDS: u32 = 3;
+/// Failures of the same signature that stop the retrying.
+pub const SAME_FAILURES: u32 = 3;
+/// Tokens the planner may spend on working around one failure.
+pub const WORKAROUND_TOKENS: u64 = 10_000;
+/// An approval nobody answered is denied after this long, milliseconds (7 days).
+pub const APPROVAL_MS: u64 = 7 * 24 * 3600 * 1000;
+/// A waiting intent gains one class per this many milliseconds (ageing).
+pub const AGEING_MS: u64 = 30_000;
+/// Pause after an ended turn before the main loop may open the next, milliseconds.
+pub const COOLDOWN_MS: u64 = 0;
+/// Items of conversation kept in a session's context; older ones are cut, recorded as an event.
+pub const CONTEXT_ITEMS: usize = 400;
+/// Savepoints a session's state remembers; older ones stay reachable through the workspace's refs.
+pub const SAVEPOINTS: usize = 200;
+/// Tasks in a plan.
+pub const PLAN_TASKS: usize = 200;
+/// Tool calls in one model message.
+pub const CALLS_PER_MESSAGE: usize = 64;
+/// A model call's deadline, milliseconds.
+pub const MODEL_MS: u64 = 10 * 60 * 1000;
+/// A tool call's default deadline, milliseconds.
+pub const TOOL_MS: u64 = 60 * 1000;
+/// The longest deadline a tool call may ask for, milliseconds.
+pub const TOOL_MAX_MS: u64 = 30 * 60 * 1000;
+/// Deadline of a whole check run on both trees, milliseconds.
+pub const CHECK_MS: u64 = 60 * 60 * 1000;
+/// Deadline of a workspace action (prepare, integrate, rewind), milliseconds.
+pub const WORKSPACE_MS: u64 = 10 * 60 * 1000;
+/// How long past its deadline an action may stay silent before it is given up, milliseconds.
+pub const OVERDUE_MS: u64 = 15_000;
+/// Stop ladder: wait after INT, then after TERM, milliseconds.
+pub const STOP_INT_MS: u64 = 5_000;
+/// Stop ladder: wait after TERM before KILL, milliseconds.
+pub const STOP_TERM_MS: u64 = 3_000;
+/// Bytes of a tool's output shown to a model; the whole goes to a blob.
+pub const OUTPUT_VIEW_BYTES: usize = 16 * 1024;
+/// Bytes of a command's output kept at all (head and tail beyond it).
+pub const OUTPUT_KEEP_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of a file the read tool returns at once.
+pub const READ_BYTES: usize = 64 * 1024;
+/// Largest file the edit and write tools touch, bytes.
+pub const EDIT_BYTES: usize = 16 * 1024 * 1024;
+/// Largest prompt, bytes.
+pub const PROMPT_BYTES: usize = 4 * 1024 * 1024;
+/// Blobs up to this many bytes are rows; larger ones are files.
+pub const BLOB_ROW_BYTES: usize = 64 * 1024;
+/// Blobs below this many bytes are stored as they are.
+pub const BLOB_PLAIN_BYTES: usize = 512;
+/// Largest single event record, bytes.
+pub const RECORD_BYTES: usize = 1024 * 1024;
+/// Activity after which a snapshot is due, milliseconds.
+pub const SNAPSHOT_MS: u64 = 5_000;
+/// New events a snapshot must be worth.
+pub const SNAPSHOT_EVENTS: u64 = 200;
+/// Snapshots kept per stream.
+pub const SNAPSHOTS_KEPT: u32 = 3;
+/// Appends in one group commit.
+pub const GROUP_COMMIT: usize = 1024;

@@ -1,0 +1,47 @@
+//! What all ports share.
+
+use crate::{Digest, Fault, Timestamp};
+use std::future::Future;
+use std::pin::Pin;
+
+/// A boxed future, so that ports stay plain traits without a runtime.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where time and randomness come from. The simulator brings its own.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// The wall clock.
+    fn now(&self) -> Timestamp;
+    /// 128 fresh random bits.
+    fn random(&self) -> u128;
+}
+
+/// Takes lossy progress: text deltas, output lines. Dropping any of it must change nothing.
+pub trait Sink: Send + Sync {
+    /// One piece of progress.
+    fn delta(&self, delta: Delta);
+}
+
+/// Progress of a running action. Never stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delta {
+    /// A piece of a model's text.
+    Text(String),
+    /// A line of a program's output.
+    Line(String),
+    /// What the action is doing now, in a few words.
+    Note(String),
+}
+
+/// A sink that forgets.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Quiet;
+
+impl Sink for Quiet {
+    fn delta(&self, _: Delta) {}
+}
+
+/// Reads content-addressed bytes.
+pub trait Blobs: Send + Sync {
+    /// The bytes at this address; a missing or damaged blob is a fault, never other bytes.
+    fn blob(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, Fault>>;
+}

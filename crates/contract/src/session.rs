@@ -1,0 +1,200 @@
+//! What a session is opened with: goal, repository, model, rights, limits, workflow.
+
+use crate::model::ModelRef;
+use crate::{ActionId, Amount, CallId, Digest, SessionId, limits};
+use serde::{Deserialize, Serialize};
+
+/// Everything that is fixed when a session opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionSpec {
+    /// The goal, as the person or the parent wrote it.
+    pub goal: Digest,
+    /// Top level of the repository worked for (absolute path).
+    pub repo: String,
+    /// The commit the work starts from; `None` = HEAD at the time the workspace is prepared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// The branch to land on; `None` = the branch that is checked out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Who answers the conversation.
+    pub model: ModelRef,
+    /// Name of the mode (instructions, tools) the session works in.
+    pub mode: String,
+    /// The declared stages.
+    pub workflow: Workflow,
+    /// What it may do.
+    pub rights: Rights,
+    /// What bounds it.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Cap of the whole tree (root) or of this child's part.
+    pub budget: Amount,
+    /// Names of the checks the goal is about; empty = found from the goal's words, else all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub goal_checks: Vec<String>,
+    /// Who delegated it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+}
+
+impl SessionSpec {
+    /// The root of the tree this session belongs to.
+    pub fn root(&self, own: SessionId) -> SessionId {
+        self.parent.as_ref().map_or(own, |parent| parent.root)
+    }
+}
+
+/// The place in the tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The session that delegated.
+    pub session: SessionId,
+    /// The root of the tree.
+    pub root: SessionId,
+    /// All sessions above, root first.
+    pub ancestors: Vec<SessionId>,
+    /// The action that delegated.
+    pub action: ActionId,
+    /// The tool call that waits for the result.
+    pub call: CallId,
+}
+
+/// What a session may do. A child's rights lie within its parent's (K1-1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rights {
+    /// Tools allowed by name; `None` = all that exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<String>>,
+    /// Which effect classes wait for a person's approval.
+    pub ask: Ask,
+    /// May the result be landed on the target branch?
+    pub land: bool,
+    /// May it open child sessions?
+    pub delegate: bool,
+}
+
+/// When a tool call waits for approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// Never (unattended, trusted).
+    Never,
+    /// External effects only.
+    External,
+    /// Everything that is not pure.
+    Writes,
+}
+
+impl Rights {
+    /// All rights; what an approval policy asks is still asked.
+    pub fn all(ask: Ask) -> Self {
+        Self { tools: None, ask, land: true, delegate: true }
+    }
+
+    /// True when `self` grants nothing that `parent` does not.
+    pub fn within(&self, parent: &Self) -> bool {
+        let tools = match (&self.tools, &parent.tools) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), Some(allowed)) => own.iter().all(|tool| allowed.contains(tool)),
+        };
+        tools && self.ask >= parent.ask && self.land <= parent.land && self.delegate <= parent.delegate
+    }
+
+    /// The most that both allow.
+    #[must_use]
+    pub fn intersect(&self, other: &Self) -> Self {
+        let tools = match (&self.tools, &other.tools) {
+            (None, tools) | (tools, None) => tools.clone(),
+            (Some(a), Some(b)) => Some(a.iter().filter(|tool| b.contains(tool)).cloned().collect()),
+        };
+        Self {
+            tools,
+            ask: self.ask.max(other.ask),
+            land: self.land && other.land,
+            delegate: self.delegate && other.delegate,
+        }
+    }
+
+    /// May this tool be called?
+    pub fn allows(&self, tool: &str) -> bool {
+        self.tools.as_ref().is_none_or(|tools| tools.iter().any(|name| name == tool))
+    }
+}
+
+/// Bounds of one session; defaults in [`limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Actions in one turn.
+    pub steps_per_turn: u32,
+    /// Deepest level below the root.
+    pub depth: u32,
+    /// Children this session may open.
+    pub children: u32,
+    /// Backward edges of the workflow.
+    pub rounds: u32,
+    /// Failures of one signature.
+    pub same_failures: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            steps_per_turn: limits::STEPS_PER_TURN,
+            depth: limits::DEPTH,
+            children: limits::CHILDREN,
+            rounds: limits::ROUNDS,
+            same_failures: limits::SAME_FAILURES,
+        }
+    }
+}
+
+/// The stages of a session and the edges between them, as data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workflow {
+    /// Its name.
+    pub name: String,
+    /// The stages; the first one is where a session begins.
+    pub stages: Vec<Stage>,
+}
+
+/// One stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Its name, unique in the workflow.
+    pub name: String,
+    /// What happens in it.
+    pub kind: StageKind,
+    /// Where to go when it went well.
+    pub ok: Edge,
+    /// Where to go when it did not. An edge to an earlier stage is a feedback round.
+    pub fail: Edge,
+}
+
+/// What a stage does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StageKind {
+    /// The agent works until it yields.
+    Agent,
+    /// Kapell runs the checks on base and result and computes the verdict.
+    Check,
+    /// Kapell inspects the change itself: weakened tests and checks.
+    Inspect,
+    /// Rebase, check the merged tree, fast-forward.
+    Integrate,
+    /// Choose the next task of the plan, or end.
+    Plan,
+}
+
+/// Where an edge leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Edge {
+    /// To the stage of this name.
+    To(String),
+    /// The session ends.
+    End,
+}

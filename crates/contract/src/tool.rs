@@ -1,0 +1,97 @@
+//! The Tool port: spec + schema + effect class + limits + run, in one value.
+
+use crate::action::EffectClass;
+use crate::model::ToolSpec;
+use crate::port::{Blobs, Sink};
+use crate::{BoxFuture, Cancel, Digest, Fault, SessionId};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The world a call runs in.
+#[derive(Clone)]
+pub struct Scope {
+    /// Whose call.
+    pub session: SessionId,
+    /// Key of the action: `session/turn.step`.
+    pub key: String,
+    /// Top of the workspace; every path stays inside.
+    pub root: PathBuf,
+    /// Extra environment for commands.
+    pub env: Vec<(String, String)>,
+    /// Commands of the project's declared checks and set-up: confined by declaration.
+    pub declared: Vec<String>,
+    /// Reads earlier outputs.
+    pub blobs: Arc<dyn Blobs>,
+}
+
+impl std::fmt::Debug for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scope").field("key", &self.key).field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+/// What a tool says about a call before it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// What a crash in the middle would mean.
+    pub class: EffectClass,
+    /// Why, in a few words.
+    pub why: String,
+    /// Hash over the exact content (tool, arguments, directory, environment difference, file digests).
+    pub hash: Digest,
+    /// Its own deadline, if it asked for one.
+    pub deadline_ms: Option<u64>,
+}
+
+/// What a tool gives back. An error a model can react to is an output with `ok: false`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// False: the model sees it as an error.
+    pub ok: bool,
+    /// What the model sees.
+    pub text: String,
+    /// The whole output, when the text is cut or not UTF-8.
+    pub full: Option<Vec<u8>>,
+    /// Exit status of a command.
+    pub exit: Option<i32>,
+    /// How it was stopped, if it was.
+    pub stopped: Option<Stopped>,
+}
+
+/// Why a run ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// On request.
+    Cancelled,
+    /// At its deadline.
+    TimedOut,
+}
+
+impl Output {
+    /// A success.
+    pub fn ok(text: impl Into<String>) -> Self {
+        Self { ok: true, text: text.into(), full: None, exit: None, stopped: None }
+    }
+
+    /// An error for the model to react to.
+    pub fn error(text: impl Into<String>) -> Self {
+        Self { ok: false, ..Self::ok(text) }
+    }
+}
+
+/// The port.
+pub trait Tool: Send + Sync {
+    /// How a model sees it.
+    fn spec(&self) -> ToolSpec;
+    /// Checks the arguments and says what running them means. A fault's text goes to the model.
+    fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault>;
+    /// Runs it. Must end soon after `cancel`, leaving nothing alive.
+    fn run<'a>(
+        &'a self,
+        args: Value,
+        scope: Scope,
+        cancel: Cancel,
+        sink: &'a dyn Sink,
+    ) -> BoxFuture<'a, Output>;
+}
