@@ -1,6 +1,7 @@
 //! What may run, what a crash in the middle of it means, and how it ended.
 
 use crate::checks::{CheckDef, Flag, Report};
+use crate::event::Notice;
 use crate::model::{Stop, Usage};
 use crate::session::SessionSpec;
 use crate::{ActionId, Amount, CallId, Digest, Fault, SessionId, Timestamp};
@@ -247,6 +248,9 @@ pub struct Item {
     /// Did the call go well?
     #[serde(default)]
     pub ok: bool,
+    /// What Kapell says, when it is Kapell who speaks; worded when the request is built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Box<Notice>>,
     /// Bytes of text and arguments.
     pub bytes: u64,
 }
