@@ -4,7 +4,7 @@
 
 use crate::action::{EffectClass, Outcome, Task, Work};
 use crate::checks::Verdict;
-use crate::intent::{Intent, Source};
+use crate::intent::{ChildEnd, Intent, Source};
 use crate::record::Storable;
 use crate::session::SessionSpec;
 use crate::{
@@ -153,6 +153,20 @@ pub enum Event {
         text: Digest,
         /// By which intent.
         by: IntentId,
+    },
+    /// Kapell itself answered a call: a decision, a denial, a result nobody will ever know.
+    CallAnswered {
+        /// Which.
+        call: CallId,
+        /// Did it go well?
+        ok: bool,
+        /// What the agent is told.
+        what: String,
+    },
+    /// Something in the inbox could not be understood and was refused.
+    Garbled {
+        /// What was wrong with it.
+        why: String,
     },
     /// A child session was opened for a call.
     ChildOpened {
@@ -310,6 +324,18 @@ pub enum Notice {
     },
     /// The reply was cut at its limit; go on.
     ReplyCut,
+    /// A child session ended.
+    ChildEnded {
+        /// Which.
+        child: SessionId,
+        /// How.
+        end: ChildEnd,
+    },
+    /// Kapell's own short answer.
+    Told {
+        /// What.
+        what: String,
+    },
 }
 
 /// What an approval is for.

@@ -15,7 +15,7 @@ pub const STEPS_PER_TURN: u32 = 100;
 /// Actions in one session when the spec says nothing.
 pub const STEPS_PER_SESSION: u64 = 1_000;
 /// Steps a session takes from its tree's budget at once.
-pub const STEP_BLOCK: u64 = 32;
+pub const STEP_BLOCK: u64 = 16;
 /// Backward edges a workflow may take before the session ends as it is (feedback rounds).
 pub const ROUNDS: u32 = 3;
 /// Failures of the same signature that stop the retrying.

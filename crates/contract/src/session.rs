@@ -54,6 +54,8 @@ pub struct Parent {
     pub root: SessionId,
     /// All sessions above, root first.
     pub ancestors: Vec<SessionId>,
+    /// Their goals, in the same order: delegating one of them again is a cycle.
+    pub goals: Vec<Digest>,
     /// The action that delegated.
     pub action: ActionId,
     /// The tool call that waits for the result.
