@@ -70,6 +70,8 @@ pub enum Control {
     Delegate {
         /// The child's goal.
         goal: Digest,
+        /// Bytes of it.
+        bytes: u64,
         /// Mode of the child; empty = the parent's.
         mode: String,
         /// The child's own cap within the tree.

@@ -151,6 +151,8 @@ pub enum Event {
         question: QuestionId,
         /// The answer.
         text: Digest,
+        /// Bytes of it.
+        bytes: u64,
         /// By which intent.
         by: IntentId,
     },

@@ -47,6 +47,8 @@ pub enum Wish {
     Message {
         /// Its text.
         text: Digest,
+        /// Bytes of it.
+        bytes: u64,
     },
     /// End now; the state is final.
     Cancel,
@@ -76,6 +78,8 @@ pub enum Wish {
         question: QuestionId,
         /// The answer.
         text: Digest,
+        /// Bytes of it.
+        bytes: u64,
     },
     /// Put the workspace back to before this action; itself undoable.
     Rewind {

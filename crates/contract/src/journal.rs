@@ -167,6 +167,8 @@ pub enum Error {
     Busy(String),
     /// The writer is gone; after a write error nothing more is taken.
     Closed(String),
+    /// The request breaks a rule of the port (a stream twice in a batch, a record too large).
+    Invalid(String),
 }
 
 /// What to do about an error.
@@ -222,6 +224,7 @@ impl Error {
                 (Kind::Transient, "store-busy", "try again; another process writes for very long")
             }
             Self::Closed(_) => (Kind::Permanent, "store-closed", "restart kapell"),
+            Self::Invalid(_) => (Kind::Permanent, "store-invalid", "report this as a bug of kapell"),
         };
         Fault::new(kind, code, self.to_string()).hint(hint)
     }
@@ -243,6 +246,7 @@ impl fmt::Display for Error {
             }
             Self::Busy(why) => write!(f, "the store is locked: {why}"),
             Self::Closed(why) => write!(f, "the store takes no more writes: {why}"),
+            Self::Invalid(why) => write!(f, "the store refuses a request that breaks its rules: {why}"),
         }
     }
 }

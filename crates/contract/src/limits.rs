@@ -2,6 +2,8 @@
 
 /// Intents a session's mailbox and its queue hold before it answers busy.
 pub const MAILBOX_INTENTS: usize = 256;
+/// Places in an inbox beyond that which only a cancel may take: a flood never keeps a stop out.
+pub const MAILBOX_RESERVED: usize = 16;
 /// Lease time of a session, milliseconds. A holder renews at a third of it.
 pub const LEASE_MS: u64 = 10_000;
 /// How often the inbox is polled when no wake-up came, milliseconds.
@@ -28,6 +30,10 @@ pub const APPROVAL_MS: u64 = 7 * 24 * 3600 * 1000;
 pub const AGEING_MS: u64 = 30_000;
 /// Pause after an ended turn before the main loop may open the next, milliseconds.
 pub const COOLDOWN_MS: u64 = 0;
+/// Bytes a notice takes in a request at most, once worded.
+pub const NOTICE_BYTES: u64 = 16 * 1024;
+/// Tokens of instructions and tool descriptions allowed for in a reservation.
+pub const PROMPT_TOKENS: u64 = 8_000;
 /// Items of conversation kept in a session's context; older ones are cut, recorded as an event.
 pub const CONTEXT_ITEMS: usize = 400;
 /// Savepoints a session's state remembers; older ones stay reachable through the workspace's refs.
@@ -36,6 +42,10 @@ pub const SAVEPOINTS: usize = 200;
 pub const PLAN_TASKS: usize = 200;
 /// Tool calls in one model message.
 pub const CALLS_PER_MESSAGE: usize = 64;
+/// Tool calls of one model message that are put on record at all; those beyond `CALLS_PER_MESSAGE` as errors.
+pub const CALLS_RECORDED: usize = 256;
+/// Pure tool calls of one batch that run at the same time.
+pub const CALLS_AT_ONCE: usize = 8;
 /// A model call's deadline, milliseconds.
 pub const MODEL_MS: u64 = 10 * 60 * 1000;
 /// A tool call's default deadline, milliseconds.
@@ -48,18 +58,32 @@ pub const CHECK_MS: u64 = 60 * 60 * 1000;
 pub const WORKSPACE_MS: u64 = 10 * 60 * 1000;
 /// How long past its deadline an action may stay silent before it is given up, milliseconds.
 pub const OVERDUE_MS: u64 = 15_000;
+/// How long an action told to stop at once may stay silent before it is dropped, milliseconds.
+pub const STOP_NOW_MS: u64 = 2_000;
 /// Stop ladder: wait after INT, then after TERM, milliseconds.
 pub const STOP_INT_MS: u64 = 5_000;
 /// Stop ladder: wait after TERM before KILL, milliseconds.
 pub const STOP_TERM_MS: u64 = 3_000;
+/// How long killed processes may take to be gone before they are reported as left, milliseconds.
+pub const STOP_KILL_MS: u64 = 2_000;
+/// How long output is still read once everything a command started is gone, milliseconds.
+pub const OUTPUT_DRAIN_MS: u64 = 500;
+/// Longest line passed on as progress, bytes; the rest of it is only kept.
+pub const PROGRESS_LINE_BYTES: usize = 4 * 1024;
+/// Lines passed on as progress out of one read of a command's output; the rest is only kept.
+pub const PROGRESS_LINES: usize = 64;
 /// Bytes of a tool's output shown to a model; the whole goes to a blob.
 pub const OUTPUT_VIEW_BYTES: usize = 16 * 1024;
+/// Bytes of one failed check's log, from its end, that Kapell shows to a model.
+pub const LOG_TAIL_BYTES: usize = 4 * 1024;
 /// Bytes of a command's output kept at all (head and tail beyond it).
 pub const OUTPUT_KEEP_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of a file the read tool returns at once.
 pub const READ_BYTES: usize = 64 * 1024;
 /// Largest file the edit and write tools touch, bytes.
 pub const EDIT_BYTES: usize = 16 * 1024 * 1024;
+/// Characters of a commit's subject line.
+pub const SUBJECT_CHARS: usize = 72;
 /// Largest prompt, bytes.
 pub const PROMPT_BYTES: usize = 4 * 1024 * 1024;
 /// Blobs up to this many bytes are rows; larger ones are files.
@@ -76,3 +100,25 @@ pub const SNAPSHOT_EVENTS: u64 = 200;
 pub const SNAPSHOTS_KEPT: u32 = 3;
 /// Appends in one group commit.
 pub const GROUP_COMMIT: usize = 1024;
+/// Bytes of records and blobs in one group commit (one larger batch still goes, alone).
+pub const GROUP_COMMIT_BYTES: usize = 16 * 1024 * 1024;
+/// Largest single blob, bytes.
+pub const BLOB_BYTES: usize = 256 * 1024 * 1024;
+/// Writes, and likewise reads, that may wait for the store before it answers busy.
+pub const JOURNAL_QUEUE: usize = 8 * 1024;
+/// Connections (and threads) that read the store.
+pub const JOURNAL_READERS: usize = 3;
+/// How long a write waits for another process's transaction before it answers busy, milliseconds.
+pub const JOURNAL_BUSY_MS: u64 = 10_000;
+/// Frames of one stream between two entries of its sparse index.
+pub const JOURNAL_MARK_FRAMES: u64 = 64;
+/// Frames after which the table of stream heads is brought up to date.
+pub const JOURNAL_HEADS_FRAMES: u64 = 256;
+/// Streams whose head the store keeps in memory per connection.
+pub const JOURNAL_HEADS_KEPT: usize = 16 * 1024;
+/// Pages in the write-ahead log after which it is copied into the database file.
+pub const JOURNAL_WAL_PAGES: u64 = 1_000;
+/// Bytes of the write-ahead log's file above which an idle writer cuts it off.
+pub const JOURNAL_WAL_BYTES: u64 = 16 * 1024 * 1024;
+/// Quiet time after which the writer counts as idle, milliseconds.
+pub const JOURNAL_IDLE_MS: u64 = 1_000;

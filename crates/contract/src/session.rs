@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct SessionSpec {
     /// The goal, as the person or the parent wrote it.
     pub goal: Digest,
+    /// Bytes of it.
+    pub goal_bytes: u64,
     /// Top level of the repository worked for (absolute path).
     pub repo: String,
     /// The commit the work starts from; `None` = HEAD at the time the workspace is prepared.

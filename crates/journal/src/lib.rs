@@ -1,1 +1,19 @@
-//! journal
+//! The Journal port on SQLite, its in-memory twin, and the conformance suite both pass.
+//!
+//! Knows nothing of what a record means: to it an event is bytes, a stream is a name. Knows no async runtime.
+//! Start at [`Sqlite`] (the store), then `sqlite/append.rs` (what one commit does) and [`conformance`].
+#![warn(missing_docs)]
+
+mod blob;
+pub mod conformance;
+mod frame;
+mod memory;
+mod notify;
+mod oneshot;
+mod queue;
+mod rules;
+mod sqlite;
+
+pub use memory::{Fault, Kind, Memory};
+pub use rules::genesis;
+pub use sqlite::{Mark, Options, Sqlite, Stats, Swept};

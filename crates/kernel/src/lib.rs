@@ -1,1 +1,28 @@
-//! kernel
+//! The rules of Kapell as pure functions: state + input + now -> events and effects.
+//!
+//! Knows no I/O, no clock, no randomness, no async, no log. Time, ids and random bits come in as values.
+//! Start at [`decide`] (what happens with one input), then [`session`] (the state it folds) and [`arbiter`].
+
+pub mod arbiter;
+pub mod decide;
+pub mod fsm;
+pub mod governor;
+pub mod ledger;
+pub mod plan;
+pub mod retry;
+pub mod session;
+pub mod verdict;
+pub mod view;
+pub mod workflow;
+
+mod apply;
+mod calls;
+mod finish;
+mod next;
+mod recover;
+mod start;
+
+pub use decide::{Ctx, Decision, Input, decide};
+pub use fsm::Illegal;
+pub use governor::Governor;
+pub use session::Session;

@@ -1,1 +1,40 @@
-//! providers
+//! Models: whatever answers a conversation with text and tool calls.
+//!
+//! Knows the contract only: no process, no workspace, no tool is within reach; a model sees the
+//! conversation and speaks. Start at [`registry`], then [`script`] (a conversation played from a
+//! file) and [`fixer`] (a rule-based model that needs no key).
+#![warn(missing_docs)]
+
+pub mod fixer;
+mod nearest;
+pub mod registry;
+pub mod script;
+
+pub use fixer::Fixer;
+pub use registry::{Registry, open};
+pub use script::Script;
+
+/// Bytes one token stands for where a model without a tokenizer has to name a figure.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// An estimate of the tokens in this many bytes, rounded up.
+fn tokens(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(BYTES_PER_TOKEN)
+}
+
+/// An estimate of the tokens a request holds.
+fn request_tokens(request: &contract::model::Request) -> u64 {
+    use contract::model::Message;
+    let messages = request.messages.iter().map(|message| match message {
+        Message::User { text } | Message::Tool { text, .. } => text.len(),
+        Message::Assistant { text, calls } => {
+            text.len() + calls.iter().map(|call| call.tool.len() + json_bytes(&call.args)).sum::<usize>()
+        }
+    });
+    tokens(request.system.len() + messages.sum::<usize>())
+}
+
+/// Bytes of this value as JSON.
+fn json_bytes(value: &serde_json::Value) -> usize {
+    value.to_string().len()
+}

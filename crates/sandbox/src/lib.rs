@@ -1,1 +1,35 @@
-//! sandbox
+//! Runs child processes so that nothing of them is left alive: not at their end, not when stopped, and not
+//! when Kapell itself is killed. **Not confined yet: files and network.** A child may read and write whatever
+//! its user may; this crate only bounds its life, its input, its environment and its output. Linux only.
+//! Knows nothing of tools, git or sessions. Start at [`run()`], then `helper/warden.rs`, which does the work.
+//!
+//! ```text
+//! kapell ── keeper (this binary again, tiny, one per process; forks and nothing else)
+//!    │         └── warden (one per run; a child subreaper: whatever the command starts stays below it)
+//!    └─ socket ─────┘ └── the command (own session and group, null stdin, no terminal)
+//! ```
+//!
+//! The warden holds a socket to Kapell. When the command ends, when it is told to, or when the socket closes
+//! because Kapell died, it kills everything below itself until the kernel says there is no child left. No
+//! process can leave that tree: a daemon that forks twice, changes its session and clears its environment is
+//! handed to the nearest subreaper above it, which is the warden. Killing by number is safe there, because
+//! the number of a child that was not waited for cannot be given to another process.
+//!
+//! Should the wardens be killed too, [`sweep`] finds what was left by the records the runs wrote.
+
+mod capture;
+mod command;
+mod environ;
+pub mod helper;
+mod keeper;
+mod proc;
+mod record;
+mod run;
+mod sys;
+mod wire;
+
+pub use capture::Captured;
+pub use command::{Command, Grace};
+pub use environ::is_secret;
+pub use record::{Swept, sweep};
+pub use run::{Ended, Error, Progress, Stage, run};
