@@ -1,0 +1,169 @@
+//! Floors and walls: which crate may depend on which (DESIGN section 3).
+//!
+//! Knows manifests only; calls are [`super::banned`]'s. Start at [`FLOORS`], the table a new crate joins.
+
+use super::Finding;
+use super::tree::{Package, Tree};
+
+/// One crate's place.
+struct Floor {
+    name: &'static str,
+    /// Members it may build on.
+    on: &'static [&'static str],
+    /// Members its tests may use besides.
+    dev: &'static [&'static str],
+    /// When set: the only external crates it may use outside tests.
+    external: Option<&'static [&'static str]>,
+}
+
+const fn floor(name: &'static str, on: &'static [&'static str], dev: &'static [&'static str]) -> Floor {
+    Floor { name, on, dev, external: None }
+}
+
+const ALL: &[&str] = &["*"];
+
+const FLOORS: &[Floor] = &[
+    Floor { external: Some(&["serde", "serde_json", "blake3"]), ..floor("contract", &[], &[]) },
+    Floor { external: Some(&["serde"]), ..floor("kernel", &["contract"], &[]) },
+    floor("journal", &["contract"], &[]),
+    floor("sandbox", &["contract"], &[]),
+    floor("workspace", &["contract", "sandbox"], &[]),
+    floor("providers", &["contract"], &["tools", "sandbox"]),
+    floor("tools", &["contract", "sandbox"], &[]),
+    floor("engine", &["contract", "kernel"], &["journal"]),
+    floor("sim", &["contract", "kernel", "engine", "journal"], &[]),
+    floor("kapell", ALL, ALL),
+    floor("xtask", ALL, ALL),
+];
+
+/// External crates that only some may use, and why.
+const OWNED: &[(&str, &[&str], &str)] = &[
+    (
+        "tokio",
+        &["sandbox", "workspace", "tools", "providers", "engine", "kapell"],
+        "the floors below have nothing to await with",
+    ),
+    ("rusqlite", &["journal"], "only the journal speaks SQL"),
+    ("libc", &["sandbox"], "only the sandbox calls the system unsafely"),
+    ("clap", &["kapell"], "only the binary reads arguments"),
+    ("tracing-subscriber", &["kapell"], "only the binary decides where logs go"),
+    ("anyhow", &["kapell", "xtask"], "libraries have typed errors"),
+];
+
+/// Dependencies that go against the table.
+pub(super) fn edges(tree: &Tree) -> Vec<Finding> {
+    tree.packages.iter().flat_map(package).collect()
+}
+
+fn package(package: &Package) -> Vec<Finding> {
+    let finding = |advice: String| Finding::new(&package.manifest, 0, "floor", advice);
+    let name = package.name.as_str();
+    let Some(floor) = FLOORS.iter().find(|floor| floor.name == name) else {
+        return vec![finding(format!(
+            "`{name}` has no floor: add a row to FLOORS in xtask/src/tidy/floors.rs"
+        ))];
+    };
+    let mut findings = Vec::new();
+    for dependency in &package.dependencies {
+        let other = dependency.name.as_str();
+        let listed = |list: &[&str]| list == ALL || list.contains(&other);
+        if dependency.internal {
+            let allowed = listed(floor.on) || (dependency.dev && listed(floor.dev));
+            if !allowed && other != name {
+                findings.push(finding(format!(
+                    "`{name}` may not know `{other}`: go through a port of `contract`"
+                )));
+            }
+            continue;
+        }
+        if dependency.dev {
+            continue;
+        }
+        if floor.external.is_some_and(|only| !only.contains(&other)) {
+            findings.push(finding(format!("`{name}` is kept free of `{other}`: remove the dependency")));
+        }
+        if let Some((_, owners, why)) =
+            OWNED.iter().find(|(owned, owners, _)| *owned == other && !owners.contains(&name))
+        {
+            let owners = owners.join(", ");
+            findings.push(finding(format!("`{other}` belongs to {owners} ({why}): remove it from `{name}`")));
+        }
+    }
+    findings
+}
+
+/// What every manifest states: the workspace's lints, and versions in one place.
+pub(super) fn manifests(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in tree.ending("/Cargo.toml") {
+        // The sandbox denies `unsafe` instead of forbidding it: it alone needs exceptions.
+        let lints = if file.path == "crates/sandbox/Cargo.toml" {
+            "unsafe_code = \"deny\""
+        } else {
+            "[lints]\nworkspace = true"
+        };
+        if !file.text.contains(lints) {
+            findings.push(Finding::new(
+                &file.path,
+                0,
+                "floor",
+                format!("must contain `{}`", lints.replace('\n', " ")),
+            ));
+        }
+        let mut section = "";
+        for (at, line) in file.text.lines().enumerate() {
+            if line.starts_with('[') {
+                section = line.trim();
+            } else if section.ends_with("dependencies]")
+                && line.contains('=')
+                && !line.contains("workspace = true")
+            {
+                let advice = "name the version once, under [workspace.dependencies] in the root Cargo.toml";
+                findings.push(Finding::new(&file.path, at + 1, "floor", advice));
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advice(name: &str, dependencies: &[&str]) -> Vec<String> {
+        edges(&Tree::default().with_package(name, dependencies)).into_iter().map(|f| f.advice).collect()
+    }
+
+    #[test]
+    fn allowed_edges_are_silent() {
+        assert!(advice("kernel", &["contract", "+serde", "~+proptest"]).is_empty());
+        assert!(advice("engine", &["contract", "kernel", "~journal", "+tokio"]).is_empty());
+        assert!(advice("kapell", &["journal", "tools", "+clap", "+tokio"]).is_empty());
+    }
+
+    #[test]
+    fn forbidden_edges_are_named() {
+        for (name, dependencies, word) in [
+            ("kernel", ["+serde_json"], "kept free"),
+            ("kernel", ["journal"], "may not know"),
+            ("engine", ["journal"], "may not know"),
+            ("journal", ["+tokio"], "belongs to"),
+            ("tools", ["+rusqlite"], "belongs to journal"),
+            ("tools", ["~kernel"], "may not know"),
+            ("mystery", ["contract"], "no floor"),
+        ] {
+            let found = advice(name, &dependencies);
+            assert!(found.len() == 1 && found[0].contains(word), "{name}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn manifests_share_lints_and_versions() {
+        let bad = "[package]\nname = \"a\"\nversion = \"1\"\n[dependencies]\nserde = \"1\"\n";
+        let lines: Vec<usize> =
+            manifests(&Tree::of(&[("crates/a/Cargo.toml", bad)])).iter().map(|f| f.line).collect();
+        assert_eq!(lines, [0, 5]);
+        let good = "[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n\n[dependencies]\nserde.workspace = true\n";
+        assert!(manifests(&Tree::of(&[("crates/a/Cargo.toml", good)])).is_empty());
+    }
+}

@@ -1,0 +1,36 @@
+//! Every Rust file opens with `//!`: what it is for, what it does not know, where to start.
+//!
+//! Knows only whether the lines are there; whether they are good is a reader's question.
+
+use super::Finding;
+use super::tree::{Tree, is_data};
+
+/// Files without a header, and headers that run on.
+pub(super) fn missing(tree: &Tree) -> Vec<Finding> {
+    /// A header is read in one look; more belongs to the items.
+    const LINES: usize = 20;
+    let mut findings = Vec::new();
+    for (file, _) in tree.rust().filter(|(file, _)| !is_data(&file.path)) {
+        let lines = file.text.lines().take_while(|line| line.starts_with("//!")).count();
+        let advice = match lines {
+            0 => "open the file with `//!`: what it is for, what it does not know, where to start",
+            n if n > LINES => "a header is read in one look: move the rest to the items it is about",
+            _ => continue,
+        };
+        findings.push(Finding::new(&file.path, 1, "header", advice));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_there_and_short() {
+        let long = "//! x\n".repeat(21);
+        let tree = Tree::of(&[("a.rs", "//! A.\n"), ("b.rs", "fn b() {}\n"), ("c.rs", &long), ("d.md", "")]);
+        let found: Vec<String> = missing(&tree).into_iter().map(|f| f.path).collect();
+        assert_eq!(found, ["b.rs", "c.rs"]);
+    }
+}
