@@ -33,6 +33,9 @@ impl Kind {
     }
 }
 
+/// Codes of faults that say "nothing has run yet" begin with this: even an external effect's outcome is then known.
+pub const NOT_RUN: &str = "not-run";
+
 /// A failure as a value: what happened, to what, what to type next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {

@@ -58,7 +58,7 @@ pub enum Wish {
     Resume {
         /// Continue with another model from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        model: Option<String>,
+        model: Option<Box<crate::model::ModelRef>>,
     },
     /// Yes to exactly this content.
     Approve {

@@ -159,5 +159,9 @@ pub trait Model: Send + Sync {
 /// Finds models by id. The binary wires the providers in behind it.
 pub trait Models: Send + Sync {
     /// The model of this id; `project` is the repository, for paths inside the id. An unknown id names its nearest match.
-    fn open(&self, id: &str, project: &std::path::Path) -> Result<(ModelRef, std::sync::Arc<dyn Model>), Fault>;
+    fn open(
+        &self,
+        id: &str,
+        project: &std::path::Path,
+    ) -> Result<(ModelRef, std::sync::Arc<dyn Model>), Fault>;
 }

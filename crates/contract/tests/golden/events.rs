@@ -1,0 +1,437 @@
+//! One example or more of every session event. New variant or field: add a row here.
+//!
+//! Knows nothing of the files. Start at [`all`].
+
+use super::Example;
+use super::examples::*;
+use contract::action::{CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Work};
+use contract::checks::{CheckKind, Flag, Verdict};
+use contract::event::{Answer, Disposal, Event, Final, Notice, Other, Subject, TaskState};
+use contract::intent::{ChildEnd, Intent, Source, Wish};
+use contract::session::{Ask, Rights};
+use contract::{Amount, Digest, Kind};
+
+/// Every example of a session event.
+pub(crate) fn all() -> Vec<Example<Event>> {
+    [opening(), wishes(), selection(), works(), said(), ends(), verdicts(), waiting(), plan(), course()]
+        .concat()
+}
+
+fn opening() -> Vec<Example<Event>> {
+    let ask_external = Rights { ask: Ask::External, ..bare_spec().rights };
+    vec![
+        ("opened-bare", Event::Opened { spec: Box::new(bare_spec()) }),
+        ("opened-full", Event::Opened { spec: Box::new(full_spec()) }),
+        (
+            "opened-ask-external",
+            Event::Opened {
+                spec: Box::new(contract::session::SessionSpec { rights: ask_external, ..bare_spec() }),
+            },
+        ),
+    ]
+}
+
+fn submitted(wish: Wish) -> Event {
+    let source = match wish {
+        Wish::SubtaskEnded { .. } => Source::Subtask,
+        Wish::Initialise => Source::Recovery,
+        _ => Source::User,
+    };
+    let intent = Intent {
+        id: intent_id(1),
+        session: session(0),
+        source,
+        wish,
+        key: "cli-1".into(),
+        at: AT,
+        ttl_ms: None,
+    };
+    Event::Submitted { intent }
+}
+
+fn wishes() -> Vec<Example<Event>> {
+    let ended = |commit, summary| Wish::SubtaskEnded { child: session(2), end: child_end(commit, summary) };
+    let with_ttl = Intent {
+        id: intent_id(2),
+        session: session(0),
+        source: Source::Schedule,
+        wish: Wish::Continue,
+        key: "schedule-nightly-1".into(),
+        at: AT,
+        ttl_ms: Some(60_000),
+    };
+    vec![
+        ("submitted-continue-with-ttl", Event::Submitted { intent: with_ttl }),
+        ("submitted-initialise", submitted(Wish::Initialise)),
+        ("submitted-message", submitted(Wish::Message { text: blob("use the other one"), bytes: 17 })),
+        ("submitted-cancel", submitted(Wish::Cancel)),
+        ("submitted-pause", submitted(Wish::Pause)),
+        ("submitted-resume", submitted(Wish::Resume { model: None })),
+        ("submitted-resume-model", submitted(Wish::Resume { model: Some(Box::new(unpriced_model())) })),
+        (
+            "submitted-approve",
+            submitted(Wish::Approve { approval: "a12".into(), hash: blob("the exact content") }),
+        ),
+        ("submitted-deny", submitted(Wish::Deny { approval: "a12".into() })),
+        (
+            "submitted-answer",
+            submitted(Wish::Answer { question: "q15".into(), text: blob("main"), bytes: 4 }),
+        ),
+        ("submitted-rewind", submitted(Wish::Rewind { to: action(1, 3) })),
+        ("submitted-add-budget", submitted(Wish::AddBudget { amount: full_amount() })),
+        ("submitted-subtask-ended", submitted(ended(Some(commit('c')), Some(blob("parser written"))))),
+        ("submitted-subtask-ended-bare", submitted(ended(None, None))),
+        ("disposed-applied", Event::Disposed { intent: intent_id(1), how: Disposal::Applied }),
+        ("disposed-merged", Event::Disposed { intent: intent_id(1), how: Disposal::Merged }),
+        ("disposed-superseded", Event::Disposed { intent: intent_id(1), how: Disposal::Superseded }),
+        ("disposed-expired", Event::Disposed { intent: intent_id(1), how: Disposal::Expired }),
+        (
+            "disposed-refused",
+            Event::Disposed { intent: intent_id(1), how: Disposal::Refused("the session has ended".into()) },
+        ),
+    ]
+}
+
+fn child_end(commit: Option<String>, summary: Option<Digest>) -> ChildEnd {
+    ChildEnd { state: "completed".into(), code: 0, commit, summary }
+}
+
+fn selection() -> Vec<Example<Event>> {
+    let other =
+        |intent, source, wish: &str| Other { intent, source, wish: wish.into(), why: "lower class".into() };
+    let others = vec![
+        other(Some(intent_id(2)), Source::Recovery, "continue"),
+        other(Some(intent_id(3)), Source::Subtask, "subtask-ended"),
+        other(Some(intent_id(4)), Source::Schedule, "continue"),
+        other(None, Source::Planner, "next-task"),
+        other(None, Source::MainLoop, "continue"),
+    ];
+    vec![
+        (
+            "selected",
+            Event::Selected {
+                action: action(1, 1),
+                intent: Some(intent_id(1)),
+                source: Source::User,
+                wish: "message".into(),
+                why: "a person goes first".into(),
+                others,
+            },
+        ),
+        (
+            "selected-alone",
+            Event::Selected {
+                action: action(1, 2),
+                intent: None,
+                source: Source::MainLoop,
+                wish: "continue".into(),
+                why: "the only one".into(),
+                others: Vec::new(),
+            },
+        ),
+    ]
+}
+
+fn started(work: Work, class: EffectClass) -> Event {
+    Event::Started {
+        action: action(1, 2),
+        attempt: 1,
+        work,
+        class,
+        why: "by its kind".into(),
+        deadline: AT.plus(60_000),
+        fence: 3,
+        approval: None,
+        reserved: Amount::ZERO,
+    }
+}
+
+fn works() -> Vec<Example<Event>> {
+    let delegate = |tools| Control::Delegate {
+        goal: blob("write the parser"),
+        bytes: 16,
+        mode: "code".into(),
+        budget: full_amount(),
+        tools,
+    };
+    let finish =
+        Control::Finish { done: false, needs: "language-model".into(), summary: blob("no advice left") };
+    let calls = vec![
+        full_call(),
+        call("call_3", "read", EffectClass::Pure),
+        control_call(delegate(Some(strings(&["read"])))),
+        control_call(delegate(None)),
+        control_call(Control::Plan { tasks: tasks() }),
+        control_call(finish),
+    ];
+    let approved = Event::Started {
+        action: action(2, 9),
+        attempt: 2,
+        work: Work::Tools { calls: vec![call("call_4", "shell", EffectClass::External)] },
+        class: EffectClass::External,
+        why: "not a declared check".into(),
+        deadline: AT.plus(60_000),
+        fence: 4,
+        approval: Some("a12".into()),
+        reserved: full_amount(),
+    };
+    let adopt = Work::Adopt { child: session(2), commit: commit('c'), call: "call_5".into() };
+    let model = Work::Model { model: "builtin/fixer".into(), ordinal: 4 };
+    vec![
+        ("started-prepare", started(Work::Prepare, EffectClass::Keyed)),
+        ("started-model", started(model, EffectClass::Billed)),
+        ("started-tools", started(Work::Tools { calls }, EffectClass::Staged)),
+        ("started-tools-approved", approved),
+        ("started-check", started(Work::Check { base_known: true }, EffectClass::Pure)),
+        ("started-inspect", started(Work::Inspect { result: commit('b') }, EffectClass::Pure)),
+        ("started-integrate", started(Work::Integrate { result: commit('b') }, EffectClass::Keyed)),
+        ("started-adopt", started(adopt, EffectClass::Keyed)),
+        ("started-rewind", started(Work::Rewind { to: action(1, 2) }, EffectClass::Keyed)),
+    ]
+}
+
+fn outcome(end: End) -> Outcome {
+    Outcome { action: action(1, 2), attempt: 1, end, used: Amount { steps: 1, time_ms: 250, ..Amount::ZERO } }
+}
+
+fn done(done: Done) -> Event {
+    Event::Finished { outcome: outcome(End::Done(done)) }
+}
+
+fn said() -> Vec<Example<Event>> {
+    let reply = |(name, stop)| {
+        let calls = vec![call("call_1", "read", EffectClass::Pure)];
+        (name, done(Done::Said { text: Some(blob("Looking.")), bytes: 8, calls, stop, usage: usage() }))
+    };
+    let silent = Done::Said {
+        text: None,
+        bytes: 0,
+        calls: Vec::new(),
+        stop: contract::model::Stop::EndTurn,
+        usage: Default::default(),
+    };
+    STOPS.into_iter().map(reply).chain([("finished-said-nothing", done(silent))]).collect()
+}
+
+fn prepared() -> Vec<Example<Event>> {
+    let kinds = [
+        ("build", CheckKind::Build),
+        ("test", CheckKind::Test),
+        ("clippy", CheckKind::Lint),
+        ("fmt", CheckKind::Format),
+        ("licences", CheckKind::Other),
+    ];
+    let full = Prepared {
+        base: commit('a'),
+        target: Some("main".into()),
+        checks: kinds.into_iter().map(|(name, kind)| check_def(name, kind)).collect(),
+        setup: strings(&["cargo fetch --locked"]),
+        goal_checks: strings(&["test"]),
+        notes: strings(&["2 files with uncommitted changes are left out"]),
+    };
+    let bare = Prepared {
+        target: None,
+        checks: Vec::new(),
+        setup: Vec::new(),
+        goal_checks: Vec::new(),
+        notes: Vec::new(),
+        ..full.clone()
+    };
+    vec![
+        ("finished-prepared", done(Done::Prepared(full))),
+        ("finished-prepared-bare", done(Done::Prepared(bare))),
+    ]
+}
+
+fn ends() -> Vec<Example<Event>> {
+    let ended = |end| Event::Finished { outcome: outcome(end) };
+    let failed = |kind| ended(End::Failed(bare_fault(kind)));
+    let full_result = CallResult {
+        call: "call_1".into(),
+        ok: false,
+        text: blob("head and tail"),
+        bytes: 13,
+        full: Some(blob("the whole output")),
+        exit: Some(101),
+        changed: true,
+    };
+    let bare_result = CallResult { ok: true, full: None, exit: None, changed: false, ..full_result.clone() };
+    let ran = |results, savepoint| done(Done::Ran { results, savepoint });
+    let landed = Integrated {
+        landed: Some(commit('d')),
+        branch: Some("main".into()),
+        why: None,
+        detail: None,
+        report: Some(report()),
+    };
+    let left = Integrated {
+        landed: None,
+        branch: Some("kapell/0193".into()),
+        why: Some("conflict".into()),
+        detail: Some(blob("src/lib.rs")),
+        report: None,
+    };
+    let flag =
+        Flag { code: "test-deleted".into(), path: "tests/a.rs".into(), what: "one test is gone".into() };
+    let adopted = Done::Adopted { child: session(2), clean: true, text: blob("3 files"), bytes: 7 };
+    let full_outcome =
+        Outcome { end: End::Failed(full_fault()), used: full_amount(), ..outcome(End::Unknown) };
+    [
+        prepared(),
+        vec![
+            ("finished-ran", ran(vec![full_result, bare_result.clone()], Some(commit('e')))),
+            ("finished-ran-pure", ran(vec![bare_result], None)),
+            ("finished-checked", done(Done::Checked(report()))),
+            ("finished-inspected", done(Done::Inspected { flags: vec![flag], files: 3 })),
+            ("finished-integrated", done(Done::Integrated(landed))),
+            ("finished-integrated-not", done(Done::Integrated(left))),
+            ("finished-integrated-nothing", done(Done::Integrated(nothing_landed()))),
+            ("finished-adopted", done(adopted)),
+            ("finished-rewound", done(Done::Rewound { to: action(1, 2), undo: commit('f') })),
+            ("finished-failed-full", Event::Finished { outcome: full_outcome }),
+            ("finished-failed-transient", failed(Kind::Transient)),
+            ("finished-failed-permanent", failed(Kind::Permanent)),
+            ("finished-failed-user-fixable", failed(Kind::UserFixable)),
+            ("finished-failed-degraded", failed(Kind::Degraded)),
+            ("finished-cancelled", ended(End::Cancelled)),
+            ("finished-timed-out", ended(End::TimedOut)),
+            ("finished-unknown", ended(End::Unknown)),
+            ("stale", Event::Stale { outcome: outcome(End::Cancelled) }),
+        ],
+    ]
+    .concat()
+}
+
+fn nothing_landed() -> Integrated {
+    Integrated { landed: None, branch: None, why: Some("nothing-to-land".into()), detail: None, report: None }
+}
+
+fn verdicts() -> Vec<Example<Event>> {
+    let judged = |verdict| Event::Judged {
+        verdict,
+        result: commit('b'),
+        reasons: strings(&["test: failed on base, passes on result"]),
+    };
+    let noticed = |notice| Event::Noticed { notice };
+    let not_integrated = |detail| noticed(Notice::NotIntegrated { why: "conflict".into(), detail });
+    vec![
+        ("judged-confirmed", judged(Verdict::Confirmed)),
+        ("judged-refuted", judged(Verdict::Refuted)),
+        ("judged-inconclusive", judged(Verdict::Inconclusive)),
+        (
+            "noticed-not-confirmed",
+            noticed(Notice::NotConfirmed {
+                reasons: strings(&["clippy: 2 warnings"]),
+                logs: vec![("clippy".into(), blob("warning: unused"))],
+            }),
+        ),
+        ("noticed-not-integrated", not_integrated(Some(blob("src/lib.rs")))),
+        ("noticed-not-integrated-bare", not_integrated(None)),
+        ("noticed-workaround", noticed(Notice::Workaround { signature: "tool/shell-timeout".into() })),
+        (
+            "noticed-next-task",
+            noticed(Notice::NextTask { task: "print".into(), goal: blob("Write the printer.") }),
+        ),
+        ("noticed-rewound", noticed(Notice::Rewound { to: action(1, 2) })),
+        ("noticed-reply-cut", noticed(Notice::ReplyCut)),
+        (
+            "noticed-child-ended",
+            noticed(Notice::ChildEnded { child: session(2), end: child_end(None, None) }),
+        ),
+        ("noticed-told", noticed(Notice::Told { what: "the plan has 2 tasks".into() })),
+    ]
+}
+
+fn waiting() -> Vec<Example<Event>> {
+    let asked = |subject| Event::ApprovalAsked {
+        approval: "a12".into(),
+        subject,
+        hash: blob("the exact content"),
+        expires: AT.plus(3_600_000),
+    };
+    let answered = |answer, by| Event::ApprovalAnswered { approval: "a12".into(), answer, by };
+    let question = Event::Asked {
+        question: "q15".into(),
+        text: Some(blob("Which branch?")),
+        call: Some("call_6".into()),
+        why: "the same call failed 3 times".into(),
+        choices: strings(&["try again", "another model", "stop"]),
+    };
+    let bare_question = Event::Asked {
+        question: "q16".into(),
+        text: None,
+        call: None,
+        why: String::new(),
+        choices: Vec::new(),
+    };
+    vec![
+        ("approval-asked-call", asked(Subject::Call { call: "call_4".into() })),
+        ("approval-asked-run-again", asked(Subject::RunAgain { action: action(1, 2) })),
+        ("approval-asked-land", asked(Subject::Land { result: commit('b') })),
+        ("approval-answered-granted", answered(Answer::Granted, Some(intent_id(5)))),
+        ("approval-answered-denied", answered(Answer::Denied, Some(intent_id(5)))),
+        ("approval-answered-expired", answered(Answer::Expired, None)),
+        ("approval-answered-withdrawn", answered(Answer::Withdrawn, None)),
+        ("asked", question),
+        ("asked-bare", bare_question),
+        (
+            "answered",
+            Event::Answered { question: "q15".into(), text: blob("main"), bytes: 4, by: intent_id(6) },
+        ),
+    ]
+}
+
+fn plan() -> Vec<Example<Event>> {
+    let moved = |to| Event::TaskMoved { task: "parse".into(), to };
+    vec![
+        (
+            "child-opened",
+            Event::ChildOpened { child: session(2), call: "call_5".into(), action: action(1, 4) },
+        ),
+        ("planned", Event::Planned { tasks: tasks() }),
+        ("task-moved-pending", moved(TaskState::Pending)),
+        ("task-moved-active", moved(TaskState::Active)),
+        ("task-moved-done", moved(TaskState::Done)),
+        ("task-moved-failed", moved(TaskState::Failed)),
+        ("task-moved-skipped", moved(TaskState::Skipped)),
+    ]
+}
+
+fn course() -> Vec<Example<Event>> {
+    let paused = |what: &str, hint: &str| Event::Paused {
+        why: "budget".into(),
+        what: what.into(),
+        hint: hint.into(),
+        code: 7,
+    };
+    let failed = |retry_at| Event::Failed {
+        signature: "model/overloaded".into(),
+        count: 2,
+        then: "retry".into(),
+        retry_at,
+    };
+    let recovered = |found, did: &str| Event::Recovered { fence: 4, found, did: did.into() };
+    let ended =
+        |state, code, summary| Event::Ended { state, code, why: "the workflow is through".into(), summary };
+    vec![
+        ("staged", Event::Staged { to: "implement".into(), round: 1, why: "checks did not confirm".into() }),
+        (
+            "call-answered",
+            Event::CallAnswered { call: "call_7".into(), ok: false, what: "denied by you".into() },
+        ),
+        ("garbled", Event::Garbled { why: "unknown source `robot`".into() }),
+        ("cut", Event::Cut { items: 40, bytes: 81_920 }),
+        ("paused", paused("the tree's cap is used up", "kapell resume --add-budget-usd 1")),
+        ("paused-bare", paused("", "")),
+        ("resumed", Event::Resumed { model: None }),
+        ("resumed-model", Event::Resumed { model: Some(priced_model()) }),
+        ("failed", failed(None)),
+        ("failed-retry", failed(Some(AT.plus(2_000)))),
+        ("recovered-nothing", recovered(None, "nothing")),
+        ("recovered-found", recovered(Some(action(1, 2)), "restored")),
+        ("cancel-asked", Event::CancelAsked { by: intent_id(7) }),
+        ("ended-completed", ended(Final::Completed, 0, Some(blob("Done.")))),
+        ("ended-failed", ended(Final::Failed, 3, None)),
+        ("ended-cancelled", ended(Final::Cancelled, 130, None)),
+    ]
+}

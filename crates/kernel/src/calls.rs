@@ -1,0 +1,316 @@
+//! Intents that take effect at once, and calls that are decisions: approve, answer, cancel, plan, delegate, finish.
+//!
+//! Start at [`Draft::submitted`] (what people send) and [`Draft::control`] (what agents call).
+
+use crate::decide::Draft;
+use crate::fsm::{ApprovalState, CallState, Turn};
+use crate::session::CallSlot;
+use crate::{Illegal, plan, workflow};
+use contract::action::{Call, Control, Effect, Task};
+use contract::event::{Answer, Disposal, Event, LedgerEvent, TaskState};
+use contract::intent::{Intent, Wish};
+use contract::session::{Parent, Rights, SessionSpec};
+use contract::{Amount, ApprovalId, Digest, QuestionId};
+
+impl Draft<'_> {
+    /// An intent came out of the inbox. Some wishes need no action and take effect at once; the others queue.
+    pub(crate) fn submitted(&mut self, intent: Intent) -> Result<(), Illegal> {
+        let (id, wish) = (intent.id, intent.wish.clone());
+        self.emit(Event::Submitted { intent })?;
+        if !self.open_ended() {
+            return self.dispose(id, Disposal::Refused("the session has ended".into()));
+        }
+        let how = match wish {
+            Wish::Cancel => self.cancel(id)?,
+            Wish::Resume { model: None } if self.s.pause.is_none() => return Ok(()),
+            Wish::Resume { model } => self.resume(model.map(|model| *model))?,
+            Wish::Approve { approval, hash } => self.approve(id, &approval, hash)?,
+            Wish::Deny { approval } => self.deny(id, &approval)?,
+            Wish::Answer { question, text, bytes } => self.answer(id, &question, text, bytes)?,
+            Wish::AddBudget { amount } => self.add_budget(amount)?,
+            Wish::Message { .. } => {
+                // Whoever writes to a paused session wants it to go on.
+                if self.s.pause.is_some() {
+                    self.emit(Event::Resumed { model: None })?;
+                }
+                return Ok(());
+            }
+            Wish::Continue
+            | Wish::Initialise
+            | Wish::Pause
+            | Wish::Rewind { .. }
+            | Wish::SubtaskEnded { .. } => return Ok(()),
+        };
+        self.dispose(id, how)
+    }
+
+    fn cancel(&mut self, by: contract::IntentId) -> Result<Disposal, Illegal> {
+        if self.s.cancel {
+            return Ok(Disposal::Superseded);
+        }
+        // Barred first, then told (DESIGN section 2): nothing below can be granted anything from here on.
+        let session = self.s.id;
+        self.emit_ledger(LedgerEvent::Barred { session })?;
+        self.emit(Event::CancelAsked { by })?;
+        self.cancel_children()?;
+        if let Some(running) = &self.s.running {
+            self.out.effects.push(Effect::Cancel { action: running.action, now: false });
+        }
+        Ok(Disposal::Applied)
+    }
+
+    fn resume(&mut self, model: Option<contract::model::ModelRef>) -> Result<Disposal, Illegal> {
+        if self.s.pause.is_none() {
+            return Ok(Disposal::Refused(
+                "the session is not paused; pause it before changing its model".into(),
+            ));
+        }
+        let refused =
+            self.s.pause.as_ref().is_some_and(|pause| pause.why == "failure") && self.s.turn == Turn::Yielded;
+        self.emit(Event::Resumed { model })?;
+        // An agent that had yielded "cannot go on" gets the word again.
+        if refused || self.s.finish.as_ref().is_some_and(|finish| !finish.done) {
+            let what = "go on: the person resumed the session".to_owned();
+            self.emit(Event::Noticed { notice: contract::event::Notice::Told { what } })?;
+        }
+        Ok(Disposal::Applied)
+    }
+
+    fn approve(
+        &mut self,
+        by: contract::IntentId,
+        id: &ApprovalId,
+        hash: Digest,
+    ) -> Result<Disposal, Illegal> {
+        let Some(approval) = self.s.approvals.get(id) else {
+            return Ok(Disposal::Refused(format!("there is no open approval {id}")));
+        };
+        if approval.state != ApprovalState::Pending {
+            return Ok(Disposal::Refused(format!("approval {id} has been answered already")));
+        }
+        if approval.hash != hash {
+            return Ok(Disposal::Refused(format!(
+                "the content of approval {id} is not what was shown; look again"
+            )));
+        }
+        let land = matches!(approval.subject, contract::event::Subject::Land { .. });
+        self.emit(Event::ApprovalAnswered { approval: id.clone(), answer: Answer::Granted, by: Some(by) })?;
+        if land {
+            self.take(true, "a person approved the flagged change")?;
+        }
+        Ok(Disposal::Applied)
+    }
+
+    fn deny(&mut self, by: contract::IntentId, id: &ApprovalId) -> Result<Disposal, Illegal> {
+        let Some(approval) = self.s.approvals.get(id).cloned() else {
+            return Ok(Disposal::Refused(format!("there is no open approval {id}")));
+        };
+        if approval.state != ApprovalState::Pending {
+            return Ok(Disposal::Refused(format!("approval {id} has been answered already")));
+        }
+        self.no(id, Answer::Denied, Some(by))?;
+        Ok(Disposal::Applied)
+    }
+
+    fn no(&mut self, id: &ApprovalId, answer: Answer, by: Option<contract::IntentId>) -> Result<(), Illegal> {
+        let Some(approval) = self.s.approvals.get(id).cloned() else { return Ok(()) };
+        self.emit(Event::ApprovalAnswered { approval: id.clone(), answer, by })?;
+        self.after_no(&approval.subject, answer)
+    }
+
+    fn answer(
+        &mut self,
+        by: contract::IntentId,
+        id: &QuestionId,
+        text: Digest,
+        bytes: u64,
+    ) -> Result<Disposal, Illegal> {
+        if !self.s.questions.contains_key(id) {
+            return Ok(Disposal::Refused(format!("there is no open question {id}")));
+        }
+        self.emit(Event::Answered { question: id.clone(), text, bytes, by })?;
+        Ok(Disposal::Applied)
+    }
+
+    fn add_budget(&mut self, amount: Amount) -> Result<Disposal, Illegal> {
+        if self.s.id != self.s.root() {
+            return Ok(Disposal::Refused(format!(
+                "the budget belongs to the root session {}",
+                self.s.root()
+            )));
+        }
+        self.emit_ledger(LedgerEvent::Raised { amount })?;
+        if self.s.pause.as_ref().is_some_and(|pause| pause.why == "budget") {
+            self.emit(Event::Resumed { model: None })?;
+        }
+        Ok(Disposal::Applied)
+    }
+
+    /// Things whose time ran out: intents, approvals, an action that stays silent past its deadline.
+    pub(crate) fn expire(&mut self) -> Result<(), Illegal> {
+        let now = self.ctx.now;
+        let late = |intent: &&Intent| intent.ttl_ms.is_some_and(|ttl| now >= intent.at.plus(ttl));
+        let expired: Vec<_> = self.s.queue.iter().filter(late).map(|intent| intent.id).collect();
+        for intent in expired {
+            self.dispose(intent, Disposal::Expired)?;
+        }
+        let unanswered = |(_, approval): &(&ApprovalId, &crate::session::Approval)| {
+            approval.state == ApprovalState::Pending && now >= approval.expires
+        };
+        let expired: Vec<ApprovalId> =
+            self.s.approvals.iter().filter(unanswered).map(|(id, _)| id.clone()).collect();
+        for id in expired {
+            self.no(&id, Answer::Expired, None)?;
+        }
+        let silent = |a: &crate::session::Attempt| now >= a.deadline.plus(contract::limits::OVERDUE_MS);
+        if let Some(attempt) = self.s.running.clone().filter(silent) {
+            self.out.effects.push(Effect::Cancel { action: attempt.action, now: true });
+            let end = contract::action::End::Unknown;
+            let outcome = contract::action::Outcome {
+                action: attempt.action,
+                attempt: attempt.attempt,
+                end,
+                used: Amount::ZERO,
+            };
+            self.outcome(outcome)?;
+        }
+        Ok(())
+    }
+
+    /// A call that the kernel itself answers. True: something happened.
+    pub(crate) fn control(&mut self, call: &Call) -> Result<bool, Illegal> {
+        match call.control.clone() {
+            Some(Control::Delegate { goal, bytes, mode, budget, tools }) => {
+                let child = ChildWish { goal, bytes, mode, budget, tools };
+                self.delegate(call, child)
+            }
+            // Everything else waits until the children are back: the parent's tree is at rest meanwhile.
+            _ if self.s.live_children().next().is_some() => Ok(false),
+            Some(Control::Ask { question }) => {
+                let id = format!("q{}", self.s.seq + 1);
+                let (text, call) = (Some(question), Some(call.id.clone()));
+                self.emit(Event::Asked {
+                    question: id,
+                    text,
+                    call,
+                    why: String::new(),
+                    choices: Vec::new(),
+                })?;
+                Ok(true)
+            }
+            Some(Control::Plan { tasks }) => self.plan(call, &tasks),
+            Some(Control::Finish { .. }) => {
+                // What was called beside it is not run any more.
+                let open = |slot: &&CallSlot| slot.state == CallState::Open && slot.call.id != call.id;
+                let rest: Vec<String> =
+                    self.s.calls.iter().filter(open).map(|slot| slot.call.id.clone()).collect();
+                for id in rest {
+                    let what = "not run: `finish` was called in the same message".to_owned();
+                    self.emit(Event::CallAnswered { call: id, ok: false, what })?;
+                }
+                self.reply(call, true, "noted; Kapell checks the result itself")
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn reply(&mut self, call: &Call, ok: bool, what: &str) -> Result<bool, Illegal> {
+        self.emit(Event::CallAnswered { call: call.id.clone(), ok, what: what.to_owned() })?;
+        Ok(true)
+    }
+
+    fn plan(&mut self, call: &Call, tasks: &[Task]) -> Result<bool, Illegal> {
+        let order = match plan::check(tasks) {
+            Ok(order) => order,
+            Err(why) => return self.reply(call, false, &format!("the plan was not taken: {why}")),
+        };
+        self.emit(Event::Planned { tasks: order })?;
+        let first = self.s.plan.next().map(|task| task.id.clone());
+        let told = match first {
+            Some(task) => {
+                let told = format!("the plan stands; work on task `{task}` now");
+                self.emit(Event::TaskMoved { task, to: TaskState::Active })?;
+                told
+            }
+            None => "the plan is empty now".to_owned(),
+        };
+        self.reply(call, true, &told)
+    }
+
+    fn delegate(&mut self, call: &Call, wish: ChildWish) -> Result<bool, Illegal> {
+        let Some(spec) = self.s.spec.clone() else { return Ok(false) };
+        if let Some(why) = self.refuse_child(&spec, &wish) {
+            return self.reply(call, false, &format!("not delegated: {why}"));
+        }
+        let child = self.new_id();
+        let parent = self.as_parent(&spec, call);
+        let rights = Rights { tools: wish.tools.clone(), ask: spec.rights.ask, land: false, delegate: true };
+        let child_spec = SessionSpec {
+            goal: wish.goal,
+            goal_bytes: wish.bytes,
+            repo: spec.repo.clone(),
+            base: None,
+            target: None,
+            model: self.s.model.clone().unwrap_or_else(|| spec.model.clone()),
+            mode: if wish.mode.is_empty() { spec.mode.clone() } else { wish.mode },
+            workflow: workflow::child(),
+            rights: rights.intersect(&Rights { land: false, ..spec.rights.clone() }),
+            limits: spec.limits,
+            budget: wish.budget,
+            goal_checks: Vec::new(),
+            parent: Some(parent),
+        };
+        let (session, cap) = (self.s.id, wish.budget);
+        self.emit_ledger(LedgerEvent::Admitted { session: child, parent: session, cap })?;
+        let action = contract::ActionId { turn: self.s.turn_no, step: self.s.step };
+        self.emit(Event::ChildOpened { child, call: call.id.clone(), action })?;
+        self.out.children.push((child, vec![Event::Opened { spec: Box::new(child_spec) }]));
+        self.out.effects.push(Effect::Wake(child));
+        Ok(true)
+    }
+
+    fn as_parent(&self, spec: &SessionSpec, call: &Call) -> Parent {
+        let (mut ancestors, mut goals) = match &spec.parent {
+            Some(own) => (own.ancestors.clone(), own.goals.clone()),
+            None => (Vec::new(), Vec::new()),
+        };
+        ancestors.push(self.s.id);
+        goals.push(spec.goal);
+        let action = contract::ActionId { turn: self.s.turn_no, step: self.s.step };
+        Parent { session: self.s.id, root: self.s.root(), ancestors, goals, action, call: call.id.clone() }
+    }
+
+    /// Why a child may not be opened (K1-2).
+    fn refuse_child(&self, spec: &SessionSpec, wish: &ChildWish) -> Option<String> {
+        let depth = spec.parent.as_ref().map_or(0, |parent| parent.ancestors.len()) as u32;
+        let mut above = spec.parent.iter().flat_map(|parent| parent.goals.iter()).chain([&spec.goal]);
+        if !spec.rights.delegate {
+            return Some("this session may not delegate".into());
+        }
+        if depth + 1 > spec.limits.depth {
+            return Some(format!(
+                "the tree is {} levels deep already, which is its limit",
+                spec.limits.depth
+            ));
+        }
+        if self.s.children.len() as u32 >= spec.limits.children {
+            return Some(format!(
+                "this session has opened {} children, which is its limit",
+                spec.limits.children
+            ));
+        }
+        if above.any(|goal| *goal == wish.goal) {
+            return Some("a session above has this very goal; do it yourself".into());
+        }
+        None
+    }
+}
+
+/// What an agent wants done by a child.
+struct ChildWish {
+    goal: Digest,
+    bytes: u64,
+    mode: String,
+    budget: Amount,
+    tools: Option<Vec<String>>,
+}

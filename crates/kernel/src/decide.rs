@@ -1,0 +1,148 @@
+//! What happens with one input: state + governor + input + now -> events, effects, reply.
+//!
+//! Pure: it mutates only the values handed in, by folding the very events it returns. If the commit of those
+//! events fails, the values are ahead of the journal: drop them and read them again. Start at [`decide`].
+
+use crate::governor::Governor;
+use crate::ledger::Ledger;
+use crate::{Illegal, Session};
+use contract::action::{Effect, Outcome};
+use contract::event::{Event, LedgerEvent};
+use contract::intent::Intent;
+use contract::{Fence, SessionId, Timestamp};
+
+/// The values from outside.
+#[derive(Debug, Clone, Copy)]
+pub struct Ctx {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Fresh random bits: ids and jitter.
+    pub random: u128,
+    /// The lease this process holds.
+    pub fence: Fence,
+}
+
+/// What can arrive at a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The session is to exist.
+    Open(Box<contract::session::SessionSpec>),
+    /// An intent from the inbox.
+    Intent(Box<Intent>),
+    /// Something in the inbox that nobody understands.
+    Garbled(String),
+    /// An attempt ended.
+    Outcome(Box<Outcome>),
+    /// Time passed, or a slot came free.
+    Tick,
+    /// This process took the session over.
+    Recover,
+    /// This process is going down: stop what runs, leave the session to be taken up again.
+    Stop,
+}
+
+/// What follows from an input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Facts for the session's stream.
+    pub events: Vec<Event>,
+    /// Facts for the tree's ledger, in the same append.
+    pub ledger: Vec<LedgerEvent>,
+    /// Children born in the same append, each with its first facts.
+    pub children: Vec<(SessionId, Vec<Event>)>,
+    /// Intents for other sessions, in the same append.
+    pub submit: Vec<Intent>,
+    /// What to do once all that is durable.
+    pub effects: Vec<Effect>,
+    /// When to look again if nothing else happens.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// The kernel's one entrance.
+pub fn decide(
+    state: &mut Session,
+    governor: &mut Governor,
+    input: Input,
+    ctx: &Ctx,
+) -> Result<Decision, Illegal> {
+    let mut draft =
+        Draft { s: state, gov: governor, ctx: *ctx, out: Decision::default(), born: 0, stopping: false };
+    match input {
+        Input::Open(spec) => draft.open(*spec)?,
+        Input::Intent(intent) => draft.submitted(*intent)?,
+        Input::Garbled(why) => draft.emit(Event::Garbled { why })?,
+        Input::Outcome(outcome) => draft.outcome(*outcome)?,
+        Input::Tick => {}
+        Input::Recover => draft.recover()?,
+        Input::Stop => draft.stop()?,
+    }
+    draft.expire()?;
+    draft.advance()?;
+    draft.out.wake_at = draft.wake_at();
+    Ok(draft.out)
+}
+
+/// The state being moved and what came of it so far.
+pub(crate) struct Draft<'a> {
+    pub(crate) s: &'a mut Session,
+    pub(crate) gov: &'a mut Governor,
+    pub(crate) ctx: Ctx,
+    pub(crate) out: Decision,
+    /// Ids made from `ctx.random` so far.
+    pub(crate) born: u32,
+    /// Nothing new starts in this process.
+    pub(crate) stopping: bool,
+}
+
+impl Draft<'_> {
+    pub(crate) fn emit(&mut self, event: Event) -> Result<(), Illegal> {
+        self.s.apply(self.ctx.now, &event)?;
+        self.out.events.push(event);
+        Ok(())
+    }
+
+    pub(crate) fn emit_ledger(&mut self, event: LedgerEvent) -> Result<(), Illegal> {
+        self.ledger().apply(&event)?;
+        self.out.ledger.push(event);
+        Ok(())
+    }
+
+    pub(crate) fn ledger(&mut self) -> &mut Ledger {
+        let root = self.s.root();
+        self.gov.ledger(root)
+    }
+
+    /// A fresh id. Distinct within one decision, and across decisions by `ctx.random`.
+    pub(crate) fn new_id(&mut self) -> SessionId {
+        self.born += 1;
+        let salt = u128::from(self.born).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        SessionId::v7(self.ctx.now.0, self.ctx.random ^ salt)
+    }
+
+    fn open(&mut self, spec: contract::session::SessionSpec) -> Result<(), Illegal> {
+        if let Some(problem) = crate::workflow::problem(&spec.workflow) {
+            return Err(Illegal { state: "workflow".into(), event: problem });
+        }
+        if spec.parent.is_none() {
+            self.emit_to_root(spec.budget)?;
+        }
+        self.emit(Event::Opened { spec: Box::new(spec) })
+    }
+
+    fn emit_to_root(&mut self, cap: contract::Amount) -> Result<(), Illegal> {
+        let event = LedgerEvent::Opened { cap };
+        self.gov.ledger(self.s.id).apply(&event)?;
+        self.out.ledger.push(event);
+        Ok(())
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        if self.s.phase == crate::fsm::Phase::Ended {
+            return None;
+        }
+        let overdue = self.s.running.as_ref().map(|a| a.deadline.plus(contract::limits::OVERDUE_MS));
+        let ttl = self.s.queue.iter().filter_map(|intent| Some(intent.at.plus(intent.ttl_ms?))).min();
+        let approvals = self.s.approvals.values().map(|approval| approval.expires).min();
+        [self.s.retry_at, overdue, ttl, approvals].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,267 @@
+//! A tree's budget: reserve, start, settle. settled <= reserved <= cap, for the tree and for each child's part.
+//!
+//! Knows amounts and who is whose child; not what they are spent on. Start at [`Ledger::grant`].
+
+use contract::event::LedgerEvent;
+use contract::{ActionId, Amount, SessionId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::Illegal;
+
+/// One session's part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    parent: Option<SessionId>,
+    cap: Amount,
+    /// Reserved and not settled, with everything below.
+    held: Amount,
+    /// Settled, with everything below.
+    settled: Amount,
+    barred: bool,
+}
+
+/// The fold of a tree's ledger stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Number of its last event.
+    pub seq: u64,
+    root: SessionId,
+    accounts: BTreeMap<SessionId, Account>,
+    holds: Vec<Hold>,
+    frozen: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Hold {
+    session: SessionId,
+    action: ActionId,
+    amount: Amount,
+}
+
+/// Why nothing is granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// This unit of somebody's cap does not suffice; whose, and what is left of it.
+    Cap {
+        /// Whose cap.
+        session: SessionId,
+        /// `money`, `tokens`, `steps` or `time`.
+        unit: &'static str,
+        /// What is left.
+        left: Amount,
+    },
+    /// An overshoot froze the tree.
+    Frozen,
+    /// The session or one above it is being stopped.
+    Barred,
+    /// The session has no account in this tree.
+    Unknown,
+}
+
+impl Ledger {
+    /// The ledger of a tree that has no events yet.
+    pub fn new(root: SessionId) -> Self {
+        Self { seq: 0, root, accounts: BTreeMap::new(), holds: Vec::new(), frozen: false }
+    }
+
+    /// The account chain of a session, itself first, root last.
+    fn path(&self, session: SessionId) -> Vec<SessionId> {
+        let up = |id: &SessionId| self.accounts.get(id).and_then(|account| account.parent);
+        std::iter::successors(Some(session), up).take(self.accounts.len() + 1).collect()
+    }
+
+    /// What is left of a session's cap and of every cap above it.
+    pub fn left(&self, session: SessionId) -> Amount {
+        self.path(session)
+            .iter()
+            .filter_map(|id| self.accounts.get(id))
+            .fold(Amount::UNLIMITED, |left, account| {
+                left.min(account.cap.minus(account.held.plus(account.settled)))
+            })
+    }
+
+    /// The cap a session lives under: the tightest of its own and those above, in each unit.
+    pub fn cap(&self, session: SessionId) -> Amount {
+        let caps = self.path(session).into_iter().filter_map(|id| self.accounts.get(&id));
+        caps.fold(Amount::UNLIMITED, |cap, account| cap.min(account.cap))
+    }
+
+    /// What a session and everything below it has used.
+    pub fn settled(&self, session: SessionId) -> Amount {
+        self.accounts.get(&session).map_or(Amount::ZERO, |account| account.settled)
+    }
+
+    /// What a session and everything below it holds reserved.
+    pub fn held(&self, session: SessionId) -> Amount {
+        self.accounts.get(&session).map_or(Amount::ZERO, |account| account.held)
+    }
+
+    /// True once something billed more than was reserved, until a person raises the cap.
+    pub fn frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// What is reserved for this action.
+    pub fn hold(&self, session: SessionId, action: ActionId) -> Option<Amount> {
+        self.holds.iter().find(|h| h.session == session && h.action == action).map(|h| h.amount)
+    }
+
+    /// May this session start something that uses at most `amount`?
+    pub fn grant(&self, session: SessionId, amount: Amount) -> Result<(), Refusal> {
+        if self.frozen {
+            return Err(Refusal::Frozen);
+        }
+        if !self.accounts.contains_key(&session) {
+            return Err(Refusal::Unknown);
+        }
+        for id in self.path(session) {
+            let Some(account) = self.accounts.get(&id) else { continue };
+            if account.barred {
+                return Err(Refusal::Barred);
+            }
+            let left = account.cap.minus(account.held.plus(account.settled));
+            if let Some(unit) = amount.exceeds(left) {
+                return Err(Refusal::Cap { session: id, unit, left });
+            }
+        }
+        Ok(())
+    }
+
+    /// Folds one event.
+    pub fn apply(&mut self, event: &LedgerEvent) -> Result<(), Illegal> {
+        let illegal = |why: &str| Illegal {
+            state: format!("ledger of {}: {why}", self.root),
+            event: format!("{event:?}"),
+        };
+        match event {
+            LedgerEvent::Opened { cap } => {
+                if !self.accounts.is_empty() {
+                    return Err(illegal("open already"));
+                }
+                self.admit(self.root, None, *cap);
+            }
+            LedgerEvent::Admitted { session, parent, cap } => {
+                if self.accounts.contains_key(session) || !self.accounts.contains_key(parent) {
+                    return Err(illegal("no such place in the tree"));
+                }
+                self.admit(*session, Some(*parent), *cap);
+            }
+            LedgerEvent::Reserved { session, action, amount } => {
+                if self.hold(*session, *action).is_some() {
+                    return Err(illegal("reserved already"));
+                }
+                self.holds.push(Hold { session: *session, action: *action, amount: *amount });
+                self.along(*session, |account| account.held = account.held.plus(*amount));
+            }
+            LedgerEvent::Settled { session, action, used } => {
+                let found = self.holds.iter().position(|h| h.session == *session && h.action == *action);
+                let amount = self.holds.swap_remove(found.ok_or_else(|| illegal("nothing reserved"))?).amount;
+                self.along(*session, |account| {
+                    account.held = account.held.minus(amount);
+                    account.settled = account.settled.plus(*used);
+                });
+            }
+            LedgerEvent::Overshoot { .. } => self.frozen = true,
+            LedgerEvent::Barred { session } => {
+                self.accounts.get_mut(session).ok_or_else(|| illegal("no such session"))?.barred = true;
+            }
+            LedgerEvent::Raised { amount } => {
+                let root = self.root;
+                let account = self.accounts.get_mut(&root).ok_or_else(|| illegal("not open"))?;
+                account.cap = account.cap.plus(*amount);
+                self.frozen = false;
+            }
+        }
+        self.seq += 1;
+        Ok(())
+    }
+
+    fn admit(&mut self, session: SessionId, parent: Option<SessionId>, cap: Amount) {
+        let account = Account { parent, cap, held: Amount::ZERO, settled: Amount::ZERO, barred: false };
+        self.accounts.insert(session, account);
+    }
+
+    fn along(&mut self, session: SessionId, mut f: impl FnMut(&mut Account)) {
+        for id in self.path(session) {
+            if let Some(account) = self.accounts.get_mut(&id) {
+                f(account);
+            }
+        }
+    }
+
+    /// The promise itself: for every account settled + held <= cap, unless an overshoot is on record.
+    pub fn sound(&self) -> bool {
+        self.frozen
+            || self.accounts.values().all(|account| account.settled.plus(account.held).within(account.cap))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: SessionId = SessionId(1);
+    const CHILD: SessionId = SessionId(2);
+
+    fn step(step: u32) -> ActionId {
+        ActionId { turn: 1, step }
+    }
+
+    fn tokens(tokens: u64) -> Amount {
+        Amount { tokens, ..Amount::ZERO }
+    }
+
+    fn tree() -> Ledger {
+        let mut ledger = Ledger::new(ROOT);
+        let cap = Amount { tokens: 100, ..Amount::UNLIMITED };
+        ledger.apply(&LedgerEvent::Opened { cap }).unwrap();
+        let cap = Amount { tokens: 40, ..Amount::UNLIMITED };
+        ledger.apply(&LedgerEvent::Admitted { session: CHILD, parent: ROOT, cap }).unwrap();
+        ledger
+    }
+
+    #[test]
+    fn a_child_counts_against_itself_and_everyone_above() {
+        let mut ledger = tree();
+        ledger.grant(CHILD, tokens(40)).unwrap();
+        ledger.apply(&LedgerEvent::Reserved { session: CHILD, action: step(1), amount: tokens(40) }).unwrap();
+        assert!(matches!(
+            ledger.grant(CHILD, tokens(1)),
+            Err(Refusal::Cap { session: CHILD, unit: "tokens", .. })
+        ));
+        assert_eq!(ledger.left(ROOT).tokens, 60);
+        ledger.apply(&LedgerEvent::Settled { session: CHILD, action: step(1), used: tokens(10) }).unwrap();
+        assert_eq!((ledger.left(CHILD).tokens, ledger.left(ROOT).tokens), (30, 90));
+        assert!(ledger.sound());
+    }
+
+    #[test]
+    fn a_parents_cap_binds_a_child_with_a_larger_one() {
+        let mut ledger = tree();
+        ledger.apply(&LedgerEvent::Reserved { session: ROOT, action: step(1), amount: tokens(80) }).unwrap();
+        assert!(matches!(ledger.grant(CHILD, tokens(30)), Err(Refusal::Cap { session: ROOT, .. })));
+    }
+
+    #[test]
+    fn settling_twice_or_without_a_reservation_is_illegal() {
+        let mut ledger = tree();
+        let settle = LedgerEvent::Settled { session: CHILD, action: step(1), used: tokens(1) };
+        assert!(ledger.apply(&settle).is_err());
+        ledger.apply(&LedgerEvent::Reserved { session: CHILD, action: step(1), amount: tokens(2) }).unwrap();
+        ledger.apply(&settle).unwrap();
+        assert!(ledger.apply(&settle).is_err());
+    }
+
+    #[test]
+    fn a_barred_parent_bars_the_child_and_an_overshoot_freezes_until_raised() {
+        let mut ledger = tree();
+        let over = LedgerEvent::Overshoot { session: CHILD, action: step(1), over: tokens(1) };
+        ledger.apply(&over).unwrap();
+        assert_eq!(ledger.grant(CHILD, Amount::ZERO), Err(Refusal::Frozen));
+        ledger.apply(&LedgerEvent::Raised { amount: tokens(1) }).unwrap();
+        ledger.grant(CHILD, Amount::ZERO).unwrap();
+        ledger.apply(&LedgerEvent::Barred { session: ROOT }).unwrap();
+        assert_eq!(ledger.grant(CHILD, Amount::ZERO), Err(Refusal::Barred));
+    }
+}

@@ -1,0 +1,408 @@
+//! The state of a session: a fold over its events, and nothing else.
+//!
+//! Holds indexes and digests, never texts. Start at [`Session`]; the only mutator is [`Session::apply`].
+
+use crate::fsm::{ApprovalState, CallState, Phase, Turn};
+use crate::plan::Plan;
+use contract::action::{Call, CallResult, Context, EffectClass, Item, Prepared, Work};
+use contract::checks::{CheckRun, Flag, Verdict};
+use contract::event::{Final, Subject};
+use contract::intent::Intent;
+use contract::model::ModelRef;
+use contract::session::{SessionSpec, Stage};
+use contract::{ActionId, Amount, ApprovalId, CallId, Digest, Fence, QuestionId, Seq, SessionId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Version of the serialised state (snapshots). A snapshot of another version is not used.
+pub const SCHEMA: u32 = 1;
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its name.
+    pub id: SessionId,
+    /// Number of its last event.
+    pub seq: Seq,
+    /// When it was opened.
+    pub opened: Timestamp,
+    /// When its last event was written.
+    pub at: Timestamp,
+    /// What it was opened with; `None` before its first event.
+    pub spec: Option<Box<SessionSpec>>,
+    /// Active, paused or ended.
+    pub phase: Phase,
+    /// Why it is paused, when it is.
+    pub pause: Option<Pause>,
+    /// How it ended, when it did.
+    pub end: Option<Ended>,
+    /// Somebody asked to cancel.
+    pub cancel: bool,
+    /// The model that has the word.
+    pub model: Option<ModelRef>,
+    /// The newest lease on record.
+    pub fence: Fence,
+    /// The workspace stands, as far as this process knows.
+    pub ready: bool,
+    /// What preparing found.
+    pub prepared: Option<Prepared>,
+    /// Where in the workflow.
+    pub stage: usize,
+    /// Feedback rounds taken.
+    pub round: u32,
+    /// The running number of the turn.
+    pub turn_no: u32,
+    /// Where in the turn.
+    pub turn: Turn,
+    /// Number of the newest action.
+    pub step: u32,
+    /// Actions in this turn.
+    pub steps_in_turn: u32,
+    /// Intents taken from the inbox and not yet selected or disposed of.
+    pub queue: Vec<Intent>,
+    /// The action in flight: at most one.
+    pub running: Option<Attempt>,
+    /// An interrupted action that is to run again.
+    pub redo: Option<Redo>,
+    /// The conversation, bounded by cuts.
+    pub items: VecDeque<Item>,
+    /// Model actions so far.
+    pub ordinal: u32,
+    /// The calls of the model's last message.
+    pub calls: Vec<CallSlot>,
+    /// `finish` as the agent called it in this turn.
+    pub finish: Option<Finish>,
+    /// The agent's last text.
+    pub last_text: Option<Digest>,
+    /// Approvals that are not closed.
+    pub approvals: BTreeMap<ApprovalId, Approval>,
+    /// Questions without an answer.
+    pub questions: BTreeMap<QuestionId, Question>,
+    /// Children by name.
+    pub children: BTreeMap<SessionId, Child>,
+    /// The plan.
+    pub plan: Plan,
+    /// Runs of the checks on base.
+    pub base_runs: Vec<CheckRun>,
+    /// The newest verdict.
+    pub verdict: Option<Judged>,
+    /// Flags of the newest inspection.
+    pub flags: Vec<Flag>,
+    /// A person agreed to land this flagged commit.
+    pub land_agreed: Option<String>,
+    /// Commit that landed last.
+    pub landed: Option<String>,
+    /// Failures in a row, by signature.
+    pub failures: BTreeMap<String, u32>,
+    /// The newest failing call and how often it came in a row.
+    pub repeat: Option<Repeat>,
+    /// Not before this moment.
+    pub retry_at: Option<Timestamp>,
+    /// Savepoints by action, newest last.
+    pub savepoints: VecDeque<(ActionId, String)>,
+    /// Steps taken out of the tree's budget and not used up.
+    pub block: Option<StepBlock>,
+    /// What was really used so far by this session alone.
+    pub used: Amount,
+}
+
+/// An attempt in flight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which action.
+    pub action: ActionId,
+    /// First try is 1.
+    pub attempt: u32,
+    /// What it does.
+    pub work: Work,
+    /// What a crash in the middle means.
+    pub class: EffectClass,
+    /// When it must have ended.
+    pub deadline: Timestamp,
+    /// When it began.
+    pub started: Timestamp,
+    /// What was reserved for it.
+    pub reserved: Amount,
+}
+
+/// An action to be run again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redo {
+    /// Which action.
+    pub action: ActionId,
+    /// The attempt that was lost.
+    pub attempt: u32,
+    /// What it does.
+    pub work: Work,
+    /// Its class.
+    pub class: EffectClass,
+    /// It may run: its class allows it, or a person said so. False: a person must decide.
+    pub allowed: bool,
+    /// The approval it will use up.
+    pub approval: Option<ApprovalId>,
+}
+
+/// A call and its state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallSlot {
+    /// The call.
+    pub call: Call,
+    /// Where it stands.
+    pub state: CallState,
+    /// The approval it runs under.
+    pub approval: Option<ApprovalId>,
+}
+
+/// The agent's own word on how it stands. Proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finish {
+    /// It says it is done.
+    pub done: bool,
+    /// What is missing when not.
+    pub needs: String,
+    /// Its words.
+    pub summary: Digest,
+}
+
+/// An approval on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// What for.
+    pub subject: Subject,
+    /// The exact content.
+    pub hash: Digest,
+    /// Where it stands.
+    pub state: ApprovalState,
+    /// When it counts as denied.
+    pub expires: Timestamp,
+    /// When it was asked.
+    pub asked: Timestamp,
+}
+
+/// A question without an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// The agent's words.
+    pub text: Option<Digest>,
+    /// The call that waits.
+    pub call: Option<CallId>,
+    /// Kapell's words.
+    pub why: String,
+    /// Ranked choices.
+    pub choices: Vec<String>,
+}
+
+/// A child session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// The call that waits for it.
+    pub call: CallId,
+    /// It has ended and its parent knows.
+    pub ended: bool,
+}
+
+/// Why a session waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// `user`, `budget`, `failure`, `needs-model`, `shutdown`, `limit`, `stuck`.
+    pub why: String,
+    /// More for people.
+    pub what: String,
+    /// What to type next.
+    pub hint: String,
+    /// Exit code of a one-shot surface.
+    pub code: u8,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Completed, failed, cancelled.
+    pub state: Final,
+    /// Exit code.
+    pub code: u8,
+    /// Why.
+    pub why: String,
+    /// The agent's last words.
+    pub summary: Option<Digest>,
+}
+
+/// The newest verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The commit it is about.
+    pub result: String,
+    /// True when that commit has the same tree as the base.
+    pub same_tree: bool,
+    /// No check at all was found.
+    pub no_checks: bool,
+    /// Why.
+    pub reasons: Vec<String>,
+    /// Logs of the checks that speak against it.
+    pub logs: Vec<(String, Digest)>,
+}
+
+/// A call that failed again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// Tool and arguments.
+    pub args: Digest,
+    /// Which tool.
+    pub tool: String,
+    /// How often in a row.
+    pub count: u32,
+    /// Tokens used when the agent was told to take another way.
+    pub warned_at_tokens: Option<u64>,
+}
+
+/// Steps reserved ahead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepBlock {
+    /// The action that reserved it.
+    pub action: ActionId,
+    /// How many.
+    pub granted: u64,
+    /// How many are used.
+    pub used: u64,
+}
+
+/// What the session waits for, in order of precedence. Derived, never stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// A person's yes or no.
+    Approval(ApprovalId),
+    /// A person's answer.
+    Answer(QuestionId),
+    /// Children.
+    Children(usize),
+    /// A moment.
+    Until(Timestamp),
+}
+
+impl Session {
+    /// A session without events.
+    pub fn new(id: SessionId) -> Self {
+        Self {
+            id,
+            seq: 0,
+            opened: Timestamp(0),
+            at: Timestamp(0),
+            spec: None,
+            phase: Phase::Active,
+            pause: None,
+            end: None,
+            cancel: false,
+            model: None,
+            fence: 0,
+            ready: false,
+            prepared: None,
+            stage: 0,
+            round: 0,
+            turn_no: 1,
+            turn: Turn::Model,
+            step: 0,
+            steps_in_turn: 0,
+            queue: Vec::new(),
+            running: None,
+            redo: None,
+            items: VecDeque::new(),
+            ordinal: 0,
+            calls: Vec::new(),
+            finish: None,
+            last_text: None,
+            approvals: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            children: BTreeMap::new(),
+            plan: Plan::default(),
+            base_runs: Vec::new(),
+            verdict: None,
+            flags: Vec::new(),
+            land_agreed: None,
+            landed: None,
+            failures: BTreeMap::new(),
+            repeat: None,
+            retry_at: None,
+            savepoints: VecDeque::new(),
+            block: None,
+            used: Amount::ZERO,
+        }
+    }
+
+    /// The root of its tree.
+    pub fn root(&self) -> SessionId {
+        self.spec.as_ref().map_or(self.id, |spec| spec.root(self.id))
+    }
+
+    /// The stage it is in.
+    pub fn stage(&self) -> Option<&Stage> {
+        self.spec.as_ref()?.workflow.stages.get(self.stage)
+    }
+
+    /// Sessions below it that have not ended.
+    pub fn live_children(&self) -> impl Iterator<Item = SessionId> {
+        self.children.iter().filter(|(_, child)| !child.ended).map(|(id, _)| *id)
+    }
+
+    /// What it waits for, if it is active and nothing runs.
+    pub fn waiting(&self, now: Timestamp) -> Option<Waiting> {
+        if self.phase != Phase::Active || self.running.is_some() {
+            return None;
+        }
+        let pending = self.approvals.iter().find(|(_, approval)| approval.state == ApprovalState::Pending);
+        if let Some((id, _)) = pending {
+            return Some(Waiting::Approval(id.clone()));
+        }
+        if let Some(id) = self.questions.keys().next() {
+            return Some(Waiting::Answer(id.clone()));
+        }
+        match self.live_children().count() {
+            0 => self.retry_at.filter(|at| now < *at).map(Waiting::Until),
+            n => Some(Waiting::Children(n)),
+        }
+    }
+
+    /// What executing an action needs to know.
+    pub fn context(&self, spec: &SessionSpec, with_items: bool) -> Context {
+        let prepared = self.prepared.as_ref();
+        Context {
+            spec: spec.clone(),
+            base: prepared.map(|p| p.base.clone()),
+            target: prepared.and_then(|p| p.target.clone()),
+            checks: prepared.map(|p| p.checks.clone()).unwrap_or_default(),
+            setup: prepared.map(|p| p.setup.clone()).unwrap_or_default(),
+            items: if with_items { self.items.iter().cloned().collect() } else { Vec::new() },
+        }
+    }
+
+    pub(crate) fn call(&mut self, id: &str) -> Option<&mut CallSlot> {
+        self.calls.iter_mut().find(|slot| slot.call.id == id)
+    }
+
+    /// One word for people and boards.
+    pub fn status(&self, now: Timestamp) -> &'static str {
+        match (self.phase, &self.end) {
+            (Phase::Ended, Some(end)) => end.state.name(),
+            (Phase::Ended, None) => "ended",
+            (Phase::Paused, _) => "paused",
+            (Phase::Active, _) if self.running.is_some() => "running",
+            (Phase::Active, _) if self.waiting(now).is_some() => "waiting",
+            (Phase::Active, _) if self.prepared.is_none() => "created",
+            (Phase::Active, _) => "active",
+        }
+    }
+
+    /// A tool's result as an entry of the conversation.
+    pub(crate) fn result_item(result: &CallResult) -> Item {
+        Item {
+            role: contract::action::Role::Tool,
+            text: Some(result.text),
+            calls: Vec::new(),
+            call: Some(result.call.clone()),
+            ok: result.ok,
+            notice: None,
+            bytes: result.bytes,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What people and programs look at: pure projections of events and state.
