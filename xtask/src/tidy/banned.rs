@@ -98,9 +98,9 @@ const BANS: &[Ban] = &[
     Ban {
         rule: "command",
         words: &["Command::new"],
-        place: Place::Outside(&["crates/sandbox/", "crates/workspace/src/git.rs", "xtask/"]),
+        place: Place::Outside(&["crates/sandbox/", "crates/workspace/src/process.rs", "xtask/"]),
         in_tests: false,
-        advice: "programs are started by `sandbox` (group, limits, stop ladder), git by workspace's git module",
+        advice: "programs are started by `sandbox` (group, limits, stop ladder), git by workspace's process module",
     },
     Ban {
         rule: "unsafe",
@@ -182,7 +182,7 @@ mod tests {
             ("println!(\"\");", "crates/tools/src/a.rs", "print", "crates/kapell/src/a.rs"),
             ("let v = std::env::var(\"A\");", "crates/journal/src/a.rs", "env", "crates/kapell/src/a.rs"),
             ("tokio::spawn(x);", "crates/engine/src/actor.rs", "spawn", "crates/engine/src/task.rs"),
-            ("Command::new(\"ls\");", "crates/tools/src/a.rs", "command", "crates/workspace/src/git.rs"),
+            ("Command::new(\"ls\");", "crates/tools/src/a.rs", "command", "crates/workspace/src/process.rs"),
             ("unsafe { x() }", "crates/kapell/src/a.rs", "unsafe", "crates/sandbox/src/a.rs"),
             ("x.unwrap();", "crates/kapell/src/a.rs", "unwrap", "crates/kapell/tests/a.rs"),
             (

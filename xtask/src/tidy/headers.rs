@@ -3,6 +3,7 @@
 //! Knows only whether the lines are there; whether they are good is a reader's question.
 
 use super::Finding;
+use super::links::prose;
 use super::tree::{Tree, is_data};
 
 /// Files without a header, and headers that run on.
@@ -11,8 +12,10 @@ pub(super) fn missing(tree: &Tree) -> Vec<Finding> {
     const LINES: usize = 20;
     let mut findings = Vec::new();
     for (file, _) in tree.rust().filter(|(file, _)| !is_data(&file.path)) {
-        let lines = file.text.lines().take_while(|line| line.starts_with("//!")).count();
-        let advice = match lines {
+        let header: Vec<&str> = file.text.lines().map_while(|line| line.strip_prefix("//!")).collect();
+        // A picture or an example in a block is looked at, not read.
+        let prose = prose(&header.join("\n")).len();
+        let advice = match prose {
             0 => "open the file with `//!`: what it is for, what it does not know, where to start",
             n if n > LINES => "a header is read in one look: move the rest to the items it is about",
             _ => continue,
@@ -29,7 +32,14 @@ mod tests {
     #[test]
     fn headers_are_there_and_short() {
         let long = "//! x\n".repeat(21);
-        let tree = Tree::of(&[("a.rs", "//! A.\n"), ("b.rs", "fn b() {}\n"), ("c.rs", &long), ("d.md", "")]);
+        let drawn = format!("//! x\n//! ```text\n{long}//! ```\n");
+        let tree = Tree::of(&[
+            ("a.rs", "//! A.\n"),
+            ("b.rs", "fn b() {}\n"),
+            ("c.rs", &long),
+            ("d.md", ""),
+            ("e.rs", &drawn),
+        ]);
         let found: Vec<String> = missing(&tree).into_iter().map(|f| f.path).collect();
         assert_eq!(found, ["b.rs", "c.rs"]);
     }
