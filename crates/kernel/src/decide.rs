@@ -20,6 +20,8 @@ pub struct Ctx {
     pub random: u128,
     /// The lease this process holds.
     pub fence: Fence,
+    /// Nothing new starts in this process: it is going down, or only settles what was submitted.
+    pub hold: bool,
 }
 
 /// What can arrive at a session.
@@ -27,17 +29,15 @@ pub struct Ctx {
 pub enum Input {
     /// The session is to exist.
     Open(Box<contract::session::SessionSpec>),
-    /// An intent from the inbox.
-    Intent(Box<Intent>),
-    /// Something in the inbox that nobody understands.
-    Garbled(String),
+    /// What was in the inbox, oldest first; what nobody understands comes as its own description.
+    Inbox(Vec<Result<Intent, String>>),
     /// An attempt ended.
     Outcome(Box<Outcome>),
     /// Time passed, or a slot came free.
     Tick,
     /// This process took the session over.
     Recover,
-    /// This process is going down: stop what runs, leave the session to be taken up again.
+    /// This process is going down (`Ctx::hold` from here on): stop what runs, leave the rest to the next one.
     Stop,
 }
 
@@ -66,15 +66,21 @@ pub fn decide(
     ctx: &Ctx,
 ) -> Result<Decision, Illegal> {
     let mut draft =
-        Draft { s: state, gov: governor, ctx: *ctx, out: Decision::default(), born: 0, stopping: false };
+        Draft { s: state, gov: governor, ctx: *ctx, out: Decision::default(), born: 0 };
     match input {
         Input::Open(spec) => draft.open(*spec)?,
-        Input::Intent(intent) => draft.submitted(*intent)?,
-        Input::Garbled(why) => draft.emit(Event::Garbled { why })?,
+        Input::Inbox(mail) => {
+            for letter in mail {
+                match letter {
+                    Ok(intent) => draft.submitted(intent)?,
+                    Err(why) => draft.emit(Event::Garbled { why })?,
+                }
+            }
+        }
         Input::Outcome(outcome) => draft.outcome(*outcome)?,
         Input::Tick => {}
         Input::Recover => draft.recover()?,
-        Input::Stop => draft.stop()?,
+        Input::Stop => draft.stop(),
     }
     draft.expire()?;
     draft.advance()?;
@@ -90,8 +96,6 @@ pub(crate) struct Draft<'a> {
     pub(crate) out: Decision,
     /// Ids made from `ctx.random` so far.
     pub(crate) born: u32,
-    /// Nothing new starts in this process.
-    pub(crate) stopping: bool,
 }
 
 impl Draft<'_> {

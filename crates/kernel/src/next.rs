@@ -33,7 +33,7 @@ impl Draft<'_> {
             if self.s.phase == Phase::Ended {
                 return self.drop_queue();
             }
-            if self.s.running.is_some() || self.stopping {
+            if self.s.running.is_some() {
                 return Ok(());
             }
             if self.s.cancel {
@@ -44,10 +44,9 @@ impl Draft<'_> {
                 self.end(Final::Cancelled, 130, "cancelled")?;
                 continue;
             }
-            if self.select()? {
-                continue;
+            if self.ctx.hold || !self.select()? {
+                return Ok(());
             }
-            return Ok(());
         }
     }
 

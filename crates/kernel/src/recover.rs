@@ -37,11 +37,9 @@ impl Draft<'_> {
 
     /// The process goes down: the action in flight is stopped; nothing new starts. The session stays as it is,
     /// to be taken up by the next process.
-    pub(crate) fn stop(&mut self) -> Result<(), Illegal> {
-        self.stopping = true;
+    pub(crate) fn stop(&mut self) {
         if let Some(running) = &self.s.running {
             self.out.effects.push(Effect::Cancel { action: running.action, now: false });
         }
-        Ok(())
     }
 }
