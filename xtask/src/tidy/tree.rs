@@ -160,7 +160,11 @@ fn allows(text: &str, rust: Option<&Source>) -> Vec<Allow> {
     for (at, line) in lines.iter().enumerate() {
         let line = rust.map_or(*line, |source| source.comments[at].trim());
         // Documentation explains the convention; it does not use it.
-        if line.starts_with("//!") || line.starts_with("///") {
+        let uses = match rust {
+            Some(_) => !line.starts_with("//!") && !line.starts_with("///"),
+            None => line.contains("<!-- tidy:") || line.contains("# tidy:"),
+        };
+        if !uses {
             continue;
         }
         let Some((rule, reason)) = line.split_once(MARK).and_then(|(_, rest)| rest.split_once(')')) else {
