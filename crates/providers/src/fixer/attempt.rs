@@ -1,0 +1,273 @@
+//! The workbench: what is on disk, what the checks say about it, and trying changes so that only
+//! those stay that make something better and nothing worse.
+//!
+//! Knows fixes as data, not where they come from. Start at [`Bench::try_all`].
+
+use super::diag::{self, Findings};
+use super::patch::{self, Fix, Texts, applied};
+use super::replay::{Answer, Pause, Talk, Want};
+use super::tests_run::{self, Tests};
+use super::wire;
+use contract::limits;
+use std::collections::BTreeSet;
+
+/// Actions kept back for putting files right, formatting and the last word.
+const RESERVE_ACTIONS: u32 = 15;
+/// Deadline of one run of a check, milliseconds.
+const CHECK_MS: u64 = limits::TOOL_MAX_MS;
+
+/// What is remembered from turn to turn.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Changes that were tried, by [`Fix::key`]; none is tried twice.
+    pub tried: BTreeSet<String>,
+    /// The state the work began from.
+    pub base: Option<State>,
+    /// The code was formatted when the work began.
+    pub formatted: bool,
+}
+
+/// What the checks say about the files as they are.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct State {
+    /// Compiler and linter.
+    pub findings: Findings,
+    /// Tests.
+    pub tests: Tests,
+    /// What the linter's command printed when it said nothing that could be read.
+    pub unread: String,
+}
+
+/// The commands of the checks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Commands {
+    /// Prints diagnostics as JSON.
+    pub lint: &'static str,
+    /// Runs the tests.
+    pub test: &'static str,
+}
+
+/// The files as the fixer knows them, and the conversation it changes them through.
+#[derive(Debug)]
+pub(crate) struct Bench<'t, 'a> {
+    pub talk: &'t mut Talk<'a>,
+    pub memory: &'t mut Memory,
+    pub commands: Commands,
+    /// Files as they are on disk.
+    disk: Texts,
+    /// Files as they should be.
+    pub texts: Texts,
+    unreadable: BTreeSet<String>,
+    /// A change could not be written.
+    pub stuck: Option<String>,
+}
+
+impl<'t, 'a> Bench<'t, 'a> {
+    pub(crate) fn new(talk: &'t mut Talk<'a>, memory: &'t mut Memory, commands: Commands) -> Self {
+        let (disk, texts, unreadable) = <(Texts, Texts, BTreeSet<String>)>::default();
+        Self { talk, memory, commands, disk, texts, unreadable, stuck: None }
+    }
+
+    /// Too few actions of this turn are left to try anything more.
+    pub(crate) fn spent(&self) -> bool {
+        self.talk.actions() + RESERVE_ACTIONS >= limits::STEPS_PER_TURN || self.stuck.is_some()
+    }
+
+    /// Reads these files unless they are known; those that cannot be read are left out from then on.
+    pub(crate) fn read(&mut self, files: BTreeSet<String>) -> Result<(), Pause> {
+        let mut wanted: Vec<(String, Option<usize>, String)> = (files.into_iter())
+            .filter(|file| !self.texts.contains_key(file) && !self.unreadable.contains(file))
+            .map(|file| (file, None, String::new()))
+            .collect();
+        while !wanted.is_empty() {
+            let rest = wanted.split_off(wanted.len().min(limits::CALLS_PER_MESSAGE));
+            let calls = wanted.iter().map(|(file, from, _)| wire::read(file, *from)).collect();
+            let answers = self.talk.ask("Reading the files concerned.", calls)?;
+            let mut more = Vec::new();
+            for ((file, _, mut text), answer) in wanted.into_iter().zip(answers) {
+                match wire::page(&answer) {
+                    None => {
+                        self.unreadable.insert(file);
+                    }
+                    Some(page) => {
+                        text.push_str(&page.text);
+                        match page.next {
+                            Some(next) => more.push((file, Some(next), text)),
+                            None => {
+                                self.disk.insert(file.clone(), text.clone());
+                                self.texts.insert(file, text);
+                            }
+                        }
+                    }
+                }
+            }
+            more.extend(rest);
+            wanted = more;
+        }
+        Ok(())
+    }
+
+    /// Forgets what files look like: something else changed them.
+    pub(crate) fn forget(&mut self) {
+        self.disk.clear();
+        self.texts.clear();
+    }
+
+    /// The calls that bring the disk to `self.texts`.
+    fn changes(&self) -> Vec<Want> {
+        let differs = |(file, text): &(&String, &String)| self.disk.get(*file) != Some(*text);
+        self.texts.iter().filter(differs).map(|(file, text)| wire::change(file, &self.disk[file], text)).collect()
+    }
+
+    /// Writes what is to be written, then makes these calls; returns the answers of these calls.
+    pub(crate) fn ask(&mut self, words: &str, calls: Vec<Want>) -> Result<Vec<Answer>, Pause> {
+        let mut changes = self.changes();
+        // A message holds only so many calls: what does not fit goes ahead.
+        let room = limits::CALLS_PER_MESSAGE - calls.len();
+        while changes.len() > room {
+            let rest = changes.split_off(room);
+            let answers = self.talk.ask("Changing files.", changes)?;
+            self.wrote(&answers);
+            changes = rest;
+        }
+        let written = changes.len();
+        changes.extend(calls);
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut answers = self.talk.ask(words, changes)?;
+        let rest = answers.split_off(written);
+        self.wrote(&answers);
+        self.disk = self.texts.clone();
+        Ok(rest)
+    }
+
+    fn wrote(&mut self, answers: &[Answer]) {
+        if let Some(failed) = answers.iter().find(|answer| !answer.ok) {
+            self.stuck = Some(failed.text.clone());
+        }
+    }
+
+    /// Runs linter and tests on the files as they should be.
+    pub(crate) fn measure(&mut self, words: &str) -> Result<State, Pause> {
+        let calls =
+            vec![wire::shell(self.commands.lint, CHECK_MS), wire::shell(self.commands.test, CHECK_MS)];
+        let answers = self.ask(words, calls)?;
+        let outputs = self.whole(&answers)?;
+        let findings = diag::parse(&outputs[0]);
+        let silent = findings.targets.is_empty() && findings.foreign.is_empty();
+        let unread = if silent { outputs[0].clone() } else { String::new() };
+        Ok(State { findings, tests: tests_run::parse(&outputs[1]), unread })
+    }
+
+    /// The whole outputs, read page by page where the view was cut.
+    fn whole(&mut self, answers: &[Answer]) -> Result<Vec<String>, Pause> {
+        let mut outputs = Vec::new();
+        for answer in answers {
+            outputs.push(match wire::blob(answer) {
+                None => answer.text.clone(),
+                Some(blob) => self.blob(&blob)?.unwrap_or_else(|| answer.text.clone()),
+            });
+        }
+        Ok(outputs)
+    }
+
+    fn blob(&mut self, blob: &wire::Blob) -> Result<Option<String>, Pause> {
+        let mut text = String::new();
+        let mut pages = blob.pages();
+        while !pages.is_empty() {
+            let calls = pages.iter().map(|&from| wire::read(&blob.path, from)).collect();
+            let answers = self.talk.ask("Reading the rest of the output.", calls)?;
+            let mut next = None;
+            for answer in &answers {
+                let Some(page) = wire::page(answer) else { return Ok(None) };
+                text.push_str(&page.text);
+                next = page.next;
+            }
+            pages = next.map(|next| vec![Some(next)]).unwrap_or_default();
+        }
+        Ok(Some(text))
+    }
+
+    /// Tries these changes, all at once, then in smaller groups where that does not hold, and keeps
+    /// what holds. They must be compatible with one another. Returns the state with what was kept.
+    pub(crate) fn try_all(&mut self, mut best: State, fixes: Vec<Fix>, words: &str) -> Result<State, Pause> {
+        let before = self.texts.clone();
+        self.memory.tried.extend(fixes.iter().map(|fix| fix.key(&before)));
+        let mut kept: Vec<Fix> = Vec::new();
+        let mut groups = vec![fixes];
+        while let Some(group) = groups.pop() {
+            if self.spent() {
+                break;
+            }
+            self.texts = applied(&before, kept.iter().chain(&group));
+            let state = self.measure(&format!("{words} {}", summary(&group)))?;
+            if holds(&best, &state, &group) {
+                best = state;
+                kept.extend(group);
+            } else if group.len() > 1 {
+                let (sound, suspect) = self.split(group, &kept, &best, &state);
+                // The last one pushed is tried first.
+                groups.extend([suspect, sound].into_iter().filter(|part| !part.is_empty()));
+            }
+        }
+        self.texts = applied(&before, &kept);
+        Ok(best)
+    }
+
+    /// Parts a group that did not hold: those near a new error and the others, or two halves.
+    fn split(&self, group: Vec<Fix>, kept: &[Fix], best: &State, state: &State) -> (Vec<Fix>, Vec<Fix>) {
+        let known: BTreeSet<_> = best.findings.diags.iter().filter(|d| d.hard).map(|d| d.kind()).collect();
+        let errors: Vec<(&str, usize)> = (state.findings.diags.iter())
+            .filter(|diag| diag.hard && !known.contains(&diag.kind()))
+            .filter_map(|diag| diag.at.as_ref().map(|at| (at.file.as_str(), at.start.0)))
+            .collect();
+        let all: Vec<&Fix> = kept.iter().chain(&group).collect();
+        let near = |fix: &Fix| {
+            patch::lines_after(fix, &all, &self.texts).iter().any(|(file, lines)| {
+                errors.iter().any(|(at, line)| at == file && lines.contains(line))
+            })
+        };
+        let suspects: Vec<bool> = group.iter().map(near).collect();
+        let count = suspects.iter().filter(|near| **near).count();
+        if count > 0 && count < group.len() {
+            let (suspect, sound): (Vec<_>, Vec<_>) = group.into_iter().zip(suspects).partition(|pair| pair.1);
+            let fixes = |pairs: Vec<(Fix, bool)>| pairs.into_iter().map(|pair| pair.0).collect();
+            return (fixes(sound), fixes(suspect));
+        }
+        let mut first = group;
+        let second = first.split_off(first.len().div_ceil(2));
+        (first, second)
+    }
+}
+
+/// Does a change hold? Nothing that was well may be worse, and something must be better.
+fn holds(before: &State, after: &State, group: &[Fix]) -> bool {
+    if !after.unread.is_empty() || after.tests.worse_than(&before.tests) {
+        return false;
+    }
+    let (was, is) = (&before.findings, &after.findings);
+    let (broken, breaks) = (was.broken(), is.broken());
+    let newly = breaks.difference(&broken).any(|target| was.targets.contains(*target));
+    let hard = |findings: &Findings| -> BTreeSet<(String, String)> {
+        let hard = findings.diags.iter().filter(|diag| diag.hard);
+        hard.map(|diag| (diag.code.clone(), diag.message.clone())).collect()
+    };
+    let (old, new) = (hard(was), hard(is));
+    let only_worse = !new.is_subset(&old) && old.is_subset(&new);
+    if newly || (only_worse && !broken.is_empty()) {
+        return false;
+    }
+    let codes: BTreeSet<&str> = group.iter().map(|fix| fix.code.as_str()).collect();
+    let count = |findings: &Findings| findings.diags.iter().filter(|d| codes.contains(d.code.as_str())).count();
+    let fewer_failures = after.tests.failed.len() < before.tests.failed.len();
+    count(is) < count(was) || is.targets.len() > was.targets.len() || fewer_failures
+}
+
+/// "(3 x `deprecated`, 1 x `unused_mut`)"
+fn summary(group: &[Fix]) -> String {
+    let codes: BTreeSet<&str> = group.iter().map(|fix| fix.code.as_str()).collect();
+    let count = |code: &str| group.iter().filter(|fix| fix.code == code).count();
+    let parts: Vec<String> = codes.iter().map(|code| format!("{} x `{code}`", count(code))).collect();
+    format!("({})", parts.join(", "))
+}

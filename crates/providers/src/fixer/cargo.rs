@@ -1,0 +1,172 @@
+//! The program for Rust projects: look, apply what can be applied, verify, say what is left.
+//!
+//! Knows the checks of a Cargo project; trying and undoing is the workbench's. Start at [`turn`].
+
+use super::attempt::{Bench, Commands, Memory, State};
+use super::diag::{Diag, Trust, offset};
+use super::goal::Goal;
+use super::patch::{Fix, Part, Texts, compatible};
+use super::replay::{Pause, Talk};
+use super::{rules, wire};
+use contract::limits;
+use std::collections::BTreeSet;
+
+const COMMANDS: Commands = Commands {
+    lint: "cargo clippy --all-targets --keep-going --message-format=json",
+    test: "cargo test --no-fail-fast",
+};
+const FORMAT_CHECK: &str = "cargo fmt --check";
+const FORMAT: &str = "cargo fmt";
+const MANIFEST: &str = "Cargo.toml";
+/// Findings named in the last word.
+const NAMED: usize = 8;
+
+/// One turn over a Cargo project.
+pub(super) fn turn(talk: &mut Talk<'_>, goal: Goal, memory: &mut Memory) -> Result<(), Pause> {
+    let mut bench = Bench::new(talk, memory, COMMANDS);
+    if bench.memory.base.is_none() {
+        let formatted = bench.ask("Is the code formatted?", vec![wire::shell(FORMAT_CHECK, limits::TOOL_MS)])?;
+        bench.memory.formatted = formatted[0].ok;
+    }
+    let mut best = bench.measure("Running the checks.")?;
+    bench.memory.base.get_or_insert_with(|| best.clone());
+    if best.unread.is_empty() && (goal.lint || goal.build || goal.test) {
+        while !bench.spent() && !reached(goal, &best) {
+            let fixes = candidates(&mut bench, goal, &best)?;
+            if fixes.is_empty() {
+                break;
+            }
+            best = bench.try_all(best, fixes, "Trying")?;
+        }
+    }
+    let formatted = format(&mut bench, goal)?;
+    let (done, summary) = last_word(&bench, goal, &best, formatted);
+    bench.ask("", vec![wire::finish(done, &summary)])?;
+    Ok(())
+}
+
+/// True when nothing of the goal is left.
+fn reached(goal: Goal, state: &State) -> bool {
+    let findings = &state.findings;
+    let lint = !goal.lint || findings.diags.is_empty();
+    let build = !goal.build || findings.diags.iter().all(|diag| !diag.hard);
+    lint && build && (!goal.test || state.tests.green()) && findings.foreign.is_empty()
+}
+
+/// The next changes worth trying: what is sure first; then, one finding one try, what may be wrong.
+fn candidates(bench: &mut Bench<'_, '_>, goal: Goal, state: &State) -> Result<Vec<Fix>, Pause> {
+    let wanted = |diag: &&Diag| goal.lint || diag.hard || (goal.test && !state.tests.green());
+    let diags: Vec<&Diag> = state.findings.diags.iter().filter(wanted).collect();
+    let files = diags.iter().flat_map(|diag| {
+        let advised = diag.advice.iter().flat_map(|advice| &advice.parts).map(|(place, _)| &place.file);
+        advised.chain(diag.at.as_ref().map(|at| &at.file)).cloned()
+    });
+    let mut files: BTreeSet<String> = files.collect();
+    files.insert(MANIFEST.into());
+    bench.read(files)?;
+    read_for_names(bench, &diags)?;
+    let fresh = |fixes: Vec<Fix>, bench: &Bench<'_, '_>| {
+        let fresh = |fix: &Fix| !bench.memory.tried.contains(&fix.key(&bench.texts));
+        compatible(fixes.into_iter().filter(fresh).collect())
+    };
+    let advised = |trust: Trust, texts: &Texts| -> Vec<Fix> {
+        diags.iter().flat_map(|diag| advice(diag, trust, texts)).collect()
+    };
+    let mut sure: Vec<Fix> = advised(Trust::Machine, &bench.texts);
+    sure.extend(rules::answers(&diags, &bench.texts));
+    let sure = fresh(sure, bench);
+    if !sure.is_empty() {
+        return Ok(sure);
+    }
+    Ok(fresh(advised(Trust::Maybe, &bench.texts), bench))
+}
+
+/// The compiler's advice of this trust as fixes, in its order.
+fn advice(diag: &Diag, trust: Trust, texts: &Texts) -> Vec<Fix> {
+    if rules::is_name_shape(diag) {
+        return Vec::new();
+    }
+    let part = |(place, new): &(super::diag::Place, String)| {
+        let text = texts.get(&place.file)?;
+        let at = (offset(text, place.start)?, offset(text, place.end)?);
+        (at.0 <= at.1 && !silences(new)).then(|| Part { file: place.file.clone(), at, new: new.clone() })
+    };
+    let advice = diag.advice.iter().filter(|advice| advice.trust == trust);
+    let parts = advice.filter_map(|advice| advice.parts.iter().map(part).collect::<Option<Vec<_>>>());
+    parts.filter_map(|parts| Fix::new(&diag.code, parts, texts)).collect()
+}
+
+/// Advice that makes a finding invisible instead of mending it.
+fn silences(new: &str) -> bool {
+    ["allow(", "expect(", "#[ignore", "let _ ="].iter().any(|word| new.contains(word) && !new.contains(".expect("))
+}
+
+/// Names to be changed are looked up in the whole project first.
+fn read_for_names(bench: &mut Bench<'_, '_>, diags: &[&Diag]) -> Result<(), Pause> {
+    let names: BTreeSet<&str> =
+        diags.iter().filter_map(|diag| rules::old_name(diag, &bench.texts)).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let calls = names.iter().map(|name| wire::search_word(name)).take(limits::CALLS_PER_MESSAGE).collect();
+    let answers = bench.talk.ask("Looking where these names are used.", calls)?;
+    let mut files: BTreeSet<String> = answers.iter().flat_map(wire::found_files).collect();
+    files.retain(|file| file.ends_with(".rs"));
+    files.extend(["src/lib.rs".into(), "src/main.rs".into()]);
+    bench.read(files)
+}
+
+/// Formats when that is asked for, or when the code was formatted and would not be any more.
+fn format(bench: &mut Bench<'_, '_>, goal: Goal) -> Result<bool, Pause> {
+    if !goal.format && !bench.memory.formatted {
+        // Files may still have to be put right.
+        bench.ask("Putting the files right.", Vec::new())?;
+        return Ok(false);
+    }
+    let calls = vec![wire::shell(FORMAT, limits::TOOL_MS), wire::shell(FORMAT_CHECK, limits::TOOL_MS)];
+    let answers = bench.ask("Formatting.", calls)?;
+    bench.forget();
+    Ok(answers[1].ok)
+}
+
+/// Is it done, and the sentence that says how it stands.
+fn last_word(bench: &Bench<'_, '_>, goal: Goal, state: &State, formatted: bool) -> (bool, String) {
+    let base = bench.memory.base.as_ref().unwrap_or(state);
+    if let Some(why) = &bench.stuck {
+        return (false, format!("A file could not be changed: {why}"));
+    }
+    if !state.unread.is_empty() {
+        let said: Vec<&str> = state.unread.lines().filter(|line| line.starts_with("error")).take(NAMED).collect();
+        return (false, format!("`{}` could not do its work: {}", COMMANDS.lint, said.join("; ")));
+    }
+    let (was, is) = (base.findings.diags.len(), state.findings.diags.len());
+    let mut summary = format!("Findings: {was} before, {is} now; {}.", state.tests.line());
+    let worse = state.tests.worse_than(&base.tests);
+    let done = reached(goal, state) && (!goal.format || formatted) && !worse;
+    if done {
+        return (true, summary);
+    }
+    if bench.spent() {
+        summary.push_str(" This turn has no actions left to try more.");
+    }
+    if !state.findings.foreign.is_empty() {
+        let foreign = state.findings.foreign.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+        summary.push_str(&format!(" Dependencies that do not compile: {foreign}."));
+    }
+    if goal.format && !formatted {
+        summary.push_str(" rustfmt could not format all files.");
+    }
+    if !state.tests.failed.is_empty() {
+        let failed: Vec<&str> = state.tests.failed.iter().take(NAMED).map(String::as_str).collect();
+        summary.push_str(&format!(" Failing tests: {}.", failed.join(", ")));
+    }
+    if is > 0 {
+        let lines: Vec<String> = state.findings.diags.iter().take(NAMED).map(|d| format!("- {}", d.line())).collect();
+        let more = if is > NAMED { format!("\n- and {} more", is - NAMED) } else { String::new() };
+        summary.push_str(&format!(
+            "\nWhat remains has no advice that can be applied and verified; it takes a language model or a person:\n{}{more}",
+            lines.join("\n")
+        ));
+    }
+    (false, summary)
+}
