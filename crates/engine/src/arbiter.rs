@@ -1,0 +1,249 @@
+//! The loop of one live session: one mailbox, one input at a time, commit, then effects.
+//!
+//! Decides nothing: that is [`kernel::decide`]. Starts nothing before its commit is durable. Start at [`Arbiter::run`].
+
+use crate::core::{Core, Moment, Step};
+use crate::engine::{Attend, Shared};
+use crate::executor::{self, Finished};
+use crate::guard::Held;
+use crate::task::{self, Kind, Task};
+use crate::{store, watch};
+use contract::action::{Effect, Run};
+use contract::cancel::Urgency;
+use contract::journal::{Class, Error, Mail};
+use contract::port::Sink;
+use contract::session::SessionSpec;
+use contract::{ActionId, Cancel, SessionId, StreamId, Timestamp};
+use kernel::fsm::Phase;
+use kernel::{Input, Session};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch as latest};
+
+/// What can arrive in the mailbox. Intents are not here: they wait in the inbox and are fetched when poked, so
+/// outcomes and stops are never behind them.
+pub(crate) enum Letter {
+    /// An attempt ended.
+    Outcome(Box<Finished>),
+    /// There may be something in the inbox, or a slot came free.
+    Poke,
+    /// The process goes down.
+    Stop,
+    /// The lease changed hands.
+    Lost,
+}
+
+/// Letters a mailbox holds; a poke that finds it full is not needed.
+pub(crate) const MAILBOX: usize = 16;
+
+/// Times a conflict is answered by reading again before the session is given up.
+const RELOADS: u32 = 8;
+
+/// The action in flight, as this process sees it.
+struct Flight {
+    action: ActionId,
+    cancel: Cancel,
+    _task: Task<()>,
+}
+
+pub(crate) struct Arbiter {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) core: Core,
+    pub(crate) mailbox: mpsc::Receiver<Letter>,
+    pub(crate) address: mpsc::Sender<Letter>,
+    pub(crate) first: Option<Input>,
+    pub(crate) opened: Option<oneshot::Sender<Result<(), Error>>>,
+    pub(crate) status: latest::Sender<Status>,
+    pub(crate) _guard: Box<dyn Held>,
+}
+
+/// What the engine and its surfaces see of a live session without reading the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Status {
+    /// It may start something at any moment.
+    #[default]
+    Busy,
+    /// It waits for somebody or some time, and nothing runs.
+    Resting,
+    /// Its arbiter has stopped; the reason when it was not its end.
+    Stopped(Option<Error>),
+}
+
+impl Arbiter {
+    /// Runs until the session ends, the process stops, or the store fails. Returns why, when it was a failure.
+    #[tracing::instrument(name = "arbiter", skip_all, fields(session = %self.core.state.id))]
+    pub(crate) async fn run(mut self) {
+        let mut flight = None;
+        let failure = self.serve(&mut flight).await.err();
+        if let Some(flight) = &flight {
+            flight.cancel.cancel(Urgency::Now);
+        }
+        self.shared.settle_down(self.core.state.id, &self.core.state, self.core.unsnapped(), failure.is_none()).await;
+        self.status.send_replace(Status::Stopped(failure));
+    }
+
+    async fn serve(&mut self, flight: &mut Option<Flight>) -> Result<(), Error> {
+        let mut wake_at = None;
+        if let Some(first) = self.first.take() {
+            let done = self.step(first, Vec::new(), Vec::new(), flight).await;
+            if let Some(opened) = self.opened.take() {
+                // Nobody may be listening any more; the session goes on all the same.
+                let _ = opened.send(done.as_ref().map(|_| ()).map_err(Clone::clone));
+            }
+            wake_at = done?;
+        }
+        let mut inbox = true;
+        loop {
+            if std::mem::take(&mut inbox) {
+                let mail = self.shared.journal.inbox(self.core.state.id).await?;
+                if !mail.is_empty() {
+                    wake_at = self.mail(mail, flight).await?;
+                }
+            }
+            if self.over(flight.is_some()) {
+                return Ok(());
+            }
+            self.status.send_if_modified(|status| replace(status, flight.is_some(), &self.core.state, wake_at));
+            let letter = tokio::select! {
+                letter = self.mailbox.recv() => letter,
+                () = until(&self.shared, wake_at) => None,
+            };
+            wake_at = match letter {
+                Some(Letter::Outcome(finished)) => {
+                    let Finished { outcome, blobs } = *finished;
+                    flight.take_if(|f| f.action == outcome.action);
+                    self.step(Input::Outcome(Box::new(outcome)), blobs, Vec::new(), flight).await?
+                }
+                Some(Letter::Poke) => {
+                    inbox = true;
+                    self.step(Input::Tick, Vec::new(), Vec::new(), flight).await?
+                }
+                Some(Letter::Stop) => {
+                    self.core.hold = true;
+                    self.step(Input::Stop, Vec::new(), Vec::new(), flight).await?
+                }
+                Some(Letter::Lost) => return Err(Error::Fenced { session: self.core.state.id }),
+                None => self.step(Input::Tick, Vec::new(), Vec::new(), flight).await?,
+            };
+        }
+    }
+
+    fn over(&self, flying: bool) -> bool {
+        !flying && (self.core.hold || self.core.state.phase == Phase::Ended)
+    }
+
+    async fn mail(&mut self, mail: Vec<Mail>, flight: &mut Option<Flight>) -> Result<Option<Timestamp>, Error> {
+        let rows = mail.iter().map(|m| m.row).collect();
+        let letters = mail.into_iter().map(|m| m.intent).collect();
+        self.step(Input::Inbox(letters), Vec::new(), rows, flight).await
+    }
+
+    /// Decide, commit, dispatch. A conflict means that somebody else wrote: read again, decide again.
+    async fn step(
+        &mut self, input: Input, blobs: Vec<Vec<u8>>, rows: Vec<u64>, flight: &mut Option<Flight>,
+    ) -> Result<Option<Timestamp>, Error> {
+        for reload in 0..=RELOADS {
+            if reload > 0 {
+                self.reload().await?;
+            }
+            match self.attempt(input.clone(), blobs.clone(), rows.clone()).await {
+                Ok(step) => {
+                    self.dispatch(step.effects, flight);
+                    if step.snapshot {
+                        self.shared.snapshot(&self.core.state).await;
+                    }
+                    return Ok(step.wake_at);
+                }
+                Err(error) if error.class() == Class::Retry && reload < RELOADS => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Busy(format!("session {} could not be written", self.core.state.id)))
+    }
+
+    async fn attempt(&mut self, input: Input, blobs: Vec<Vec<u8>>, rows: Vec<u64>) -> Result<Step, Error> {
+        let moment = Moment { now: self.shared.ports.clock.now(), random: self.shared.ports.clock.random() };
+        let (step, commit) = {
+            // Held from the decision until the batch is queued: the ledger's events queue in the order they were decided.
+            let mut governor = self.shared.governor();
+            let mut step = self.core.step(&mut governor, input, moment).map_err(|e| Error::Corrupt(e.to_string()))?;
+            step.batch.blobs = blobs;
+            step.batch.consume = rows;
+            let commit = (!step.is_empty()).then(|| self.shared.journal.append(std::mem::take(&mut step.batch)));
+            (step, commit)
+        };
+        if let Some(commit) = commit
+            && let Err(error) = commit.await
+        {
+            let woken = {
+                let mut governor = self.shared.governor();
+                governor.forget(self.core.state.root());
+                governor.release(self.core.state.id)
+            };
+            woken.into_iter().for_each(|session| self.shared.poke(session));
+            return Err(error);
+        }
+        Ok(step)
+    }
+
+    async fn reload(&mut self) -> Result<(), Error> {
+        let id = self.core.state.id;
+        let state = store::session(&*self.shared.journal, id).await?.unwrap_or_else(|| Session::new(id));
+        self.core.state = state;
+        self.shared.load_ledger(self.core.state.root()).await
+    }
+
+    fn dispatch(&self, effects: Vec<Effect>, flight: &mut Option<Flight>) {
+        for effect in effects {
+            match effect {
+                Effect::Run(run) => *flight = Some(self.launch(*run)),
+                Effect::Cancel { action, now } => {
+                    if let Some(flight) = flight.as_ref().filter(|f| f.action == action) {
+                        flight.cancel.cancel(if now { Urgency::Now } else { Urgency::Graceful });
+                    }
+                }
+                Effect::Wake(session) => {
+                    self.shared.wake(session, if self.core.hold { Attend::Settle } else { Attend::GoOn });
+                }
+            }
+        }
+    }
+
+    fn launch(&self, run: Run) -> Flight {
+        let (cancel, action) = (Cancel::new(), run.action);
+        let (shared, address, token) = (Arc::clone(&self.shared), self.address.clone(), cancel.clone());
+        let sink: Arc<dyn Sink> = Arc::new(shared.progress_of(run.session, action));
+        let task = task::spawn(Kind::Action, async move {
+            let finished = executor::execute(&shared.ports, run, token, sink).await;
+            // A closed mailbox means that the arbiter has stopped: recovery will deal with the action.
+            let _ = address.send(Letter::Outcome(Box::new(finished))).await;
+        });
+        Flight { action, cancel, _task: task }
+    }
+}
+
+/// Sleeps until the wall clock has reached this moment; for ever when there is none.
+async fn until(shared: &Shared, at: Option<Timestamp>) {
+    match at {
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.since(shared.ports.clock.now()).max(1))).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn replace(status: &mut Status, flying: bool, state: &Session, wake_at: Option<Timestamp>) -> bool {
+    let waits = state.phase == Phase::Paused || state.waiting(state.at).is_some() || wake_at.is_none();
+    let new = if !flying && waits { Status::Resting } else { Status::Busy };
+    let changed = *status != new;
+    *status = new;
+    changed
+}
+
+/// The first input of a session that is to exist.
+pub(crate) fn opening(spec: SessionSpec) -> Input {
+    Input::Open(Box::new(spec))
+}
+
+/// A place from which everything about a session can be followed.
+pub(crate) fn follow(shared: &Shared, id: SessionId, after: u64) -> watch::Watch {
+    watch::Watch::new(Arc::clone(&shared.journal), StreamId::Session(id), after)
+}

@@ -1,0 +1,115 @@
+//! One step of one session, without waiting for anything: input in, a batch to commit and effects out.
+//!
+//! The arbiter and the simulator drive this very code. Knows the kernel and how events become records; not how a
+//! batch is committed. After a failed commit the state here is ahead of the journal: reload it. Start at [`Core::step`].
+
+use contract::action::Effect;
+use contract::event::Event;
+use contract::journal::{Append, Batch};
+use contract::{Fence, StreamId, Timestamp, limits, record};
+use kernel::{Ctx, Governor, Illegal, Input, Session};
+
+/// A session as one process holds it.
+#[derive(Debug)]
+pub struct Core {
+    /// The fold.
+    pub state: Session,
+    /// The lease it is held under.
+    pub fence: Fence,
+    /// Nothing new starts.
+    pub hold: bool,
+    /// Events since the newest snapshot, and when the first of them came.
+    fresh: (u64, Option<Timestamp>),
+}
+
+/// What a step wants committed and done.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Everything that becomes durable together.
+    pub batch: Batch,
+    /// What to do afterwards.
+    pub effects: Vec<Effect>,
+    /// When to look again.
+    pub wake_at: Option<Timestamp>,
+    /// The events of this session, for who wants to look at them.
+    pub events: Vec<Event>,
+    /// A snapshot is due after the commit.
+    pub snapshot: bool,
+}
+
+impl Step {
+    /// True when there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        let batch = &self.batch;
+        batch.appends.is_empty() && batch.submit.is_empty() && batch.consume.is_empty() && batch.blobs.is_empty()
+    }
+}
+
+/// The values a step needs from outside.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Fresh random bits.
+    pub random: u128,
+}
+
+impl Core {
+    /// A session as it was read, held under this lease.
+    pub fn new(state: Session, fence: Fence) -> Self {
+        Self { state, fence, hold: false, fresh: (0, None) }
+    }
+
+    /// Decides, and puts what was decided into a batch: this session, its tree's ledger, children, mail to others.
+    pub fn step(&mut self, governor: &mut Governor, input: Input, moment: Moment) -> Result<Step, Illegal> {
+        let (before, root) = (self.state.seq, self.state.root());
+        let ctx = Ctx { now: moment.now, random: moment.random, fence: self.fence, hold: self.hold };
+        let decision = kernel::decide(&mut self.state, governor, input, &ctx)?;
+        let mut appends = Vec::new();
+        if !decision.events.is_empty() {
+            appends.push(Append {
+                stream: StreamId::Session(self.state.id),
+                expected: before,
+                fence: Some(self.fence),
+                records: encode(before, moment.now, &decision.events),
+                ended: self.state.phase == kernel::fsm::Phase::Ended,
+            });
+        }
+        if !decision.ledger.is_empty() {
+            let after = governor.ledger(root).seq;
+            let expected = after - decision.ledger.len() as u64;
+            let records = encode(expected, moment.now, &decision.ledger);
+            appends.push(Append { stream: StreamId::Tree(root), expected, fence: None, records, ended: false });
+        }
+        for (child, events) in &decision.children {
+            let records = encode(0, moment.now, events);
+            let stream = StreamId::Session(*child);
+            appends.push(Append { stream, expected: 0, fence: None, records, ended: false });
+        }
+        let batch = Batch { appends, blobs: Vec::new(), submit: decision.submit, consume: Vec::new() };
+        let snapshot = self.snapshot_due(decision.events.len() as u64, moment.now);
+        Ok(Step { batch, effects: decision.effects, wake_at: decision.wake_at, events: decision.events, snapshot })
+    }
+
+    /// After some seconds of activity with enough new events, and whenever the session comes to rest.
+    fn snapshot_due(&mut self, events: u64, now: Timestamp) -> bool {
+        let (count, since) = &mut self.fresh;
+        *count += events;
+        let since = *since.get_or_insert(now);
+        let active = *count >= limits::SNAPSHOT_EVENTS && now.since(since) >= limits::SNAPSHOT_MS;
+        let resting = events > 0 && *count >= limits::SNAPSHOT_EVENTS && self.state.phase != kernel::fsm::Phase::Active;
+        if active || resting {
+            self.fresh = (0, None);
+        }
+        active || resting
+    }
+
+    /// Events that no snapshot contains.
+    pub fn unsnapped(&self) -> u64 {
+        self.fresh.0
+    }
+}
+
+fn encode<E: record::Storable>(before: u64, at: Timestamp, events: &[E]) -> Vec<Vec<u8>> {
+    (before + 1..).zip(events).map(|(seq, event)| record::encode(seq, at, event)).collect()
+}

@@ -1,0 +1,420 @@
+//! What surfaces call: open, submit, attend, watch, look, shut down. They translate; this does.
+//!
+//! Knows which sessions live in this process; nothing of who asks. Start at [`Engine`].
+
+use crate::arbiter::{self, Arbiter, Letter, MAILBOX, Status};
+use crate::core::Core;
+use crate::executor::Ports;
+use crate::guard::Guard;
+use crate::lease::Leases;
+use crate::task::{self, Kind, Task};
+use crate::{Watch, store};
+use contract::intent::{Intent, Source, Wish};
+use contract::journal::{Error, Journal, Lease, Submitted};
+use contract::port::{Delta, Sink};
+use contract::session::SessionSpec;
+use contract::{ActionId, Fault, Kind as FaultKind, SessionId, limits};
+use kernel::governor::Slots;
+use kernel::ledger::Ledger;
+use kernel::{Governor, Input, Session};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// How an engine is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its name among all engines: who holds a lease.
+    pub owner: String,
+    /// How much may run at once.
+    pub slots: Slots,
+}
+
+/// What to do with a session whose arbiter is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attend {
+    /// Go on with it.
+    GoOn,
+    /// Take note of what was in flight and of what is in the inbox, start nothing, and let go of it again.
+    Settle,
+}
+
+/// An intent as a surface gives it.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// For which session.
+    pub session: SessionId,
+    /// From whom.
+    pub source: Source,
+    /// What.
+    pub wish: Wish,
+    /// Idempotency key; `None` = a fresh one.
+    pub key: Option<String>,
+    /// Time to live, milliseconds.
+    pub ttl_ms: Option<u64>,
+    /// Texts the wish refers to.
+    pub blobs: Vec<Vec<u8>>,
+}
+
+/// Progress of an action in this process. Lossy.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// Whose.
+    pub session: SessionId,
+    /// Of which action.
+    pub action: ActionId,
+    /// What.
+    pub delta: Delta,
+}
+
+/// Progress items a slow listener may lag behind before it loses the oldest.
+const PROGRESS: usize = 1024;
+
+struct Live {
+    address: mpsc::Sender<Letter>,
+    status: watch::Receiver<Status>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) ports: Ports,
+    pub(crate) journal: Arc<dyn Journal>,
+    guard: Arc<dyn Guard>,
+    options: Options,
+    governor: Mutex<Governor>,
+    live: Mutex<BTreeMap<SessionId, Live>>,
+    leases: Leases,
+    progress: broadcast::Sender<Progress>,
+    /// Sessions to be attended because another one's effect says so.
+    wakes: mpsc::UnboundedSender<(SessionId, Attend)>,
+}
+
+/// The engine: cheap to clone, ends with [`Engine::shutdown`].
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    _helpers: Arc<[Task<()>; 3]>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("owner", &self.shared.options.owner).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine over these ports. Needs a running tokio runtime.
+    pub fn new(ports: Ports, journal: Arc<dyn Journal>, guard: Arc<dyn Guard>, options: Options) -> Self {
+        // Unbounded, but bounded by what is sent: one entry per commit that names another session.
+        let (wakes, woken) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            ports,
+            journal,
+            guard,
+            governor: Mutex::new(Governor::new(options.slots)),
+            options,
+            live: Mutex::default(),
+            leases: Leases::default(),
+            progress: broadcast::channel(PROGRESS).0,
+            wakes,
+        });
+        let helpers = [
+            task::spawn(Kind::Watch, renewing(Arc::clone(&shared))),
+            task::spawn(Kind::Watch, polling(Arc::clone(&shared))),
+            task::spawn(Kind::Watch, waking(Arc::clone(&shared), woken)),
+        ];
+        Self { shared, _helpers: Arc::new(helpers) }
+    }
+
+    /// Opens a session and starts it. Resolves once its first event is durable.
+    pub async fn open(&self, spec: SessionSpec, blobs: Vec<Vec<u8>>) -> Result<SessionId, Fault> {
+        let clock = &self.shared.ports.clock;
+        let id = SessionId::v7(clock.now().0, clock.random());
+        if let Some(problem) = kernel::workflow::problem(&spec.workflow) {
+            return Err(Fault::new(FaultKind::UserFixable, "workflow", problem));
+        }
+        self.shared.journal.put(blobs).await.map_err(|e| e.fault())?;
+        let (opened, answer) = oneshot::channel();
+        let start = Start { state: Session::new(id), first: arbiter::opening(spec), hold: false, opened: Some(opened) };
+        if let Err(lease) = self.shared.start(id, start).await? {
+            return Err(Error::Fenced { session: lease.session }.fault());
+        }
+        match answer.await {
+            Ok(Ok(())) => Ok(id),
+            Ok(Err(error)) => Err(error.fault()),
+            Err(_) => Err(Error::Closed("the session stopped before it began".into()).fault()),
+        }
+    }
+
+    /// Leaves an intent in a session's inbox. Works whoever executes the session, and when nobody does.
+    pub async fn submit(&self, order: Order) -> Result<Submitted, Fault> {
+        let shared = &self.shared;
+        let head = shared.journal.head(contract::StreamId::Session(order.session)).await.map_err(|e| e.fault())?;
+        if head.seq == 0 {
+            let what = format!("there is no session {}", order.session);
+            return Err(Fault::new(FaultKind::UserFixable, "no-session", what).hint("kapell sessions"));
+        }
+        let (now, random) = (shared.ports.clock.now(), shared.ports.clock.random());
+        let id = SessionId::v7(now.0, random);
+        let key = order.key.unwrap_or_else(|| id.to_string());
+        let (session, source, wish, ttl_ms) = (order.session, order.source, order.wish, order.ttl_ms);
+        let intent = Intent { id, session, source, wish, key, at: now, ttl_ms };
+        if !order.blobs.is_empty() {
+            shared.journal.put(order.blobs).await.map_err(|e| e.fault())?;
+        }
+        let submitted = shared.journal.submit(intent).await.map_err(|e| e.fault())?;
+        shared.poke(session);
+        Ok(submitted)
+    }
+
+    /// Takes a session over and runs it here, with everything below it. `Err(Held)` inside: a living process has it.
+    pub async fn attend(&self, id: SessionId, how: Attend) -> Result<Result<(), Lease>, Fault> {
+        self.shared.attend(id, how).await
+    }
+
+    /// Follows a session's events from the one after `after` on.
+    pub fn watch(&self, id: SessionId, after: u64) -> Watch {
+        arbiter::follow(&self.shared, id, after)
+    }
+
+    /// Progress of everything that runs in this process.
+    pub fn progress(&self) -> broadcast::Receiver<Progress> {
+        self.shared.progress.subscribe()
+    }
+
+    /// A session as the journal has it.
+    pub async fn look(&self, id: SessionId) -> Result<Option<Session>, Fault> {
+        store::session(&*self.shared.journal, id).await.map_err(|e| e.fault())
+    }
+
+    /// A tree's ledger as the journal has it.
+    pub async fn ledger(&self, root: SessionId) -> Result<Ledger, Fault> {
+        store::ledger(&*self.shared.journal, root).await.map_err(|e| e.fault())
+    }
+
+    /// The store.
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        &self.shared.journal
+    }
+
+    /// Resolves when the session's arbiter rests or has stopped here; at once when it does not live here.
+    /// The error: why it stopped, when it was not its end.
+    pub async fn rest(&self, id: SessionId) -> Option<Error> {
+        let mut status = self.shared.lives().get(&id).map(|live| live.status.clone())?;
+        let resting = status.wait_for(|status| *status != Status::Busy).await;
+        match resting.as_deref() {
+            Ok(Status::Stopped(error)) => error.clone(),
+            _ => None,
+        }
+    }
+
+    /// Resolves when the session's arbiter has stopped here.
+    pub async fn stopped(&self, id: SessionId) -> Option<Error> {
+        let mut status = self.shared.lives().get(&id).map(|live| live.status.clone())?;
+        let stopped = status.wait_for(|status| matches!(status, Status::Stopped(_))).await;
+        match stopped.as_deref() {
+            Ok(Status::Stopped(error)) => error.clone(),
+            _ => None,
+        }
+    }
+
+    /// Stops in order: nothing new starts, what runs is stopped and its end recorded, leases are given back.
+    pub async fn shutdown(&self) {
+        loop {
+            let live: Vec<_> = {
+                let mut lives = self.shared.lives();
+                lives.retain(|_, live| !matches!(*live.status.borrow(), Status::Stopped(_)));
+                lives.values().map(|live| (live.address.clone(), live.status.clone())).collect()
+            };
+            if live.is_empty() {
+                return;
+            }
+            for (address, _) in &live {
+                // A full mailbox is being emptied; a closed one is what we want.
+                let _ = address.send(Letter::Stop).await;
+            }
+            for (_, mut status) in live {
+                let _ = status.wait_for(|status| matches!(status, Status::Stopped(_))).await;
+            }
+        }
+    }
+}
+
+struct Start {
+    state: Session,
+    first: Input,
+    hold: bool,
+    opened: Option<oneshot::Sender<Result<(), Error>>>,
+}
+
+impl Shared {
+    pub(crate) fn governor(&self) -> MutexGuard<'_, Governor> {
+        self.governor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lives(&self) -> MutexGuard<'_, BTreeMap<SessionId, Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_live(&self, id: SessionId) -> bool {
+        self.lives().get(&id).is_some_and(|live| !matches!(*live.status.borrow(), Status::Stopped(_)))
+    }
+
+    pub(crate) fn poke(&self, id: SessionId) {
+        if let Some(live) = self.lives().get(&id) {
+            // Full: it will look anyway. Closed: nobody is there to look.
+            let _ = live.address.try_send(Letter::Poke);
+        }
+    }
+
+    pub(crate) fn wake(&self, id: SessionId, how: Attend) {
+        if self.is_live(id) {
+            return self.poke(id);
+        }
+        // The receiver goes away with the engine: then nobody is left to be woken.
+        let _ = self.wakes.send((id, how));
+    }
+
+    pub(crate) fn progress_of(self: &Arc<Self>, session: SessionId, action: ActionId) -> impl Sink + use<> {
+        struct Tell(broadcast::Sender<Progress>, SessionId, ActionId);
+        impl Sink for Tell {
+            fn delta(&self, delta: Delta) {
+                let _ = self.0.send(Progress { session: self.1, action: self.2, delta });
+            }
+        }
+        Tell(self.progress.clone(), session, action)
+    }
+
+    pub(crate) async fn load_ledger(&self, root: SessionId) -> Result<(), Error> {
+        let ledger = store::ledger(&*self.journal, root).await?;
+        self.governor().load(root, ledger);
+        Ok(())
+    }
+
+    /// Takes lock and lease, then starts the arbiter.
+    async fn start(self: &Arc<Self>, id: SessionId, start: Start) -> Result<Result<(), Lease>, Fault> {
+        let Some(guard) = self.guard.claim(id)? else {
+            let holder = self.journal.holder(id).await.map_err(|e| e.fault())?;
+            let unknown = Lease { session: id, owner: "another process".into(), fence: 0, until: self.ports.clock.now() };
+            return Ok(Err(holder.unwrap_or(unknown)));
+        };
+        // With the lock in hand no other process of this machine runs it: a lease that looks alive is a dead one's.
+        let now = self.ports.clock.now();
+        let lease = self.journal.acquire(id, self.options.owner.clone(), now, true).await.map_err(|e| e.fault())?;
+        let lease = match lease {
+            Ok(lease) => lease,
+            Err(other) => return Ok(Err(other)),
+        };
+        let root = start.state.root();
+        if start.state.seq > 0 && self.governor().peek(root).is_none() {
+            self.load_ledger(root).await.map_err(|e| e.fault())?;
+        }
+        let mut core = Core::new(start.state, lease.fence);
+        core.hold = start.hold;
+        self.leases.add(lease);
+        let (address, mailbox) = mpsc::channel(MAILBOX);
+        let (status, seen) = watch::channel(Status::Busy);
+        self.lives().insert(id, Live { address: address.clone(), status: seen });
+        let arbiter = Arbiter {
+            shared: Arc::clone(self),
+            core,
+            mailbox,
+            address,
+            first: Some(start.first),
+            opened: start.opened,
+            status,
+            _guard: guard,
+        };
+        drop(task::spawn(Kind::Arbiter, arbiter.run()));
+        Ok(Ok(()))
+    }
+
+    async fn attend(self: &Arc<Self>, id: SessionId, how: Attend) -> Result<Result<(), Lease>, Fault> {
+        if self.is_live(id) {
+            self.poke(id);
+            return Ok(Ok(()));
+        }
+        let Some(state) = store::session(&*self.journal, id).await.map_err(|e| e.fault())? else {
+            let what = format!("there is no session {id}");
+            return Err(Fault::new(FaultKind::UserFixable, "no-session", what).hint("kapell sessions"));
+        };
+        let children: Vec<SessionId> = state.live_children().collect();
+        let hold = how == Attend::Settle;
+        let started = self.start(id, Start { state, first: Input::Recover, hold, opened: None }).await?;
+        if started.is_ok() {
+            children.into_iter().for_each(|child| self.wake(child, how));
+        }
+        Ok(started)
+    }
+
+    pub(crate) async fn snapshot(&self, state: &Session) {
+        let stream = contract::StreamId::Session(state.id);
+        if let Err(error) = store::snapshot(&*self.journal, stream, state.seq, state).await {
+            // A cache: without it the next start only reads more.
+            tracing::warn!(%error, session = %state.id, "no snapshot");
+        }
+        let root = state.root();
+        let ledger = self.governor().peek(root).cloned();
+        if let Some(ledger) = ledger.filter(|ledger| ledger.seq >= limits::SNAPSHOT_EVENTS)
+            && let Err(error) = store::snapshot(&*self.journal, contract::StreamId::Tree(root), ledger.seq, &ledger).await
+        {
+            tracing::warn!(%error, %root, "no snapshot of the ledger");
+        }
+    }
+
+    /// An arbiter has stopped: what it held is given back.
+    pub(crate) async fn settle_down(&self, id: SessionId, state: &Session, unsnapped: u64, sound: bool) {
+        let woken = self.governor().release(id);
+        woken.into_iter().for_each(|session| self.poke(session));
+        if sound && unsnapped >= limits::SNAPSHOT_EVENTS {
+            self.snapshot(state).await;
+        }
+        if let Some(lease) = self.leases.remove(id)
+            && let Err(error) = self.journal.release(lease).await
+        {
+            tracing::warn!(%error, session = %id, "the lease lapses by itself");
+        }
+    }
+}
+
+/// Renews all leases at a third of their time.
+async fn renewing(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(limits::LEASE_MS / 3)).await;
+        match shared.leases.renew(&*shared.journal, shared.ports.clock.now()).await {
+            Ok(lost) => {
+                for id in lost {
+                    let address = shared.lives().get(&id).map(|live| live.address.clone());
+                    if let Some(address) = address {
+                        let _ = address.send(Letter::Lost).await;
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "leases not renewed"),
+        }
+    }
+}
+
+/// Looks for mail from other processes. What this process submits is announced by a poke.
+async fn polling(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(limits::INBOX_POLL_MS)).await;
+        if shared.lives().is_empty() {
+            continue;
+        }
+        match shared.journal.inbox_sessions().await {
+            Ok(sessions) => sessions.into_iter().for_each(|id| shared.poke(id)),
+            Err(error) => tracing::warn!(%error, "inbox not read"),
+        }
+    }
+}
+
+/// Starts sessions that another one's effect named: children just born, parents with a result to take.
+async fn waking(shared: Arc<Shared>, mut woken: mpsc::UnboundedReceiver<(SessionId, Attend)>) {
+    while let Some((id, how)) = woken.recv().await {
+        match shared.attend(id, how).await {
+            Ok(_) => {}
+            Err(fault) => tracing::warn!(%fault, session = %id, "not woken"),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Reading sessions and ledgers back: newest sound snapshot, then the events after it.
+//!
+//! Knows the Journal port and the fold. Start at [`session`].
+
+use contract::journal::{Error, Journal, Snapshot};
+use contract::record::{self, DecodeError, Record, Storable};
+use contract::{Seq, SessionId, StreamId};
+use kernel::Session;
+use kernel::ledger::Ledger;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Records read at once.
+const PAGE: usize = 2_000;
+
+#[derive(Serialize, Deserialize)]
+struct Wrapped<T> {
+    schema: u32,
+    state: T,
+}
+
+/// The session as the journal has it; `None` when there is no such session.
+pub async fn session(journal: &dyn Journal, id: SessionId) -> Result<Option<Session>, Error> {
+    let stream = StreamId::Session(id);
+    let mut state = newest(journal, stream, |s: &Session| s.seq).await?.unwrap_or_else(|| Session::new(id));
+    let after = state.seq;
+    each(journal, stream, after, |record| state.apply(record.at, &record.event).map_err(|e| broken(stream, record.seq, &e))).await?;
+    Ok((state.seq > 0).then_some(state))
+}
+
+/// The ledger of a tree as the journal has it.
+pub async fn ledger(journal: &dyn Journal, root: SessionId) -> Result<Ledger, Error> {
+    let stream = StreamId::Tree(root);
+    let mut ledger = newest(journal, stream, |l: &Ledger| l.seq).await?.unwrap_or_else(|| Ledger::new(root));
+    let after = ledger.seq;
+    each(journal, stream, after, |record| ledger.apply(&record.event).map_err(|e| broken(stream, record.seq, &e))).await?;
+    Ok(ledger)
+}
+
+/// Every record of a stream, in order.
+pub async fn records<E: Storable>(journal: &dyn Journal, stream: StreamId) -> Result<Vec<Record<E>>, Error> {
+    let mut all = Vec::new();
+    each(journal, stream, 0, |record| {
+        all.push(record);
+        Ok(())
+    })
+    .await?;
+    Ok(all)
+}
+
+async fn each<E: Storable>(
+    journal: &dyn Journal, stream: StreamId, after: Seq, mut f: impl FnMut(Record<E>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut after = after;
+    loop {
+        let page = journal.read(stream, after, PAGE).await?;
+        for stored in &page {
+            f(decode(stream, stored.seq, &stored.bytes)?)?;
+            after = stored.seq;
+        }
+        if page.len() < PAGE {
+            return Ok(());
+        }
+    }
+}
+
+/// A stored record as an event, with damage and newer versions named.
+pub fn decode<E: Storable>(stream: StreamId, seq: Seq, bytes: &[u8]) -> Result<Record<E>, Error> {
+    record::decode(bytes).map_err(|error| match error {
+        DecodeError::Newer(found) => Error::Newer { found, known: record::VERSION },
+        DecodeError::Malformed(why) => Error::Corrupt(format!("event {seq} of {stream}: {why}")),
+    })
+}
+
+fn broken(stream: StreamId, seq: Seq, error: &kernel::Illegal) -> Error {
+    Error::Corrupt(format!("event {seq} of {stream} does not fit what came before: {error}"))
+}
+
+/// The newest snapshot that is sound, of this schema, and of this very history.
+async fn newest<T: DeserializeOwned>(
+    journal: &dyn Journal, stream: StreamId, seq: fn(&T) -> Seq,
+) -> Result<Option<T>, Error> {
+    for snapshot in journal.snapshots(stream).await? {
+        let Ok(Wrapped { schema, state }) = serde_json::from_slice::<Wrapped<T>>(&snapshot.json) else { continue };
+        let same = journal.read(stream, snapshot.seq.saturating_sub(1), 1).await?;
+        let same = same.first().is_some_and(|stored| stored.seq == snapshot.seq && stored.hash == snapshot.head);
+        if schema == kernel::session::SCHEMA && seq(&state) == snapshot.seq && same {
+            return Ok(Some(state));
+        }
+    }
+    Ok(None)
+}
+
+/// Keeps a snapshot of a fold that stands at the stream's head. A cache: when it cannot be written, nothing is lost.
+pub async fn snapshot<T: Serialize>(journal: &dyn Journal, stream: StreamId, seq: Seq, state: &T) -> Result<(), Error> {
+    let head = journal.head(stream).await?;
+    if head.seq != seq || seq == 0 {
+        return Ok(());
+    }
+    let wrapped = Wrapped { schema: kernel::session::SCHEMA, state };
+    let json = serde_json::to_vec(&wrapped).map_err(|error| Error::Corrupt(error.to_string()))?;
+    journal.snapshot(stream, Snapshot { seq, head: head.hash, json }).await
+}
