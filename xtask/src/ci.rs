@@ -51,7 +51,12 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         })?;
         eprintln!("ci: {} passed in {:.1} s", step.name, begin.elapsed().as_secs_f32());
     }
-    eprintln!("ci: {} steps passed in {:.1} s", wanted.len(), begin.elapsed().as_secs_f32());
+    eprintln!(
+        "ci: {} of {} steps passed in {:.1} s",
+        wanted.len(),
+        STEPS.len(),
+        begin.elapsed().as_secs_f32()
+    );
     Ok(())
 }
 

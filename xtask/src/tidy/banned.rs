@@ -157,7 +157,7 @@ impl Ban {
         match self.place {
             Place::Only(inside) => inside.iter().any(|prefix| path.starts_with(prefix)),
             Place::Outside(free) => {
-                let surface = is_example && matches!(self.rule, "print" | "env" | "unwrap");
+                let surface = is_example && matches!(self.rule, "print" | "env" | "unwrap" | "command");
                 !surface && !free.iter().any(|prefix| path.starts_with(prefix))
             }
         }

@@ -3,6 +3,7 @@
 //! Knows manifests only; calls are [`super::banned`]'s. Start at [`FLOORS`], the table a new crate joins.
 
 use super::Finding;
+use super::source::{Source, find_word};
 use super::tree::{Package, Tree};
 
 /// One crate's place.
@@ -92,6 +93,26 @@ fn package(package: &Package) -> Vec<Finding> {
     findings
 }
 
+/// Dependencies that no file of the crate names: they cost a build and say something untrue.
+pub(super) fn unused(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for package in &tree.packages {
+        let dir = package.manifest.trim_end_matches("Cargo.toml");
+        let own: Vec<&Source> =
+            tree.rust().filter(|(file, _)| file.path.starts_with(dir)).map(|(_, source)| source).collect();
+        for dependency in &package.dependencies {
+            let name = dependency.name.replace('-', "_");
+            let named = |source: &&Source| source.code.iter().any(|line| find_word(line, &name).is_some());
+            if !own.iter().any(named) {
+                let advice =
+                    format!("`{}` is used nowhere in `{}`: remove it", dependency.name, package.name);
+                findings.push(Finding::new(&package.manifest, 0, "unused", advice));
+            }
+        }
+    }
+    findings
+}
+
 /// What every manifest states: the workspace's lints, and versions in one place.
 pub(super) fn manifests(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -155,6 +176,15 @@ mod tests {
             let found = advice(name, &dependencies);
             assert!(found.len() == 1 && found[0].contains(word), "{name}: {found:?}");
         }
+    }
+
+    #[test]
+    fn dependencies_are_used() {
+        let text = "//! A.\nuse serde_json::Value; // globset\n";
+        let tree =
+            Tree::of(&[("crates/a/src/lib.rs", text)]).with_package("a", &["+serde-json", "~+globset"]);
+        let found = unused(&tree);
+        assert!(found.len() == 1 && found[0].advice.contains("`globset`"), "{found:?}");
     }
 
     #[test]

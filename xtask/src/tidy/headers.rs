@@ -8,8 +8,8 @@ use super::tree::{Tree, is_data};
 
 /// Files without a header, and headers that run on.
 pub(super) fn missing(tree: &Tree) -> Vec<Finding> {
-    /// A header is read in one look; more belongs to the items.
-    const LINES: usize = 20;
+    /// Three lines are good; a page belongs to the items.
+    const LINES: usize = 30;
     let mut findings = Vec::new();
     for (file, _) in tree.rust().filter(|(file, _)| !is_data(&file.path)) {
         let header: Vec<&str> = file.text.lines().map_while(|line| line.strip_prefix("//!")).collect();
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn headers_are_there_and_short() {
-        let long = "//! x\n".repeat(21);
+        let long = "//! x\n".repeat(31);
         let drawn = format!("//! x\n//! ```text\n{long}//! ```\n");
         let tree = Tree::of(&[
             ("a.rs", "//! A.\n"),

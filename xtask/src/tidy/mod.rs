@@ -42,6 +42,7 @@ type Rule = fn(&Tree) -> Vec<Finding>;
 const RULES: &[Rule] = &[
     floors::edges,
     floors::manifests,
+    floors::unused,
     versions::duplicates,
     reachable::files,
     reachable::ignored,

@@ -94,16 +94,20 @@ fn is_target(path: &str) -> bool {
     matches!(kind, [_] | [_, "main.rs"])
 }
 
-struct Module {
+/// A `mod name;` line.
+pub(super) struct Module {
     name: String,
     line: usize,
+    /// Named like tests.
     is_test: bool,
-    gated: bool,
-    candidates: Vec<String>,
+    /// Exists in tests only.
+    pub gated: bool,
+    /// Files it may mean.
+    pub candidates: Vec<String>,
 }
 
-/// `mod name;` lines of a file, with the paths they may mean.
-fn modules(file: &File, source: &Source) -> Vec<Module> {
+/// The `mod name;` lines of a file.
+pub(super) fn modules(file: &File, source: &Source) -> Vec<Module> {
     let (dir, own) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
     let stem = own.trim_end_matches(".rs");
     let base = if stem == "mod" || is_target(&file.path) { dir.to_owned() } else { format!("{dir}/{stem}") };

@@ -58,6 +58,12 @@ impl Source {
         }
     }
 
+    /// Everything in it is test code.
+    pub(super) fn be_test(&mut self) {
+        self.test_file = true;
+        self.test.fill(true);
+    }
+
     /// Lines of code outside tests that are not blank.
     pub(super) fn weight(&self) -> usize {
         self.code.iter().zip(&self.test).filter(|(line, test)| !**test && !line.trim().is_empty()).count()

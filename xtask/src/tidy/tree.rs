@@ -2,6 +2,7 @@
 //!
 //! Knows no rule. Start at [`Tree::load`]; tests build one from literals with [`Tree::of`].
 
+use super::reachable::modules;
 use super::source::Source;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -75,6 +76,7 @@ impl Tree {
             }
         }
         tree.files.sort_by(|a, b| a.path.cmp(&b.path));
+        tree.mark_tests();
         Ok(tree)
     }
 
@@ -97,6 +99,23 @@ impl Tree {
     /// Files whose name ends so.
     pub(super) fn ending<'a>(&'a self, end: &'a str) -> impl Iterator<Item = &'a File> {
         self.files.iter().filter(move |file| file.path.ends_with(end))
+    }
+
+    /// A file that is declared only in tests is test code, whatever its name.
+    fn mark_tests(&mut self) {
+        let mut found: Vec<String> = Vec::new();
+        for (file, source) in self.rust() {
+            found.extend(modules(file, source).into_iter().filter(|m| m.gated).flat_map(|m| m.candidates));
+        }
+        while let Some(path) = found.pop() {
+            let Some(at) = self.files.iter().position(|file| file.path == path) else { continue };
+            if let Some(source) = self.files[at].rust.as_mut().filter(|source| !source.test_file) {
+                source.be_test();
+                let file = &self.files[at];
+                let inner = file.rust.iter().flat_map(|source| modules(file, source));
+                found.extend(inner.flat_map(|m| m.candidates));
+            }
+        }
     }
 
     fn add(&mut self, path: &str, text: String) {
@@ -183,6 +202,7 @@ impl Tree {
     pub(super) fn of(files: &[(&str, &str)]) -> Self {
         let mut tree = Self::default();
         files.iter().for_each(|(path, text)| tree.add(path, (*text).to_owned()));
+        tree.mark_tests();
         tree
     }
 
@@ -211,6 +231,19 @@ mod tests {
             assert!(tree.exists(path), "{path}");
         }
         assert!(!tree.exists("a/c"));
+    }
+
+    #[test]
+    fn files_declared_in_tests_are_tests() {
+        let tree = Tree::of(&[
+            ("crates/a/src/lib.rs", "#[cfg(test)]\nmod fake;\nmod real;\n"),
+            ("crates/a/src/fake.rs", "mod deep;\n"),
+            ("crates/a/src/fake/deep.rs", "fn a() {}\n"),
+            ("crates/a/src/real.rs", "fn a() {}\n"),
+        ]);
+        let tests: Vec<&str> =
+            tree.rust().filter(|(_, source)| source.test_file).map(|(file, _)| file.path.as_str()).collect();
+        assert_eq!(tests, ["crates/a/src/fake.rs", "crates/a/src/fake/deep.rs"]);
     }
 
     #[test]
