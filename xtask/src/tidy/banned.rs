@@ -152,6 +152,25 @@ pub(super) fn calls(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Lints that are silenced without a word. `#[expect]` is better than `#[allow]`: it ends when its cause does.
+pub(super) fn silenced(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (file, source) in tree.rust() {
+        for (at, line) in source.code.iter().enumerate() {
+            let opens = |mark: &str| line.trim_start().starts_with(mark);
+            if !["#[allow(", "#![allow(", "#[expect(", "#![expect("].into_iter().any(opens) {
+                continue;
+            }
+            let end = (at..source.code.len()).find(|&n| source.code[n].contains(")]")).unwrap_or(at);
+            if !source.code[at..=end].iter().any(|line| find_word(line, "reason").is_some()) {
+                let advice = "say why: `#[expect(lint, reason = \"...\")]`";
+                findings.push(Finding::new(&file.path, at + 1, "silenced", advice));
+            }
+        }
+    }
+    findings
+}
+
 impl Ban {
     fn holds_for(&self, path: &str, is_example: bool) -> bool {
         match self.place {
@@ -196,6 +215,14 @@ mod tests {
             assert_eq!(rules(path, text), [rule], "{text} in {path}");
             assert!(rules(free, text).is_empty(), "{text} in {free}");
         }
+    }
+
+    #[test]
+    fn silenced_lints_say_why() {
+        let text = "#[allow(dead_code)]\nfn a() {}\n#[expect(\n    dead_code,\n    reason = \"held\"\n)]\nfn b() {}\n\
+                    #![expect(unused)]\n";
+        let lines: Vec<usize> = silenced(&Tree::of(&[("a.rs", text)])).iter().map(|f| f.line).collect();
+        assert_eq!(lines, [1, 8]);
     }
 
     #[test]

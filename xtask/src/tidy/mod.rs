@@ -49,6 +49,7 @@ const RULES: &[Rule] = &[
     links::dead,
     links::paths,
     banned::calls,
+    banned::silenced,
     words::unfinished,
     words::machine,
     length::files,

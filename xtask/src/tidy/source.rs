@@ -85,11 +85,12 @@ fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// Test code by its place. A conformance suite is compiled into its crate, for other stores and models to pass,
+/// but it is a test all the same.
 fn is_test_path(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name == "tests.rs"
-        || name.ends_with("_tests.rs")
-        || path.split('/').any(|part| part == "tests" || part == "benches")
+    let path = path.trim_end_matches(".rs");
+    path.ends_with("_tests")
+        || path.split('/').any(|part| ["tests", "benches", "conformance"].contains(&part))
 }
 
 /// What each byte belongs to.
