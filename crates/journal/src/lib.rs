@@ -14,6 +14,6 @@ mod queue;
 mod rules;
 mod sqlite;
 
-pub use memory::{Fault, Kind, Memory};
+pub use memory::{Faults, Inject, Memory, Op};
 pub use rules::genesis;
 pub use sqlite::{Mark, Options, Sqlite, Stats, Swept};

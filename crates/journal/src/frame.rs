@@ -1,0 +1,126 @@
+//! A frame: the records of one append to one stream, as one row of the log.
+//!
+//! Layout of the record bytes: for each record its length (4 bytes, little endian), then the record as given.
+//! Knows no SQL. Start at [`Frame`].
+
+use contract::{Digest, Seq};
+
+/// Everything in a row of the log but the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Its place in the log.
+    pub(crate) id: i64,
+    /// The stream's number in the store.
+    pub(crate) stream: i64,
+    /// Number of its first event.
+    pub(crate) first: Seq,
+    /// How many events it holds.
+    pub(crate) count: u64,
+    /// The stream's frame before this one; 0 = none.
+    pub(crate) prev: i64,
+    /// How many frames the stream has, this one included.
+    pub(crate) nth: u64,
+    /// After this frame the stream has ended.
+    pub(crate) ended: bool,
+    /// Chain hash after its last event.
+    pub(crate) hash: Digest,
+}
+
+impl Header {
+    /// Number of its last event.
+    pub(crate) fn last(&self) -> Seq {
+        self.first + self.count - 1
+    }
+
+    /// Short hash over the header, so that a flipped bit in a column outside the chain is noticed too.
+    pub(crate) fn seal(&self) -> i64 {
+        let mut hasher = blake3::Hasher::new();
+        for field in [self.id, self.stream, self.prev] {
+            hasher.update(&field.to_le_bytes());
+        }
+        for field in [self.first, self.count, self.nth, u64::from(self.ended)] {
+            hasher.update(&field.to_le_bytes());
+        }
+        hasher.update(&self.hash.0);
+        short(&hasher.finalize())
+    }
+}
+
+/// The first 8 bytes of a hash as SQLite's integer.
+pub(crate) fn short(hash: &blake3::Hash) -> i64 {
+    let bytes = hash.as_bytes();
+    i64::from_le_bytes(std::array::from_fn(|i| bytes[i]))
+}
+
+/// The record bytes of a frame and the chain hash after them.
+pub(crate) fn pack(records: &[Vec<u8>], before: Digest) -> (Vec<u8>, Digest) {
+    let mut bytes = Vec::with_capacity(records.iter().map(|record| record.len() + 4).sum());
+    let mut hash = before;
+    for record in records {
+        // `rules::check` bounds a record far below 4 GiB.
+        bytes.extend_from_slice(&(record.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(record);
+        hash = Digest::chain(&hash, record);
+    }
+    (bytes, hash)
+}
+
+/// The records in these bytes, or `None` when they do not add up.
+pub(crate) fn unpack(mut bytes: &[u8], count: u64) -> Option<Vec<&[u8]>> {
+    let mut records = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+        let (record, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        records.push(record);
+        bytes = rest;
+    }
+    (bytes.is_empty() && records.len() as u64 == count).then_some(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_round_trip_and_the_hash_is_the_chain() {
+        let records = vec![b"one".to_vec(), Vec::new(), b"three".to_vec()];
+        let (bytes, hash) = pack(&records, Digest::default());
+        assert_eq!(unpack(&bytes, 3).unwrap(), records);
+        let chained = records.iter().fold(Digest::default(), |hash, record| Digest::chain(&hash, record));
+        assert_eq!(hash, chained);
+    }
+
+    #[test]
+    fn a_cut_or_padded_frame_is_refused() {
+        let (bytes, _) = pack(&[b"one".to_vec(), b"two".to_vec()], Digest::default());
+        for cut in 0..bytes.len() {
+            assert!(unpack(&bytes[..cut], 2).is_none(), "cut at {cut}");
+        }
+        assert!(unpack(&[&bytes[..], b"x"].concat(), 2).is_none());
+        assert!(unpack(&bytes, 1).is_none());
+    }
+
+    #[test]
+    fn every_field_is_sealed() {
+        let header = Header {
+            id: 9,
+            stream: 2,
+            first: 5,
+            count: 3,
+            prev: 4,
+            nth: 2,
+            ended: false,
+            hash: Digest::of(b"x"),
+        };
+        let altered = [
+            Header { id: 10, ..header },
+            Header { stream: 3, ..header },
+            Header { first: 6, ..header },
+            Header { count: 4, ..header },
+            Header { prev: 5, ..header },
+            Header { nth: 3, ..header },
+            Header { ended: true, ..header },
+            Header { hash: Digest::of(b"y"), ..header },
+        ];
+        assert!(altered.iter().all(|other| other.seal() != header.seal()));
+    }
+}

@@ -1,0 +1,119 @@
+//! The inbox: what anybody left for a session. Each (session, key) is taken once, for ever.
+//!
+//! Knows nothing of leases; who may consume is checked where records are appended. Start at [`Tx::submit`].
+
+use super::error::Stop;
+use super::writer::Tx;
+use crate::frame;
+use crate::rules;
+use contract::SessionId;
+use contract::intent::Intent;
+use contract::journal::{Mail, Submitted};
+use rusqlite::{Connection, OptionalExtension};
+
+/// A session as a key in a table.
+pub(crate) fn key(session: SessionId) -> [u8; 16] {
+    session.0.to_be_bytes()
+}
+
+/// The stored form of an intent.
+pub(crate) fn encode(intent: &Intent) -> String {
+    // The contract's types have string keys only and no failing serialisers.
+    serde_json::to_string(intent)
+        .unwrap_or_else(|error| unreachable!("an intent does not serialise: {error}"))
+}
+
+/// Short hash over a row, so that a damaged wish is not taken for another one.
+pub(crate) fn seal(session: [u8; 16], json: &str) -> i64 {
+    frame::short(&blake3::Hasher::new().update(&session).update(json.as_bytes()).finalize())
+}
+
+impl Tx<'_> {
+    /// Leaves an intent from outside; refused as busy beyond the bound.
+    pub(crate) fn submit(&mut self, intent: &Intent, json: &str) -> Result<Submitted, Stop> {
+        if known(self.conn, intent)? {
+            return Ok(Submitted::Repeat);
+        }
+        let waiting: i64 = self
+            .conn
+            .prepare_cached("SELECT count(*) FROM inbox WHERE session = ?1")?
+            .query_row([key(intent.session)], |row| row.get(0))?;
+        let waiting = waiting as usize;
+        if waiting >= rules::inbox_bound(&intent.wish) {
+            return Err(Stop::Refuse(rules::inbox_full(intent.session, waiting)));
+        }
+        insert(self.conn, intent, json)?;
+        self.news = true;
+        Ok(Submitted::New)
+    }
+}
+
+/// Adds an intent unless its key was there before.
+pub(crate) fn insert(conn: &Connection, intent: &Intent, json: &str) -> rusqlite::Result<()> {
+    if known(conn, intent)? {
+        return Ok(());
+    }
+    let session = key(intent.session);
+    conn.prepare_cached("INSERT INTO inbox (session, intent, seal) VALUES (?1, ?2, ?3)")?.execute((
+        session,
+        json,
+        seal(session, json),
+    ))?;
+    let row = conn.last_insert_rowid();
+    conn.prepare_cached("INSERT INTO inbox_keys (session, key, row) VALUES (?1, ?2, ?3)")?.execute((
+        session,
+        &intent.key,
+        row,
+    ))?;
+    Ok(())
+}
+
+fn known(conn: &Connection, intent: &Intent) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM inbox_keys WHERE session = ?1 AND key = ?2")?
+        .exists((key(intent.session), &intent.key))
+}
+
+/// Is this row still to be consumed?
+pub(crate) fn waits(conn: &Connection, row: u64) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM inbox WHERE row = ?1")?.exists([row as i64])
+}
+
+/// Consumes a row; its key stays.
+pub(crate) fn remove(conn: &Connection, row: u64) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM inbox WHERE row = ?1")?.execute([row as i64])?;
+    Ok(())
+}
+
+/// Whose inbox a row was in. Reads the whole table: only an error asks.
+pub(crate) fn owner(conn: &Connection, row: u64) -> rusqlite::Result<Option<SessionId>> {
+    let session: Option<[u8; 16]> = conn
+        .query_row("SELECT session FROM inbox_keys WHERE row = ?1", [row as i64], |row| row.get(0))
+        .optional()?;
+    Ok(session.map(|bytes| SessionId(u128::from_be_bytes(bytes))))
+}
+
+/// What waits for a session, oldest first.
+pub(crate) fn list(conn: &Connection, session: SessionId) -> rusqlite::Result<Vec<Mail>> {
+    let session = key(session);
+    conn.prepare_cached("SELECT row, intent, seal FROM inbox WHERE session = ?1 ORDER BY row")?
+        .query_map([session], |row| {
+            let json: String = row.get(1)?;
+            let sound = row.get::<_, i64>(2)? == seal(session, &json);
+            Ok(Mail { row: row.get::<_, i64>(0)? as u64, intent: decode(&json, sound) })
+        })?
+        .collect()
+}
+
+fn decode(json: &str, sound: bool) -> Result<Intent, String> {
+    if !sound {
+        return Err("the stored intent is damaged".into());
+    }
+    serde_json::from_str(json).map_err(|error| error.to_string())
+}
+
+/// Sessions with something waiting.
+pub(crate) fn sessions(conn: &Connection) -> rusqlite::Result<Vec<SessionId>> {
+    conn.prepare_cached("SELECT DISTINCT session FROM inbox ORDER BY session")?
+        .query_map([], |row| Ok(SessionId(u128::from_be_bytes(row.get(0)?))))?
+        .collect()
+}

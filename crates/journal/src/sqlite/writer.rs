@@ -1,0 +1,274 @@
+//! The one thread that writes: takes all that is queued, makes it one transaction, answers after its fsync.
+//!
+//! Knows jobs, not what they do. Start at [`Writer::run`].
+
+use super::error::{self, Stop};
+use super::heads::Heads;
+use super::leases;
+use super::schema;
+use crate::notify::Notify;
+use crate::oneshot::Reply;
+use crate::queue::{Popped, Queue, Weigh};
+use contract::journal::Error;
+use contract::{SessionId, limits};
+use rusqlite::Connection;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the thread sleeps when nothing is due. Work wakes it at once.
+const ASLEEP: Duration = Duration::from_secs(3600);
+/// How long cutting off the log may wait for readers; it is tried again when next idle.
+const CUT_OFF_WAIT: Duration = Duration::from_millis(100);
+/// Bytes per page, to guess how far the write-ahead log has grown.
+const PAGE_BYTES: usize = 4096;
+/// What a probe for free space writes.
+const PROBE: [u8; 16 * 1024] = [0; 16 * 1024];
+
+/// What a job sees: one open transaction.
+pub(crate) struct Tx<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) heads: &'a mut Heads,
+    pub(crate) leases: &'a mut HashMap<SessionId, Option<leases::Row>>,
+    pub(crate) blobs: &'a std::path::Path,
+    /// Blob files were written: their directory must be synced before the commit.
+    pub(crate) files: bool,
+    /// Something was appended or submitted: wake who waits for it.
+    pub(crate) news: bool,
+}
+
+/// A request in the writer's queue.
+pub(crate) trait Job: Send {
+    /// Bytes it will write, roughly.
+    fn weight(&self) -> usize;
+    /// Does it. An error means that the whole transaction is to be rolled back.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Error>;
+    /// Answers, after the commit or after what broke it.
+    fn answer(self: Box<Self>, broke: Option<&Error>);
+}
+
+impl Weigh for Box<dyn Job> {
+    fn weight(&self) -> usize {
+        Job::weight(self.as_ref())
+    }
+}
+
+/// A job made of a closure.
+pub(crate) struct Task<T, F> {
+    pub(crate) weight: usize,
+    pub(crate) run: F,
+    pub(crate) result: Option<Result<T, Error>>,
+    pub(crate) reply: Reply<Result<T, Error>>,
+}
+
+impl<T: Send, F: FnMut(&mut Tx<'_>) -> Result<T, Stop> + Send> Job for Task<T, F> {
+    fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
+        self.result = Some(match (self.run)(tx) {
+            Ok(value) => Ok(value),
+            Err(Stop::Refuse(error)) => Err(error),
+            Err(Stop::Abort(error)) => return Err(error),
+        });
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, broke: Option<&Error>) {
+        match (broke, self.result) {
+            (Some(error), _) => self.reply.send(Err(error.clone())),
+            (None, Some(result)) => self.reply.send(result),
+            // Not run and nothing broke: cannot be. The dropped reply says that the writer is gone.
+            (None, None) => {}
+        }
+    }
+}
+
+/// The thread's own things.
+pub(crate) struct Writer {
+    conn: Connection,
+    dir: PathBuf,
+    blobs: PathBuf,
+    queue: Arc<Queue<Box<dyn Job>>>,
+    changed: Notify,
+    heads: Heads,
+    leases: HashMap<SessionId, Option<leases::Row>>,
+    /// SQLite's count of other connections' commits, when the caches above were last right.
+    version: Option<i64>,
+    /// Why nothing more is written.
+    broken: Option<String>,
+    /// Pages in the write-ahead log since it was last copied, guessed upwards.
+    pages: u64,
+}
+
+/// Closes the queue however the thread ends, so that nobody waits for an answer that cannot come.
+struct Leave(Arc<Queue<Box<dyn Job>>>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(
+        conn: Connection,
+        dir: PathBuf,
+        queue: Arc<Queue<Box<dyn Job>>>,
+        changed: Notify,
+    ) -> Self {
+        let blobs = dir.join(schema::BLOBS);
+        let (heads, leases) = (Heads::default(), HashMap::new());
+        Self { conn, dir, blobs, queue, changed, heads, leases, version: None, broken: None, pages: 0 }
+    }
+
+    /// Until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        let _leave = Leave(Arc::clone(&self.queue));
+        loop {
+            let idle = if self.pages > 0 { Duration::from_millis(limits::JOURNAL_IDLE_MS) } else { ASLEEP };
+            match self.queue.pop(limits::GROUP_COMMIT, limits::GROUP_COMMIT_BYTES, idle) {
+                Popped::Items(jobs) => self.group(jobs),
+                Popped::Idle if self.pages > 0 => self.settle(),
+                Popped::Idle => {}
+                Popped::Closed => return,
+            }
+            if self.pages >= limits::JOURNAL_WAL_PAGES {
+                self.checkpoint();
+            }
+        }
+    }
+
+    /// One group commit.
+    fn group(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        let weight: usize = jobs.iter().map(Weigh::weight).sum();
+        match self.transact(&mut jobs) {
+            Ok(news) => {
+                self.pages += (jobs.len() + weight / PAGE_BYTES) as u64;
+                jobs.into_iter().for_each(|job| job.answer(None));
+                if news {
+                    self.changed.notify();
+                }
+            }
+            Err(error) => {
+                let error = self.broke(error);
+                jobs.into_iter().for_each(|job| job.answer(Some(&error)));
+            }
+        }
+    }
+
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<bool, Error> {
+        if let Some(why) = &self.broken {
+            return Err(Error::Closed(why.clone()));
+        }
+        execute(&self.conn, "BEGIN IMMEDIATE")?;
+        self.refresh()?;
+        let mut tx = Tx {
+            conn: &self.conn,
+            heads: &mut self.heads,
+            leases: &mut self.leases,
+            blobs: &self.blobs,
+            files: false,
+            news: false,
+        };
+        jobs.iter_mut().try_for_each(|job| job.run(&mut tx))?;
+        let news = tx.news;
+        if tx.files {
+            crate::blob::sync_dir(&self.blobs).map_err(|error| error::io(&self.blobs, &error))?;
+        }
+        self.heads.flush_if_due(&self.conn).map_err(error::sql)?;
+        execute(&self.conn, "COMMIT")?;
+        Ok(news)
+    }
+
+    /// Other processes write too: what is cached holds only while SQLite has seen no commit but ours.
+    fn refresh(&mut self) -> Result<(), Error> {
+        let pragma =
+            |sql| -> rusqlite::Result<i64> { self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0)) };
+        let version = pragma("PRAGMA data_version").map_err(error::sql)?;
+        if self.version == Some(version) {
+            return Ok(());
+        }
+        let schema = pragma("PRAGMA user_version").map_err(error::sql)?;
+        let known = schema::newest(schema::STEPS);
+        if schema != i64::from(known) {
+            let found = u32::try_from(schema).unwrap_or(u32::MAX);
+            return Err(Error::Newer { found, known });
+        }
+        self.leases.clear();
+        self.heads.catch_up(&self.conn)?;
+        self.version = Some(version);
+        Ok(())
+    }
+
+    /// Rolls back and decides whether anything more may be written. After a failed write or fsync nobody knows
+    /// what the disk holds; after a full disk the rollback is clean.
+    fn broke(&mut self, error: Error) -> Error {
+        if !self.conn.is_autocommit() && execute(&self.conn, "ROLLBACK").is_err() {
+            self.broken = Some("a transaction could not be rolled back".into());
+        }
+        self.heads.forget();
+        self.leases.clear();
+        self.version = None;
+        match error {
+            // SQLite tells a full disk from a broken one, but calls an exhausted quota an I/O error.
+            Error::Io(why) if self.disk_is_full() => Error::Full(why),
+            Error::Io(why) => {
+                self.broken = Some(format!("an earlier write failed ({why})"));
+                Error::Io(why)
+            }
+            other => other,
+        }
+    }
+
+    fn disk_is_full(&self) -> bool {
+        let path = self.dir.join(".probe");
+        let probed = File::create(&path)
+            .and_then(|mut file| file.write_all(&PROBE).and_then(|()| file.sync_all()))
+            .map_err(|error| error::io(&path, &error));
+        // The probe is of no further use; when it cannot be removed it is empty or tiny.
+        let _ = fs::remove_file(&path);
+        matches!(probed, Err(Error::Full(_)))
+    }
+
+    /// Copies the write-ahead log into the file, as far as readers permit. Runs after the answers went out.
+    fn checkpoint(&mut self) {
+        self.pages = 0;
+        self.merge("PASSIVE");
+    }
+
+    /// Idle: merge, and give back the space of a log that grew large while some reader held it.
+    fn settle(&mut self) {
+        self.checkpoint();
+        let large =
+            fs::metadata(schema::wal(&self.dir)).is_ok_and(|wal| wal.len() > limits::JOURNAL_WAL_BYTES);
+        if large && self.conn.busy_timeout(CUT_OFF_WAIT).is_ok() {
+            self.merge("TRUNCATE");
+            // Setting a time-out only stores a number.
+            let _ = self.conn.busy_timeout(Duration::from_millis(limits::JOURNAL_BUSY_MS));
+        }
+    }
+
+    fn merge(&mut self, mode: &str) {
+        let merged = self
+            .conn
+            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+            .map_err(error::sql);
+        // A full disk or a busy reader loses nothing: the log still holds everything. A failed fsync of the file
+        // must not be tried again as if nothing had happened.
+        if let Err(Error::Io(why)) = merged
+            && !self.disk_is_full()
+        {
+            self.broken = Some(format!("merging the write-ahead log failed ({why})"));
+        }
+    }
+}
+
+fn execute(conn: &Connection, sql: &str) -> Result<(), Error> {
+    conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(error::sql)?;
+    Ok(())
+}
