@@ -180,7 +180,8 @@ impl Ban {
         match self.place {
             Place::Only(inside) => inside.iter().any(|prefix| path.starts_with(prefix)),
             Place::Outside(free) => {
-                let surface = is_example && matches!(self.rule, "print" | "env" | "unwrap" | "command");
+                let surface =
+                    is_example && matches!(self.rule, "print" | "env" | "unwrap" | "command" | "spawn");
                 !surface && !free.iter().any(|prefix| path.starts_with(prefix))
             }
         }
