@@ -3,7 +3,7 @@
 //! Knows the checks of a Cargo project; trying and undoing is the workbench's. Start at [`turn`].
 
 use super::attempt::{Bench, Commands, Memory, State};
-use super::diag::{Diag, Trust, offset};
+use super::diag::{Diag, Place, Trust, offset};
 use super::goal::Goal;
 use super::patch::{Fix, Part, Texts, compatible};
 use super::replay::{Pause, Talk};
@@ -17,7 +17,6 @@ const COMMANDS: Commands = Commands {
 };
 const FORMAT_CHECK: &str = "cargo fmt --check";
 const FORMAT: &str = "cargo fmt";
-const MANIFEST: &str = "Cargo.toml";
 /// Findings named in the last word.
 const NAMED: usize = 8;
 
@@ -62,8 +61,10 @@ fn candidates(bench: &mut Bench<'_, '_>, goal: Goal, state: &State) -> Result<Ve
         advised.chain(diag.at.as_ref().map(|at| &at.file)).cloned()
     });
     let mut files: BTreeSet<String> = files.collect();
-    files.insert(MANIFEST.into());
+    files.insert(rules::MANIFEST.into());
     bench.read(files)?;
+    let more = diags.iter().flat_map(|diag| rules::also_needed(diag, &bench.texts)).collect();
+    bench.read(more)?;
     read_for_names(bench, &diags)?;
     let fresh = |fixes: Vec<Fix>, bench: &Bench<'_, '_>| {
         let fresh = |fix: &Fix| !bench.memory.tried.contains(&fix.key(&bench.texts));
@@ -83,22 +84,30 @@ fn candidates(bench: &mut Bench<'_, '_>, goal: Goal, state: &State) -> Result<Ve
 
 /// The compiler's advice of this trust as fixes, in its order.
 fn advice(diag: &Diag, trust: Trust, texts: &Texts) -> Vec<Fix> {
-    if rules::is_name_shape(diag) {
+    if rules::is_name_shape(diag) || rules::depends_on_configuration(diag, texts) {
         return Vec::new();
     }
-    let part = |(place, new): &(super::diag::Place, String)| {
+    let part = |(place, new): &(Place, String)| {
         let text = texts.get(&place.file)?;
-        let at = (offset(text, place.start)?, offset(text, place.end)?);
-        (at.0 <= at.1 && !silences(new)).then(|| Part { file: place.file.clone(), at, new: new.clone() })
+        let (start, end) = (offset(text, place.start)?, offset(text, place.end)?);
+        if silences(text.get(start..end)?, new) {
+            return None;
+        }
+        // What leaves an empty line behind takes the line with it.
+        let range = if new.is_empty() && start < end { rules::with_line(text, start..end) } else { start..end };
+        Some(Part { file: place.file.clone(), at: (range.start, range.end), new: new.clone() })
     };
     let advice = diag.advice.iter().filter(|advice| advice.trust == trust);
     let parts = advice.filter_map(|advice| advice.parts.iter().map(part).collect::<Option<Vec<_>>>());
     parts.filter_map(|parts| Fix::new(&diag.code, parts, texts)).collect()
 }
 
-/// Advice that makes a finding invisible instead of mending it.
-fn silences(new: &str) -> bool {
-    ["allow(", "expect(", "#[ignore", "let _ ="].iter().any(|word| new.contains(word) && !new.contains(".expect("))
+/// Advice that would make a finding invisible instead of mending it. An `allow` that stands there already may be
+/// written another way.
+fn silences(old: &str, new: &str) -> bool {
+    let adds = |word: &str| new.contains(word) && !old.contains(word);
+    ["[allow(", " allow(", "[expect(", " expect(", "#[ignore", "let _ ="].iter().any(|word| adds(word))
+        && !(old.contains("allow(") && new.contains("allow("))
 }
 
 /// Names to be changed are looked up in the whole project first.

@@ -4,21 +4,27 @@
 //! none silences a lint. Knows diagnostics and texts. Start at [`answer`].
 
 
+mod bench;
 mod manifest;
 mod rename;
+mod unseen;
 
 use super::diag::{Diag, offset};
 use super::patch::{Fix, Part, Texts, whole_lines};
 use super::source;
 use std::ops::Range;
 
+pub(crate) use manifest::MANIFEST;
 pub(crate) use rename::{is_name_shape, old_name};
+pub(crate) use unseen::{also_needed, depends_on_configuration};
 
 /// Answers to these findings; at most one for each. `texts` holds the files they point into, and
 /// those that mention a name to be changed.
 pub(crate) fn answers(diags: &[&Diag], texts: &Texts) -> Vec<Fix> {
     let mut fixes: Vec<Fix> = diags.iter().filter_map(|diag| answer(diag, texts)).collect();
     fixes.extend(manifest::declare(diags, texts));
+    fixes.extend(diags.iter().filter_map(|diag| bench::port(diag, texts)));
+    fixes.extend(diags.iter().filter_map(|diag| unseen::condition_glob(diag, texts)));
 
     fixes
 }
@@ -29,6 +35,9 @@ fn answer(diag: &Diag, texts: &Texts) -> Option<Fix> {
     let text = texts.get(&at.file)?;
     let range = offset(text, at.start)?..offset(text, at.end)?;
     let found = text.get(range.clone())?;
+    if depends_on_configuration(diag, texts) {
+        return None;
+    }
     let parts = match diag.code.as_str() {
         "deprecated" if diag.message.contains("macro `try`") => try_to_question_mark(text, range)?,
         "deprecated" if diag.message.contains("trait `std::ascii::AsciiExt`") => drop_use(text, range)?,
@@ -37,7 +46,7 @@ fn answer(diag: &Diag, texts: &Texts) -> Option<Fix> {
         "unused_doc_comments" => vec![plain_comment(found, range)?],
         "clippy::legacy_numeric_constants" if diag.message.starts_with("importing") => drop_use(text, range)?,
         "clippy::absurd_extreme_comparisons" => vec![(range, consider_using(diag)?)],
-        "clippy::same_item_push" => vec![pushed_in_a_loop(text, range)?],
+        "clippy::same_item_push" => vec![pushed_in_a_loop(text, range.start)?],
         _ => return rename::answer(diag, found, range, texts),
     };
     let part = |(range, new): (Range<usize>, String)| Part {
@@ -72,7 +81,7 @@ fn try_to_question_mark(text: &str, word: Range<usize>) -> Option<Vec<Replacemen
 }
 
 /// The range, or its whole line when nothing else stands there.
-fn with_line(text: &str, range: Range<usize>) -> Range<usize> {
+pub(crate) fn with_line(text: &str, range: Range<usize>) -> Range<usize> {
     let lines = whole_lines(text, range.clone());
     let alone = text[lines.start..range.start].trim().is_empty() && text[range.end..lines.end].trim().is_empty();
     if alone { lines } else { range }
@@ -134,14 +143,18 @@ fn consider_using(diag: &Diag) -> Option<String> {
 }
 
 /// `for _ in 0..n { v.push(x); }` says `vec![x; n]`, or a `resize` when the vector was not just made.
-fn pushed_in_a_loop(text: &str, push: Range<usize>) -> Option<Replacement> {
-    let statement = text[push.clone()].trim_end_matches(';');
-    let (name, item) = statement.split_once(".push(")?;
-    let item = item.strip_suffix(')')?;
-    let before = text[..push.start].trim_end().strip_suffix('{')?.trim_end();
+fn pushed_in_a_loop(text: &str, push: usize) -> Option<Replacement> {
+    let (name, _) = text[push..].split_once(".push(")?;
+    let open = push + name.len() + ".push".len();
+    let close = source::closing(text, open)?;
+    let item = &text[open + 1..close];
+    if name.contains(char::is_whitespace) {
+        return None;
+    }
+    let before = text[..push].trim_end().strip_suffix('{')?.trim_end();
     let header = before.rfind("for _ in 0..").filter(|&at| !before[at..].contains(['{', '}', ';', '=']))?;
     let count = before[header + "for _ in 0..".len()..].trim();
-    let after = text[push.end..].trim_start().trim_start_matches(';').trim_start();
+    let after = text[close + 1..].trim_start().strip_prefix(';')?.trim_start();
     let end = text.len() - after.strip_prefix('}')?.len();
     let above = text[..header].trim_end();
     for made in [format!("let mut {name} = Vec::with_capacity({count});"), format!("let mut {name} = Vec::new();")] {

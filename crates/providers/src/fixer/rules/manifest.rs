@@ -6,7 +6,8 @@ use crate::fixer::diag::Diag;
 use crate::fixer::patch::{Fix, Part, Texts};
 use std::collections::BTreeSet;
 
-const MANIFEST: &str = "Cargo.toml";
+/// The file.
+pub(crate) const MANIFEST: &str = "Cargo.toml";
 
 /// One change of `Cargo.toml` for all undeclared features and conditions among these findings.
 pub(super) fn declare(diags: &[&Diag], texts: &Texts) -> Option<Fix> {

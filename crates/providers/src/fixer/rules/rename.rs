@@ -96,15 +96,19 @@ fn reachable(file: &str, at: usize, texts: &Texts) -> bool {
 
 /// The header of the block a place is in: the line that opens it.
 fn header_around(text: &str, at: usize) -> Option<&str> {
+    let open = block_around(text, at)?.start;
+    let line = text[..open].rfind('\n').map_or(0, |start| start + 1);
+    Some(text[line..open].trim())
+}
+
+/// The innermost block a place is in, from brace to brace.
+pub(super) fn block_around(text: &str, at: usize) -> Option<Range<usize>> {
     let mut depth = 0usize;
     for (i, c) in text[..at].char_indices().rev() {
         match c {
             '}' => depth += 1,
             '{' if depth > 0 => depth -= 1,
-            '{' => {
-                let line = text[..i].rfind('\n').map_or(0, |start| start + 1);
-                return Some(text[line..i].trim());
-            }
+            '{' => return Some(i..source::closing(text, i).unwrap_or(text.len())),
             _ => {}
         }
     }
