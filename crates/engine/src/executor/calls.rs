@@ -1,0 +1,144 @@
+//! Turns what a model wants called into calls on record: judged, hashed, or refused with advice.
+//!
+//! Runs nothing and allows nothing: whether a call may run is the kernel's to decide over the
+//! record made here. Start at [`Toolbox::record`].
+//!
+//! Call ids are Kapell's own: `c<step>-<index>`. A model's ids are unique inside one message only,
+//! may be empty or repeat, and providers disagree on which characters they take; ours are unique in
+//! the whole session and made of letters, digits and `-`. The conversation is always rebuilt from
+//! the record, so a model sees the same id on the call and on its result.
+
+use super::nearest::suggestion;
+use super::{Job, Kept, control};
+use contract::action::{Call, Control, EffectClass};
+use contract::model::{ToolSpec, ToolUse};
+use contract::session::Rights;
+use contract::tool::{Judged, Scope, Tool};
+use contract::{CallId, Digest, limits};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What a session may call.
+pub(super) struct Toolbox {
+    tools: Vec<(ToolSpec, Arc<dyn Tool>)>,
+    decisions: Vec<ToolSpec>,
+    scope: Scope,
+}
+
+impl Toolbox {
+    /// The tools that the session's rights allow, and the decisions.
+    pub(super) fn new(job: &Job) -> Self {
+        let rights: &Rights = &job.run.context.spec.rights;
+        let tools = job.ports.tools.iter().map(|tool| (tool.spec(), Arc::clone(tool)));
+        let may = |name: &str| rights.allows(name) && !control::is_control(name);
+        Self {
+            tools: tools.filter(|(spec, _)| may(&spec.name)).collect(),
+            decisions: control::specs(rights),
+            scope: job.scope(),
+        }
+    }
+
+    /// How the model sees them.
+    pub(super) fn specs(&self) -> Vec<ToolSpec> {
+        self.tools.iter().map(|(spec, _)| spec).chain(&self.decisions).cloned().collect()
+    }
+
+    /// Puts the calls of one message on record.
+    pub(super) fn record(&self, job: &Job, wanted: Vec<ToolUse>, kept: &mut Kept) -> Vec<Call> {
+        if wanted.len() > limits::CALLS_RECORDED {
+            tracing::warn!(calls = wanted.len(), "a message's calls beyond the limit were dropped");
+        }
+        let step = job.run.action.step;
+        let numbered = wanted.into_iter().take(limits::CALLS_RECORDED).enumerate();
+        numbered
+            .map(|(index, wanted)| {
+                let fits = index < limits::CALLS_PER_MESSAGE;
+                self.call(format!("c{step}-{index}"), wanted, fits, kept)
+            })
+            .collect()
+    }
+
+    fn call(&self, id: CallId, wanted: ToolUse, fits: bool, kept: &mut Kept) -> Call {
+        let tool: String = wanted.tool.chars().take(NAME_CHARS).collect();
+        // Keys of a serde_json map are sorted, so the same arguments are the same bytes.
+        let bytes = wanted.args.to_string();
+        let hash = Digest::chain(&Digest::of(tool.as_bytes()), bytes.as_bytes());
+        let args = kept.put(bytes);
+        let judged = if fits {
+            self.judge(&tool, wanted.args, kept)
+        } else {
+            Err(format!(
+                "not run: a message makes at most {} calls; make this one again in the next",
+                limits::CALLS_PER_MESSAGE
+            ))
+        };
+        let call = Call {
+            id,
+            tool,
+            args,
+            class: EffectClass::Pure,
+            why: String::new(),
+            hash,
+            deadline_ms: None,
+            control: None,
+            error: None,
+        };
+        match judged {
+            Ok(Meaning::Effect(Judged { class, why, hash, deadline_ms })) => {
+                Call { class, why, hash, deadline_ms, ..call }
+            }
+            Ok(Meaning::Decision(decision)) => {
+                Call { why: "answered by Kapell itself".to_owned(), control: Some(decision), ..call }
+            }
+            Err(advice) => Call { why: "nothing to run".to_owned(), error: Some(kept.put(advice)), ..call },
+        }
+    }
+
+    fn judge(&self, name: &str, args: Value, kept: &mut Kept) -> Result<Meaning, String> {
+        let decision = self.decisions.iter().any(|spec| spec.name == name);
+        let tool = self.tools.iter().find(|(spec, _)| spec.name == name).map(|(_, tool)| tool);
+        if !decision && tool.is_none() {
+            return Err(self.unknown(name));
+        }
+        let args = object(name, args)?;
+        match tool {
+            Some(tool) => tool.judge(&args, &self.scope).map(Meaning::Effect).map_err(|it| it.to_string()),
+            None => control::parse(name, args, &self.tool_names(), kept).map(Meaning::Decision),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let mut names = self.tool_names();
+        names.extend(self.decisions.iter().map(|spec| spec.name.as_str()));
+        let near = suggestion(name, names.iter().copied());
+        format!("there is no tool `{name}` here{near} You can call: {}", names.join(", "))
+    }
+
+    fn tool_names(&self) -> Vec<&str> {
+        self.tools.iter().map(|(spec, _)| spec.name.as_str()).collect()
+    }
+}
+
+/// Characters of a tool's name that are recorded; a longer one is no tool's.
+const NAME_CHARS: usize = 64;
+
+enum Meaning {
+    Effect(Judged),
+    Decision(Control),
+}
+
+/// The arguments as an object. A model that sends none means an empty one.
+fn object(name: &str, args: Value) -> Result<Value, String> {
+    match args {
+        Value::Object(_) => Ok(args),
+        Value::Null => Ok(Value::Object(serde_json::Map::new())),
+        Value::String(text) => {
+            let why = match serde_json::from_str::<Value>(&text) {
+                Ok(_) => "a string".to_owned(),
+                Err(error) => format!("not valid JSON ({error})"),
+            };
+            Err(format!("the arguments of `{name}` must be a JSON object; they are {why}"))
+        }
+        _ => Err(format!("the arguments of `{name}` must be a JSON object")),
+    }
+}

@@ -1,0 +1,98 @@
+//! The conversation a model is shown: the session's items with their texts, always valid.
+//!
+//! Chooses nothing (what stays in the context is the kernel's decision) and knows no wire format.
+//! Start at [`messages`].
+//!
+//! Valid means, for every provider: it begins with a user's message, every call is answered exactly
+//! once and right after the message that made it, no message is empty, and the last word is not
+//! the model's. The kernel sees to most of that; what still does not fit is mended here, so that one
+//! odd record cannot make a session unable to go on.
+
+use super::{Job, notice};
+use contract::action::{Item, Role};
+use contract::model::{Message, ToolUse};
+use contract::{CallId, Fault};
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// Said in place of a result that is not on record.
+const NO_RESULT: &str = "no result recorded: this call may or may not have run; look before you repeat it";
+/// Said when the model spoke last.
+const GO_ON: &str = "Go on. When nothing is left to do, call `finish`.";
+
+/// The messages of the run's items.
+pub(super) async fn messages(job: &Job) -> Result<Vec<Message>, Fault> {
+    let items = &job.run.context.items;
+    let mut results: HashMap<&CallId, &Item> = HashMap::new();
+    for item in items {
+        if let (Role::Tool, Some(call)) = (item.role, &item.call) {
+            results.entry(call).or_insert(item);
+        }
+    }
+
+    let mut out = Vec::with_capacity(items.len() + 1);
+    for item in items {
+        match item.role {
+            // Placed after the call it answers, below.
+            Role::Tool => {}
+            Role::User | Role::Notice => {
+                let text = spoken(job, item).await?;
+                if !text.is_empty() {
+                    out.push(Message::User { text });
+                }
+            }
+            Role::Assistant => {
+                let text = spoken(job, item).await?;
+                let calls = uses(job, item).await?;
+                if text.is_empty() && calls.is_empty() {
+                    continue;
+                }
+                out.push(Message::Assistant { text, calls });
+                for (call, _, _) in &item.calls {
+                    out.push(answer(job, call, results.remove(call)).await?);
+                }
+            }
+        }
+    }
+    for call in results.keys() {
+        tracing::warn!(%call, "a result without its call was left out of the conversation");
+    }
+
+    if !matches!(out.first(), Some(Message::User { .. })) {
+        out.insert(0, Message::User { text: job.text(job.run.context.spec.goal).await? });
+    }
+    if matches!(out.last(), Some(Message::Assistant { .. })) {
+        out.push(Message::User { text: GO_ON.to_owned() });
+    }
+    Ok(out)
+}
+
+async fn spoken(job: &Job, item: &Item) -> Result<String, Fault> {
+    match (&item.notice, item.text) {
+        (Some(notice), _) => notice::words(job, notice).await,
+        (None, Some(text)) => job.text(text).await,
+        (None, None) => Ok(String::new()),
+    }
+}
+
+async fn uses(job: &Job, item: &Item) -> Result<Vec<ToolUse>, Fault> {
+    let mut uses = Vec::with_capacity(item.calls.len());
+    for (id, tool, args) in &item.calls {
+        let bytes = job.ports.blobs.blob(*args).await?;
+        let args = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        uses.push(ToolUse { id: id.clone(), tool: tool.clone(), args });
+    }
+    Ok(uses)
+}
+
+async fn answer(job: &Job, call: &CallId, result: Option<&Item>) -> Result<Message, Fault> {
+    let (ok, text) = match result {
+        Some(item) => (item.ok, spoken(job, item).await?),
+        None => {
+            tracing::warn!(%call, "a call without a result was answered for");
+            (false, NO_RESULT.to_owned())
+        }
+    };
+    Ok(Message::Tool { call: call.clone(), ok, text })
+}

@@ -1,0 +1,302 @@
+//! Runs one attempt of one action against the ports and says how it ended.
+//!
+//! Knows no session state, no journal, no policy and no vendor: everything it needs stands in the
+//! [`Run`], everything it learns goes into the [`Outcome`]. Start at [`execute`].
+//!
+//! # The one road
+//!
+//! ```text
+//! arbiter: Started is durable --Run--> execute --Finished--> arbiter: Finished joins the next commit
+//!
+//! execute      starts `attempt` as a task, watches deadline and cancel token, measures the time
+//! attempt      by kind of work:
+//!   Model      model.rs         conversation.rs + notice.rs + prompt.rs -> request -> reply -> calls.rs
+//!   Tools      tools.rs         restore? -> savepoint? -> judge again -> run -> results
+//!   the rest   workspace.rs     prepare, check, inspect, integrate, adopt, rewind
+//! ```
+//!
+//! A model's call becomes a [`contract::action::Call`] in `calls.rs`: the tool judges its own
+//! arguments (class, hash); the calls that are decisions (`finish`, `ask`, `plan`, `delegate`) are
+//! read by `control.rs` and never run here. There is no second way to a tool.
+//!
+//! # How an attempt ends
+//!
+//! * What was finished counts, even when a stop was asked for meanwhile: `Done`.
+//! * Stopped from outside: `Cancelled`. Stopped at the deadline: `TimedOut`; but a tool that ran
+//!   out of time and stopped cleanly is a result like any other, with `ok: false` and what it had
+//!   printed.
+//! * A stop has three steps: ask (the sandbox's own ladder runs now), after `GRACE_MS` insist, after
+//!   `STOP_NOW_MS` more drop the future: the outcome is there before the kernel gives the action up
+//!   as silent. A model call is insisted on at once: nothing of it stays behind.
+//! * A panic in an adapter is a permanent fault with the code `panic`.
+//!
+//! `used` counts one step, the time, and for a reply its tokens and their price. An interrupted model call
+//! reports no tokens, because nobody knows them: the kernel settles it as fully spent.
+
+mod calls;
+mod control;
+mod conversation;
+#[cfg(test)]
+mod fake;
+mod goal;
+mod model;
+mod nearest;
+mod notice;
+mod prompt;
+#[cfg(test)]
+mod tests;
+mod tools;
+mod workspace;
+
+use crate::task::{self, Kind as TaskKind, Lost, Task};
+use contract::action::{Done, End, Outcome, Run, Work};
+use contract::cancel::Urgency;
+use contract::checks::Checks;
+use contract::model::Models;
+use contract::port::{Blobs, Clock, Sink};
+use contract::tool::{Scope, Tool};
+use contract::workspace::Workspace;
+use contract::{Amount, Cancel, Digest, Fault, Kind, limits};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The outside world of an attempt.
+#[derive(Clone)]
+pub struct Ports {
+    /// Reads texts, arguments and logs.
+    pub blobs: Arc<dyn Blobs>,
+    /// The sessions' clones.
+    pub workspace: Arc<dyn Workspace>,
+    /// Finds and runs checks.
+    pub checks: Arc<dyn Checks>,
+    /// Every tool there is; a session's rights choose among them.
+    pub tools: Vec<Arc<dyn Tool>>,
+    /// Finds models.
+    pub models: Arc<dyn Models>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Extra environment for commands.
+    pub env: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ports").field("tools", &self.tools.len()).finish_non_exhaustive()
+    }
+}
+
+/// How an attempt ended, and what its record refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// The record.
+    pub outcome: Outcome,
+    /// The blobs it refers to; they must become durable no later than the record.
+    pub blobs: Vec<Vec<u8>>,
+}
+
+/// Runs one attempt to its end. Never panics and never fails: whatever happens is an [`Outcome`].
+///
+/// `cancel` is the arbiter's token; it stops this attempt and nothing else. Dropping the future
+/// drops the attempt.
+#[tracing::instrument(skip_all, fields(session = %run.session, action = %run.action, attempt = run.attempt, work = run.work.name()))]
+pub async fn execute(ports: &Ports, run: Run, cancel: Cancel, sink: Arc<dyn Sink>) -> Finished {
+    let began = ports.clock.now();
+    let (action, number, name) = (run.action, run.attempt, run.work.name());
+    let watch = Watch::new(&run, began, cancel);
+
+    let (end, kept) = if watch.is_over() {
+        (watch.stopped(), Kept::default())
+    } else {
+        let job = Job {
+            ports: ports.clone(),
+            run,
+            outside: watch.outside.clone(),
+            cancel: watch.own.clone(),
+            sink,
+        };
+        let mut task = task::spawn(TaskKind::Action, attempt(Arc::new(job)));
+        match watch.over(&mut task).await {
+            Some(Ok((result, kept))) => (watch.end(result), kept),
+            Some(Err(Lost::Panicked(why))) => (End::Failed(panicked(name, &why)), Kept::default()),
+            Some(Err(Lost::Aborted)) => (End::Unknown, Kept::default()),
+            None => (watch.stopped(), Kept::default()),
+        }
+    };
+
+    let used = Amount { steps: 1, time_ms: ports.clock.now().since(began), ..kept.spent };
+    Finished { outcome: Outcome { action, attempt: number, end, used }, blobs: kept.blobs }
+}
+
+/// Everything one attempt works with.
+struct Job {
+    ports: Ports,
+    run: Run,
+    /// The arbiter's token: cancelled means that somebody wants it stopped.
+    outside: Cancel,
+    /// The attempt's own token: cancelled with the other, and at the deadline.
+    cancel: Cancel,
+    sink: Arc<dyn Sink>,
+}
+
+/// Why an attempt has no result.
+#[derive(Debug)]
+enum Halt {
+    Fault(Fault),
+    /// It was told to stop, and did.
+    Stopped,
+}
+
+impl From<Fault> for Halt {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// What an attempt collects on its way.
+#[derive(Debug, Default)]
+struct Kept {
+    blobs: Vec<Vec<u8>>,
+    /// Tokens and money; steps and time are measured by `execute`.
+    spent: Amount,
+}
+
+impl Kept {
+    fn put(&mut self, bytes: impl Into<Vec<u8>>) -> Digest {
+        let bytes = bytes.into();
+        let digest = Digest::of(&bytes);
+        self.blobs.push(bytes);
+        digest
+    }
+}
+
+async fn attempt(job: Arc<Job>) -> (Result<Done, Halt>, Kept) {
+    let mut kept = Kept::default();
+    let result = match &job.run.work {
+        Work::Prepare => workspace::prepare(&job).await,
+        Work::Model { model, ordinal } => model::speak(&job, &mut kept, model, *ordinal).await,
+        Work::Tools { calls } => tools::run(&job, &mut kept, calls).await,
+        Work::Check { base_known } => workspace::check(&job, &mut kept, *base_known).await,
+        Work::Inspect { result } => workspace::inspect(&job, result).await,
+        Work::Integrate { result } => workspace::integrate(&job, &mut kept, result).await,
+        Work::Adopt { child, commit, .. } => workspace::adopt(&job, &mut kept, *child, commit).await,
+        Work::Rewind { to } => workspace::rewind(&job, *to).await,
+    };
+    (result, kept)
+}
+
+impl Job {
+    /// The name of this action's savepoint.
+    fn label(&self) -> String {
+        self.run.action.to_string()
+    }
+
+    /// The name of this action among all sessions: for processes, directories and idempotency.
+    fn key(&self) -> String {
+        format!("{}/{}", self.run.session, self.run.action)
+    }
+
+    /// The world a tool call of this action is judged in and runs in.
+    fn scope(&self) -> Scope {
+        let context = &self.run.context;
+        let checks = context.checks.iter().map(|check| check.run.clone());
+        Scope {
+            session: self.run.session,
+            key: self.key(),
+            root: self.ports.workspace.root(self.run.session),
+            env: self.ports.env.clone(),
+            declared: context.setup.iter().cloned().chain(checks).collect(),
+            blobs: Arc::clone(&self.ports.blobs),
+        }
+    }
+
+    /// A stored text. Bytes that are not UTF-8 are shown as such.
+    async fn text(&self, digest: Digest) -> Result<String, Fault> {
+        let bytes = self.ports.blobs.blob(digest).await?;
+        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into()))
+    }
+
+    /// The commit the work started from.
+    fn base(&self) -> Result<String, Fault> {
+        self.run.context.base.clone().ok_or_else(|| {
+            let what = format!("{} was started before the workspace stands", self.run.work.name());
+            Fault::new(Kind::Permanent, "not-prepared", what)
+        })
+    }
+
+    /// Goes on only when nobody has asked for a stop.
+    fn unless_stopped(&self) -> Result<(), Halt> {
+        if self.cancel.is_cancelled() { Err(Halt::Stopped) } else { Ok(()) }
+    }
+}
+
+/// How long the sandbox's ladder has before an attempt is told to stop at once, milliseconds. It leaves time to
+/// insist, and as much again for the outcome to reach the arbiter within `OVERDUE_MS`.
+const GRACE_MS: u64 = limits::OVERDUE_MS - 2 * limits::STOP_NOW_MS;
+
+/// The two things that can end an attempt early.
+struct Watch {
+    outside: Cancel,
+    own: Cancel,
+    left: Duration,
+    /// How long the attempt may go on once it was asked to stop.
+    grace: Duration,
+}
+
+impl Watch {
+    fn new(run: &Run, now: contract::Timestamp, outside: Cancel) -> Self {
+        let grace = match run.work {
+            Work::Model { .. } => 0,
+            _ => GRACE_MS,
+        };
+        Self {
+            own: outside.child(),
+            outside,
+            left: Duration::from_millis(run.deadline.since(now)),
+            grace: Duration::from_millis(grace),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.left.is_zero() || self.outside.is_cancelled()
+    }
+
+    /// Waits for the task; asks it to stop when time or patience is over. `None`: it never did, and was dropped.
+    async fn over<T>(&self, task: &mut Task<T>) -> Option<Result<T, Lost>> {
+        tokio::select! {
+            biased;
+            ended = &mut *task => return Some(ended),
+            () = self.outside.reached(Urgency::Graceful) => {}
+            () = tokio::time::sleep(self.left) => self.own.cancel(Urgency::Graceful),
+        }
+        tokio::select! {
+            biased;
+            ended = &mut *task => return Some(ended),
+            () = self.outside.reached(Urgency::Now) => {}
+            () = tokio::time::sleep(self.grace) => self.own.cancel(Urgency::Now),
+        }
+        let last = Duration::from_millis(limits::STOP_NOW_MS);
+        let ended = tokio::time::timeout(last, &mut *task).await.ok();
+        if ended.is_none() {
+            tracing::warn!("an action ignored its cancel token and was dropped");
+            task.abort();
+        }
+        ended
+    }
+
+    fn end(&self, result: Result<Done, Halt>) -> End {
+        match result {
+            Ok(done) => End::Done(done),
+            Err(Halt::Fault(fault)) if !self.own.is_cancelled() => End::Failed(fault),
+            Err(_) => self.stopped(),
+        }
+    }
+
+    fn stopped(&self) -> End {
+        if self.outside.is_cancelled() { End::Cancelled } else { End::TimedOut }
+    }
+}
+
+fn panicked(work: &str, why: &str) -> Fault {
+    Fault::new(Kind::Permanent, "panic", format!("a {work} action panicked: {why}"))
+        .hint("this is a bug in Kapell; `kapell events --json` shows what led to it")
+}

@@ -1,0 +1,136 @@
+//! The words of what Kapell tells the agent. The facts are on record; only the wording is here.
+//!
+//! Decides nothing and stores nothing. Start at [`words`].
+
+use super::Job;
+use contract::event::Notice;
+use contract::intent::ChildEnd;
+use contract::{Digest, Fault, SessionId, limits};
+use std::fmt::Write as _;
+
+/// Bytes of a notice; reservations count on it.
+const MOST: usize = limits::NOTICE_BYTES as usize;
+
+/// A notice as the model reads it, of at most `limits::NOTICE_BYTES`.
+pub(super) async fn words(job: &Job, notice: &Notice) -> Result<String, Fault> {
+    let text = match notice {
+        Notice::NotConfirmed { reasons, logs } => not_confirmed(job, reasons, logs).await?,
+        Notice::NotIntegrated { why, detail } => not_integrated(job, why, *detail).await?,
+        Notice::Workaround { signature } => format!(
+            "The same failure came again and again ({signature}). Do not try the same thing once more: take \
+             another way, or call `finish` with status \"blocked\" and say what stands in the way."
+        ),
+        Notice::NextTask { task, goal } => format!(
+            "The next task of the plan is `{task}`:\n\n{}\n\nWork on this task only; call `finish` when it is done.",
+            head(job.text(*goal).await?, MOST / 2)
+        ),
+        Notice::Rewound { to } => format!(
+            "The workspace was put back to what it was before action {to}. Files you changed since then are as \
+             they were; read again what you rely on."
+        ),
+        Notice::ReplyCut => {
+            "Your reply was cut at its limit. Go on where it stopped, in smaller pieces.".to_owned()
+        }
+        Notice::ChildEnded { child, end } => child_ended(job, *child, end).await?,
+        Notice::Told { what } => what.clone(),
+    };
+    Ok(head(text, MOST))
+}
+
+async fn not_confirmed(job: &Job, reasons: &[String], logs: &[(String, Digest)]) -> Result<String, Fault> {
+    let mut text = "Kapell ran the checks on your result. It is not confirmed:\n".to_owned();
+    for reason in reasons {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "- {reason}");
+    }
+    let mut text = head(text, MOST / 4);
+    let each = limits::LOG_TAIL_BYTES.min(MOST / 2 / logs.len().max(1));
+    for (check, log) in logs {
+        let bytes = job.ports.blobs.blob(*log).await?;
+        let (end, cut) = tail(&bytes, each);
+        let which = if cut { "the end of the log" } else { "the log" };
+        let _ = write!(text, "\n`{check}`, {which}:\n```\n{}\n```\n", end.trim_end());
+    }
+    text.push_str("\nMend what is wrong with the work, never the checks, and call `finish` again.");
+    Ok(text)
+}
+
+async fn not_integrated(job: &Job, why: &str, detail: Option<Digest>) -> Result<String, Fault> {
+    let mut text = match why {
+        "conflict" => {
+            "Your result is confirmed, but the branch it should land on has moved and conflicts with it."
+        }
+        "checks" => {
+            "Your result is confirmed, but merged with what the branch has got since, its checks fail."
+        }
+        other => return Ok(format!("Your result is confirmed but did not land: {other}.")),
+    }
+    .to_owned();
+    if let Some(detail) = detail {
+        let bytes = job.ports.blobs.blob(detail).await?;
+        let (end, _) = tail(&bytes, limits::LOG_TAIL_BYTES);
+        let _ = write!(text, "\n```\n{}\n```", end.trim_end());
+    }
+    text.push_str("\nChange your work so that both fit together, and call `finish` again.");
+    Ok(text)
+}
+
+async fn child_ended(job: &Job, child: SessionId, end: &ChildEnd) -> Result<String, Fault> {
+    let left =
+        if end.commit.is_some() { "Its result is confirmed." } else { "It left nothing to take over." };
+    let mut text =
+        format!("The child session {child} has ended: {} (exit code {}). {left}", end.state, end.code);
+    if let Some(summary) = end.summary {
+        let summary = head(job.text(summary).await?, MOST / 2);
+        let _ = write!(text, "\nIts own last words, which prove nothing:\n{summary}");
+    }
+    Ok(text)
+}
+
+/// At most the first `max` bytes, cut at a character and said so.
+fn head(text: String, max: usize) -> String {
+    const CUT: &str = " [cut]\n";
+    if text.len() <= max {
+        return text;
+    }
+    let end = text.floor_char_boundary(max.saturating_sub(CUT.len()));
+    format!("{}{CUT}", &text[..end])
+}
+
+/// At most the last `max` bytes, from the start of a line where there is one; and whether something is missing.
+fn tail(bytes: &[u8], max: usize) -> (String, bool) {
+    let Some(from) = bytes.len().checked_sub(max).filter(|from| *from > 0) else {
+        return (String::from_utf8_lossy(bytes).into_owned(), false);
+    };
+    let line = bytes[from..].iter().position(|byte| *byte == b'\n').map_or(from, |at| from + at + 1);
+    // One line longer than the view: show its end rather than nothing, from a whole character on.
+    let start = if line == bytes.len() { from } else { line };
+    let whole = bytes[start..].iter().position(|byte| byte & 0xC0 != 0x80).unwrap_or(0);
+    (String::from_utf8_lossy(&bytes[start + whole..]).into_owned(), true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_cut_at_a_character() {
+        assert_eq!(head("short".into(), 5), "short");
+        assert_eq!(head("éééééééé".into(), 12), "éé [cut]\n");
+    }
+
+    #[test]
+    fn a_tail_starts_at_a_line_and_at_a_character() {
+        for (bytes, max, expected) in [
+            ("one\ntwo\nthree\n", 100, ("one\ntwo\nthree\n", false)),
+            ("one\ntwo\nthree\n", 14, ("one\ntwo\nthree\n", false)),
+            ("one\ntwo\nthree\n", 9, ("three\n", true)),
+            ("ééééé", 5, ("éé", true)),
+            ("a long line\n", 5, ("line\n", true)),
+            ("", 5, ("", false)),
+        ] {
+            let (text, cut) = tail(bytes.as_bytes(), max);
+            assert_eq!((text.as_str(), cut), expected, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! The executor as the arbiter meets it: one attempt in, one outcome out, over a faked world.
+//!
+//! Each part's own rules are tested beside it; here is what holds over the whole road.
+
+use super::fake::*;
+use super::*;
+use contract::action::{Call, Control, EffectClass, Item, Role};
+use contract::checks::{Side, Status};
+use contract::event::Notice;
+use contract::model::{Message, Stop, Usage};
+use contract::session::Parent;
+use contract::tool::{Output, Stopped};
+use contract::{ActionId, SessionId, Timestamp};
+use serde_json::{Value, json};
+
+const PURE: EffectClass = EffectClass::Pure;
+const STAGED: EffectClass = EffectClass::Staged;
+
+/// A tool's run that ends by itself.
+fn at_once(output: Output) -> impl Fn(Value, Cancel) -> contract::BoxFuture<'static, Output> {
+    move |_, _| {
+        let output = output.clone();
+        Box::pin(async { output })
+    }
+}
+
+/// A tool's run that ends only when it is told to.
+fn until_told(_: Value, cancel: Cancel) -> contract::BoxFuture<'static, Output> {
+    Box::pin(async move {
+        cancel.reached(Urgency::Graceful).await;
+        Output { stopped: Some(Stopped::Cancelled), exit: None, ..Output::error("half a line") }
+    })
+}
+
+fn tools(calls: Vec<Call>) -> Work {
+    Work::Tools { calls }
+}
+
+const MODEL: Work = Work::Model { model: String::new(), ordinal: 0 };
+
+fn model(id: &str) -> Work {
+    Work::Model { model: id.into(), ordinal: 3 }
+}
+
+fn said(end: &End) -> &[Call] {
+    let End::Done(Done::Said { calls, .. }) = end else { panic!("nothing said: {end:?}") };
+    calls
+}
+
+// Tools
+
+#[tokio::test(start_paused = true)]
+async fn pure_calls_run_at_the_same_time_without_a_savepoint() {
+    let world = World::default();
+    world.tool("read", PURE, |args, _| {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Output::ok(args["n"].to_string())
+        })
+    });
+    let call = |n: usize| world.call(&n.to_string(), "read", PURE, &json!({ "n": n }));
+    let calls = (0..limits::CALLS_AT_ONCE + 1).map(call).collect();
+    let finished = world.execute(world.run_of(tools(calls)), Cancel::new()).await;
+
+    assert_eq!(finished.outcome.used, Amount { steps: 1, time_ms: 2_000, ..Amount::ZERO });
+    let texts: Vec<_> = world.results(&finished.outcome.end).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["0", "1", "2", "3", "4", "5", "6", "7", "8"]);
+    assert!(world.log().iter().all(|line| line.starts_with("run read")), "{:?}", world.log());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_staged_call_runs_between_savepoint_and_record() {
+    let world = World::default();
+    let whole = b"line\n".repeat(1_000);
+    world.tool("shell", STAGED, {
+        let output = Output { full: Some(whole.clone()), exit: Some(1), ..Output::error("head ... tail") };
+        at_once(output)
+    });
+    let call = world.call("c9-0", "shell", STAGED, &json!({}));
+    let finished = world.execute(world.run_of(tools(vec![call])), Cancel::new()).await;
+
+    let End::Done(Done::Ran { results, savepoint }) = &finished.outcome.end else { panic!("{finished:?}") };
+    assert_eq!(savepoint.as_deref(), Some("commit-2.9"));
+    let result = &results[0];
+    assert_eq!((result.ok, result.exit, result.changed), (false, Some(1), true));
+    assert_eq!(result.full, Some(Digest::of(&whole)));
+    assert_eq!(world.get(result.text), format!("head ... tail\n[whole output: {}]", Digest::of(&whole)));
+    let key = format!("{SESSION}/2.9");
+    let run = format!("run shell {key} [\"cargo fetch\", \"cargo test\", \"cargo clippy\"]");
+    assert_eq!(world.log(), ["savepoint 7 2.9".to_owned(), run]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_attempt_restores_first() {
+    let world = World::default();
+    world.tool("edit", STAGED, at_once(Output::ok("done")));
+    world.has_savepoint("2.9");
+    let call = world.call("c9-0", "edit", STAGED, &json!({}));
+    let run = Run { restore: true, ..world.run_of(tools(vec![call])) };
+    world.end(run).await;
+    assert_eq!(world.log()[..2], ["restore 2.9 true", "savepoint 7 2.9"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changed_since_the_decision_does_not_run() {
+    let world = World::default();
+    world.tool("shell", STAGED, at_once(Output::ok("ran")));
+    let call = |args: Value| world.call("c9-0", "shell", STAGED, &args);
+    let approved = |hash: &Value, args: Value| Run {
+        approved: Some(Digest::of(hash.to_string().as_bytes())),
+        ..world.run_of(tools(vec![call(args)]))
+    };
+    let args = json!({"run": "make"});
+    let end = world.end(approved(&args, args.clone())).await;
+    assert_eq!(world.results(&end), [(true, "ran".to_owned())]);
+
+    for (run, says) in [
+        (approved(&args, json!({"run": "rm"})), "changed since it was approved"),
+        (
+            world.run_of(tools(vec![call(json!({"class": "external"}))])),
+            "allowed as staged, but would now be external",
+        ),
+        (world.run_of(tools(vec![call(json!({"bad": 1}))])), "`bad` does not fit\n  hint: leave it out"),
+        (world.run_of(tools(vec![world.call("c", "gone", STAGED, &json!({}))])), "has no tool `gone`"),
+    ] {
+        let end = world.end(run).await;
+        let End::Done(Done::Ran { results, .. }) = &end else { panic!("{end:?}") };
+        let text = world.get(results[0].text);
+        assert!(!results[0].ok && !results[0].changed && text.contains(says), "{text}");
+    }
+    assert_eq!(world.log().iter().filter(|line| line.starts_with("run")).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_runs_out_of_time_is_a_result() {
+    let world = World::default();
+    world.tool("shell", STAGED, until_told);
+    let own = Call { deadline_ms: Some(5_000), ..world.call("c9-0", "shell", STAGED, &json!({})) };
+    let common = Call { deadline_ms: Some(limits::TOOL_MS + 1), ..own.clone() };
+    for (call, secs) in [(own, 5), (common, 60)] {
+        let end = world.end(world.run_of(tools(vec![call]))).await;
+        let text = format!("timed out after {secs} s; partial output follows\nhalf a line");
+        assert_eq!(world.results(&end), [(false, text)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_from_outside_is_cancelled_and_what_was_finished_counts() {
+    let world = World::default();
+    world.tool("shell", STAGED, until_told);
+    let cancel = Cancel::new();
+    let later = cancel.clone();
+    world.tool("edit", STAGED, move |_, _| {
+        later.cancel(Urgency::Graceful);
+        Box::pin(async { Output::ok("done") })
+    });
+    let edit = world.call("c9-0", "edit", STAGED, &json!({}));
+    let finished = world.execute(world.run_of(tools(vec![edit])), cancel.clone()).await;
+    assert_eq!(world.results(&finished.outcome.end), [(true, "done".to_owned())]);
+
+    // The token is cancelled now: nothing starts any more.
+    let shell = world.call("c9-1", "shell", STAGED, &json!({}));
+    let before = world.log().len();
+    let finished = world.execute(world.run_of(tools(vec![shell.clone()])), cancel).await;
+    assert_eq!((finished.outcome.end, world.log().len()), (End::Cancelled, before));
+
+    let cancel = Cancel::new();
+    let stopping = world.execute(world.run_of(tools(vec![shell])), cancel.clone());
+    let (finished, ()) = tokio::join!(stopping, async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cancel.cancel(Urgency::Graceful);
+    });
+    assert_eq!((finished.outcome.end, finished.outcome.used.time_ms), (End::Cancelled, 1_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_ignores_a_stop_is_dropped() {
+    let world = World::default();
+    world.tool("deaf", STAGED, |_, _| Box::pin(std::future::pending()));
+    world.model(|_| Box::pin(std::future::pending()));
+    let call = world.call("c9-0", "deaf", STAGED, &json!({}));
+    let deaf = || world.run_of(tools(vec![call.clone()]));
+
+    let finished = world.execute(deaf(), Cancel::new()).await;
+    let patience = limits::OVERDUE_MS - limits::STOP_NOW_MS;
+    let waited = limits::TOOL_MS + patience;
+    assert_eq!((finished.outcome.end, finished.outcome.used.time_ms), (End::TimedOut, waited));
+
+    for (run, urgency, waited) in [
+        (deaf(), Urgency::Graceful, patience),
+        (deaf(), Urgency::Now, limits::STOP_NOW_MS),
+        (world.run_of(model("fake/model")), Urgency::Graceful, limits::STOP_NOW_MS),
+    ] {
+        let cancel = Cancel::new();
+        let stopping = world.execute(run, cancel.clone());
+        let (finished, ()) = tokio::join!(stopping, async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            cancel.cancel(urgency);
+        });
+        assert_eq!((finished.outcome.end, finished.outcome.used.time_ms), (End::Cancelled, waited + 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_a_permanent_fault() {
+    let world = World::default();
+    world.tool("bad", PURE, |_, _| panic!("out of cheese"));
+    world.model(|_| panic!("no mind"));
+    let call = world.call("c9-0", "bad", PURE, &json!({}));
+    for (run, says) in [
+        (world.run_of(tools(vec![call])), "the tool `bad` panicked: out of cheese"),
+        (world.run_of(model("fake/model")), "a model action panicked: no mind"),
+    ] {
+        let End::Failed(fault) = world.end(run).await else { panic!("it did not fail") };
+        assert_eq!((fault.kind, fault.code.as_str(), fault.what.as_str()), (Kind::Permanent, "panic", says));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_its_deadline_nothing_starts() {
+    let world = World::default();
+    let run = Run { deadline: Timestamp(0), ..world.run_of(Work::Prepare) };
+    assert_eq!(world.end(run).await, End::TimedOut);
+    assert!(world.log().is_empty());
+}
+
+// Models
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_is_judged_and_priced() {
+    let world = World::default();
+    world.tool("shell", EffectClass::External, until_told);
+    world.tool("secret", PURE, until_told);
+    world.model_says(
+        "I see.",
+        vec![
+            wants("same", "shell", json!({"z": 1, "a": 2})),
+            wants("same", "shel", json!({})),
+            wants("", "finish", json!({"status": "done", "summary": "all good"})),
+            wants("x", "shell", json!("{\"run\": ")),
+            wants("x", "shell", json!({"bad": true})),
+            wants("y", "secret", json!({})),
+            wants("z", "shell", Value::Null),
+        ],
+    );
+    let mut run = world.run_of(model("fake/model"));
+    run.context.spec.rights.tools = Some(vec!["shell".into()]);
+    let finished = world.execute(run, Cancel::new()).await;
+
+    let calls = said(&finished.outcome.end);
+    let ids: Vec<_> = calls.iter().map(|call| call.id.as_str()).collect();
+    assert_eq!(ids, ["c9-0", "c9-1", "c9-2", "c9-3", "c9-4", "c9-5", "c9-6"]);
+    assert_eq!(world.get(calls[0].args), r#"{"a":2,"z":1}"#, "canonical: sorted keys");
+    assert_eq!(calls[0].class, EffectClass::External);
+    assert_eq!((calls[0].why.as_str(), calls[0].deadline_ms), ("a fake", Some(5_000)));
+    let summary = Digest::of(b"all good");
+    assert_eq!(calls[2].control, Some(Control::Finish { done: true, needs: String::new(), summary }));
+    for (call, says) in [
+        (
+            1,
+            "there is no tool `shel` here; did you mean `shell`? You can call: shell, finish, ask, plan, delegate",
+        ),
+        (3, "must be a JSON object; they are not valid JSON (EOF"),
+        (4, "`bad` does not fit\n  hint: leave it out"),
+        (5, "there is no tool `secret` here"),
+    ] {
+        let error = world.get(calls[call].error.unwrap());
+        assert!(error.contains(says), "{error}");
+        assert_eq!(calls[call].class, PURE);
+    }
+    assert_eq!(calls[6].error, None);
+
+    let End::Done(Done::Said { text, bytes, usage, stop, .. }) = &finished.outcome.end else {
+        unreachable!()
+    };
+    assert_eq!((world.get(text.unwrap()).as_str(), *bytes, *stop), ("I see.", 6, Stop::ToolUse));
+    assert_eq!(*usage, Usage { input: 1_000, output: 500 });
+    // 1000 tokens at $3 and 500 at $15 per million.
+    assert_eq!((finished.outcome.used.tokens, finished.outcome.used.nanos), (1_500, 10_500_000));
+
+    let asked = world.asked();
+    assert_eq!((asked.ordinal, asked.key), (3, format!("{SESSION}/2.9")));
+    let names: Vec<_> = asked.tools.iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!(names, ["shell", "finish", "ask", "plan", "delegate"]);
+    assert!(asked.system.contains("- clippy (must pass): `cargo clippy`\n"), "{}", asked.system);
+    assert!(asked.system.contains("- test: `cargo test`\n"), "{}", asked.system);
+    assert_eq!(asked.messages, [Message::User { text: GOAL.into() }]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_calls_are_answered_with_errors_and_bounded() {
+    let world = World::default();
+    world.tool("read", PURE, until_told);
+    world.model_says("", (0..limits::CALLS_RECORDED + 9).map(|_| wants("a", "read", json!({}))).collect());
+    let end = world.end(world.run_of(model("fake/model"))).await;
+    let calls = said(&end);
+    assert_eq!(calls.len(), limits::CALLS_RECORDED);
+    let run = calls.iter().take_while(|call| call.error.is_none()).count();
+    assert_eq!(run, limits::CALLS_PER_MESSAGE);
+    assert!(calls[run..].iter().all(|call| call.error.is_some()));
+    let End::Done(Done::Said { text: None, bytes: 0, .. }) = end else { panic!("{end:?}") };
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_of_another_price_is_priced_by_its_own_card() {
+    let world = World::default();
+    world.model_says("hm", Vec::new());
+    let finished = world.execute(world.run_of(model("fake/other")), Cancel::new()).await;
+    assert_eq!((finished.outcome.used.tokens, finished.outcome.used.nanos), (1_500, 0));
+
+    let End::Failed(fault) = world.end(world.run_of(MODEL)).await else { panic!("it did not fail") };
+    assert_eq!(fault.code, "unknown-model");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conversation_is_always_valid() {
+    let world = World::default();
+    world.model_says("hm", Vec::new());
+    let args = world.put(r#"{"a":1}"#);
+    let call = |id: &str| (id.to_owned(), "read".to_owned(), args);
+    let assistant = |calls| Item { calls, ..world.item(Role::Assistant, "") };
+    let result = |id: &str, ok| Item { call: Some(id.into()), ok, ..world.item(Role::Tool, id) };
+    let notice =
+        Item { text: None, notice: Some(Box::new(Notice::ReplyCut)), ..world.item(Role::Notice, "") };
+
+    let mut run = world.run_of(model("fake/model"));
+    run.context.items = vec![
+        result("lost", true),
+        assistant(vec![call("a"), call("b"), call("c")]),
+        world.item(Role::User, "wait"),
+        result("c", false),
+        result("a", true),
+        result("a", true),
+        notice,
+        assistant(Vec::new()),
+        world.item(Role::Assistant, "so"),
+    ];
+    world.end(run).await;
+
+    let user = |text: &str| Message::User { text: text.into() };
+    let tool = |id: &str, ok, text: &str| Message::Tool { call: id.into(), ok, text: text.into() };
+    let uses = ["a", "b", "c"].map(|id| wants(id, "read", json!({"a": 1}))).to_vec();
+    assert_eq!(
+        world.asked().messages,
+        [
+            user(GOAL),
+            Message::Assistant { text: String::new(), calls: uses },
+            tool("a", true, "a"),
+            tool(
+                "b",
+                false,
+                "no result recorded: this call may or may not have run; look before you repeat it"
+            ),
+            tool("c", false, "c"),
+            user("wait"),
+            user("Your reply was cut at its limit. Go on where it stopped, in smaller pieces."),
+            Message::Assistant { text: "so".into(), calls: Vec::new() },
+            user("Go on. When nothing is left to do, call `finish`."),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn notices_are_worded_within_their_bound() {
+    let world = World::default();
+    world.model_says("hm", Vec::new());
+    let log = world.put("error: one\n".repeat(10_000));
+    let goal = world.put("é".repeat(20_000));
+    let end =
+        contract::intent::ChildEnd { state: "failed".into(), code: 3, commit: None, summary: Some(goal) };
+    let notices = [
+        Notice::NotConfirmed {
+            reasons: vec!["`test` fails on the result".into(); 2_000],
+            logs: (0..9).map(|n| (format!("check{n}"), log)).collect(),
+        },
+        Notice::NotConfirmed { reasons: vec!["`test` fails".into()], logs: vec![("test".into(), log)] },
+        Notice::NotIntegrated { why: "conflict".into(), detail: Some(log) },
+        Notice::Workaround { signature: "tools/exit".into() },
+        Notice::NextTask { task: "t1".into(), goal },
+        Notice::Rewound { to: ActionId { turn: 1, step: 2 } },
+        Notice::ChildEnded { child: SessionId(1), end },
+        Notice::Told { what: "no".repeat(20_000) },
+    ];
+    let mut run = world.run_of(model("fake/model"));
+    let item = |notice: &Notice| Item {
+        text: None,
+        notice: Some(Box::new(notice.clone())),
+        ..world.item(Role::Notice, "")
+    };
+    run.context.items = notices.iter().map(item).collect();
+    world.end(run).await;
+
+    let messages = world.asked().messages;
+    assert_eq!(messages.len(), notices.len());
+    let text = |message: &Message| match message {
+        Message::User { text } => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    for message in &messages {
+        assert!(text(message).len() as u64 <= limits::NOTICE_BYTES);
+    }
+    let last_words = "never the checks, and call `finish` again.";
+    assert!(text(&messages[0]).ends_with(last_words), "the advice survives any number of logs");
+    assert!(text(&messages[1]).contains("- `test` fails\n\n`test`, the end of the log:\n```\nerror: one\n"));
+    assert!(text(&messages[6]).contains("has ended: failed (exit code 3). It left nothing"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_text_is_a_fault_not_a_guess() {
+    let world = World::default();
+    let mut run = world.run_of(model("fake/model"));
+    run.context.items = vec![Item { text: Some(Digest::of(b"gone")), ..world.item(Role::User, "") }];
+    let End::Failed(fault) = world.end(run).await else { panic!("it did not fail") };
+    assert_eq!(fault.code, "blob-missing");
+}
+
+// Workspace
+
+#[tokio::test(start_paused = true)]
+async fn prepare_names_the_goals_checks() {
+    let world = World::default();
+    let End::Done(Done::Prepared(prepared)) = world.end(world.run_of(Work::Prepare)).await else {
+        panic!("not prepared")
+    };
+    assert_eq!((prepared.base.as_str(), prepared.target.as_deref()), ("head", Some("main")));
+    assert_eq!((prepared.checks.len(), prepared.goal_checks), (2, vec!["clippy".to_owned()]));
+    assert_eq!(world.log(), ["prepare /repo None", "find /clones/7 head"]);
+
+    let mut run = world.run_of(Work::Prepare);
+    run.context.spec.goal_checks = vec!["tset".into()];
+    let End::Failed(fault) = world.end(run).await else { panic!("it did not fail") };
+    assert_eq!((fault.kind, fault.code.as_str()), (Kind::UserFixable, "unknown-check"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_works_for_its_parents_clone() {
+    let world = World::default();
+    let mut run = world.run_of(Work::Prepare);
+    let parent = SessionId(3);
+    run.context.spec.parent = Some(Parent {
+        session: parent,
+        root: parent,
+        ancestors: vec![parent],
+        goals: Vec::new(),
+        action: ACTION,
+        call: "c1-0".into(),
+    });
+    world.end(run).await;
+    assert_eq!(world.log()[0], "prepare /clones/3 None");
+}
+
+#[tokio::test(start_paused = true)]
+async fn check_commits_and_runs_on_both_sides() {
+    let world = World::default();
+    let End::Done(Done::Checked(report)) = world.end(world.run_of(Work::Check { base_known: false })).await
+    else {
+        panic!("not checked")
+    };
+    assert_eq!((report.result.as_str(), report.runs.len()), ("result", 4));
+    assert_eq!(world.get(report.runs[0].log), "a log");
+    let checks = format!("checks {SESSION}/2.9 base..result known=false");
+    assert_eq!(world.log(), [format!("commit {GOAL}"), checks]);
+
+    let mut run = world.run_of(Work::Check { base_known: true });
+    run.context.base = None;
+    let End::Failed(fault) = world.end(run).await else { panic!("it did not fail") };
+    assert_eq!(fault.code, "not-prepared");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_green_must_be_green_when_merged() {
+    use Status::{Failed, Passed};
+    let land = async |test_base, test_result, clippy| {
+        let world = World::default();
+        world.check_is("test", Side::Base, test_base);
+        world.check_is("test", Side::Result, test_result);
+        world.check_is("clippy", Side::Result, clippy);
+        let end = world.end(world.run_of(Work::Integrate { result: "result".into() })).await;
+        let End::Done(Done::Integrated(integrated)) = end else { panic!("{end:?}") };
+        assert_eq!(world.log()[0], "integrate /repo result land=true");
+        integrated.landed.is_some()
+    };
+    assert!(land(Passed, Passed, Passed).await);
+    assert!(land(Failed, Failed, Passed).await, "red before, and not what the goal is about");
+    assert!(!land(Passed, Failed, Passed).await);
+    assert!(!land(Passed, Passed, Failed).await);
+    assert!(!land(Passed, Status::Flaky, Passed).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn inspect_and_adopt_put_their_answers_on_record() {
+    let world = World::default();
+    let end = world.end(world.run_of(Work::Inspect { result: "result".into() })).await;
+    assert_eq!(end, End::Done(Done::Inspected { flags: Vec::new(), files: 3 }));
+
+    let child = SessionId(4);
+    let adopt = Work::Adopt { child, commit: "theirs".into(), call: "c1-0".into() };
+    let end = world.end(world.run_of(adopt)).await;
+    let text = "conflicts in a.rs";
+    let digest = Digest::of(text.as_bytes());
+    assert_eq!(end, End::Done(Done::Adopted { child, clean: false, text: digest, bytes: text.len() as u64 }));
+    assert_eq!(world.log(), ["inspect base..result", "savepoint 7 2.9", "adopt 4 theirs"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewind_can_be_rewound() {
+    let world = World::default();
+    let rewind = |to| world.run_of(Work::Rewind { to });
+    let to = ActionId { turn: 1, step: 4 };
+    let End::Failed(fault) = world.end(rewind(to)).await else { panic!("it did not fail") };
+    assert_eq!((fault.kind, fault.code.as_str()), (Kind::UserFixable, "no-savepoint"));
+
+    world.has_savepoint("1.4");
+    let end = world.end(rewind(to)).await;
+    assert_eq!(end, End::Done(Done::Rewound { to, undo: "commit-undo-2.9".into() }));
+
+    let end = world.end(Run { action: ActionId { turn: 3, step: 10 }, ..rewind(ACTION) }).await;
+    assert_eq!(end, End::Done(Done::Rewound { to: ACTION, undo: "commit-undo-3.10".into() }));
+    assert_eq!(world.log().last().map(String::as_str), Some("restore undo-2.9 true"));
+}

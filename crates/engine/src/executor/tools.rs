@@ -1,0 +1,145 @@
+//! Runs one tool call, or a batch of pure ones, and puts the results on record.
+//!
+//! Allows nothing: the calls come judged, decided and, where needed, approved. What is checked here
+//! is that running them still means what it meant then. Start at [`run`].
+
+use super::{Halt, Job, Kept};
+use crate::task::{self, Kind as TaskKind, Lost};
+use contract::action::{Call, CallResult, Done, EffectClass};
+use contract::cancel::Urgency;
+use contract::tool::{Judged, Output, Scope, Stopped, Tool};
+use contract::{Digest, Fault, Kind, limits};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Restores what an earlier attempt left half done, images the workspace unless all calls are pure, runs them.
+pub(super) async fn run(job: &Arc<Job>, kept: &mut Kept, calls: &[Call]) -> Result<Done, Halt> {
+    let (session, workspace) = (job.run.session, &job.ports.workspace);
+    if job.run.restore {
+        workspace.restore(session, job.label()).await?;
+    }
+    let pure = calls.iter().all(|call| call.class == EffectClass::Pure);
+    let savepoint = if pure { None } else { Some(workspace.savepoint(session, job.label()).await?) };
+
+    let at_once = if pure { limits::CALLS_AT_ONCE } else { 1 };
+    let mut results = Vec::with_capacity(calls.len());
+    for group in calls.chunks(at_once) {
+        job.unless_stopped()?;
+        let start = |call: &Call| task::spawn(TaskKind::Action, one(Arc::clone(job), call.clone()));
+        let running: Vec<_> = group.iter().map(start).collect();
+        for (call, running) in group.iter().zip(running) {
+            let ran = running.await.map_err(|lost| panicked(&call.tool, lost))??;
+            results.push(record(call, ran, kept));
+        }
+    }
+    Ok(Done::Ran { results, savepoint })
+}
+
+/// What one call gave.
+struct Ran {
+    output: Output,
+    /// False: it was refused before anything ran.
+    started: bool,
+}
+
+impl Ran {
+    fn refused(text: impl Into<String>) -> Self {
+        Self { output: Output::error(text), started: false }
+    }
+}
+
+async fn one(job: Arc<Job>, call: Call) -> Result<Ran, Halt> {
+    let bytes = job.ports.blobs.blob(call.args).await?;
+    let args: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        Fault::new(
+            Kind::Permanent,
+            "bad-args",
+            format!("the recorded arguments of {} are not JSON: {error}", call.id),
+        )
+    })?;
+    let Some(tool) = job.ports.tools.iter().find(|tool| tool.spec().name == call.tool) else {
+        return Ok(Ran::refused(format!("not run: this Kapell has no tool `{}`", call.tool)));
+    };
+    let scope = job.scope();
+    if let Err(why) = still_the_same(job.run.approved, &call, tool.judge(&args, &scope)) {
+        return Ok(Ran::refused(why));
+    }
+    let output = in_time(&job, &call, &**tool, args, scope).await;
+    if output.stopped.is_some() && job.outside.is_cancelled() {
+        return Err(Halt::Stopped);
+    }
+    Ok(Ran { output, started: true })
+}
+
+/// Between the decision and now the world may have changed: a file the approval was bound to, or
+/// whatever made the call harmless. Then nothing runs, and the model may ask again.
+fn still_the_same(approved: Option<Digest>, call: &Call, now: Result<Judged, Fault>) -> Result<(), String> {
+    let now = now.map_err(|fault| fault.to_string())?;
+    if approved.is_some_and(|hash| hash != now.hash) {
+        return Err(
+            "not run: the content changed since it was approved; look again, then make the call anew".into(),
+        );
+    }
+    if now.class > call.class {
+        return Err(format!(
+            "not run: it was allowed as {}, but would now be {} ({}); make the call anew",
+            call.class.name(),
+            now.class.name(),
+            now.why
+        ));
+    }
+    Ok(())
+}
+
+/// Runs the tool, and asks it to stop at the call's own deadline.
+async fn in_time(job: &Job, call: &Call, tool: &dyn Tool, args: Value, scope: Scope) -> Output {
+    let began = job.ports.clock.now();
+    let cancel = job.cancel.child();
+    let deadline_ms = call.deadline_ms.unwrap_or(limits::TOOL_MS).min(limits::TOOL_MAX_MS);
+    let mut running = tool.run(args, scope, cancel.clone(), &*job.sink);
+    let output = tokio::select! {
+        biased;
+        output = &mut running => output,
+        () = tokio::time::sleep(Duration::from_millis(deadline_ms)) => {
+            cancel.cancel(Urgency::Graceful);
+            running.await
+        }
+    };
+    // A tool that kept its own time has said so itself.
+    if output.stopped != Some(Stopped::Cancelled) {
+        return output;
+    }
+    let secs = job.ports.clock.now().since(began).div_ceil(1000);
+    let text = match output.text.as_str() {
+        "" => format!("timed out after {secs} s without output"),
+        text => format!("timed out after {secs} s; partial output follows\n{text}"),
+    };
+    Output { ok: false, text, ..output }
+}
+
+fn record(call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
+    let Output { ok, mut text, full, exit, .. } = ran.output;
+    let full = full.map(|bytes| kept.put(bytes));
+    // The model can only ask for the whole output if it has its name.
+    if let Some(digest) = full.filter(|digest| !text.contains(&digest.short())) {
+        text.push_str(&format!("\n[whole output: {digest}]"));
+    }
+    CallResult {
+        call: call.id.clone(),
+        ok,
+        bytes: text.len() as u64,
+        text: kept.put(text),
+        full,
+        exit,
+        changed: ran.started && call.class > EffectClass::Pure,
+    }
+}
+
+fn panicked(tool: &str, lost: Lost) -> Fault {
+    let what = match lost {
+        Lost::Panicked(why) => format!("the tool `{tool}` panicked: {why}"),
+        Lost::Aborted => format!("the tool `{tool}` was aborted"),
+    };
+    Fault::new(Kind::Permanent, "panic", what).hint("this is a bug in Kapell; take another way to the goal")
+}
