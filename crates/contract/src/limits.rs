@@ -122,3 +122,7 @@ pub const JOURNAL_WAL_PAGES: u64 = 1_000;
 pub const JOURNAL_WAL_BYTES: u64 = 16 * 1024 * 1024;
 /// Quiet time after which the writer counts as idle, milliseconds.
 pub const JOURNAL_IDLE_MS: u64 = 1_000;
+/// Largest untracked file a savepoint takes in, bytes. Larger ones are left out, and said so.
+pub const SAVEPOINT_FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// Times landing is tried again when the target moves meanwhile.
+pub const LAND_TRIES: u32 = 3;

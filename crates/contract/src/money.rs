@@ -5,26 +5,52 @@ use serde::{Deserialize, Serialize};
 /// Nano-dollars in one US dollar.
 pub const NANOS_PER_USD: u64 = 1_000_000_000;
 
-/// An amount in every unit a budget knows. `u64::MAX` in a cap means "no limit".
+/// An amount in every unit a budget knows. `u64::MAX` in a cap means "no limit"; it is stored as `"unlimited"`,
+/// because readers whose numbers end at 53 bits would round it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Amount {
     /// Money in nano-dollars (10^-9 USD).
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(with = "bounded", skip_serializing_if = "is_zero")]
     pub nanos: u64,
     /// Tokens, input and output together.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(with = "bounded", skip_serializing_if = "is_zero")]
     pub tokens: u64,
     /// Actions started.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(with = "bounded", skip_serializing_if = "is_zero")]
     pub steps: u64,
     /// Wall-clock milliseconds of running actions.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(with = "bounded", skip_serializing_if = "is_zero")]
     pub time_ms: u64,
 }
 
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+mod bounded {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    const UNLIMITED: &str = "unlimited";
+
+    pub(super) fn serialize<S: Serializer>(n: &u64, s: S) -> Result<S::Ok, S::Error> {
+        if *n == u64::MAX { s.serialize_str(UNLIMITED) } else { s.serialize_u64(*n) }
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Wire {
+        Number(u64),
+        Word(String),
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+        match Wire::deserialize(d)? {
+            Wire::Number(n) => Ok(n),
+            Wire::Word(word) if word == UNLIMITED => Ok(u64::MAX),
+            Wire::Word(word) => Err(serde::de::Error::custom(format!("`{word}` is neither a number nor `{UNLIMITED}`"))),
+        }
+    }
 }
 
 impl Amount {
@@ -102,6 +128,15 @@ mod tests {
         assert!(!ask.within(cap));
         assert_eq!(Amount::UNLIMITED.plus(ask), Amount::UNLIMITED);
         assert_eq!(Amount::ZERO.minus(ask), Amount::ZERO);
+    }
+
+    #[test]
+    fn no_limit_is_a_word() {
+        let cap = Amount { nanos: 5, tokens: u64::MAX, ..Amount::ZERO };
+        let json = serde_json::to_string(&cap).unwrap();
+        assert_eq!(json, r#"{"nanos":5,"tokens":"unlimited"}"#);
+        assert_eq!(serde_json::from_str::<Amount>(&json).unwrap(), cap);
+        assert!(serde_json::from_str::<Amount>(r#"{"nanos":"much"}"#).is_err());
     }
 
     #[test]
