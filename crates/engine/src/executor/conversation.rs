@@ -67,11 +67,17 @@ pub(super) async fn messages(job: &Job) -> Result<Vec<Message>, Fault> {
     Ok(out)
 }
 
+/// An item's words: Kapell's own, else its text. An adopted child's item has both, and only the text says something.
 async fn spoken(job: &Job, item: &Item) -> Result<String, Fault> {
-    match (&item.notice, item.text) {
-        (Some(notice), _) => notice::words(job, notice).await,
-        (None, Some(text)) => job.text(text).await,
-        (None, None) => Ok(String::new()),
+    if let Some(notice) = &item.notice {
+        let words = notice::words(job, notice).await?;
+        if !words.is_empty() {
+            return Ok(words);
+        }
+    }
+    match item.text {
+        Some(text) => job.text(text).await,
+        None => Ok(String::new()),
     }
 }
 

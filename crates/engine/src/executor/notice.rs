@@ -48,7 +48,7 @@ async fn not_confirmed(job: &Job, reasons: &[String], logs: &[(String, Digest)])
     for (check, log) in logs {
         let bytes = job.ports.blobs.blob(*log).await?;
         let (end, cut) = tail(&bytes, each);
-        let which = if cut { "the end of the log" } else { "the log" };
+        let which = if cut { format!("the end of its log, blob:{log}") } else { "its log".to_owned() };
         let _ = write!(text, "\n`{check}`, {which}:\n```\n{}\n```\n", end.trim_end());
     }
     text.push_str("\nMend what is wrong with the work, never the checks, and call `finish` again.");

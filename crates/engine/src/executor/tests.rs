@@ -84,7 +84,7 @@ async fn a_staged_call_runs_between_savepoint_and_record() {
     let result = &results[0];
     assert_eq!((result.ok, result.exit, result.changed), (false, Some(1), true));
     assert_eq!(result.full, Some(Digest::of(&whole)));
-    assert_eq!(world.get(result.text), format!("head ... tail\n[whole output: {}]", Digest::of(&whole)));
+    assert_eq!(world.get(result.text), format!("head ... tail\n[whole output: blob:{}]", Digest::of(&whole)));
     let key = format!("{SESSION}/2.9");
     let run = format!("run shell {key} [\"cargo fetch\", \"cargo test\", \"cargo clippy\"]");
     assert_eq!(world.log(), ["savepoint 7 2.9".to_owned(), run]);
@@ -319,6 +319,11 @@ async fn a_conversation_is_always_valid() {
     let args = world.put(r#"{"a":1}"#);
     let call = |id: &str| (id.to_owned(), "read".to_owned(), args);
     let assistant = |calls| Item { calls, ..world.item(Role::Assistant, "") };
+    let child = Item {
+        notice: Some(Box::new(Notice::Told { what: String::new() })),
+        call: Some("b".into()),
+        ..world.item(Role::Tool, "adopted")
+    };
     let result = |id: &str, ok| Item { call: Some(id.into()), ok, ..world.item(Role::Tool, id) };
     let notice =
         Item { text: None, notice: Some(Box::new(Notice::ReplyCut)), ..world.item(Role::Notice, "") };
@@ -326,9 +331,10 @@ async fn a_conversation_is_always_valid() {
     let mut run = world.run_of(model("fake/model"));
     run.context.items = vec![
         result("lost", true),
-        assistant(vec![call("a"), call("b"), call("c")]),
+        assistant(vec![call("a"), call("b"), call("c"), call("d")]),
         world.item(Role::User, "wait"),
         result("c", false),
+        child,
         result("a", true),
         result("a", true),
         notice,
@@ -339,19 +345,20 @@ async fn a_conversation_is_always_valid() {
 
     let user = |text: &str| Message::User { text: text.into() };
     let tool = |id: &str, ok, text: &str| Message::Tool { call: id.into(), ok, text: text.into() };
-    let uses = ["a", "b", "c"].map(|id| wants(id, "read", json!({"a": 1}))).to_vec();
+    let uses = ["a", "b", "c", "d"].map(|id| wants(id, "read", json!({"a": 1}))).to_vec();
     assert_eq!(
         world.asked().messages,
         [
             user(GOAL),
             Message::Assistant { text: String::new(), calls: uses },
             tool("a", true, "a"),
+            tool("b", true, "adopted"),
+            tool("c", false, "c"),
             tool(
-                "b",
+                "d",
                 false,
                 "no result recorded: this call may or may not have run; look before you repeat it"
             ),
-            tool("c", false, "c"),
             user("wait"),
             user("Your reply was cut at its limit. Go on where it stopped, in smaller pieces."),
             Message::Assistant { text: "so".into(), calls: Vec::new() },
@@ -401,7 +408,7 @@ async fn notices_are_worded_within_their_bound() {
     }
     let last_words = "never the checks, and call `finish` again.";
     assert!(text(&messages[0]).ends_with(last_words), "the advice survives any number of logs");
-    assert!(text(&messages[1]).contains("- `test` fails\n\n`test`, the end of the log:\n```\nerror: one\n"));
+    assert!(text(&messages[1]).contains("- `test` fails\n\n`test`, the end of its log, blob:"));
     assert!(text(&messages[6]).contains("has ended: failed (exit code 3). It left nothing"));
 }
 

@@ -123,7 +123,7 @@ fn record(call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
     let full = full.map(|bytes| kept.put(bytes));
     // The model can only ask for the whole output if it has its name.
     if let Some(digest) = full.filter(|digest| !text.contains(&digest.short())) {
-        text.push_str(&format!("\n[whole output: {digest}]"));
+        text.push_str(&format!("\n[whole output: blob:{digest}]"));
     }
     CallResult {
         call: call.id.clone(),
