@@ -81,14 +81,17 @@ impl Tools {
             "shell" => self.shell(text("command")),
             "search" => self.shell(&format!("git grep -nE --untracked '{}'", text("pattern"))),
             "read" => self.read(text("path"), args["offset"].as_u64().unwrap_or(1) as usize),
-            "write" => (std::fs::write(self.root.join(text("path")), text("content")).is_ok(), "written".into()),
+            "write" => {
+                (std::fs::write(self.root.join(text("path")), text("content")).is_ok(), "written".into())
+            }
             "edit" => self.edit(text("path"), &args["edits"]),
             other => (false, format!("no tool {other}")),
         }
     }
 
     fn shell(&mut self, command: &str) -> (bool, String) {
-        let output = Command::new("sh").arg("-c").arg(format!("{command} 2>&1")).current_dir(&self.root).output();
+        let output =
+            Command::new("sh").arg("-c").arg(format!("{command} 2>&1")).current_dir(&self.root).output();
         let output = output.expect("sh");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let ok = output.status.success();
@@ -121,9 +124,12 @@ impl Tools {
     }
 
     fn edit(&self, path: &str, edits: &Value) -> (bool, String) {
-        let Ok(mut text) = std::fs::read_to_string(self.root.join(path)) else { return (false, "unreadable".into()) };
+        let Ok(mut text) = std::fs::read_to_string(self.root.join(path)) else {
+            return (false, "unreadable".into());
+        };
         for edit in edits.as_array().into_iter().flatten() {
-            let (old, new) = (edit["old"].as_str().unwrap_or_default(), edit["new"].as_str().unwrap_or_default());
+            let (old, new) =
+                (edit["old"].as_str().unwrap_or_default(), edit["new"].as_str().unwrap_or_default());
             if text.matches(old).count() != 1 {
                 return (false, format!("not once: {old:?}"));
             }

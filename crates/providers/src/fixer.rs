@@ -89,8 +89,11 @@ fn turn(
     let goal = goal::Goal::of(checks, talk.heard());
     let top = talk.ask("Looking at the project.", vec![wire::list()])?;
     if wire::lists(&top[0], "Cargo.toml") {
-        cargo::turn(talk, goal, memory)
+        cargo::turn(talk, goal, checks, memory)
     } else {
         other::turn(talk, checks)
     }
 }
+
+#[cfg(test)]
+mod tests;

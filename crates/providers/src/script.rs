@@ -33,8 +33,12 @@ impl Script {
     pub fn load(path: &Path) -> Result<Self, Fault> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Fault::new(Kind::UserFixable, "script-unreadable", format!("cannot read the script {name}: {error}"))
-                .hint("check the path after `builtin/script:`; it is relative to the project")
+            Fault::new(
+                Kind::UserFixable,
+                "script-unreadable",
+                format!("cannot read the script {name}: {error}"),
+            )
+            .hint("check the path after `builtin/script:`; it is relative to the project")
         })?;
         Self::parse(&text, &name)
     }

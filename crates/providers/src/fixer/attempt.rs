@@ -39,12 +39,21 @@ pub(crate) struct State {
 }
 
 /// The commands of the checks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Commands {
     /// Prints diagnostics as JSON.
-    pub lint: &'static str,
+    pub lint: String,
     /// Runs the tests.
-    pub test: &'static str,
+    pub test: String,
+}
+
+/// What a change must make better to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// Fewer findings of its kind, or fewer failing tests.
+    Findings,
+    /// Fewer failing tests: a finding is only a hint at what they fail from.
+    Tests,
 }
 
 /// The files as the fixer knows them, and the conversation it changes them through.
@@ -116,7 +125,11 @@ impl<'t, 'a> Bench<'t, 'a> {
     /// The calls that bring the disk to `self.texts`.
     fn changes(&self) -> Vec<Want> {
         let differs = |(file, text): &(&String, &String)| self.disk.get(*file) != Some(*text);
-        self.texts.iter().filter(differs).map(|(file, text)| wire::change(file, &self.disk[file], text)).collect()
+        self.texts
+            .iter()
+            .filter(differs)
+            .map(|(file, text)| wire::change(file, &self.disk[file], text))
+            .collect()
     }
 
     /// Writes what is to be written, then makes these calls; returns the answers of these calls.
@@ -151,7 +164,7 @@ impl<'t, 'a> Bench<'t, 'a> {
     /// Runs linter and tests on the files as they should be.
     pub(crate) fn measure(&mut self, words: &str) -> Result<State, Pause> {
         let calls =
-            vec![wire::shell(self.commands.lint, CHECK_MS), wire::shell(self.commands.test, CHECK_MS)];
+            vec![wire::shell(&self.commands.lint, CHECK_MS), wire::shell(&self.commands.test, CHECK_MS)];
         let answers = self.ask(words, calls)?;
         let outputs = self.whole(&answers)?;
         let findings = diag::parse(&outputs[0]);
@@ -189,20 +202,24 @@ impl<'t, 'a> Bench<'t, 'a> {
         Ok(Some(text))
     }
 
-    /// Tries these changes, all at once, then in smaller groups where that does not hold, and keeps
-    /// what holds. They must be compatible with one another. Returns the state with what was kept.
-    pub(crate) fn try_all(&mut self, mut best: State, fixes: Vec<Fix>, words: &str) -> Result<State, Pause> {
+    /// Tries these changes and keeps what holds: for findings all at once, then in smaller groups where
+    /// that does not hold; for failing tests one by one. They must be compatible with one another.
+    /// Returns the state with what was kept.
+    pub(crate) fn try_all(&mut self, mut best: State, fixes: Vec<Fix>, aim: Aim) -> Result<State, Pause> {
         let before = self.texts.clone();
         self.memory.tried.extend(fixes.iter().map(|fix| fix.key(&before)));
         let mut kept: Vec<Fix> = Vec::new();
-        let mut groups = vec![fixes];
+        let mut groups = match aim {
+            Aim::Findings => vec![fixes],
+            Aim::Tests => fixes.into_iter().rev().map(|fix| vec![fix]).collect(),
+        };
         while let Some(group) = groups.pop() {
-            if self.spent() {
+            if self.spent() || (aim == Aim::Tests && best.tests.green()) {
                 break;
             }
             self.texts = applied(&before, kept.iter().chain(&group));
-            let state = self.measure(&format!("{words} {}", summary(&group)))?;
-            if holds(&best, &state, &group) {
+            let state = self.measure(&format!("Trying {}.", summary(&group)))?;
+            if holds(&best, &state, &group, aim) {
                 best = state;
                 kept.extend(group);
             } else if group.len() > 1 {
@@ -224,9 +241,9 @@ impl<'t, 'a> Bench<'t, 'a> {
             .collect();
         let all: Vec<&Fix> = kept.iter().chain(&group).collect();
         let near = |fix: &Fix| {
-            patch::lines_after(fix, &all, &self.texts).iter().any(|(file, lines)| {
-                errors.iter().any(|(at, line)| at == file && lines.contains(line))
-            })
+            patch::lines_after(fix, &all, &self.texts)
+                .iter()
+                .any(|(file, lines)| errors.iter().any(|(at, line)| at == file && lines.contains(line)))
         };
         let suspects: Vec<bool> = group.iter().map(near).collect();
         let count = suspects.iter().filter(|near| **near).count();
@@ -242,7 +259,7 @@ impl<'t, 'a> Bench<'t, 'a> {
 }
 
 /// Does a change hold? Nothing that was well may be worse, and something must be better.
-fn holds(before: &State, after: &State, group: &[Fix]) -> bool {
+fn holds(before: &State, after: &State, group: &[Fix], aim: Aim) -> bool {
     if !after.unread.is_empty() || after.tests.worse_than(&before.tests) {
         return false;
     }
@@ -259,15 +276,18 @@ fn holds(before: &State, after: &State, group: &[Fix]) -> bool {
         return false;
     }
     let codes: BTreeSet<&str> = group.iter().map(|fix| fix.code.as_str()).collect();
-    let count = |findings: &Findings| findings.diags.iter().filter(|d| codes.contains(d.code.as_str())).count();
-    let fewer_failures = after.tests.failed.len() < before.tests.failed.len();
-    count(is) < count(was) || is.targets.len() > was.targets.len() || fewer_failures
+    let count =
+        |findings: &Findings| findings.diags.iter().filter(|d| codes.contains(d.code.as_str())).count();
+    let fewer_failures = after.tests.failed.len() < before.tests.failed.len()
+        || (before.tests.uncompiled && !after.tests.uncompiled);
+    let fewer_findings = count(is) < count(was) || is.targets.len() > was.targets.len();
+    fewer_failures || (aim == Aim::Findings && fewer_findings)
 }
 
-/// "(3 x `deprecated`, 1 x `unused_mut`)"
+/// "3 x `deprecated`, 1 x `unused_mut`"
 fn summary(group: &[Fix]) -> String {
     let codes: BTreeSet<&str> = group.iter().map(|fix| fix.code.as_str()).collect();
     let count = |code: &str| group.iter().filter(|fix| fix.code == code).count();
     let parts: Vec<String> = codes.iter().map(|code| format!("{} x `{code}`", count(code))).collect();
-    format!("({})", parts.join(", "))
+    parts.join(", ")
 }

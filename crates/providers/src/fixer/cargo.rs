@@ -2,29 +2,34 @@
 //!
 //! Knows the checks of a Cargo project; trying and undoing is the workbench's. Start at [`turn`].
 
-use super::attempt::{Bench, Commands, Memory, State};
-use super::diag::{Diag, Place, Trust, offset};
-use super::goal::Goal;
+use super::attempt::{Aim, Bench, Commands, Memory, State};
+use super::diag::{Advice, Diag, Place, Trust, offset};
+use super::goal::{Check, Goal};
 use super::patch::{Fix, Part, Texts, compatible};
 use super::replay::{Pause, Talk};
 use super::{rules, wire};
 use contract::limits;
 use std::collections::BTreeSet;
 
-const COMMANDS: Commands = Commands {
-    lint: "cargo clippy --all-targets --keep-going --message-format=json",
-    test: "cargo test --no-fail-fast",
-};
+/// Linter and tests when the instructions list none.
+const LINT: &str = "cargo clippy --all-targets";
+const TEST: &str = "cargo test";
 const FORMAT_CHECK: &str = "cargo fmt --check";
 const FORMAT: &str = "cargo fmt";
 /// Findings named in the last word.
 const NAMED: usize = 8;
 
 /// One turn over a Cargo project.
-pub(super) fn turn(talk: &mut Talk<'_>, goal: Goal, memory: &mut Memory) -> Result<(), Pause> {
-    let mut bench = Bench::new(talk, memory, COMMANDS);
+pub(super) fn turn(
+    talk: &mut Talk<'_>,
+    goal: Goal,
+    checks: &[Check],
+    memory: &mut Memory,
+) -> Result<(), Pause> {
+    let mut bench = Bench::new(talk, memory, commands(checks));
     if bench.memory.base.is_none() {
-        let formatted = bench.ask("Is the code formatted?", vec![wire::shell(FORMAT_CHECK, limits::TOOL_MS)])?;
+        let formatted =
+            bench.ask("Is the code formatted?", vec![wire::shell(FORMAT_CHECK, limits::TOOL_MS)])?;
         bench.memory.formatted = formatted[0].ok;
     }
     let mut best = bench.measure("Running the checks.")?;
@@ -35,13 +40,34 @@ pub(super) fn turn(talk: &mut Talk<'_>, goal: Goal, memory: &mut Memory) -> Resu
             if fixes.is_empty() {
                 break;
             }
-            best = bench.try_all(best, fixes, "Trying")?;
+            let broken = best.findings.diags.iter().any(|diag| diag.hard);
+            let aim = if goal.lint || broken { Aim::Findings } else { Aim::Tests };
+            best = bench.try_all(best, fixes, aim)?;
         }
     }
     let formatted = format(&mut bench, goal)?;
     let (done, summary) = last_word(&bench, goal, &best, formatted);
     bench.ask("", vec![wire::finish(done, &summary)])?;
     Ok(())
+}
+
+/// The project's own commands where they are plain, so that features and targets are the same;
+/// warnings stay warnings, because denied ones would hide what comes after them.
+fn commands(checks: &[Check]) -> Commands {
+    let own = |start: &str| {
+        let plain =
+            |run: &&str| run.starts_with(start) && !run.contains(['|', ';', '&', '<', '>', '$', '`', '\n']);
+        checks.iter().map(|check| check.run.as_str()).find(plain)
+    };
+    let with = |run: &str, more: &str| match run.split_once(" -- ") {
+        Some((cargo, rest)) => format!("{cargo} {more} -- {}", rest.replace("-D ", "-W ")),
+        None => format!("{run} {more}"),
+    };
+    let lint = own("cargo clippy").unwrap_or(LINT);
+    Commands {
+        lint: with(lint, "--keep-going --message-format=json").replace(" -- -W warnings", ""),
+        test: with(own("cargo test").unwrap_or(TEST), "--no-fail-fast"),
+    }
 }
 
 /// True when nothing of the goal is left.
@@ -54,8 +80,9 @@ fn reached(goal: Goal, state: &State) -> bool {
 
 /// The next changes worth trying: what is sure first; then, one finding one try, what may be wrong.
 fn candidates(bench: &mut Bench<'_, '_>, goal: Goal, state: &State) -> Result<Vec<Fix>, Pause> {
-    let wanted = |diag: &&Diag| goal.lint || diag.hard || (goal.test && !state.tests.green());
-    let diags: Vec<&Diag> = state.findings.diags.iter().filter(wanted).collect();
+    let broken = state.findings.diags.iter().any(|diag| diag.hard);
+    let hints = goal.lint || (goal.test && !state.tests.green() && !broken);
+    let diags: Vec<&Diag> = state.findings.diags.iter().filter(|diag| hints || diag.hard).collect();
     let files = diags.iter().flat_map(|diag| {
         let advised = diag.advice.iter().flat_map(|advice| &advice.parts).map(|(place, _)| &place.file);
         advised.chain(diag.at.as_ref().map(|at| &at.file)).cloned()
@@ -94,10 +121,16 @@ fn advice(diag: &Diag, trust: Trust, texts: &Texts) -> Vec<Fix> {
             return None;
         }
         // What leaves an empty line behind takes the line with it.
-        let range = if new.is_empty() && start < end { rules::with_line(text, start..end) } else { start..end };
+        let range =
+            if new.is_empty() && start < end { rules::with_line(text, start..end) } else { start..end };
         Some(Part { file: place.file.clone(), at: (range.start, range.end), new: new.clone() })
     };
-    let advice = diag.advice.iter().filter(|advice| advice.trust == trust);
+    // Of the two ways to compare fat pointers only this one compares what was compared before.
+    let keeps = |advice: &&Advice| {
+        diag.code != "ambiguous_wide_pointer_comparisons"
+            || advice.parts.iter().any(|(_, new)| new.contains("ptr::eq"))
+    };
+    let advice = diag.advice.iter().filter(|advice| advice.trust == trust).filter(keeps);
     let parts = advice.filter_map(|advice| advice.parts.iter().map(part).collect::<Option<Vec<_>>>());
     parts.filter_map(|parts| Fix::new(&diag.code, parts, texts)).collect()
 }
@@ -112,8 +145,7 @@ fn silences(old: &str, new: &str) -> bool {
 
 /// Names to be changed are looked up in the whole project first.
 fn read_for_names(bench: &mut Bench<'_, '_>, diags: &[&Diag]) -> Result<(), Pause> {
-    let names: BTreeSet<&str> =
-        diags.iter().filter_map(|diag| rules::old_name(diag, &bench.texts)).collect();
+    let names: BTreeSet<&str> = diags.iter().filter_map(|diag| rules::old_name(diag, &bench.texts)).collect();
     if names.is_empty() {
         return Ok(());
     }
@@ -145,8 +177,9 @@ fn last_word(bench: &Bench<'_, '_>, goal: Goal, state: &State, formatted: bool) 
         return (false, format!("A file could not be changed: {why}"));
     }
     if !state.unread.is_empty() {
-        let said: Vec<&str> = state.unread.lines().filter(|line| line.starts_with("error")).take(NAMED).collect();
-        return (false, format!("`{}` could not do its work: {}", COMMANDS.lint, said.join("; ")));
+        let said: Vec<&str> =
+            state.unread.lines().filter(|line| line.starts_with("error")).take(NAMED).collect();
+        return (false, format!("`{}` could not do its work: {}", bench.commands.lint, said.join("; ")));
     }
     let (was, is) = (base.findings.diags.len(), state.findings.diags.len());
     let mut summary = format!("Findings: {was} before, {is} now; {}.", state.tests.line());
@@ -170,7 +203,8 @@ fn last_word(bench: &Bench<'_, '_>, goal: Goal, state: &State, formatted: bool) 
         summary.push_str(&format!(" Failing tests: {}.", failed.join(", ")));
     }
     if is > 0 {
-        let lines: Vec<String> = state.findings.diags.iter().take(NAMED).map(|d| format!("- {}", d.line())).collect();
+        let lines: Vec<String> =
+            state.findings.diags.iter().take(NAMED).map(|d| format!("- {}", d.line())).collect();
         let more = if is > NAMED { format!("\n- and {} more", is - NAMED) } else { String::new() };
         summary.push_str(&format!(
             "\nWhat remains has no advice that can be applied and verified; it takes a language model or a person:\n{}{more}",

@@ -64,7 +64,7 @@ pub(crate) enum Trust {
     Machine,
     /// May be wrong; must be verified.
     Maybe,
-    /// A text to be filled in, or unspecified: for somebody who understands.
+    /// A text to be filled in, or a choice: for somebody who understands.
     Human,
 }
 
@@ -148,9 +148,11 @@ fn take(findings: &mut Findings, target: String, message: Message) {
         return;
     }
     let mut diag = diag(message);
-    match findings.diags.iter_mut().find(|known| {
-        (&known.code, &known.message, &known.at) == (&diag.code, &diag.message, &diag.at)
-    }) {
+    match findings
+        .diags
+        .iter_mut()
+        .find(|known| (&known.code, &known.message, &known.at) == (&diag.code, &diag.message, &diag.at))
+    {
         Some(known) => {
             known.targets.insert(target);
         }
@@ -179,15 +181,18 @@ fn diag(message: Message) -> Diag {
 /// A child's spans with replacements are one suggestion, unless two of them are for the same place:
 /// then they are alternatives, and choosing takes understanding.
 fn suggestion(child: &Message) -> Option<Advice> {
-    let spans: Vec<&Span> =
-        child.spans.iter().filter(|span| span.suggested_replacement.is_some()).collect();
+    let spans: Vec<&Span> = child.spans.iter().filter(|span| span.suggested_replacement.is_some()).collect();
     if spans.is_empty() {
         return None;
     }
-    let trusts = |name: &str| spans.iter().all(|span| span.suggestion_applicability.as_deref() == Some(name));
+    let trusts = |names: &[&str]| {
+        spans
+            .iter()
+            .all(|span| span.suggestion_applicability.as_deref().is_some_and(|name| names.contains(&name)))
+    };
     let mut trust = match () {
-        () if trusts("MachineApplicable") => Trust::Machine,
-        () if trusts("MaybeIncorrect") => Trust::Maybe,
+        () if trusts(&["MachineApplicable"]) => Trust::Machine,
+        () if trusts(&["MachineApplicable", "MaybeIncorrect", "Unspecified"]) => Trust::Maybe,
         () => Trust::Human,
     };
     let mut parts = Vec::new();
@@ -279,7 +284,10 @@ mod tests {
     }
 
     fn child(spans: &[String]) -> String {
-        format!(r#"{{"message":"help","code":null,"level":"help","spans":[{}],"children":[]}}"#, spans.join(","))
+        format!(
+            r#"{{"message":"help","code":null,"level":"help","spans":[{}],"children":[]}}"#,
+            spans.join(",")
+        )
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl Goal {
         if named != Self::default() {
             return named;
         }
-        let listed: Vec<&str> = checks.iter().filter(|check| check.goal).map(|check| check.run.as_str()).collect();
+        let listed: Vec<&str> =
+            checks.iter().filter(|check| check.goal).map(|check| check.run.as_str()).collect();
         match Self::from_words(&listed.join(" ")) {
             none if none == Self::default() => Self { lint: true, test: true, format: false, build: true },
             goal => goal,
@@ -59,8 +60,7 @@ impl Goal {
     }
 
     fn from_words(text: &str) -> Self {
-        let words: Vec<String> =
-            text.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect();
+        let words: Vec<String> = text.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect();
         let any = |stems: &[&str]| words.iter().any(|word| stems.iter().any(|stem| word.starts_with(stem)));
         Self { lint: any(&LINT), test: any(&TEST), format: any(&FORMAT), build: any(&BUILD) }
     }
@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn checks_that_must_pass_decide_when_words_do_not() {
-        let system = "# Checks\nText: `x`\n- clippy: `cargo clippy -- -D warnings`\n- t (must pass): `cargo test`\n";
+        let system =
+            "# Checks\nText: `x`\n- clippy: `cargo clippy -- -D warnings`\n- t (must pass): `cargo test`\n";
         let checks = checks(system);
         assert_eq!(checks.iter().map(|check| check.goal).collect::<Vec<_>>(), [false, true]);
         assert_eq!(checks[0].run, "cargo clippy -- -D warnings");

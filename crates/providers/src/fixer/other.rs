@@ -17,7 +17,10 @@ pub(super) fn turn(talk: &mut Talk<'_>, checks: &[Check]) -> Result<(), Pause> {
         talk.ask("", vec![wire::finish(false, summary)])?;
         return Ok(());
     }
-    let calls = checks.iter().take(limits::CALLS_PER_MESSAGE).map(|check| wire::shell(&check.run, limits::TOOL_MAX_MS));
+    let calls = checks
+        .iter()
+        .take(limits::CALLS_PER_MESSAGE)
+        .map(|check| wire::shell(&check.run, limits::TOOL_MAX_MS));
     let answers = talk.ask("Running the checks.", calls.collect())?;
     let failed: Vec<_> = checks.iter().zip(&answers).filter(|(_, answer)| !answer.ok).collect();
     let summary = match failed.first() {

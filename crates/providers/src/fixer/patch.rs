@@ -101,7 +101,8 @@ pub(crate) fn applied<'a>(texts: &Texts, fixes: impl IntoIterator<Item = &'a Fix
 /// on either side: an error may point just beside its cause.
 pub(crate) fn lines_after(fix: &Fix, all: &[&Fix], after: &Texts) -> Vec<(String, Range<usize>)> {
     let lines = |part: &Part| {
-        let before = all.iter().flat_map(|fix| &fix.parts).filter(|other| other.file == part.file && *other < part);
+        let before =
+            all.iter().flat_map(|fix| &fix.parts).filter(|other| other.file == part.file && *other < part);
         let moved: isize = before.map(|other| other.new.len() as isize - other.range().len() as isize).sum();
         let text = after.get(&part.file)?;
         let start = part.at.0.checked_add_signed(moved)?;
@@ -115,7 +116,8 @@ pub(crate) fn lines_after(fix: &Fix, all: &[&Fix], after: &Texts) -> Vec<(String
 pub(crate) fn whole_lines(text: &str, range: Range<usize>) -> Range<usize> {
     let start = text[..range.start].rfind('\n').map_or(0, |i| i + 1);
     // A range that ends right after a line's end does not reach into the next line.
-    let last = if range.end > range.start && text[..range.end].ends_with('\n') { range.end - 1 } else { range.end };
+    let last =
+        if range.end > range.start && text[..range.end].ends_with('\n') { range.end - 1 } else { range.end };
     let end = text[last..].find('\n').map_or(text.len(), |i| last + i + 1);
     start..end
 }
@@ -189,7 +191,8 @@ fn unique(
     let mut below = true;
     let once = |range: &Range<usize>| !range.is_empty() && only_at(from, &from[range.clone()], range.start);
     while !once(&old) {
-        let grown_below = from[old.end..].split_inclusive('\n').next().filter(|_| below || old.start <= floor);
+        let grown_below =
+            from[old.end..].split_inclusive('\n').next().filter(|_| below || old.start <= floor);
         let above = &from[floor.min(old.start)..old.start];
         match grown_below {
             // A line that is changed itself belongs to the next hunk.

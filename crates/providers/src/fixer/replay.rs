@@ -70,7 +70,11 @@ impl Talk<'_> {
             return Err(Pause::Ask { text: text.into(), calls });
         };
         let same = round.calls.len() == calls.len()
-            && round.calls.iter().zip(&calls).all(|(made, want)| made.tool == want.tool && made.args == want.args);
+            && round
+                .calls
+                .iter()
+                .zip(&calls)
+                .all(|(made, want)| made.tool == want.tool && made.args == want.args);
         if !same {
             return Err(Pause::Diverged);
         }
@@ -154,7 +158,10 @@ mod tests {
         let mut n = 0;
         loop {
             n += 1;
-            let asked = talk.ask(format!("{} heard, {} actions", talk.heard().len(), talk.actions()), vec![want("c", sum * 10 + n)]);
+            let asked = talk.ask(
+                format!("{} heard, {} actions", talk.heard().len(), talk.actions()),
+                vec![want("c", sum * 10 + n)],
+            );
             if matches!(asked, Err(Pause::Interrupted)) {
                 talk.begin_turn();
             } else {
@@ -164,7 +171,14 @@ mod tests {
     }
 
     fn request(messages: Vec<Message>) -> Request {
-        Request { model: String::new(), system: String::new(), messages, tools: vec![], ordinal: 0, key: String::new() }
+        Request {
+            model: String::new(),
+            system: String::new(),
+            messages,
+            tools: vec![],
+            ordinal: 0,
+            key: String::new(),
+        }
     }
 
     fn said(calls: &[Want]) -> Message {

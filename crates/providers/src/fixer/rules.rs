@@ -3,7 +3,6 @@
 //! Every answer keeps what the code does and is verified by compiling and testing like any other;
 //! none silences a lint. Knows diagnostics and texts. Start at [`answer`].
 
-
 mod bench;
 mod manifest;
 mod rename;
@@ -41,7 +40,9 @@ fn answer(diag: &Diag, texts: &Texts) -> Option<Fix> {
     let parts = match diag.code.as_str() {
         "deprecated" if diag.message.contains("macro `try`") => try_to_question_mark(text, range)?,
         "deprecated" if diag.message.contains("trait `std::ascii::AsciiExt`") => drop_use(text, range)?,
-        "unused_imports" if found.starts_with("#[macro_use]") => vec![(with_line(text, range), String::new())],
+        "unused_imports" if found.starts_with("#[macro_use]") => {
+            vec![(with_line(text, range), String::new())]
+        }
         "unused_imports" if diag.advice.is_empty() => drop_use(text, range)?,
         "unused_doc_comments" => vec![plain_comment(found, range)?],
         "clippy::legacy_numeric_constants" if diag.message.starts_with("importing") => drop_use(text, range)?,
@@ -83,7 +84,8 @@ fn try_to_question_mark(text: &str, word: Range<usize>) -> Option<Vec<Replacemen
 /// The range, or its whole line when nothing else stands there.
 pub(crate) fn with_line(text: &str, range: Range<usize>) -> Range<usize> {
     let lines = whole_lines(text, range.clone());
-    let alone = text[lines.start..range.start].trim().is_empty() && text[range.end..lines.end].trim().is_empty();
+    let alone =
+        text[lines.start..range.start].trim().is_empty() && text[range.end..lines.end].trim().is_empty();
     if alone { lines } else { range }
 }
 
@@ -157,7 +159,9 @@ fn pushed_in_a_loop(text: &str, push: usize) -> Option<Replacement> {
     let after = text[close + 1..].trim_start().strip_prefix(';')?.trim_start();
     let end = text.len() - after.strip_prefix('}')?.len();
     let above = text[..header].trim_end();
-    for made in [format!("let mut {name} = Vec::with_capacity({count});"), format!("let mut {name} = Vec::new();")] {
+    for made in
+        [format!("let mut {name} = Vec::with_capacity({count});"), format!("let mut {name} = Vec::new();")]
+    {
         if let Some(head) = above.strip_suffix(made.as_str()) {
             return Some((head.len()..end, format!("let mut {name} = vec![{item}; {count}];")));
         }
@@ -166,3 +170,5 @@ fn pushed_in_a_loop(text: &str, push: usize) -> Option<Replacement> {
     plain.then(|| (header..end, format!("{name}.resize({name}.len() + {count}, {item});")))
 }
 
+#[cfg(test)]
+mod tests;

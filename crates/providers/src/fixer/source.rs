@@ -185,7 +185,7 @@ pub(crate) fn takes_question_mark(expression: &str) -> bool {
         }
     }
     // Blocks and closures read differently with a `?` behind them.
-    !expression.starts_with('{') && !expression.starts_with('!') && !expression.contains(|c| c == '{')
+    !expression.starts_with('{') && !expression.starts_with('!') && !expression.contains('{')
 }
 
 #[cfg(test)]

@@ -27,9 +27,13 @@ pub(crate) fn parse(output: &str) -> Tests {
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             tests.ran = true;
             tests.passed += counted(counts);
-        } else if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
+        } else if let Some(name) =
+            line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
+        {
             tests.failed.insert(format!("{binary}: {}", without_line(name)));
-        } else if line.starts_with("error: could not compile") || line.starts_with("error: no matching package") {
+        } else if line.starts_with("error: could not compile")
+            || line.starts_with("error: no matching package")
+        {
             tests.uncompiled = true;
         }
     }

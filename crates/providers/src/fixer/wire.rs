@@ -45,7 +45,8 @@ pub(crate) fn change(path: &str, from: &str, to: &str) -> Want {
     match edits {
         None => Want { tool: "write", args: json!({ "path": path, "content": to }) },
         Some(edits) => {
-            let edits: Vec<_> = edits.iter().map(|edit| json!({ "old": edit.old, "new": edit.new })).collect();
+            let edits: Vec<_> =
+                edits.iter().map(|edit| json!({ "old": edit.old, "new": edit.new })).collect();
             Want { tool: "edit", args: json!({ "path": path, "edits": edits }) }
         }
     }
@@ -71,13 +72,17 @@ pub(crate) struct Page {
 }
 
 pub(crate) fn page(answer: &Answer) -> Option<Page> {
-    if !answer.ok { return None; }
+    if !answer.ok {
+        return None;
+    }
     let mut text = String::new();
     let mut next = None;
     for line in answer.text.split_inclusive('\n') {
         if let Some(rest) = line.strip_prefix("[more from ") {
             next = rest.trim_end().trim_end_matches(']').parse().ok();
-        } else if let Some((_, rest)) = line.split_once('\t') { text.push_str(rest); }
+        } else if let Some((_, rest)) = line.split_once('\t') {
+            text.push_str(rest);
+        }
     }
     Some(Page { text, next })
 }
@@ -89,11 +94,18 @@ pub(crate) struct Blob {
 }
 
 impl Blob {
-    pub(crate) fn pages(&self) -> Vec<Option<usize>> { vec![None] }
+    pub(crate) fn pages(&self) -> Vec<Option<usize>> {
+        vec![None]
+    }
 }
 
 pub(crate) fn blob(answer: &Answer) -> Option<Blob> {
     let at = answer.text.find("blob:")?;
     let digest: String = answer.text[at + 5..].chars().take_while(|c| c.is_ascii_hexdigit()).collect();
     (digest.len() == 64).then(|| Blob { path: format!("blob:{digest}") })
+}
+
+#[cfg(test)]
+pub(crate) fn shown_for_tests(text: &str) -> String {
+    text.split_inclusive('\n').enumerate().map(|(i, line)| format!("{}\t{line}", i + 1)).collect()
 }

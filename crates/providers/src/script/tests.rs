@@ -73,7 +73,8 @@ async fn expectations_make_a_script_a_test() {
 
 #[tokio::test]
 async fn errors_are_faults_of_their_kind() {
-    let toml = "[[turn]]\nerror = { kind = \"rate-limited\", code = \"slow\", what = \"w\", retry_after_ms = 5 }\n";
+    let toml =
+        "[[turn]]\nerror = { kind = \"rate-limited\", code = \"slow\", what = \"w\", retry_after_ms = 5 }\n";
     let fault = ask(toml, 0, "").await.unwrap_err();
     assert_eq!((fault.kind, fault.code.as_str(), fault.what.as_str()), (Kind::RateLimited, "slow", "w"));
     assert_eq!(fault.retry_after_ms, Some(5));

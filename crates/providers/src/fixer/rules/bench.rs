@@ -101,14 +101,17 @@ fn module_around(before: &str) -> Option<&str> {
 /// The manifest with `harness = false` for this benchmark.
 fn without_harness(manifest: &str, name: &str) -> Option<String> {
     let entry = format!("name = \"{name}\"\n");
-    let declared = manifest.split("[[bench]]").skip(1).any(|table| table.split("\n[").next().unwrap_or("").contains(&entry));
+    let declared = manifest
+        .split("[[bench]]")
+        .skip(1)
+        .any(|table| table.split("\n[").next().unwrap_or("").contains(&entry));
     if declared {
         let at = manifest.match_indices("[[bench]]\n").map(|(i, head)| i + head.len());
-        let own = at.filter(|&at| manifest[at..].split("\n[").next().unwrap_or("").contains(&entry)).last()?;
+        let own =
+            at.filter(|&at| manifest[at..].split("\n[").next().unwrap_or("").contains(&entry)).last()?;
         let table = manifest[own..].split("\n[").next().unwrap_or("");
-        return (!table.contains("harness")).then(|| {
-            format!("{}harness = false\n{}", &manifest[..own], &manifest[own..])
-        });
+        return (!table.contains("harness"))
+            .then(|| format!("{}harness = false\n{}", &manifest[..own], &manifest[own..]));
     }
     Some(format!("{}\n\n[[bench]]\n{entry}harness = false\n", manifest.trim_end()))
 }
@@ -121,15 +124,22 @@ mod tests {
     fn functions_stay_and_a_main_calls_them() {
         let text = "//! Doc.\n#![feature(test)]\nextern crate x;\nextern crate test;\n\n#[bench]\nfn one(b: &mut test::Bencher) {\n    b.iter(|| 1)\n}\n";
         let new = ported(text).unwrap();
-        assert!(new.starts_with("//! Doc.\nextern crate x;\n\nfn one(b: &mut test::Bencher) {\n    b.iter(|| 1)\n}\n"));
-        assert!(new.contains("mod test {") && new.ends_with("fn main() {\n    test::run(\"one\", one);\n}\n"));
+        assert!(new.starts_with(
+            "//! Doc.\nextern crate x;\n\nfn one(b: &mut test::Bencher) {\n    b.iter(|| 1)\n}\n"
+        ));
+        assert!(
+            new.contains("mod test {") && new.ends_with("fn main() {\n    test::run(\"one\", one);\n}\n")
+        );
     }
 
     #[test]
     fn a_nested_module_is_reached_and_a_macro_is_left_alone() {
         let text = "#![feature(test)]\nmod benches {\n    use super::*;\n    extern crate test;\n    #[bench]\n    fn one(b: &mut test::Bencher) {}\n}\n";
         let new = ported(text).unwrap();
-        assert!(new.contains("    pub fn one(") && new.contains("test::run(\"one\", benches::one);"), "{new}");
+        assert!(
+            new.contains("    pub fn one(") && new.contains("test::run(\"one\", benches::one);"),
+            "{new}"
+        );
         assert_eq!(ported(&text.replace("fn one", "fn $name")), None);
     }
 

@@ -18,9 +18,10 @@ pub(crate) fn depends_on_configuration(diag: &Diag, texts: &Texts) -> bool {
             if let Some(module) = glob(&text[statement.clone()]) {
                 return module_texts(diag, module, texts).any(conditional);
             }
-            conditional(text) && names(diag).iter().any(|name| {
-                source::words(text, name, false).iter().any(|at| !statement.contains(&at.start))
-            })
+            conditional(text)
+                && names(diag).iter().any(|name| {
+                    source::words(text, name, false).iter().any(|at| !statement.contains(&at.start))
+                })
         }
         "unused_mut" | "unused_variables" | "unused_assignments" | "dead_code" => {
             rename::block_around(text, range.start).is_some_and(|block| conditional(&text[block]))
@@ -38,9 +39,8 @@ pub(super) fn condition_glob(diag: &Diag, texts: &Texts) -> Option<Fix> {
     let theirs = module_texts(diag, module, texts).next()?;
     let lines: Vec<&str> = theirs.lines().collect();
     let public = lines.iter().enumerate().filter(|(_, line)| line.starts_with("pub "));
-    let mut conditions: Vec<&str> = public
-        .map(|(i, _)| i.checked_sub(1).map_or("", |above| lines[above]))
-        .collect();
+    let mut conditions: Vec<&str> =
+        public.map(|(i, _)| i.checked_sub(1).map_or("", |above| lines[above])).collect();
     conditions.dedup();
     let [condition] = conditions[..] else { return None };
     if !(condition.starts_with("#[cfg(") && condition.ends_with(']')) {
@@ -68,7 +68,8 @@ fn place<'a>(diag: &Diag, texts: &'a Texts) -> Option<(&'a str, Range<usize>)> {
 /// The `use` item around a place.
 fn statement(text: &str, range: &Range<usize>) -> Range<usize> {
     let start = text[..range.start].rfind([';', '}', '\n']).map_or(0, |i| i + 1);
-    let start = text[..range.start].rfind("use ").filter(|&at| !text[at..range.start].contains(';')).unwrap_or(start);
+    let start =
+        text[..range.start].rfind("use ").filter(|&at| !text[at..range.start].contains(';')).unwrap_or(start);
     let line = text[..start].rfind('\n').map_or(0, |i| i + 1);
     let end = text[range.start..].find(';').map_or(text.len(), |i| range.start + i + 1);
     line..end
