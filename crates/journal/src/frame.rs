@@ -46,10 +46,20 @@ impl Header {
     }
 }
 
-/// The first 8 bytes of a hash as SQLite's integer.
-pub(crate) fn short(hash: &blake3::Hash) -> i64 {
+/// The first 8 bytes of a hash, as SQLite's integer.
+fn short(hash: &blake3::Hash) -> i64 {
     let bytes = hash.as_bytes();
     i64::from_le_bytes(std::array::from_fn(|i| bytes[i]))
+}
+
+/// Short hash over the parts of a row, so that a damaged one is not taken for another.
+pub(crate) fn seal(parts: &[&[u8]]) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    short(&hasher.finalize())
 }
 
 /// The record bytes of a frame and the chain hash after them.

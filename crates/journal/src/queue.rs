@@ -2,8 +2,10 @@
 //! Start at [`Queue`].
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Something with a size, so that a group can be bounded in bytes.
 pub(crate) trait Weigh {
@@ -17,6 +19,10 @@ pub(crate) struct Queue<T> {
     inner: Mutex<Inner<T>>,
     ready: Condvar,
     bound: usize,
+    /// How long a popper looks again and again before it sleeps: waking a thread costs a good part of an fsync.
+    spin: Duration,
+    /// There may be something to pop; looked at without the lock while spinning.
+    hint: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -41,9 +47,9 @@ pub(crate) enum Popped<T> {
 }
 
 impl<T: Weigh> Queue<T> {
-    pub(crate) fn new(bound: usize) -> Self {
+    pub(crate) fn new(bound: usize, spin: Duration) -> Self {
         let inner = Mutex::new(Inner { items: VecDeque::new(), closed: false });
-        Self { inner, ready: Condvar::new(), bound }
+        Self { inner, ready: Condvar::new(), bound, spin, hint: AtomicBool::new(false) }
     }
 
     /// Adds an item at the end.
@@ -57,6 +63,7 @@ impl<T: Weigh> Queue<T> {
         }
         inner.items.push_back(item);
         drop(inner);
+        self.hint.store(true, Ordering::Release);
         self.ready.notify_one();
         Ok(())
     }
@@ -64,6 +71,7 @@ impl<T: Weigh> Queue<T> {
     /// Waits for items: at most `most` of them and, beyond the first, at most `bytes` together.
     /// `Idle` after `idle` without any; `Closed` when closed and empty.
     pub(crate) fn pop(&self, most: usize, bytes: usize, idle: Duration) -> Popped<T> {
+        self.spin();
         let waiting = |inner: &mut Inner<T>| inner.items.is_empty() && !inner.closed;
         let (mut inner, _) =
             self.ready.wait_timeout_while(self.lock(), idle, waiting).unwrap_or_else(PoisonError::into_inner);
@@ -77,6 +85,7 @@ impl<T: Weigh> Queue<T> {
             }
             items.extend(inner.items.pop_front());
         }
+        self.hint.store(!inner.items.is_empty() || inner.closed, Ordering::Release);
         match (items.is_empty(), inner.closed) {
             (false, _) => Popped::Items(items),
             (true, true) => Popped::Closed,
@@ -99,6 +108,17 @@ impl<T: Weigh> Queue<T> {
         };
         drop(items);
         self.ready.notify_all();
+    }
+
+    /// Gives way to other threads while it looks, so that a busy machine loses nothing by it.
+    fn spin(&self) {
+        if self.spin.is_zero() {
+            return;
+        }
+        let until = Instant::now() + self.spin;
+        while !self.hint.load(Ordering::Acquire) && Instant::now() < until {
+            thread::yield_now();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
@@ -125,7 +145,7 @@ mod tests {
 
     #[test]
     fn groups_are_bounded_in_number_and_bytes_but_never_empty() {
-        let queue = Queue::new(8);
+        let queue = Queue::new(8, Duration::ZERO);
         for item in [50, 1, 2, 3, 4] {
             queue.push(item).unwrap();
         }
@@ -138,7 +158,7 @@ mod tests {
 
     #[test]
     fn full_and_closed_refuse() {
-        let queue = Queue::new(1);
+        let queue = Queue::new(1, Duration::from_micros(10));
         queue.push(1).unwrap();
         assert_eq!(queue.push(2), Err(Refused::Full));
         queue.close();

@@ -23,9 +23,14 @@ pub(crate) fn encode(intent: &Intent) -> String {
         .unwrap_or_else(|error| unreachable!("an intent does not serialise: {error}"))
 }
 
-/// Short hash over a row, so that a damaged wish is not taken for another one.
+/// The seal of a row of the inbox.
 pub(crate) fn seal(session: [u8; 16], json: &str) -> i64 {
-    frame::short(&blake3::Hasher::new().update(&session).update(json.as_bytes()).finalize())
+    frame::seal(&[&session, json.as_bytes()])
+}
+
+/// The seal of a key and the row it once had.
+pub(crate) fn key_seal(session: [u8; 16], key: &str, row: i64) -> i64 {
+    frame::seal(&[&session, key.as_bytes(), &row.to_le_bytes()])
 }
 
 impl Tx<'_> {
@@ -60,11 +65,8 @@ pub(crate) fn insert(conn: &Connection, intent: &Intent, json: &str) -> rusqlite
         seal(session, json),
     ))?;
     let row = conn.last_insert_rowid();
-    conn.prepare_cached("INSERT INTO inbox_keys (session, key, row) VALUES (?1, ?2, ?3)")?.execute((
-        session,
-        &intent.key,
-        row,
-    ))?;
+    conn.prepare_cached("INSERT INTO inbox_keys (session, key, row, seal) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((session, &intent.key, row, key_seal(session, &intent.key, row)))?;
     Ok(())
 }
 
@@ -116,4 +118,39 @@ pub(crate) fn sessions(conn: &Connection) -> rusqlite::Result<Vec<SessionId>> {
     conn.prepare_cached("SELECT DISTINCT session FROM inbox ORDER BY session")?
         .query_map([], |row| Ok(SessionId(u128::from_be_bytes(row.get(0)?))))?
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::Timestamp;
+    use contract::intent::{Source, Wish};
+
+    #[test]
+    fn what_cannot_be_understood_is_handed_out_as_such() {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = super::super::schema::open(dir.path(), super::super::schema::STEPS).unwrap();
+        let session = SessionId(1);
+        let (source, wish) = (Source::User, Wish::Continue);
+        let at = Timestamp(1);
+        let intent = |key: &str| Intent {
+            id: session,
+            session,
+            source,
+            wish: wish.clone(),
+            key: key.into(),
+            at,
+            ttl_ms: None,
+        };
+        let newer = encode(&intent("a")).replace("user", "telepathy");
+        insert(&conn, &intent("a"), &newer).unwrap();
+        insert(&conn, &intent("b"), &encode(&intent("b"))).unwrap();
+        insert(&conn, &intent("c"), &encode(&intent("c"))).unwrap();
+        conn.execute("UPDATE inbox SET intent = replace(intent, 'continue', 'cancel') WHERE row = 3", [])
+            .unwrap();
+        let mail = list(&conn, session).unwrap();
+        assert!(mail[0].intent.as_ref().unwrap_err().contains("telepathy"));
+        assert_eq!(mail[1].intent, Ok(intent("b")));
+        assert!(mail[2].intent.as_ref().unwrap_err().contains("damaged"));
+    }
 }

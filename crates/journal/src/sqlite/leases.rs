@@ -2,11 +2,12 @@
 //!
 //! Knows nothing of OS locks and processes; whoever forces a lease has proved its owner dead. Start at [`Tx::acquire`].
 
-use super::error::Stop;
+use super::error::{self, Stop};
 use super::inbox::key;
 use super::writer::Tx;
+use crate::frame;
 use crate::rules::{self, Held};
-use contract::journal::Lease;
+use contract::journal::{Error, Lease};
 use contract::{Fence, SessionId, Timestamp, limits};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -28,6 +29,11 @@ impl Row {
         Lease { session, owner: self.owner, fence: self.fence, until: self.until }
     }
 
+    fn seal(&self, session: SessionId) -> i64 {
+        let (fence, until) = (self.fence.to_le_bytes(), self.until.0.to_le_bytes());
+        frame::seal(&[&key(session), self.owner.as_bytes(), &fence, &until])
+    }
+
     fn is(&self, lease: &Lease) -> bool {
         self.owner == lease.owner && self.fence == lease.fence
     }
@@ -42,7 +48,7 @@ impl Tx<'_> {
         if self.leases.len() >= limits::JOURNAL_HEADS_KEPT {
             self.leases.clear();
         }
-        let row = read(self.conn, session)?;
+        let row = read(self.conn, session).map_err(Stop::checking)?;
         self.leases.insert(session, row.clone());
         Ok(row)
     }
@@ -89,28 +95,51 @@ impl Tx<'_> {
     fn store_lease(&mut self, session: SessionId, row: Row) -> Result<(), Stop> {
         self.conn
             .prepare_cached(
-                "INSERT OR REPLACE INTO leases (session, owner, fence, until) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR REPLACE INTO leases (session, owner, fence, until, seal) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute((key(session), &row.owner, row.fence as i64, row.until.0 as i64))?;
+            .execute((
+                key(session),
+                &row.owner,
+                row.fence as i64,
+                row.until.0 as i64,
+                row.seal(session),
+            ))?;
         self.leases.insert(session, Some(row));
         Ok(())
     }
 }
 
 /// Who holds a session.
-pub(crate) fn holder(conn: &Connection, session: SessionId) -> rusqlite::Result<Option<Lease>> {
+pub(crate) fn holder(conn: &Connection, session: SessionId) -> Result<Option<Lease>, Error> {
     let row = read(conn, session)?.filter(|row| !row.owner.is_empty());
     Ok(row.map(|row| row.lease(session)))
 }
 
-fn read(conn: &Connection, session: SessionId) -> rusqlite::Result<Option<Row>> {
-    conn.prepare_cached("SELECT owner, fence, until FROM leases WHERE session = ?1")?
-        .query_row([key(session)], |row| {
-            Ok(Row {
-                owner: row.get(0)?,
-                fence: row.get::<_, i64>(1)? as u64,
-                until: Timestamp(row.get::<_, i64>(2)? as u64),
-            })
-        })
-        .optional()
+fn read(conn: &Connection, session: SessionId) -> Result<Option<Row>, Error> {
+    let found = conn
+        .prepare_cached("SELECT session, owner, fence, until, seal FROM leases WHERE session = ?1")
+        .and_then(|mut statement| statement.query_row([key(session)], |row| Ok(sound(row))).optional())
+        .map_err(error::sql)?;
+    match found {
+        None => Ok(None),
+        Some(Some((_, row))) => Ok(Some(row)),
+        Some(None) => Err(Error::Corrupt(format!("the lease of session {session} is not what was written"))),
+    }
+}
+
+/// How many rows are not what was written.
+pub(crate) fn damaged(conn: &Connection) -> rusqlite::Result<usize> {
+    let mut statement = conn.prepare("SELECT session, owner, fence, until, seal FROM leases")?;
+    let rows = statement.query_map([], |row| Ok(sound(row)))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows.iter().filter(|row| row.is_none()).count())
+}
+
+fn sound(row: &rusqlite::Row<'_>) -> Option<(SessionId, Row)> {
+    let session = SessionId(u128::from_be_bytes(row.get(0).ok()?));
+    let found = Row {
+        owner: row.get(1).ok()?,
+        fence: row.get::<_, i64>(2).ok()? as u64,
+        until: Timestamp(row.get::<_, i64>(3).ok()? as u64),
+    };
+    (row.get::<_, i64>(4).ok()? == found.seal(session)).then_some((session, found))
 }

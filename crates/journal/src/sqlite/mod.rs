@@ -37,7 +37,12 @@ use reader::{Query, Reader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use writer::{Job, Task, Tx, Writer};
+
+/// How long the writer looks for the next request before it sleeps. A session that goes on at once after its commit
+/// is met awake; an idle store costs this once per burst.
+const WRITER_SPIN: Duration = Duration::from_micros(50);
 
 /// How a store is opened.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +80,7 @@ impl Sqlite {
             conn.pragma_update(None, "max_page_count", pages as i64).map_err(error::sql)?;
         }
         let mut store = Self::reading(dir, || schema::another(&dir.join(schema::FILE)))?;
-        let writes = Arc::new(Queue::new(limits::JOURNAL_QUEUE));
+        let writes = Arc::new(Queue::new(limits::JOURNAL_QUEUE, WRITER_SPIN));
         let writer = Writer::new(conn, dir.to_owned(), Arc::clone(&writes), store.changed.clone());
         store.writer = Some(spawn("journal-write", move || writer.run())?);
         store.writes = Some(writes);
@@ -99,7 +104,7 @@ impl Sqlite {
 
     /// A store with its readers.
     fn reading(dir: &Path, connect: impl Fn() -> Result<rusqlite::Connection, Error>) -> Result<Self, Error> {
-        let queries = Arc::new(Queue::new(limits::JOURNAL_QUEUE));
+        let queries = Arc::new(Queue::new(limits::JOURNAL_QUEUE, Duration::ZERO));
         let mut store = Self {
             dir: dir.to_owned(),
             writes: None,

@@ -224,7 +224,7 @@ impl Reader {
     }
 
     pub(crate) fn holder(&self, session: SessionId) -> Result<Option<Lease>, Error> {
-        leases::holder(&self.conn, session).map_err(error::sql)
+        leases::holder(&self.conn, session)
     }
 
     /// Sound snapshots, newest first.

@@ -41,6 +41,7 @@ pub(crate) struct Step {
 /// One append is one row of `log`, appended by rowid, and in the common case the only page a commit dirties.
 /// `heads` is complete up to row `flushed.log`; what came later is found by scanning the log from there.
 /// `marks` is the sparse index: every 64th frame of a stream. There is no index per stream on the log.
+/// A `seal` is a short hash over the rest of its row, where no other hash covers it.
 pub(crate) const STEPS: &[Step] = &[Step {
     version: 1,
     sql: "
@@ -85,6 +86,7 @@ CREATE TABLE inbox_keys (
     session BLOB NOT NULL,
     key TEXT NOT NULL,
     row INTEGER NOT NULL,
+    seal INTEGER NOT NULL,
     PRIMARY KEY (session, key)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE blobs (
@@ -106,7 +108,8 @@ CREATE TABLE leases (
     session BLOB PRIMARY KEY,
     owner TEXT NOT NULL,
     fence INTEGER NOT NULL,
-    until INTEGER NOT NULL
+    until INTEGER NOT NULL,
+    seal INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ",
 }];

@@ -4,9 +4,9 @@
 
 use super::error;
 use super::heads::{self, FRAME};
-use super::inbox;
 use super::reader::{self, Reader};
 use super::snapshots;
+use super::{inbox, leases};
 use crate::blob;
 use crate::frame::Header;
 use contract::journal::{Damage, Error, Stored, Verified};
@@ -321,16 +321,30 @@ impl Check<'_> {
                 self.say("inbox", None, format!("the key of row {number} is missing"));
             }
         }
+        let mut last = 0;
+        let mut statement = self.conn.prepare("SELECT session, key, row, seal FROM inbox_keys")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (session, key, number): ([u8; 16], String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            last = last.max(number);
+            if row.get::<_, i64>(3)? != inbox::key_seal(session, &key, number) {
+                self.say("inbox", None, format!("the key `{key}` is not what was written"));
+            }
+        }
+        let given: Option<i64> = self
+            .conn
+            .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'", [], |row| row.get(0))
+            .optional()?;
+        if given.unwrap_or(0) < last {
+            self.say("inbox", None, "row numbers would be given out twice");
+        }
         Ok(())
     }
 
     fn leases(&mut self) -> rusqlite::Result<()> {
-        let bad: i64 =
-            self.conn.query_row("SELECT count(*) FROM leases WHERE fence < 1 OR until < 0", [], |row| {
-                row.get(0)
-            })?;
-        if bad > 0 {
-            self.say("leases", None, format!("{bad} rows make no sense"));
+        match leases::damaged(self.conn)? {
+            0 => {}
+            rows => self.say("leases", None, format!("{rows} rows are not what was written")),
         }
         Ok(())
     }

@@ -272,3 +272,41 @@ fn execute(conn: &Connection, sql: &str) -> Result<(), Error> {
     conn.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(error::sql)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::block_on;
+    use crate::oneshot;
+
+    /// Runs one job that ends like this.
+    fn after(writer: &mut Writer, result: Result<(), Error>) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        let run = move |tx: &mut Tx<'_>| {
+            tx.conn.execute("INSERT INTO snapshots VALUES (NULL, abs(random()), 1, x'', x'', x'')", [])?;
+            result.clone().map_err(Stop::Abort)
+        };
+        writer.group(vec![Box::new(Task { weight: 0, run, result: None, reply })]);
+        block_on(answer).unwrap()
+    }
+
+    fn rows(writer: &Writer) -> i64 {
+        writer.conn.query_row("SELECT count(*) FROM snapshots", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn after_a_full_disk_it_goes_on_after_a_failed_one_it_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = schema::open(dir.path(), schema::STEPS).unwrap();
+        let queue = Arc::new(Queue::new(8, Duration::ZERO));
+        let mut writer = Writer::new(conn, dir.path().to_owned(), queue, Notify::default());
+        let full = Err(Error::Full("no space".into()));
+        assert_eq!(after(&mut writer, full.clone()), full);
+        assert_eq!(rows(&writer), 0, "rolled back");
+        assert_eq!(after(&mut writer, Ok(())), Ok(()));
+        let failed = Err(Error::Io("fsync".into()));
+        assert_eq!(after(&mut writer, failed.clone()), failed);
+        assert!(matches!(after(&mut writer, Ok(())), Err(Error::Closed(_))));
+        assert_eq!(rows(&writer), 1);
+    }
+}
