@@ -5,7 +5,7 @@
 use crate::Session;
 use crate::fsm::{Phase, Turn};
 use crate::session::Waiting;
-use contract::intent::{Intent, Wish};
+use contract::intent::{Intent, Source, Wish};
 use contract::{Timestamp, limits};
 
 /// Why a candidate does not run now. Recorded with every selection.
@@ -35,6 +35,8 @@ pub enum Reason {
     Uninitialised,
     /// Somebody of a higher class, or somebody older, was chosen.
     Outranked,
+    /// A person must say whether an interrupted action runs again.
+    Undecided,
     /// There is nothing left to do.
     NothingToDo,
 }
@@ -54,6 +56,7 @@ impl std::fmt::Display for Reason {
             Self::Interrupted => write!(f, "an interrupted action goes first"),
             Self::Uninitialised => write!(f, "waits for the workspace to be ready"),
             Self::Outranked => write!(f, "another one goes first"),
+            Self::Undecided => write!(f, "a person must say whether an interrupted action runs again"),
             Self::NothingToDo => write!(f, "nothing is left to do"),
         }
     }
@@ -70,37 +73,59 @@ pub fn eligible(s: &Session, wish: &Wish, now: Timestamp) -> Result<(), Reason> 
     if s.running.is_some() {
         return Err(Reason::InFlight);
     }
-    // A pause, and undoing, need no agent: they may come in while the session is paused.
-    if s.phase == Phase::Paused
-        && !matches!(wish, Wish::Rewind { .. } | Wish::SubtaskEnded { .. } | Wish::Initialise)
-    {
+    // Undoing, and taking note, need no agent: they may come in while the session is paused.
+    let while_paused = match wish {
+        Wish::Rewind { .. } | Wish::Initialise => true,
+        // A result that changes the workspace waits with its parent.
+        Wish::SubtaskEnded { end, .. } => end.commit.is_none(),
+        _ => false,
+    };
+    if s.phase == Phase::Paused && !while_paused {
         return Err(Reason::Paused(s.pause.as_ref().map(|p| p.why.clone()).unwrap_or_default()));
     }
-    match wish {
-        Wish::Pause => return Ok(()),
-        Wish::SubtaskEnded { .. } | Wish::Initialise => {}
-        _ => match s.waiting(now) {
-            Some(Waiting::Children(n)) => return Err(Reason::AwaitingChild(n)),
-            Some(Waiting::Approval(id)) => return Err(Reason::AwaitingApproval(id)),
-            Some(Waiting::Answer(id)) => return Err(Reason::AwaitingAnswer(id)),
-            Some(Waiting::Until(at)) if !matches!(wish, Wish::Message { .. } | Wish::Rewind { .. }) => {
-                return Err(Reason::NotBefore(at));
-            }
-            _ => {}
-        },
-    }
-    if matches!(wish, Wish::Message { .. } | Wish::Rewind { .. }) {
-        if s.turn == Turn::Calls {
-            return Err(Reason::CallsOpen);
-        }
-        if s.redo.is_some() {
-            return Err(Reason::Interrupted);
-        }
-    }
+    waits(s, wish, now)?;
     if !s.ready && !matches!(wish, Wish::Initialise) {
         return Err(Reason::Uninitialised);
     }
     Ok(())
+}
+
+/// What a wish waits for that is not the workspace. Preparing waits for nothing.
+fn waits(s: &Session, wish: &Wish, now: Timestamp) -> Result<(), Reason> {
+    match wish {
+        Wish::Pause | Wish::Initialise => return Ok(()),
+        // Two interrupted actions cannot be remembered: the first one is brought to its end.
+        Wish::SubtaskEnded { .. } | Wish::Message { .. } | Wish::Rewind { .. } if s.redo.is_some() => {
+            return Err(Reason::Interrupted);
+        }
+        Wish::SubtaskEnded { .. } => return Ok(()),
+        _ => {}
+    }
+    if s.redo.as_ref().is_some_and(|redo| redo.allowed) {
+        // What was interrupted (the taking over of one child's result) waits for nobody else's end.
+        return s.not_before(now).map_or(Ok(()), |at| Err(Reason::NotBefore(at)));
+    }
+    let speaks = matches!(wish, Wish::Message { .. } | Wish::Rewind { .. });
+    match s.waiting(now) {
+        Some(Waiting::Children(n)) => Err(Reason::AwaitingChild(n)),
+        Some(Waiting::Approval(id)) => Err(Reason::AwaitingApproval(id)),
+        Some(Waiting::Answer(id)) => Err(Reason::AwaitingAnswer(id)),
+        Some(Waiting::Until(at)) if !speaks => Err(Reason::NotBefore(at)),
+        _ if speaks && s.turn == Turn::Calls => Err(Reason::CallsOpen),
+        _ => Ok(()),
+    }
+}
+
+/// A source as it is stored and printed.
+pub(crate) fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::User => "user",
+        Source::Recovery => "recovery",
+        Source::Subtask => "subtask",
+        Source::Schedule => "schedule",
+        Source::Planner => "planner",
+        Source::MainLoop => "main-loop",
+    }
 }
 
 /// Selection order: class first, raised by one step of ten per [`limits::AGEING_MS`] waited, then age, then id.
@@ -111,7 +136,7 @@ pub fn rank(
 ) -> (u64, std::cmp::Reverse<Timestamp>, std::cmp::Reverse<contract::IntentId>) {
     let aged = now.since(intent.at) / limits::AGEING_MS * 10;
     // A person's word stays above whatever has merely waited for long.
-    let ceiling = contract::intent::Source::User.class() - 1;
+    let ceiling = Source::User.class() - 1;
     let own = intent.source.class();
     let class = if own > ceiling { own + aged } else { own.saturating_add(aged).min(ceiling) };
     (class, std::cmp::Reverse(intent.at), std::cmp::Reverse(intent.id))
@@ -121,7 +146,6 @@ pub fn rank(
 mod tests {
     use super::*;
     use contract::SessionId;
-    use contract::intent::Source;
 
     fn intent(source: Source, at: u64, id: u128) -> Intent {
         let wish = Wish::Continue;

@@ -8,17 +8,21 @@ use crate::session::CallSlot;
 use crate::{Illegal, plan, workflow};
 use contract::action::{Call, Control, Effect, Task};
 use contract::event::{Answer, Disposal, Event, LedgerEvent, TaskState};
-use contract::intent::{Intent, Wish};
-use contract::session::{Parent, Rights, SessionSpec};
-use contract::{Amount, ApprovalId, Digest, QuestionId};
+use contract::intent::{Intent, Source, Wish};
+use contract::session::{Parent, Rights, SessionSpec, StageKind};
+use contract::{Amount, ApprovalId, Digest, QuestionId, limits};
 
 impl Draft<'_> {
     /// An intent came out of the inbox. Some wishes need no action and take effect at once; the others queue.
     pub(crate) fn submitted(&mut self, intent: Intent) -> Result<(), Illegal> {
-        let (id, wish) = (intent.id, intent.wish.clone());
+        if let Some(why) = self.misplaced(&intent) {
+            return self.emit(Event::Garbled { why });
+        }
+        let refused = self.refuse(&intent);
+        let (id, source, wish) = (intent.id, intent.source, intent.wish.clone());
         self.emit(Event::Submitted { intent })?;
-        if !self.open_ended() {
-            return self.dispose(id, Disposal::Refused("the session has ended".into()));
+        if let Some(how) = refused {
+            return self.dispose(id, how);
         }
         let how = match wish {
             Wish::Cancel => self.cancel(id)?,
@@ -28,15 +32,11 @@ impl Draft<'_> {
             Wish::Deny { approval } => self.deny(id, &approval)?,
             Wish::Answer { question, text, bytes } => self.answer(id, &question, text, bytes)?,
             Wish::AddBudget { amount } => self.add_budget(amount)?,
-            Wish::Message { .. } => {
-                // Whoever writes to a paused session wants it to go on.
-                if self.s.pause.is_some() {
-                    self.emit(Event::Resumed { model: None })?;
-                }
-                return Ok(());
-            }
+            Wish::Message { .. } if source == Source::User => return self.spoken_to(id),
+            Wish::Pause if self.s.running.is_none() && !self.s.cancel => self.pause_now()?,
             Wish::Continue
             | Wish::Initialise
+            | Wish::Message { .. }
             | Wish::Pause
             | Wish::Rewind { .. }
             | Wish::SubtaskEnded { .. } => return Ok(()),
@@ -44,8 +44,78 @@ impl Draft<'_> {
         self.dispose(id, how)
     }
 
+    /// What cannot even be put on record as a wish for this session.
+    fn misplaced(&self, intent: &Intent) -> Option<String> {
+        if intent.session != self.s.id {
+            return Some(format!("intent {} is for session {}", intent.id, intent.session));
+        }
+        let twice = self.s.queue.iter().any(|queued| queued.id == intent.id);
+        twice.then(|| format!("intent {} was delivered twice", intent.id))
+    }
+
+    /// What is refused at the door, whatever is wished.
+    fn refuse(&self, intent: &Intent) -> Option<Disposal> {
+        let person = "only a person may approve, answer or raise a budget";
+        let typed =
+            matches!(intent.wish, Wish::Approve { .. } | Wish::Answer { .. } | Wish::AddBudget { .. });
+        let full = self.s.queue.len() >= limits::MAILBOX_INTENTS && takes_a_place(&intent.wish);
+        if !self.open_ended() {
+            return Some(Disposal::Refused("the session has ended".into()));
+        }
+        if intent.ttl_ms.is_some_and(|ttl| self.ctx.now >= intent.at.plus(ttl)) {
+            return Some(Disposal::Expired);
+        }
+        if !intent.key.is_empty() && self.s.queue.iter().any(|queued| queued.key == intent.key) {
+            return Some(Disposal::Superseded);
+        }
+        if typed && intent.source != Source::User {
+            return Some(Disposal::Refused(person.into()));
+        }
+        full.then(|| {
+            let most = limits::MAILBOX_INTENTS;
+            Disposal::Refused(format!("busy: {most} intents wait already; try again later"))
+        })
+    }
+
+    /// A person's message. It never queues behind a wait for the person, and it never is the yes or the answer that
+    /// was waited for: what waits is withdrawn, and the agent is told so.
+    fn spoken_to(&mut self, by: contract::IntentId) -> Result<(), Illegal> {
+        if self.s.pause.is_some() {
+            self.emit(Event::Resumed { model: None })?;
+        }
+        self.withdraw(Some(by))?;
+        while let Some(call) = self.s.questions.values().find_map(|question| question.call.clone()) {
+            let what = "not answered: the person wrote a message instead; it follows".to_owned();
+            self.emit(Event::CallAnswered { call, ok: false, what })?;
+        }
+        Ok(())
+    }
+
+    /// Approvals that are pending are no longer needed.
+    pub(crate) fn withdraw(&mut self, by: Option<contract::IntentId>) -> Result<(), Illegal> {
+        while let Some(id) = self.s.pending_approval().map(|(id, _)| id.to_owned()) {
+            self.no(&id, Answer::Withdrawn, by)?;
+        }
+        Ok(())
+    }
+
+    fn pause_now(&mut self) -> Result<Disposal, Illegal> {
+        match self.s.pause.as_ref().map(|pause| pause.why.as_str()) {
+            None => self.pause_for_user()?,
+            // It would go on by itself; a person does not want that.
+            Some("budget") => {
+                self.emit(Event::Resumed { model: None })?;
+                self.pause_for_user()?;
+            }
+            Some(_) => return Ok(Disposal::Superseded),
+        }
+        Ok(Disposal::Applied)
+    }
+
     fn cancel(&mut self, by: contract::IntentId) -> Result<Disposal, Illegal> {
         if self.s.cancel {
+            // Asked for again: no more patience with what is in flight.
+            self.stop(true);
             return Ok(Disposal::Superseded);
         }
         // Barred first, then told (DESIGN section 2): nothing below can be granted anything from here on.
@@ -53,9 +123,7 @@ impl Draft<'_> {
         self.emit_ledger(LedgerEvent::Barred { session })?;
         self.emit(Event::CancelAsked { by })?;
         self.cancel_children()?;
-        if let Some(running) = &self.s.running {
-            self.out.effects.push(Effect::Cancel { action: running.action, now: false });
-        }
+        self.stop(false);
         Ok(Disposal::Applied)
     }
 
@@ -65,11 +133,12 @@ impl Draft<'_> {
                 "the session is not paused; pause it before changing its model".into(),
             ));
         }
-        let refused =
-            self.s.pause.as_ref().is_some_and(|pause| pause.why == "failure") && self.s.turn == Turn::Yielded;
+        let agent = self.s.stage().is_some_and(|stage| stage.kind == StageKind::Agent);
+        let refused = self.s.pause.as_ref().is_some_and(|pause| pause.why == "failure");
+        let stuck = self.s.finish.as_ref().is_some_and(|finish| !finish.done);
         self.emit(Event::Resumed { model })?;
-        // An agent that had yielded "cannot go on" gets the word again.
-        if refused || self.s.finish.as_ref().is_some_and(|finish| !finish.done) {
+        // An agent that had yielded without being done gets the word again.
+        if agent && self.s.turn == Turn::Yielded && (refused || stuck) {
             let what = "go on: the person resumed the session".to_owned();
             self.emit(Event::Noticed { notice: contract::event::Notice::Told { what } })?;
         }
@@ -93,11 +162,7 @@ impl Draft<'_> {
                 "the content of approval {id} is not what was shown; look again"
             )));
         }
-        let land = matches!(approval.subject, contract::event::Subject::Land { .. });
         self.emit(Event::ApprovalAnswered { approval: id.clone(), answer: Answer::Granted, by: Some(by) })?;
-        if land {
-            self.take(true, "a person approved the flagged change")?;
-        }
         Ok(Disposal::Applied)
     }
 
@@ -140,9 +205,10 @@ impl Draft<'_> {
             )));
         }
         self.emit_ledger(LedgerEvent::Raised { amount })?;
-        if self.s.pause.as_ref().is_some_and(|pause| pause.why == "budget") {
-            self.emit(Event::Resumed { model: None })?;
-        }
+        // Whoever stopped for want of budget, in the whole tree, looks again.
+        let own = self.s.id;
+        let others: Vec<_> = self.ledger().sessions().filter(|session| *session != own).collect();
+        self.out.effects.extend(others.into_iter().map(Effect::Wake));
         Ok(Disposal::Applied)
     }
 
@@ -164,15 +230,8 @@ impl Draft<'_> {
         }
         let silent = |a: &crate::session::Attempt| now >= a.deadline.plus(contract::limits::OVERDUE_MS);
         if let Some(attempt) = self.s.running.clone().filter(silent) {
-            self.out.effects.push(Effect::Cancel { action: attempt.action, now: true });
-            let end = contract::action::End::Unknown;
-            let outcome = contract::action::Outcome {
-                action: attempt.action,
-                attempt: attempt.attempt,
-                end,
-                used: Amount::ZERO,
-            };
-            self.outcome(outcome)?;
+            self.stop(true);
+            self.outcome(self.unseen(&attempt))?;
         }
         Ok(())
     }
@@ -200,6 +259,10 @@ impl Draft<'_> {
             }
             Some(Control::Plan { tasks }) => self.plan(call, &tasks),
             Some(Control::Finish { .. }) => {
+                let before = self.s.calls.iter().take_while(|slot| slot.call.id != call.id);
+                if before.clone().any(|slot| slot.state != CallState::Answered) {
+                    return Ok(false);
+                }
                 // What was called beside it is not run any more.
                 let open = |slot: &&CallSlot| slot.state == CallState::Open && slot.call.id != call.id;
                 let rest: Vec<String> =
@@ -242,6 +305,8 @@ impl Draft<'_> {
         if let Some(why) = self.refuse_child(&spec, &wish) {
             return self.reply(call, false, &format!("not delegated: {why}"));
         }
+        // Steps taken ahead and not used are given back: the parent rests, the child may need them.
+        self.settle_block()?;
         let child = self.new_id();
         let parent = self.as_parent(&spec, call);
         let rights = Rights { tools: wish.tools.clone(), ask: spec.rights.ask, land: false, delegate: true };
@@ -304,6 +369,11 @@ impl Draft<'_> {
         }
         None
     }
+}
+
+/// Does this wish take one of the bounded places in the queue? A child's end is awaited and a stop always heard.
+fn takes_a_place(wish: &Wish) -> bool {
+    matches!(wish, Wish::Continue | Wish::Initialise | Wish::Message { .. } | Wish::Rewind { .. })
 }
 
 /// What an agent wants done by a child.

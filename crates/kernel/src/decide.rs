@@ -3,13 +3,14 @@
 //! Pure: it mutates only the values handed in, by folding the very events it returns. If the commit of those
 //! events fails, the values are ahead of the journal: drop them and read them again. Start at [`decide`].
 
+use crate::fsm::{ApprovalState, Phase};
 use crate::governor::Governor;
 use crate::ledger::Ledger;
 use crate::{Illegal, Session};
 use contract::action::{Effect, Outcome};
 use contract::event::{Event, LedgerEvent};
 use contract::intent::Intent;
-use contract::{Fence, SessionId, Timestamp};
+use contract::{Fence, SessionId, Timestamp, limits};
 
 /// The values from outside.
 #[derive(Debug, Clone, Copy)]
@@ -66,10 +67,15 @@ pub fn decide(
     ctx: &Ctx,
 ) -> Result<Decision, Illegal> {
     let mut draft =
-        Draft { s: state, gov: governor, ctx: *ctx, out: Decision::default(), born: 0 };
+        Draft { s: state, gov: governor, ctx: *ctx, out: Decision::default(), born: 0, in_line: false };
+    if !matches!(input, Input::Open(_)) {
+        draft.loaded()?;
+    }
     match input {
         Input::Open(spec) => draft.open(*spec)?,
         Input::Inbox(mail) => {
+            // First what ran out of time: a yes that comes after the last moment is none.
+            draft.expire()?;
             for letter in mail {
                 match letter {
                     Ok(intent) => draft.submitted(intent)?,
@@ -80,10 +86,11 @@ pub fn decide(
         Input::Outcome(outcome) => draft.outcome(*outcome)?,
         Input::Tick => {}
         Input::Recover => draft.recover()?,
-        Input::Stop => draft.stop(),
+        Input::Stop => draft.stop(false),
     }
     draft.expire()?;
     draft.advance()?;
+    draft.leave_line();
     draft.out.wake_at = draft.wake_at();
     Ok(draft.out)
 }
@@ -96,6 +103,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) out: Decision,
     /// Ids made from `ctx.random` so far.
     pub(crate) born: u32,
+    /// It waits for a slot.
+    pub(crate) in_line: bool,
 }
 
 impl Draft<'_> {
@@ -123,6 +132,27 @@ impl Draft<'_> {
         SessionId::v7(self.ctx.now.0, self.ctx.random ^ salt)
     }
 
+    /// A session that is not there, or whose tree's ledger is not, must not be decided upon: nothing is changed.
+    fn loaded(&mut self) -> Result<(), Illegal> {
+        let root = self.s.root();
+        let illegal = |why: String| Err(Illegal { state: why, event: "an input".into() });
+        if self.s.spec.is_none() {
+            return illegal(format!("session {} is not opened", self.s.id));
+        }
+        if self.s.phase != Phase::Ended && self.gov.peek(root).is_none_or(|ledger| ledger.seq == 0) {
+            return illegal(format!("the ledger of tree {root} is not loaded"));
+        }
+        Ok(())
+    }
+
+    /// Who does not wait for a slot any more must not keep others waiting behind it.
+    fn leave_line(&mut self) {
+        if !self.in_line {
+            let woken = self.gov.leave(self.s.id);
+            self.out.effects.extend(woken.into_iter().map(Effect::Wake));
+        }
+    }
+
     fn open(&mut self, spec: contract::session::SessionSpec) -> Result<(), Illegal> {
         if let Some(problem) = crate::workflow::problem(&spec.workflow) {
             return Err(Illegal { state: "workflow".into(), event: problem });
@@ -141,12 +171,16 @@ impl Draft<'_> {
     }
 
     fn wake_at(&self) -> Option<Timestamp> {
-        if self.s.phase == crate::fsm::Phase::Ended {
+        if self.s.phase == Phase::Ended {
             return None;
         }
-        let overdue = self.s.running.as_ref().map(|a| a.deadline.plus(contract::limits::OVERDUE_MS));
+        let now = self.ctx.now;
+        let overdue = self.s.running.as_ref().map(|a| a.deadline.plus(limits::OVERDUE_MS));
         let ttl = self.s.queue.iter().filter_map(|intent| Some(intent.at.plus(intent.ttl_ms?))).min();
-        let approvals = self.s.approvals.values().map(|approval| approval.expires).min();
-        [self.s.retry_at, overdue, ttl, approvals].into_iter().flatten().min()
+        let open = self.s.approvals.values().filter(|approval| approval.state == ApprovalState::Pending);
+        let approvals = open.map(|approval| approval.expires).min();
+        let retry = self.s.not_before(now).filter(|_| self.s.running.is_none());
+        // What lay before now has just been seen to.
+        [retry, overdue, ttl, approvals].into_iter().flatten().filter(|at| *at > now).min()
     }
 }

@@ -3,26 +3,34 @@
 //! Knows outcomes as data. Start at [`Draft::outcome`]; failures go to [`Draft::failed`].
 
 use crate::Illegal;
+use crate::attempt::fits;
 use crate::decide::Draft;
-use crate::fsm::Phase;
-use crate::next::land_hash;
-use crate::session::Attempt;
+use crate::fsm::{CallState, Phase, Turn};
+use crate::retry::RETRY;
+use crate::session::{Attempt, CallSlot};
 use crate::{retry, verdict};
 use contract::action::{Done, Effect, EffectClass, End, Integrated, Outcome, Work};
 use contract::checks::{Flag, Report, Verdict};
-use contract::event::{Answer, Event, Final, LedgerEvent, Notice, Subject, TaskState};
+use contract::error::{CONTEXT_FULL, NOT_RUN};
+use contract::event::{Answer, Event, Final, LedgerEvent, Notice, Subject};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
 use contract::model::Stop;
-use contract::session::Edge;
+use contract::session::{Edge, StageKind};
 use contract::{Amount, Digest, Fault, Kind, limits};
 
 impl Draft<'_> {
     /// An attempt came back. A stale one is recorded, not applied (the only place where that is decided).
-    pub(crate) fn outcome(&mut self, outcome: Outcome) -> Result<(), Illegal> {
+    pub(crate) fn outcome(&mut self, mut outcome: Outcome) -> Result<(), Illegal> {
         let current = |a: &Attempt| a.action == outcome.action && a.attempt == outcome.attempt;
         let Some(attempt) = self.s.running.clone().filter(current) else {
             return self.emit(Event::Stale { outcome });
         };
+        if let End::Done(done) = &outcome.end
+            && let Err(why) = fits(&attempt.work, done)
+        {
+            // An executor that contradicts itself: what the work did is not known from this.
+            outcome.end = End::Failed(Fault::new(Kind::Permanent, "misfit", why));
+        }
         let woken = self.gov.release(self.s.id);
         self.out.effects.extend(woken.into_iter().map(Effect::Wake));
         self.settle(&attempt, &outcome)?;
@@ -44,13 +52,21 @@ impl Draft<'_> {
         }
     }
 
-    /// The reservation becomes what was really used. Billed work whose end nobody saw counts as fully spent.
+    /// The reservation becomes what was really used. Billed work whose bill nobody saw counts as fully spent.
     fn settle(&mut self, attempt: &Attempt, outcome: &Outcome) -> Result<(), Illegal> {
         let (session, action) = (self.s.id, attempt.action);
         let Some(held) = self.ledger().hold(session, action) else { return Ok(()) };
-        let unseen = matches!(outcome.end, End::Cancelled | End::Unknown | End::TimedOut);
+        let unseen = match &outcome.end {
+            End::Cancelled | End::Unknown | End::TimedOut => true,
+            End::Failed(fault) => billed(fault),
+            End::Done(_) => false,
+        };
         let real = Amount { steps: 0, ..outcome.used };
-        let used = if unseen && attempt.class == EffectClass::Billed { held } else { real };
+        let used = if unseen && attempt.class == EffectClass::Billed {
+            Amount { nanos: held.nanos.max(real.nanos), tokens: held.tokens.max(real.tokens), ..real }
+        } else {
+            real
+        };
         self.emit_ledger(LedgerEvent::Settled { session, action, used: used.min(held) })?;
         let over = Amount { time_ms: 0, ..used.minus(held) };
         if over != Amount::ZERO {
@@ -79,28 +95,25 @@ impl Draft<'_> {
                 let hint = format!("kapell resume {} \"other words\", or --model PROVIDER/NAME", self.s.id);
                 self.pause("failure", "the model refused to go on", &hint, 8)
             }
-            Done::Ran { .. } => self.repeated(),
             Done::Checked(report) => self.checked(&report),
             Done::Inspected { flags, .. } => self.inspected(&flags),
             Done::Integrated(integrated) => self.integrated(&integrated),
-            Done::Said { .. } | Done::Prepared(_) | Done::Adopted { .. } | Done::Rewound { .. } => Ok(()),
+            Done::Rewound { .. } => self.rewound(),
+            Done::Said { .. } | Done::Prepared(_) | Done::Adopted { .. } | Done::Ran { .. } => Ok(()),
         }
     }
 
     fn checked(&mut self, report: &Report) -> Result<(), Illegal> {
-        let mut whole = report.clone();
-        if whole.runs.iter().all(|run| run.side == contract::checks::Side::Result) {
-            whole.runs.splice(0..0, self.s.base_runs.iter().cloned());
-        }
+        let whole = verdict::whole(report, &self.s.base_runs);
         let goal = self.s.prepared.as_ref().map(|p| p.goal_checks.clone()).unwrap_or_default();
         let judgement = verdict::judge(&whole, &goal);
         let (result, reasons) = (report.result.clone(), judgement.reasons.clone());
         self.emit(Event::Judged { verdict: judgement.verdict, result, reasons: reasons.clone() })?;
         match judgement.verdict {
-            Verdict::Confirmed => self.take(true, "CONFIRMED"),
+            Verdict::Confirmed => self.take("CONFIRMED"),
             // An answer without a change, in a repository without checks, needs no proof.
             Verdict::Inconclusive if report.same_tree && whole.runs.is_empty() && goal.is_empty() => {
-                self.finish_task_without_change()
+                self.nothing_changed()
             }
             Verdict::Inconclusive => {
                 let why = format!("INCONCLUSIVE: {}", reasons.join("; "));
@@ -120,17 +133,6 @@ impl Draft<'_> {
         }
     }
 
-    fn finish_task_without_change(&mut self) -> Result<(), Illegal> {
-        let stages = self.s.spec.iter().flat_map(|spec| &spec.workflow.stages);
-        let plan = stages.into_iter().find(|stage| stage.kind == contract::session::StageKind::Plan);
-        match plan.map(|stage| stage.name.clone()) {
-            Some(to) => {
-                self.emit(Event::Staged { to, round: self.s.round, why: "nothing was changed".into() })
-            }
-            None => self.end(Final::Completed, 0, "nothing was changed"),
-        }
-    }
-
     fn rounds_left(&self) -> bool {
         let back = self.s.stage().is_some_and(|stage| stage.fail != Edge::End);
         back && self.s.round < self.s.spec.as_ref().map_or(limits::ROUNDS, |spec| spec.limits.rounds)
@@ -139,8 +141,8 @@ impl Draft<'_> {
     /// Weakened tests or checks never land unasked (promise 6).
     fn inspected(&mut self, flags: &[Flag]) -> Result<(), Illegal> {
         let Some(judged) = self.s.verdict.clone() else { return Ok(()) };
-        if flags.is_empty() || self.s.land_agreed.as_ref() == Some(&judged.result) {
-            return self.take(true, "nothing in the change needs a second look");
+        if flags.is_empty() {
+            return self.take("nothing in the change needs a second look");
         }
         let approval = format!("a{}", self.s.seq + 1);
         let (hash, expires) = (land_hash(&judged.result), self.ctx.now.plus(limits::APPROVAL_MS));
@@ -155,14 +157,13 @@ impl Draft<'_> {
     fn integrated(&mut self, integrated: &Integrated) -> Result<(), Illegal> {
         let branch = integrated.branch.clone().unwrap_or_default();
         match integrated.why.as_deref() {
-            None | Some("nothing-to-land") => self.take(true, "landed"),
+            None => self.take("landed"),
+            Some("nothing-to-land") => self.take("nothing had to be landed"),
             Some(why @ ("conflict" | "checks")) if self.rounds_left() => {
                 let notice = Notice::NotIntegrated { why: why.to_owned(), detail: integrated.detail };
                 self.feedback(notice, &format!("not landed: {why}"))
             }
-            Some("not-asked") => {
-                self.end(Final::Completed, 0, &format!("confirmed; left on branch {branch}, as asked"))
-            }
+            Some("not-asked") => self.take(&format!("confirmed; left on branch {branch}, as asked")),
             Some(why) => {
                 let why = format!("confirmed, but not landed ({why}); the work is on branch {branch}");
                 self.end(Final::Failed, 1, &why)
@@ -170,51 +171,67 @@ impl Draft<'_> {
         }
     }
 
-    /// The same call failing again and again: first another way, then a person (K1-4, DESIGN section 6).
-    fn repeated(&mut self) -> Result<(), Illegal> {
-        let limit = self.s.spec.as_ref().map_or(limits::SAME_FAILURES, |spec| spec.limits.same_failures);
-        let Some(repeat) = self.s.repeat.clone() else { return Ok(()) };
-        if repeat.count < limit || self.s.turn != crate::fsm::Turn::Model {
+    /// The agent goes on from what the workspace was.
+    fn rewound(&mut self) -> Result<(), Illegal> {
+        let agent = self.s.stage().is_some_and(|stage| stage.kind == StageKind::Agent);
+        if self.s.turn == Turn::Calls || agent {
             return Ok(());
         }
-        let signature = format!("tool/{}", repeat.tool);
-        let spent = |at: u64| self.s.used.tokens.saturating_sub(at);
-        match repeat.warned_at_tokens {
-            None => {
-                let event = Event::Failed {
-                    signature: signature.clone(),
-                    count: repeat.count,
-                    then: "workaround".into(),
-                    retry_at: None,
-                };
-                self.emit(event)?;
-                self.emit(Event::Noticed { notice: Notice::Workaround { signature } })
-            }
-            Some(at) if repeat.count < 2 * limit && spent(at) <= limits::WORKAROUND_TOKENS => Ok(()),
-            Some(_) => {
-                let then = "ask".to_owned();
-                self.emit(Event::Failed { signature, count: repeat.count, then, retry_at: None })?;
-                let what =
-                    format!("the agent made the same failing {} call {} times", repeat.tool, repeat.count);
-                let hint = format!(
-                    "kapell resume {} \"another way: ...\"  (or: kapell cancel, kapell rewind)",
-                    self.s.id
-                );
-                self.pause("stuck", &what, &hint, 5)
-            }
+        self.withdraw(None)?;
+        self.go_to_agent("the workspace was put back", self.s.round)
+    }
+
+    /// The same call failing again and again: first another way, then a person (K1-4, DESIGN section 6).
+    pub(crate) fn repeated(&mut self) -> Result<bool, Illegal> {
+        let limit = self.s.spec.as_ref().map_or(limits::SAME_FAILURES, |spec| spec.limits.same_failures);
+        let Some(repeat) = self.s.repeat.clone().filter(|repeat| repeat.count >= limit.max(1)) else {
+            return Ok(false);
+        };
+        if self.s.turn != Turn::Model || self.s.phase != Phase::Active || limit == 0 {
+            return Ok(false);
         }
+        let (signature, count) = (format!("tool/{}", repeat.tool), repeat.count);
+        let spent = |at: u64| self.s.used.tokens.saturating_sub(at);
+        let then = match repeat.warned_at_tokens {
+            None => "workaround",
+            // Since the warning it did not fail again, or the way around it may still be on its way.
+            Some(_) if count <= repeat.warned_at_count => return Ok(false),
+            Some(at) if count < 2 * limit && spent(at) <= limits::WORKAROUND_TOKENS => return Ok(false),
+            Some(_) => "ask",
+        };
+        let failed = Event::Failed {
+            signature: signature.clone(),
+            count,
+            then: then.into(),
+            retry_at: self.s.retry_at,
+        };
+        self.emit(failed)?;
+        if then == "workaround" {
+            self.emit(Event::Noticed { notice: Notice::Workaround { signature } })?;
+        } else {
+            let what = format!("the agent made the same failing {} call {count} times", repeat.tool);
+            let hint = format!(
+                "kapell resume {} \"another way: ...\"  (or: kapell cancel, kapell rewind)",
+                self.s.id
+            );
+            self.pause("stuck", &what, &hint, 5)?;
+        }
+        Ok(true)
     }
 
     /// An action could not do what it does.
     fn failed(&mut self, attempt: &Attempt, fault: Fault) -> Result<(), Illegal> {
-        let signature = attempt.work.name().to_owned();
+        let signature = format!("{}/{}", attempt.work.name(), fault.code);
         let count = self.s.failures.get(&signature).copied().unwrap_or(0) + 1;
         let limit = self.s.spec.as_ref().map_or(limits::SAME_FAILURES, |spec| spec.limits.same_failures);
         let again = retry::policy(fault.kind).retries && count < limit;
+        if fault.code == CONTEXT_FULL && count < limit && self.cut_quarter()? {
+            return self.emit(Event::Failed { signature, count, then: RETRY.into(), retry_at: None });
+        }
         if again {
             let delay = retry::delay_ms(fault.kind, count, fault.retry_after_ms, self.ctx.random);
             let retry_at = Some(self.ctx.now.plus(delay));
-            return self.emit(Event::Failed { signature, count, then: "retry".into(), retry_at });
+            return self.emit(Event::Failed { signature, count, then: RETRY.into(), retry_at });
         }
         let hopeless = matches!(attempt.work, Work::Prepare) && self.s.prepared.is_none();
         let then = if hopeless { "end" } else { "ask" };
@@ -257,17 +274,20 @@ impl Draft<'_> {
 
     /// What a denied approval means for what it was asked for.
     pub(crate) fn after_no(&mut self, subject: &Subject, answer: Answer) -> Result<(), Illegal> {
-        let how = if answer == Answer::Expired { "nobody answered in time" } else { "a person said no" };
+        let how = match answer {
+            Answer::Expired => "nobody answered in time",
+            Answer::Withdrawn => "the person wrote a message instead; it follows",
+            Answer::Denied | Answer::Granted => "a person said no",
+        };
+        let advice = if answer == Answer::Withdrawn { "" } else { " Do not try the same again." };
         match subject {
             Subject::Call { call } => {
-                let what = format!("not run: {how}. Do not try the same again.");
+                let what = format!("not run: {how}.{advice}");
                 self.emit(Event::CallAnswered { call: call.clone(), ok: false, what })
             }
             Subject::RunAgain { action } => {
-                let unknown = |slot: &&crate::session::CallSlot| slot.state == crate::fsm::CallState::Unknown;
-                let calls: Vec<String> =
-                    self.s.calls.iter().filter(unknown).map(|slot| slot.call.id.clone()).collect();
-                for call in calls {
+                let unknown = |slot: &&CallSlot| slot.state == CallState::Unknown;
+                while let Some(call) = self.s.calls.iter().find(unknown).map(|slot| slot.call.id.clone()) {
                     let what = format!(
                         "interrupted: whether action {action} took effect is not known; not run again: {how}."
                     );
@@ -275,21 +295,16 @@ impl Draft<'_> {
                 }
                 Ok(())
             }
-            Subject::Land { .. } => {
-                let why =
-                    format!("the change weakens tests or checks, and landing it was not approved: {how}");
-                self.end(Final::Failed, 6, &why)
-            }
+            // The arbiter ends the session at its next selection: an action may be in flight now.
+            Subject::Land { .. } => Ok(()),
         }
     }
 
     /// The session is over: holds are given back, children are told, the parent gets the result.
     pub(crate) fn end(&mut self, state: Final, code: u8, why: &str) -> Result<(), Illegal> {
         self.settle_block()?;
-        if let Some(active) = self.s.plan.active().map(|task| task.id.clone())
-            && state != Final::Completed
-        {
-            self.emit(Event::TaskMoved { task: active, to: TaskState::Failed })?;
+        if state != Final::Completed {
+            self.give_up_task()?;
         }
         let summary = self.s.finish.as_ref().map(|finish| finish.summary).or(self.s.last_text);
         self.cancel_children()?;
@@ -343,4 +358,16 @@ impl Draft<'_> {
     pub(crate) fn open_ended(&self) -> bool {
         self.s.phase != Phase::Ended
     }
+}
+
+/// May a model call that failed like this have been billed? Only what was refused before it began surely was not.
+fn billed(fault: &Fault) -> bool {
+    !fault.code.starts_with(NOT_RUN)
+        && fault.code != CONTEXT_FULL
+        && !matches!(fault.kind, Kind::RateLimited | Kind::UserFixable)
+}
+
+/// The hash a person agrees to when a flagged commit is to land.
+fn land_hash(result: &str) -> Digest {
+    Digest::of(format!("land {result}").as_bytes())
 }

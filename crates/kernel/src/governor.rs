@@ -3,7 +3,7 @@
 //! Never awaits anybody: it answers at once, and remembers who came away empty-handed. Start at [`Governor::take`].
 
 use contract::SessionId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::ledger::Ledger;
 
@@ -55,7 +55,11 @@ impl Slots {
 pub struct Governor {
     slots: Slots,
     held: BTreeMap<SessionId, Slot>,
-    waiting: BTreeSet<(Slot, u64, SessionId)>,
+    used: BTreeMap<Slot, usize>,
+    /// Who stands where in which line.
+    waits: BTreeMap<SessionId, (Slot, u64)>,
+    /// The lines, first come first served.
+    lines: BTreeMap<(Slot, u64), SessionId>,
     tickets: u64,
     ledgers: BTreeMap<SessionId, Ledger>,
 }
@@ -63,7 +67,15 @@ pub struct Governor {
 impl Governor {
     /// With these bounds and no ledgers.
     pub fn new(slots: Slots) -> Self {
-        Self { slots, held: BTreeMap::new(), waiting: BTreeSet::new(), tickets: 0, ledgers: BTreeMap::new() }
+        Self {
+            slots,
+            held: BTreeMap::new(),
+            used: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            tickets: 0,
+            ledgers: BTreeMap::new(),
+        }
     }
 
     /// The ledger of a tree; an empty one when none was loaded.
@@ -86,40 +98,75 @@ impl Governor {
         self.ledgers.remove(&root);
     }
 
-    fn used(&self, slot: Slot) -> usize {
-        self.held.values().filter(|&&held| held == slot).count()
+    /// Slots of this kind that nobody holds.
+    fn room(&self, slot: Slot) -> usize {
+        self.slots.of(slot).saturating_sub(self.used.get(&slot).copied().unwrap_or(0))
+    }
+
+    fn line(&self, slot: Slot) -> impl Iterator<Item = SessionId> {
+        self.lines.range((slot, 0)..=(slot, u64::MAX)).map(|(_, session)| *session)
     }
 
     /// Is a slot free for this session? First come, first served: those who waited longer go first.
     pub fn free(&self, session: SessionId, slot: Slot) -> bool {
-        let before = self.waiting.iter().filter(|w| w.0 == slot).take_while(|w| w.2 != session).count();
-        let waits = self.waiting.iter().any(|w| w.0 == slot && w.2 == session);
-        let ahead = if waits { before } else { self.waiting.iter().filter(|w| w.0 == slot).count() };
-        self.used(slot) + ahead < self.slots.of(slot)
+        let room = self.room(slot);
+        let mut first = self.line(slot).take(room);
+        if self.waits.get(&session).is_some_and(|(kind, _)| *kind == slot) {
+            return first.any(|other| other == session);
+        }
+        first.count() < room
     }
 
     /// Takes the slot that [`Governor::free`] promised.
     pub fn take(&mut self, session: SessionId, slot: Slot) {
-        self.waiting.retain(|w| w.2 != session);
+        self.step_out(session);
+        self.give_back(session);
         self.held.insert(session, slot);
+        *self.used.entry(slot).or_default() += 1;
     }
 
     /// Remembers that this session waits for a slot.
     pub fn wait(&mut self, session: SessionId, slot: Slot) {
-        if !self.waiting.iter().any(|w| w.0 == slot && w.2 == session) {
-            self.waiting.retain(|w| w.2 != session);
-            self.tickets += 1;
-            self.waiting.insert((slot, self.tickets, session));
+        if self.waits.get(&session).is_some_and(|(kind, _)| *kind == slot) {
+            return;
         }
+        self.step_out(session);
+        self.tickets += 1;
+        self.waits.insert(session, (slot, self.tickets));
+        self.lines.insert((slot, self.tickets), session);
+    }
+
+    /// A session that wants nothing any more leaves its place in the line. Returns who may try now.
+    pub fn leave(&mut self, session: SessionId) -> Vec<SessionId> {
+        let left = self.step_out(session);
+        left.map(|slot| self.next(slot)).unwrap_or_default()
     }
 
     /// Gives back what a session holds or waits for. Returns who may try now.
     pub fn release(&mut self, session: SessionId) -> Vec<SessionId> {
-        self.waiting.retain(|w| w.2 != session);
-        match self.held.remove(&session) {
-            Some(slot) => self.waiting.iter().filter(|w| w.0 == slot).take(1).map(|w| w.2).collect(),
-            None => Vec::new(),
+        let (left, held) = (self.step_out(session), self.give_back(session));
+        let mut woken: Vec<SessionId> =
+            [left, held].into_iter().flatten().flat_map(|slot| self.next(slot)).collect();
+        woken.dedup();
+        woken
+    }
+
+    fn next(&self, slot: Slot) -> Vec<SessionId> {
+        self.line(slot).take(self.room(slot)).collect()
+    }
+
+    fn step_out(&mut self, session: SessionId) -> Option<Slot> {
+        let (slot, ticket) = self.waits.remove(&session)?;
+        self.lines.remove(&(slot, ticket));
+        Some(slot)
+    }
+
+    fn give_back(&mut self, session: SessionId) -> Option<Slot> {
+        let slot = self.held.remove(&session)?;
+        if let Some(used) = self.used.get_mut(&slot) {
+            *used = used.saturating_sub(1);
         }
+        Some(slot)
     }
 }
 
@@ -127,9 +174,11 @@ impl Governor {
 mod tests {
     use super::*;
 
+    const ONE: Slots = Slots { model: 1, tool: 1, check: 1, workspace: 1 };
+
     #[test]
     fn slots_are_bounded_and_served_in_order() {
-        let mut governor = Governor::new(Slots { model: 1, tool: 1, check: 1, workspace: 1 });
+        let mut governor = Governor::new(ONE);
         let [a, b, c] = [1, 2, 3].map(SessionId);
         assert!(governor.free(a, Slot::Tool));
         governor.take(a, Slot::Tool);
@@ -143,5 +192,29 @@ mod tests {
         assert!(governor.free(b, Slot::Tool));
         governor.take(b, Slot::Tool);
         assert_eq!(governor.release(b), vec![c]);
+    }
+
+    #[test]
+    fn who_leaves_the_line_does_not_block_it() {
+        let mut governor = Governor::new(ONE);
+        let [a, b, c] = [1, 2, 3].map(SessionId);
+        governor.take(a, Slot::Model);
+        governor.wait(b, Slot::Model);
+        governor.wait(c, Slot::Model);
+        assert_eq!(governor.release(a), vec![b]);
+        assert_eq!(governor.leave(b), vec![c], "b was told, wants nothing, and c is next");
+        assert!(governor.free(c, Slot::Model));
+    }
+
+    #[test]
+    fn a_session_stands_in_one_line_only() {
+        let mut governor = Governor::new(ONE);
+        let [a, b] = [1, 2].map(SessionId);
+        governor.take(a, Slot::Model);
+        governor.wait(b, Slot::Model);
+        governor.wait(b, Slot::Tool);
+        assert!(governor.release(a).is_empty());
+        assert!(governor.free(a, Slot::Model));
+        assert!(!governor.free(a, Slot::Tool), "b is first there");
     }
 }

@@ -18,7 +18,16 @@ pub struct Account {
     held: Amount,
     /// Settled, with everything below.
     settled: Amount,
+    /// Billed beyond what was reserved, with everything below.
+    over: Amount,
     barred: bool,
+}
+
+impl Account {
+    /// What may still be reserved. What was billed beyond a reservation is gone as well.
+    fn left(&self) -> Amount {
+        self.cap.minus(self.held.plus(self.settled).plus(self.over))
+    }
 }
 
 /// The fold of a tree's ledger stream.
@@ -76,9 +85,7 @@ impl Ledger {
         self.path(session)
             .iter()
             .filter_map(|id| self.accounts.get(id))
-            .fold(Amount::UNLIMITED, |left, account| {
-                left.min(account.cap.minus(account.held.plus(account.settled)))
-            })
+            .fold(Amount::UNLIMITED, |left, account| left.min(account.left()))
     }
 
     /// The cap a session lives under: the tightest of its own and those above, in each unit.
@@ -95,6 +102,16 @@ impl Ledger {
     /// What a session and everything below it holds reserved.
     pub fn held(&self, session: SessionId) -> Amount {
         self.accounts.get(&session).map_or(Amount::ZERO, |account| account.held)
+    }
+
+    /// What a session and everything below it was billed beyond its reservations.
+    pub fn over(&self, session: SessionId) -> Amount {
+        self.accounts.get(&session).map_or(Amount::ZERO, |account| account.over)
+    }
+
+    /// Every session that has a part of its own, the root included.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.accounts.keys().copied()
     }
 
     /// True once something billed more than was reserved, until a person raises the cap.
@@ -115,20 +132,25 @@ impl Ledger {
         if !self.accounts.contains_key(&session) {
             return Err(Refusal::Unknown);
         }
-        for id in self.path(session) {
-            let Some(account) = self.accounts.get(&id) else { continue };
-            if account.barred {
-                return Err(Refusal::Barred);
-            }
-            let left = account.cap.minus(account.held.plus(account.settled));
-            if let Some(unit) = amount.exceeds(left) {
-                return Err(Refusal::Cap { session: id, unit, left });
-            }
+        let barred = |id: &SessionId| self.accounts.get(id).is_some_and(|account| account.barred);
+        if self.path(session).iter().any(barred) {
+            return Err(Refusal::Barred);
         }
-        Ok(())
+        match self.short(session, amount) {
+            Some((session, unit, left)) => Err(Refusal::Cap { session, unit, left }),
+            None => Ok(()),
+        }
     }
 
-    /// Folds one event.
+    /// The first session on the way up whose cap does not hold `amount` more, and what is left of it.
+    fn short(&self, session: SessionId, amount: Amount) -> Option<(SessionId, &'static str, Amount)> {
+        self.path(session).into_iter().find_map(|id| {
+            let left = self.accounts.get(&id)?.left();
+            Some((id, amount.exceeds(left)?, left))
+        })
+    }
+
+    /// Folds one event. What would break the promise is refused: then the journal or the kernel is broken.
     pub fn apply(&mut self, event: &LedgerEvent) -> Result<(), Illegal> {
         let illegal = |why: &str| Illegal {
             state: format!("ledger of {}: {why}", self.root),
@@ -148,21 +170,34 @@ impl Ledger {
                 self.admit(*session, Some(*parent), *cap);
             }
             LedgerEvent::Reserved { session, action, amount } => {
+                if !self.accounts.contains_key(session) {
+                    return Err(illegal("no such session"));
+                }
                 if self.hold(*session, *action).is_some() {
                     return Err(illegal("reserved already"));
+                }
+                if self.short(*session, *amount).is_some() {
+                    return Err(illegal("more than is left"));
                 }
                 self.holds.push(Hold { session: *session, action: *action, amount: *amount });
                 self.along(*session, |account| account.held = account.held.plus(*amount));
             }
             LedgerEvent::Settled { session, action, used } => {
                 let found = self.holds.iter().position(|h| h.session == *session && h.action == *action);
-                let amount = self.holds.swap_remove(found.ok_or_else(|| illegal("nothing reserved"))?).amount;
+                let found = found.ok_or_else(|| illegal("nothing reserved"))?;
+                if !used.within(self.holds[found].amount) {
+                    return Err(illegal("more than was reserved"));
+                }
+                let amount = self.holds.swap_remove(found).amount;
                 self.along(*session, |account| {
                     account.held = account.held.minus(amount);
                     account.settled = account.settled.plus(*used);
                 });
             }
-            LedgerEvent::Overshoot { .. } => self.frozen = true,
+            LedgerEvent::Overshoot { session, over, .. } => {
+                self.along(*session, |account| account.over = account.over.plus(*over));
+                self.frozen = true;
+            }
             LedgerEvent::Barred { session } => {
                 self.accounts.get_mut(session).ok_or_else(|| illegal("no such session"))?.barred = true;
             }
@@ -178,7 +213,14 @@ impl Ledger {
     }
 
     fn admit(&mut self, session: SessionId, parent: Option<SessionId>, cap: Amount) {
-        let account = Account { parent, cap, held: Amount::ZERO, settled: Amount::ZERO, barred: false };
+        let account = Account {
+            parent,
+            cap,
+            held: Amount::ZERO,
+            settled: Amount::ZERO,
+            over: Amount::ZERO,
+            barred: false,
+        };
         self.accounts.insert(session, account);
     }
 
@@ -190,10 +232,10 @@ impl Ledger {
         }
     }
 
-    /// The promise itself: for every account settled + held <= cap, unless an overshoot is on record.
+    /// The promise itself: for every account settled + held <= cap. What is billed beyond a reservation is no part
+    /// of it: that is an overshoot, on record by itself.
     pub fn sound(&self) -> bool {
-        self.frozen
-            || self.accounts.values().all(|account| account.settled.plus(account.held).within(account.cap))
+        self.accounts.values().all(|account| account.settled.plus(account.held).within(account.cap))
     }
 }
 
@@ -251,6 +293,28 @@ mod tests {
         ledger.apply(&LedgerEvent::Reserved { session: CHILD, action: step(1), amount: tokens(2) }).unwrap();
         ledger.apply(&settle).unwrap();
         assert!(ledger.apply(&settle).is_err());
+    }
+
+    #[test]
+    fn more_than_is_left_cannot_be_reserved_and_more_than_reserved_cannot_be_settled() {
+        let mut ledger = tree();
+        let reserve = |amount| LedgerEvent::Reserved { session: CHILD, action: step(1), amount };
+        assert!(ledger.apply(&reserve(tokens(41))).is_err());
+        ledger.apply(&reserve(tokens(40))).unwrap();
+        let settle = |used| LedgerEvent::Settled { session: CHILD, action: step(1), used };
+        assert!(ledger.apply(&settle(tokens(41))).is_err());
+        ledger.apply(&settle(tokens(40))).unwrap();
+        assert!(ledger.sound());
+    }
+
+    #[test]
+    fn what_was_billed_beyond_a_reservation_is_missing_afterwards() {
+        let mut ledger = tree();
+        let over = LedgerEvent::Overshoot { session: CHILD, action: step(1), over: tokens(30) };
+        ledger.apply(&over).unwrap();
+        ledger.apply(&LedgerEvent::Raised { amount: tokens(0) }).unwrap();
+        assert_eq!((ledger.left(CHILD).tokens, ledger.left(ROOT).tokens), (10, 70));
+        assert_eq!(ledger.over(ROOT).tokens, 30);
     }
 
     #[test]

@@ -16,10 +16,12 @@ pub mod view;
 pub mod workflow;
 
 mod apply;
+mod attempt;
 mod calls;
 mod finish;
 mod next;
 mod recover;
+mod stages;
 mod start;
 
 pub use decide::{Ctx, Decision, Input, decide};

@@ -4,6 +4,7 @@
 
 use crate::Illegal;
 use crate::decide::Draft;
+use crate::session::Attempt;
 use contract::Amount;
 use contract::action::{Effect, EffectClass, End, Outcome};
 use contract::event::Event;
@@ -17,29 +18,30 @@ impl Draft<'_> {
         let running = self.s.running.clone();
         let did = match running.as_ref().map(|attempt| attempt.class) {
             None => "nothing",
+            _ if self.s.cancel => "nothing",
             Some(EffectClass::External) => "ask",
             Some(EffectClass::Staged) => "restored",
             Some(EffectClass::Pure | EffectClass::Keyed | EffectClass::Billed) => "run-again",
         };
         let found = running.as_ref().map(|attempt| attempt.action);
         self.emit(Event::Recovered { fence: self.ctx.fence, found, did: did.to_owned() })?;
-        if let Some(attempt) = running {
-            let outcome = Outcome {
-                action: attempt.action,
-                attempt: attempt.attempt,
-                end: End::Unknown,
-                used: Amount::ZERO,
-            };
-            self.outcome(outcome)?;
+        match running {
+            Some(attempt) => self.outcome(self.unseen(&attempt)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// The process goes down: the action in flight is stopped; nothing new starts. The session stays as it is,
-    /// to be taken up by the next process.
-    pub(crate) fn stop(&mut self) {
+    /// The end of an attempt that nobody saw. Its time counts up to its deadline.
+    pub(crate) fn unseen(&self, attempt: &Attempt) -> Outcome {
+        let time_ms = self.ctx.now.min(attempt.deadline).since(attempt.started);
+        let used = Amount { time_ms, ..Amount::ZERO };
+        Outcome { action: attempt.action, attempt: attempt.attempt, end: End::Unknown, used }
+    }
+
+    /// Stops the action in flight, at once or by the ladder. Its end comes back as an outcome.
+    pub(crate) fn stop(&mut self, now: bool) {
         if let Some(running) = &self.s.running {
-            self.out.effects.push(Effect::Cancel { action: running.action, now: false });
+            self.out.effects.push(Effect::Cancel { action: running.action, now });
         }
     }
 }

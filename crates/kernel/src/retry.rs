@@ -4,6 +4,9 @@
 
 use contract::Kind;
 
+/// What `Failed` says happens now, when it is tried again by itself.
+pub(crate) const RETRY: &str = "retry";
+
 /// What a kind of error allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {

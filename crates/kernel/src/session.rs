@@ -4,18 +4,20 @@
 
 use crate::fsm::{ApprovalState, CallState, Phase, Turn};
 use crate::plan::Plan;
-use contract::action::{Call, CallResult, Context, EffectClass, Item, Prepared, Work};
+use contract::action::{Call, Context, EffectClass, Item, Prepared, Work};
 use contract::checks::{CheckRun, Flag, Verdict};
-use contract::event::{Final, Subject};
-use contract::intent::Intent;
+use contract::event::{Answer, Final, Subject};
+use contract::intent::{ChildEnd, Intent};
 use contract::model::ModelRef;
 use contract::session::{SessionSpec, Stage};
-use contract::{ActionId, Amount, ApprovalId, CallId, Digest, Fence, QuestionId, Seq, SessionId, Timestamp};
+use contract::{
+    ActionId, Amount, ApprovalId, CallId, Digest, Fence, QuestionId, Seq, SessionId, Timestamp, limits,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Version of the serialised state (snapshots). A snapshot of another version is not used.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,8 @@ pub struct Session {
     pub steps_in_turn: u32,
     /// Intents taken from the inbox and not yet selected or disposed of.
     pub queue: Vec<Intent>,
+    /// Selected and about to start. Only inside one append: a Started follows every Selected.
+    pub chosen: Option<ActionId>,
     /// The action in flight: at most one.
     pub running: Option<Attempt>,
     /// An interrupted action that is to run again.
@@ -88,10 +92,12 @@ pub struct Session {
     pub verdict: Option<Judged>,
     /// Flags of the newest inspection.
     pub flags: Vec<Flag>,
-    /// A person agreed to land this flagged commit.
-    pub land_agreed: Option<String>,
+    /// What a person (or time) said about landing a flagged commit.
+    pub land: Option<LandWord>,
     /// Commit that landed last.
     pub landed: Option<String>,
+    /// The branch on which confirmed work was left, when it did not land.
+    pub left_on: Option<String>,
     /// Failures in a row, by signature.
     pub failures: BTreeMap<String, u32>,
     /// The newest failing call and how often it came in a row.
@@ -192,13 +198,24 @@ pub struct Question {
     pub choices: Vec<String>,
 }
 
+/// The answer to "may this flagged commit land?".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LandWord {
+    /// Which commit.
+    pub result: String,
+    /// Granted, denied or expired.
+    pub answer: Answer,
+}
+
 /// A child session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Child {
     /// The call that waits for it.
     pub call: CallId,
-    /// It has ended and its parent knows.
+    /// It has ended and its parent has the result.
     pub ended: bool,
+    /// How it ended, from the moment that its end was taken up.
+    pub end: Option<ChildEnd>,
 }
 
 /// Why a session waits for a person.
@@ -255,6 +272,8 @@ pub struct Repeat {
     pub count: u32,
     /// Tokens used when the agent was told to take another way.
     pub warned_at_tokens: Option<u64>,
+    /// The count at that moment: only what fails after the warning counts against it.
+    pub warned_at_count: u32,
 }
 
 /// Steps reserved ahead.
@@ -305,6 +324,7 @@ impl Session {
             step: 0,
             steps_in_turn: 0,
             queue: Vec::new(),
+            chosen: None,
             running: None,
             redo: None,
             items: VecDeque::new(),
@@ -319,8 +339,9 @@ impl Session {
             base_runs: Vec::new(),
             verdict: None,
             flags: Vec::new(),
-            land_agreed: None,
+            land: None,
             landed: None,
+            left_on: None,
             failures: BTreeMap::new(),
             repeat: None,
             retry_at: None,
@@ -358,9 +379,27 @@ impl Session {
             return Some(Waiting::Answer(id.clone()));
         }
         match self.live_children().count() {
-            0 => self.retry_at.filter(|at| now < *at).map(Waiting::Until),
+            0 => self.not_before(now).map(Waiting::Until),
             n => Some(Waiting::Children(n)),
         }
+    }
+
+    /// The moment a retry waits for, if it has not come. A clock that was set back does not prolong it.
+    pub fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
+        let set_back = now.plus(limits::CLOCK_BACK_MS) < self.at;
+        self.retry_at.filter(|at| now < *at && !set_back)
+    }
+
+    /// What a person said about landing this commit, if it was asked.
+    pub fn land_word(&self, result: &str) -> Option<Answer> {
+        self.land.as_ref().filter(|word| word.result == result).map(|word| word.answer)
+    }
+
+    /// The approval a person would have to give now, if any.
+    pub fn pending_approval(&self) -> Option<(&str, &Approval)> {
+        let mut pending =
+            self.approvals.iter().filter(|(_, approval)| approval.state == ApprovalState::Pending);
+        pending.next().map(|(id, approval)| (id.as_str(), approval))
     }
 
     /// What executing an action needs to know.
@@ -390,19 +429,6 @@ impl Session {
             (Phase::Active, _) if self.waiting(now).is_some() => "waiting",
             (Phase::Active, _) if self.prepared.is_none() => "created",
             (Phase::Active, _) => "active",
-        }
-    }
-
-    /// A tool's result as an entry of the conversation.
-    pub(crate) fn result_item(result: &CallResult) -> Item {
-        Item {
-            role: contract::action::Role::Tool,
-            text: Some(result.text),
-            calls: Vec::new(),
-            call: Some(result.call.clone()),
-            ok: result.ok,
-            notice: None,
-            bytes: result.bytes,
         }
     }
 }

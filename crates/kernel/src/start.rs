@@ -4,14 +4,14 @@
 
 use crate::Illegal;
 use crate::decide::Draft;
-use crate::fsm::Turn;
+use crate::fsm::{Phase, Turn};
 use crate::governor::Slot;
 use crate::ledger::Refusal;
-use crate::next::Choice;
+use crate::next::{Choice, Want};
 use contract::action::{Effect, EffectClass, Run, Work};
-use contract::event::{Event, LedgerEvent};
+use contract::event::{Disposal, Event, Final, LedgerEvent, Notice};
 use contract::model::{Card, Usage};
-use contract::{ActionId, Amount, limits};
+use contract::{ActionId, Amount, SessionId, limits};
 
 /// The slot a kind of work takes.
 pub(crate) fn slot(work: &Work) -> Slot {
@@ -34,7 +34,9 @@ fn allowance_ms(work: &Work) -> u64 {
         Work::Model { .. } => limits::MODEL_MS,
         Work::Tools { calls } => {
             let longest = calls.iter().map(|call| call.deadline_ms.unwrap_or(limits::TOOL_MS)).max();
-            longest.unwrap_or(limits::TOOL_MS).min(limits::TOOL_MAX_MS)
+            let longest = longest.unwrap_or(limits::TOOL_MS).min(limits::TOOL_MAX_MS);
+            // A large batch runs in several rounds, each as long as its longest call.
+            longest.saturating_mul(calls.len().div_ceil(limits::CALLS_AT_ONCE).max(1) as u64)
         }
         Work::Check { .. } | Work::Integrate { .. } => limits::CHECK_MS,
         Work::Prepare | Work::Inspect { .. } | Work::Adopt { .. } | Work::Rewind { .. } => {
@@ -44,7 +46,7 @@ fn allowance_ms(work: &Work) -> u64 {
 }
 
 /// The most a model call can use: everything said so far, the instructions, and a full reply.
-/// A byte is never more than a token, so bytes bound tokens from above.
+/// A token is at least one byte, so bytes bound tokens from above.
 fn worst_case(card: Card, bytes: u64) -> Usage {
     let input = bytes.saturating_add(limits::PROMPT_TOKENS).min(card.context_tokens);
     Usage { input, output: card.output_tokens }
@@ -53,13 +55,14 @@ fn worst_case(card: Card, bytes: u64) -> Usage {
 impl Draft<'_> {
     /// Starts the chosen work, or remembers what it waits for. True when something happened.
     pub(crate) fn run(&mut self, mut choice: Choice) -> Result<bool, Illegal> {
-        let redo = self.s.redo.clone().filter(|redo| redo.work == choice.work);
+        let redo = self.s.redo.clone().filter(|redo| redo.allowed && redo.work == choice.work);
         if redo.is_none() && self.over_turn_limit(&choice)? {
             return Ok(true);
         }
         let slot = slot(&choice.work);
         if !self.gov.free(self.s.id, slot) {
             self.gov.wait(self.s.id, slot);
+            self.in_line = true;
             return Ok(false);
         }
         if matches!(choice.work, Work::Model { .. }) {
@@ -67,10 +70,7 @@ impl Draft<'_> {
         }
         let (demand, deadline_ms) = match self.demand(&choice.work) {
             Ok(demand) => demand,
-            Err((what, hint)) => {
-                self.pause("budget", &what, &hint, 7)?;
-                return Ok(true);
-            }
+            Err(missing) => return self.not_granted(&choice, &missing),
         };
         let (others, disposed) = self.others(&choice);
         // A re-run keeps its name (session, turn, step) and gets a new attempt; what is new gets a new step.
@@ -92,7 +92,7 @@ impl Draft<'_> {
                 others,
             })?;
         } else if let Some(intent) = choice.intent {
-            self.dispose(intent, contract::event::Disposal::Superseded)?;
+            self.dispose(intent, Disposal::Superseded)?;
         }
         for (intent, how) in disposed {
             self.dispose(intent, how)?;
@@ -119,13 +119,17 @@ impl Draft<'_> {
             self.emit_ledger(LedgerEvent::Reserved { session, action: block_name(action), amount })?;
         }
         let amount = Amount { steps: 0, ..demand };
-        if amount != Amount::ZERO {
+        // A model call is always on account, also one that should be free: what it is billed then shows.
+        if amount != Amount::ZERO || matches!(choice.work, Work::Model { .. }) {
             self.emit_ledger(LedgerEvent::Reserved { session, action, amount })?;
         }
         self.gov.take(session, slot(&choice.work));
         let deadline = self.ctx.now.plus(deadline_ms);
-        let approved = match (&choice.work, &approval) {
-            (Work::Tools { calls }, Some(_)) => calls.first().map(|call| call.hash),
+        // What a person had to agree to runs as they saw it, also when it runs again.
+        let approved = match &choice.work {
+            Work::Tools { calls } if approval.is_some() || self.needs_approval(choice.class) => {
+                calls.first().map(|call| call.hash)
+            }
             _ => None,
         };
         self.emit(Event::Started {
@@ -175,25 +179,51 @@ impl Draft<'_> {
         Ok(true)
     }
 
-    /// What the work needs from the tree's budget, and how long it may take. Err: what is missing and what to type.
-    fn demand(&mut self, work: &Work) -> Result<(Amount, u64), (String, String)> {
+    /// Nothing can be reserved: the session stops for a person who can, or ends where nobody can.
+    fn not_granted(&mut self, choice: &Choice, missing: &Missing) -> Result<bool, Illegal> {
+        let (what, hint) = words(self.s.id, self.s.root(), missing);
+        if self.s.phase != Phase::Active {
+            // It is paused already, and somebody wanted this one thing meanwhile.
+            let Some(intent) = choice.intent else { return Ok(false) };
+            self.dispose(intent, Disposal::Refused(format!("{what}; {hint}")))?;
+            return Ok(true);
+        }
+        match missing {
+            // A child's own part cannot be raised: its parent is told, and decides.
+            Missing::Refused(Refusal::Cap { session, .. }) if *session != self.s.root() => {
+                self.end(Final::Failed, 7, &what)?;
+            }
+            _ => self.pause("budget", &what, &hint, 7)?,
+        }
+        Ok(true)
+    }
+
+    /// A session that stopped for want of budget goes on by itself once there is some.
+    pub(crate) fn budget_came_back(&mut self) -> Result<bool, Illegal> {
+        let stopped =
+            self.s.phase == Phase::Paused && self.s.pause.as_ref().is_some_and(|p| p.why == "budget");
+        let Want::Work(work, ..) = self.want() else { return Ok(false) };
+        if !stopped || self.demand(&work).is_err() {
+            return Ok(false);
+        }
+        self.emit(Event::Resumed { model: None })?;
+        Ok(true)
+    }
+
+    /// What the work needs from the tree's budget, and how long it may take; or what is missing.
+    fn demand(&mut self, work: &Work) -> Result<(Amount, u64), Missing> {
         let id = self.s.id;
         let mut demand = Amount::ZERO;
         if let (Work::Model { .. }, Some(model)) = (work, &self.s.model) {
             let (card, name) = (model.card, model.id.clone());
-            let bytes = self.s.items.iter().map(|item| item.bytes).sum();
+            let bytes = self.s.items.iter().map(|item| item.bytes).fold(0, u64::saturating_add);
             let usage = worst_case(card, bytes);
             let cap = self.ledger().cap(id);
             match card.price {
                 Some(price) => demand.nanos = price.cost(usage),
-                None if cap.tokens != u64::MAX => {}
-                None => {
-                    let what = format!("the price of {name} is not known, so a budget in money cannot hold");
-                    return Err((
-                        what,
-                        format!("kapell resume {id} --max-tokens N, or choose a model with a known price"),
-                    ));
-                }
+                // Unknown is not zero: only who set no limit in money, but one in tokens, may go on.
+                None if cap.nanos == u64::MAX && cap.tokens != u64::MAX => {}
+                None => return Err(Missing::Price(name)),
             }
             demand.tokens = usage.input.saturating_add(usage.output);
         }
@@ -206,10 +236,8 @@ impl Draft<'_> {
             deadline_ms = deadline_ms.min(left.time_ms);
             demand.time_ms = deadline_ms.max(1);
         }
-        match self.ledger().grant(id, demand) {
-            Ok(()) => Ok((demand, deadline_ms)),
-            Err(refusal) => Err(words(id, refusal)),
-        }
+        self.ledger().grant(id, demand).map_err(Missing::Refused)?;
+        Ok((demand, deadline_ms))
     }
 
     /// Drops the oldest part of the conversation when it grew past its bounds; the goal stays, pairs stay whole.
@@ -220,7 +248,7 @@ impl Draft<'_> {
             .as_ref()
             .map_or(u64::MAX, |m| m.card.context_tokens.saturating_sub(m.card.output_tokens));
         let room = tokens.saturating_sub(limits::PROMPT_TOKENS).saturating_mul(3);
-        let bytes: u64 = self.s.items.iter().map(|item| item.bytes).sum();
+        let bytes = self.s.items.iter().map(|item| item.bytes).fold(0, u64::saturating_add);
         if self.s.items.len() <= limits::CONTEXT_ITEMS && bytes <= room {
             return Ok(());
         }
@@ -233,25 +261,70 @@ impl Draft<'_> {
                 break;
             }
             dropped = at;
-            left_bytes -= item.bytes;
+            left_bytes = left_bytes.saturating_sub(item.bytes);
         }
-        // Never the newest exchange: without it there would be nothing to answer.
+        self.drop_items(dropped)
+    }
+
+    /// The model says that the conversation is too long for it: a quarter less. True when something could go.
+    pub(crate) fn cut_quarter(&mut self) -> Result<bool, Illegal> {
+        let before = self.s.items.len();
+        let from = before.div_ceil(4);
+        let boundary = |at: &usize| self.s.items.get(*at).is_none_or(|item| item.call.is_none());
+        let at = (from + 1..).find(boundary).unwrap_or(before);
+        self.drop_items(at.saturating_sub(1))?;
+        Ok(self.s.items.len() < before)
+    }
+
+    /// Drops this many items after the goal, but never the newest exchange: then there would be nothing to answer.
+    fn drop_items(&mut self, wanted: usize) -> Result<(), Illegal> {
         let newest = self.s.items.iter().rposition(|item| item.call.is_none()).unwrap_or(0);
-        let items = dropped.min(newest.saturating_sub(1));
+        let items = wanted.min(newest.saturating_sub(1));
         if items == 0 {
             return Ok(());
         }
-        let bytes = self.s.items.iter().skip(1).take(items).map(|item| item.bytes).sum();
-        self.emit(Event::Cut { items: items as u64, bytes })
+        let going = || self.s.items.iter().skip(1).take(items);
+        let bytes = going().map(|item| item.bytes).fold(0, u64::saturating_add);
+        let active = self.s.plan.active().map(|task| (task.id.clone(), task.goal));
+        let told = |id: &str| {
+            going().any(
+                |item| matches!(item.notice.as_deref(), Some(Notice::NextTask { task, .. }) if task == id),
+            )
+        };
+        let again = active.filter(|(id, _)| told(id));
+        self.emit(Event::Cut { items: items as u64, bytes })?;
+        match again {
+            // What the agent works on must not be forgotten.
+            Some((task, goal)) => self.emit(Event::Noticed { notice: Notice::NextTask { task, goal } }),
+            None => Ok(()),
+        }
     }
 }
 
-fn words(id: contract::SessionId, refusal: Refusal) -> (String, String) {
+/// Why nothing is granted.
+enum Missing {
+    Price(String),
+    Refused(Refusal),
+}
+
+fn words(id: SessionId, root: SessionId, missing: &Missing) -> (String, String) {
+    let refusal = match missing {
+        Missing::Price(name) => {
+            return (
+                format!("the price of {name} is not known, so a budget in money cannot hold"),
+                format!(
+                    "kapell resume {id} --model PROVIDER/NAME (one with a known price), or run anew with a limit in \
+                     tokens and none in money"
+                ),
+            );
+        }
+        Missing::Refused(refusal) => refusal,
+    };
     match refusal {
         Refusal::Cap { unit, session, .. } => {
             let whose =
-                if session == id { "this session's".to_owned() } else { format!("session {session}'s") };
-            let flag = match unit {
+                if *session == id { "this session's".to_owned() } else { format!("session {session}'s") };
+            let flag = match *unit {
                 "money" => "--add-usd 1",
                 "tokens" => "--add-tokens 100000",
                 "steps" => "--add-steps 100",
@@ -259,12 +332,12 @@ fn words(id: contract::SessionId, refusal: Refusal) -> (String, String) {
             };
             (
                 format!("what is left of {whose} budget of {unit} does not suffice for the next step"),
-                format!("kapell resume {id} {flag}"),
+                format!("kapell resume {root} {flag}"),
             )
         }
         Refusal::Frozen => (
             "more was billed than had been reserved; the tree is frozen".into(),
-            format!("kapell resume {id} --add-usd 1"),
+            format!("kapell resume {root} --add-usd 1"),
         ),
         Refusal::Barred => {
             ("a session above this one is being stopped".into(), format!("kapell sessions show {id}"))

@@ -19,6 +19,15 @@ fn status(runs: &[CheckRun], check: &str, side: Side) -> Option<Status> {
     runs.iter().rev().find(|run| run.check == check && run.side == side).map(|run| run.status)
 }
 
+/// A report with the runs on base that are on record, where it left them out.
+pub(crate) fn whole(report: &Report, base_runs: &[CheckRun]) -> Report {
+    let mut whole = report.clone();
+    if whole.runs.iter().all(|run| run.side == Side::Result) {
+        whole.runs.splice(0..0, base_runs.iter().cloned());
+    }
+    whole
+}
+
 /// CONFIRMED: the goal's checks pass on the result and nothing green on base is red.
 /// INCONCLUSIVE: no check found, one could not run, or one is flaky. REFUTED: otherwise.
 /// `goal` empty means the goal is about every check.

@@ -73,7 +73,28 @@ pub fn problem(workflow: &Workflow) -> Option<String> {
         at += 1;
     }
     let lost = workflow.stages.iter().find(|stage| !reached.contains(&stage.name.as_str()));
-    lost.map(|stage| format!("no edge leads to stage `{}`", stage.name))
+    lost.map(|stage| format!("no edge leads to stage `{}`", stage.name)).or_else(|| circle(workflow))
+}
+
+/// An ok edge into an agent's stage: the agent would be asked without having been told anything, or for ever.
+/// It gets the word at the start, with feedback (fail edges), and with the next task (plan stages), so ok edges
+/// lead onwards only.
+fn circle(workflow: &Workflow) -> Option<String> {
+    let place = |name: &String| workflow.stages.iter().position(|stage| &stage.name == name);
+    for (at, stage) in workflow.stages.iter().enumerate().filter(|(_, stage)| stage.kind != StageKind::Plan) {
+        let Edge::To(to) = &stage.ok else { continue };
+        let next = place(to)?;
+        if next <= at {
+            return Some(format!(
+                "the ok edge of stage `{}` leads back to `{to}`: only a plan may go round",
+                stage.name
+            ));
+        }
+        if workflow.stages[next].kind == StageKind::Agent {
+            return Some(format!("the ok edge of stage `{}` leads to the agent's stage `{to}`", stage.name));
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -99,5 +120,12 @@ mod tests {
         twice.stages.push(standard().stages.remove(0));
         assert!(problem(&twice).unwrap().contains("twice"));
         assert!(problem(&Workflow { name: "x".into(), stages: vec![] }).is_some());
+        let two = |first: &str, second: &str| Workflow {
+            name: "two".into(),
+            stages: vec![stage("a", StageKind::Agent, first, ""), stage("b", StageKind::Check, second, "a")],
+        };
+        assert_eq!(problem(&two("b", "")), None);
+        assert!(problem(&two("b", "a")).unwrap().contains("leads back"));
+        assert!(problem(&two("b", "b")).unwrap().contains("leads back"));
     }
 }
