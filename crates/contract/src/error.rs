@@ -36,6 +36,9 @@ impl Kind {
 /// Codes of faults that say "nothing has run yet" begin with this: even an external effect's outcome is then known.
 pub const NOT_RUN: &str = "not-run";
 
+/// The code of a model's "this conversation is too long for me": the kernel cuts it shorter and asks again.
+pub const CONTEXT_FULL: &str = "context-full";
+
 /// A failure as a value: what happened, to what, what to type next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {

@@ -1,5 +1,7 @@
 //! Every limit, named with its unit. A number that bounds something lives here or in a spec.
 
+/// A wall clock this far behind the newest event was set back: moments computed before are not waited for. Milliseconds.
+pub const CLOCK_BACK_MS: u64 = 60_000;
 /// Intents a session's mailbox and its queue hold before it answers busy.
 pub const MAILBOX_INTENTS: usize = 256;
 /// Places in an inbox beyond that which only a cancel may take: a flood never keeps a stop out.
@@ -34,6 +36,10 @@ pub const COOLDOWN_MS: u64 = 0;
 pub const NOTICE_BYTES: u64 = 16 * 1024;
 /// Tokens of instructions and tool descriptions allowed for in a reservation.
 pub const PROMPT_TOKENS: u64 = 8_000;
+/// Bytes allowed for in a reservation per call that was refused before it ran: the words of the refusal.
+pub const REFUSAL_BYTES: u64 = 2 * 1024;
+/// Bytes allowed for in a reservation per token that a model has said, calls included.
+pub const BYTES_PER_TOKEN: u64 = 4;
 /// Items of conversation kept in a session's context; older ones are cut, recorded as an event.
 pub const CONTEXT_ITEMS: usize = 400;
 /// Savepoints a session's state remembers; older ones stay reachable through the workspace's refs.
@@ -102,6 +108,8 @@ pub const SNAPSHOTS_KEPT: u32 = 3;
 pub const GROUP_COMMIT: usize = 1024;
 /// Bytes of records and blobs in one group commit (one larger batch still goes, alone).
 pub const GROUP_COMMIT_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of blobs read lately that an engine keeps in memory.
+pub const BLOBS_RECENT_BYTES: usize = 8 * 1024 * 1024;
 /// Largest single blob, bytes.
 pub const BLOB_BYTES: usize = 256 * 1024 * 1024;
 /// Writes, and likewise reads, that may wait for the store before it answers busy.
