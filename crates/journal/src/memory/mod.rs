@@ -314,3 +314,77 @@ impl Journal for Memory {
         self.changed.changed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::journal::Append;
+    use std::task::{Context, Poll, Waker};
+
+    const STREAM: StreamId = StreamId::Tree(SessionId(1));
+
+    /// The answer at the first poll: a simulator has no second.
+    fn at_once<T>(mut future: BoxFuture<'_, T>) -> T {
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("not ready at the first poll"),
+        }
+    }
+
+    fn append(journal: &Memory, expected: Seq) -> Result<Vec<Head>, Error> {
+        let records = vec![b"{}".to_vec()];
+        let append = Append { stream: STREAM, expected, fence: None, records, ended: false };
+        at_once(journal.append(Batch { appends: vec![append], ..Batch::default() }))
+    }
+
+    fn seq(journal: &Memory) -> Seq {
+        at_once(journal.head(STREAM)).unwrap().seq
+    }
+
+    /// What a write answers under a fault, whether the process lives on, and what its successor finds.
+    fn under(fault: Inject) -> (Result<Vec<Head>, Error>, bool, Seq) {
+        let journal = Memory::new();
+        append(&journal, 0).unwrap();
+        journal.set_faults(move |write, op| (write == 2 && op == Op::Append).then_some(fault));
+        let answer = append(&journal, 1);
+        let next = journal.peer();
+        let at = seq(&next);
+        (answer, append(&journal, at).is_ok(), at)
+    }
+
+    #[test]
+    fn every_fault_does_what_its_name_says() {
+        let closed = |answer: &Result<_, Error>| matches!(answer, Err(Error::Closed(_)));
+        let (answer, lives, found) = under(Inject::Lost);
+        assert!(closed(&answer) && !lives && found == 1);
+        let (answer, lives, found) = under(Inject::ReplyLost);
+        assert!(closed(&answer) && !lives && found == 2);
+        let (answer, lives, found) = under(Inject::Conflict);
+        assert!(matches!(answer, Err(Error::Conflict { found: 1, .. })) && lives && found == 1);
+        let (answer, lives, found) = under(Inject::Full);
+        assert!(matches!(answer, Err(Error::Full(_))) && lives && found == 1);
+        for durable in [false, true] {
+            let (answer, lives, found) = under(Inject::Io { durable });
+            assert!(matches!(answer, Err(Error::Io(_))) && !lives);
+            assert_eq!(found, 1 + u64::from(durable));
+        }
+    }
+
+    #[test]
+    fn a_dead_process_is_refused_everything_and_a_fork_goes_its_own_way() {
+        let journal = Memory::new();
+        append(&journal, 0).unwrap();
+        let fork = journal.fork();
+        let next = journal.crash();
+        assert!(at_once(journal.head(STREAM)).is_err() && append(&journal, 1).is_err());
+        append(&next, 1).unwrap();
+        assert_eq!((seq(&next), seq(&fork)), (2, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_handed_out_as_such() {
+        let journal = Memory::new();
+        journal.submit_raw(SessionId(1), "k", r#"{"source":"telepathy"}"#);
+        assert!(at_once(journal.inbox(SessionId(1))).unwrap()[0].intent.is_err());
+    }
+}
