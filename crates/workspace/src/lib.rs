@@ -1,1 +1,148 @@
-//! workspace
+//! A session's own clone of a repository: savepoints, the way back, and checks in throw-away checkouts.
+//! Implements `contract::workspace::Workspace` and `contract::checks::Checks` by calling `git`; knows no engine.
+//! Start at [`Git`]; where things lie is in `session.rs`, what a landing does in `land.rs`.
+//!
+//! # What happens with which repository
+//!
+//! | the user's repository | what Kapell does |
+//! |---|---|
+//! | clean, branch checked out | lands by fast-forward; branch, index and files move together |
+//! | with uncommitted changes | works from the commit and says so; lands unless a changed file is in the way (`dirty`) |
+//! | branch checked out in a linked worktree | lands in that worktree by the same rules when the session was opened there, else leaves a branch (`no-branch`) |
+//! | branch not checked out | moves the branch by compare-and-swap |
+//! | HEAD detached | leaves the branch `kapell/<id>` (`no-branch`) |
+//! | bare | with a named target moves it by compare-and-swap, else leaves the branch |
+//! | without commits | refused: `no-commits`, with what to type |
+//! | partial clone | refused: `partial-clone`, with what to type |
+//! | shallow | works; the cut is copied |
+//! | SHA-256 objects | works |
+//! | with submodules | left empty in the workspace, their entries are kept as they are; said so |
+//! | with filters (LFS) or line-end attributes | the workspace holds the bytes git stores; nothing is converted, no filter runs |
+//! | with hooks | never run, not in the workspace and not at landing |
+//!
+//! Nothing is written to the user's repository before `integrate`, except the one ref `refs/kapell/base/<session>`
+//! that keeps a garbage collection there from dropping objects that the session borrows.
+
+mod apply;
+mod git;
+mod ignored;
+mod image;
+mod inspect;
+mod land;
+mod object;
+mod origin;
+mod port;
+mod prepare;
+mod process;
+mod scan;
+mod session;
+mod table;
+mod target;
+mod tidy;
+mod work;
+
+pub use session::branch;
+pub use tidy::{Listed, Removed};
+
+use contract::{Fault, Kind, SessionId};
+use session::{Home, Open};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OwnedMutexGuard;
+
+/// What may be different from the usual.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where running programs leave their process records; `None` = `run` in the state directory.
+    pub records: Option<PathBuf>,
+    /// The git program; `None` = the distribution's own, else the first on the search path.
+    pub git: Option<PathBuf>,
+    /// Added to the environment of set-up and check commands, over what is inherited.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+/// Workspaces and checks, by git.
+#[derive(Debug)]
+pub struct Git {
+    binary: git::Binary,
+    sessions: PathBuf,
+    checks: PathBuf,
+    records: PathBuf,
+    env: Vec<(OsString, OsString)>,
+    open: Mutex<HashMap<SessionId, Slot>>,
+}
+
+/// One session's state in this process; whoever works on the session holds the lock.
+type Slot = Arc<tokio::sync::Mutex<Option<Open>>>;
+
+/// A session that is ready, locked.
+struct Held(OwnedMutexGuard<Option<Open>>);
+
+impl Git {
+    /// Sessions go below `state`, throw-away checkouts and build caches below `cache`. Touches nothing yet.
+    pub fn new(state: PathBuf, cache: PathBuf, options: Options) -> Self {
+        let records = options.records.unwrap_or_else(|| state.join("run"));
+        let binary = match options.git {
+            Some(path) => git::Binary::at(path, records.clone()),
+            None => git::Binary::new(records.clone()),
+        };
+        Self {
+            binary,
+            sessions: state.join("sessions"),
+            checks: cache.join("checks"),
+            records,
+            env: options.env,
+            open: Mutex::default(),
+        }
+    }
+
+    fn home(&self, session: SessionId) -> Home {
+        Home::new(&self.sessions, session)
+    }
+
+    fn slot(&self, session: SessionId) -> Slot {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(open.entry(session).or_default())
+    }
+
+    /// Locks a session that was prepared, by this process or an earlier one.
+    async fn hold(&self, session: SessionId) -> Result<Held, Fault> {
+        let mut guard = self.slot(session).lock_owned().await;
+        if guard.is_none() {
+            let home = self.home(session);
+            let dir = home.dir.clone();
+            *guard = Open::load(home).map_err(|error| session::io_fault("reading", &dir, &error))?;
+        }
+        match guard.is_some() {
+            true => Ok(Held(guard)),
+            false => {
+                let what = format!("session {session} has no workspace");
+                let hint = format!("`kapell resume {session}` makes one");
+                Err(Fault::new(Kind::Permanent, "workspace-missing", what).hint(hint))
+            }
+        }
+    }
+}
+
+impl std::ops::Deref for Held {
+    type Target = Open;
+    fn deref(&self) -> &Open {
+        // Only `hold` and `prepare` make one, and both fill it first.
+        self.0.as_ref().unwrap_or_else(|| unreachable!("a held session is open"))
+    }
+}
+
+impl std::ops::DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Open {
+        self.0.as_mut().unwrap_or_else(|| unreachable!("a held session is open"))
+    }
+}
+
+/// Runs file work off the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Fault::new(Kind::Permanent, "workspace-task", format!("a file task ended badly: {error}"))
+    })
+}

@@ -1,0 +1,209 @@
+//! Brings a worktree from one tree to another, touching only the paths in which they differ.
+//!
+//! Knows no savepoint. Never follows a link, never deletes a directory that is not empty, and never touches a file
+//! that the image does not know. Start at [`between`], then [`Changes::apply`].
+
+use crate::git::{Repo, pieces};
+use crate::image::Image;
+use crate::object::{EXEC, GITLINK, LINK, Oid, Store};
+use crate::table::split;
+use contract::{Fault, Kind};
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Contents asked from git in one call.
+const BATCH: usize = 512;
+/// Permission bits of new files before the umask.
+const PLAIN_BITS: u32 = 0o666;
+const EXEC_BITS: u32 = 0o777;
+
+/// One path in which two trees differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) path: Vec<u8>,
+    /// Mode and content before; `None` = it was not there.
+    pub(crate) old: Option<(u32, Oid)>,
+    /// Mode and content after; `None` = it is to go.
+    pub(crate) new: Option<(u32, Oid)>,
+}
+
+/// The paths in which two trees (or commits) differ.
+pub(crate) async fn between(repo: &Repo, from: &str, to: &str) -> Result<Vec<Change>, Fault> {
+    if from == to {
+        return Ok(Vec::new());
+    }
+    let args = ["diff-tree", "-r", "-z", "--raw", "--full-index", "--no-renames", from, to];
+    let answer = repo.call(args).await?;
+    let mut changes = Vec::new();
+    let mut parts = pieces(&answer);
+    while let (Some(head), Some(path)) = (parts.next(), parts.next()) {
+        // `:100644 100755 <oid> <oid> M`
+        let head = String::from_utf8_lossy(head).into_owned();
+        let fields: Vec<&str> = head.trim_start_matches(':').split(' ').collect();
+        let [old_mode, new_mode, old, new, _] = fields.as_slice() else {
+            return Err(Fault::new(
+                Kind::Permanent,
+                "git-answer",
+                format!("git's answer is not a diff: {head}"),
+            ));
+        };
+        let side = |mode: &str, oid: &str| {
+            let mode = u32::from_str_radix(mode, 8).ok().filter(|&mode| mode != 0)?;
+            Some((mode, Oid::parse(oid)?))
+        };
+        changes.push(Change { path: path.to_vec(), old: side(old_mode, old), new: side(new_mode, new) });
+    }
+    Ok(changes)
+}
+
+/// The contents of these blobs, from the session's own store where they are loose there, else from git.
+pub(crate) async fn contents(
+    repo: &Repo,
+    store: &Store,
+    wanted: impl IntoIterator<Item = Oid>,
+) -> Result<HashMap<Oid, Vec<u8>>, Fault> {
+    let mut found = HashMap::new();
+    let mut missing = Vec::new();
+    for oid in wanted.into_iter().collect::<HashSet<_>>() {
+        match store.loose(&oid) {
+            Ok(Some(bytes)) => drop(found.insert(oid, bytes)),
+            Ok(None) => missing.push(oid),
+            Err(error) => return Err(Fault::new(Kind::Permanent, "object-damaged", error.to_string())),
+        }
+    }
+    for batch in missing.chunks(BATCH) {
+        let asked: String = batch.iter().map(|oid| format!("{oid}\n")).collect();
+        let answer = repo.feed(["cat-file", "--batch"], asked.into_bytes()).await?;
+        let mut rest = answer.as_slice();
+        for oid in batch {
+            let (bytes, after) = one_object(rest).ok_or_else(|| {
+                let what = format!("object {oid} is not in the repository in {}", repo.dir().display());
+                Fault::new(Kind::Permanent, "object-missing", what).hint("run `git fsck` in your repository")
+            })?;
+            found.insert(*oid, bytes.to_vec());
+            rest = after;
+        }
+    }
+    Ok(found)
+}
+
+/// One answer of `cat-file --batch`: `<oid> <type> <size> LF <bytes> LF`.
+fn one_object(answer: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = answer.iter().position(|&b| b == b'\n')?;
+    let head = std::str::from_utf8(&answer[..end]).ok()?;
+    let size: usize = head.split(' ').nth(2)?.parse().ok()?;
+    let bytes = answer.get(end + 1..end + 1 + size)?;
+    Some((bytes, answer.get(end + size + 2..)?))
+}
+
+/// Changes with the contents they need.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    changes: Vec<Change>,
+    blobs: HashMap<Oid, Vec<u8>>,
+}
+
+impl Changes {
+    /// Fetches what applying needs.
+    pub(crate) async fn ready(repo: &Repo, store: &Store, changes: Vec<Change>) -> Result<Self, Fault> {
+        let new = changes.iter().filter_map(|change| change.new).filter(|(mode, _)| *mode != GITLINK);
+        let blobs = contents(repo, store, new.map(|(_, oid)| oid)).await?;
+        Ok(Self { changes, blobs })
+    }
+
+    /// Makes them in the worktree and in what the image knows of it. A file that git ignores and that stands where
+    /// one is to appear is left alone. Safe to repeat after a crash in the middle.
+    pub(crate) fn apply(&self, root: &Path, image: &mut Image) -> io::Result<()> {
+        let (gone, there): (Vec<_>, Vec<_>) = self.changes.iter().partition(|change| change.new.is_none());
+        // Deletions first: a file may become a directory.
+        for change in gone {
+            if change.old.is_some_and(|(mode, _)| mode != GITLINK) {
+                remove_file(root, &change.path)?;
+            }
+            image.table().remove(&change.path);
+        }
+        for change in there {
+            let Some((mode, oid)) = change.new else { continue };
+            if mode == GITLINK {
+                drop(std::fs::create_dir_all(root.join(OsStr::from_bytes(&change.path))));
+            } else if !self.place(root, change, mode, &oid)? {
+                continue;
+            }
+            let base = image.table().knows_base(&change.path);
+            image.table().set(&change.path, mode, oid, None, base);
+        }
+        Ok(())
+    }
+
+    fn place(&self, root: &Path, change: &Change, mode: u32, oid: &Oid) -> io::Result<bool> {
+        let Some(bytes) = self.blobs.get(oid) else {
+            return Err(io::Error::other(format!("content {oid} was not fetched")));
+        };
+        let path = root.join(OsStr::from_bytes(&change.path));
+        if !make_parents(root, &change.path)? {
+            return Ok(false);
+        }
+        match std::fs::symlink_metadata(&path) {
+            Ok(_) if change.old.is_none() => return Ok(false),
+            Ok(meta) if meta.is_dir() => return Ok(false),
+            Ok(_) => std::fs::remove_file(&path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        if mode == LINK {
+            return std::os::unix::fs::symlink(OsStr::from_bytes(bytes), &path).map(|()| true);
+        }
+        let bits = if mode == EXEC { EXEC_BITS } else { PLAIN_BITS };
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(bits).open(&path)?;
+        io::Write::write_all(&mut file, bytes).map(|()| true)
+    }
+}
+
+/// Makes the directories above a path; false when something that is not a directory stands in the way.
+fn make_parents(root: &Path, path: &[u8]) -> io::Result<bool> {
+    let mut at = PathBuf::from(root);
+    for part in split(path).0.split(|&b| b == b'/').filter(|part| !part.is_empty()) {
+        at.push(OsStr::from_bytes(part));
+        match std::fs::symlink_metadata(&at) {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::create_dir(&at)?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// Removes a file or link, then the directories above it that this emptied.
+fn remove_file(root: &Path, path: &[u8]) -> io::Result<()> {
+    if !real_parents(root, path) {
+        return Ok(());
+    }
+    match std::fs::remove_file(root.join(OsStr::from_bytes(path))) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
+            return Err(error);
+        }
+        _ => {}
+    }
+    let mut above = split(path).0;
+    while !above.is_empty() && std::fs::remove_dir(root.join(OsStr::from_bytes(above))).is_ok() {
+        above = split(above).0;
+    }
+    Ok(())
+}
+
+/// Are all directories above a path real ones, so that it lies inside the worktree?
+fn real_parents(root: &Path, path: &[u8]) -> bool {
+    let mut above = split(path).0;
+    while !above.is_empty() {
+        if !root.join(OsStr::from_bytes(above)).symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            return false;
+        }
+        above = split(above).0;
+    }
+    true
+}

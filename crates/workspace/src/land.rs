@@ -1,0 +1,248 @@
+//! Landing: rebase onto the target's tip, check the merged tree if the target moved, fast-forward, or leave a branch.
+//!
+//! Called again after a crash it finds what was done and goes on. Knows not what a check is. Start at [`Git::land`].
+
+use crate::git::{Repo, line, revision};
+use crate::object::{Kind as ObjectKind, Oid};
+use crate::session::{Facts, Point, branch, io_fault};
+use crate::target::{LAND_REF, Place, Stays, Target};
+use crate::work::{Merged, merge};
+use crate::{Git, Held};
+use contract::action::Integrated;
+use contract::checks::CheckOutput;
+use contract::workspace::{CheckMerged, Landed, Landing};
+use contract::{Cancel, Digest, Fault, Kind, SessionId, limits};
+
+/// A commit that could become the tip, and the tip it was made for.
+struct Candidate {
+    commit: String,
+    /// The target had moved: this tree was never checked.
+    merged: bool,
+}
+
+/// What a try to land came to.
+enum Tried {
+    Landed(String),
+    Stays(Stays, String),
+    Moved,
+}
+
+impl Git {
+    pub(crate) async fn land(
+        &self,
+        session: SessionId,
+        landing: Landing,
+        check: CheckMerged<'_>,
+        cancel: Cancel,
+    ) -> Result<Landed, Fault> {
+        let result = revision(&landing.result)?.to_owned();
+        let mut held = self.hold(session).await?;
+        let repo = held.guard(&self.binary)?;
+        if result == landing.base || result == held.facts.base {
+            return Ok(outcome(
+                None,
+                None,
+                Some(Stays::new("nothing-to-land", "the work changes nothing")),
+                None,
+            ));
+        }
+        let mut output = None;
+        for _ in 0..limits::LAND_TRIES {
+            stop_if(&cancel)?;
+            let target = Target::look(&self.binary, &held.facts, landing.target.as_deref()).await?;
+            let tried =
+                self.try_once(&mut held, &repo, &target, &landing, check, &mut output, &cancel).await?;
+            match tried {
+                Tried::Landed(tip) => return Ok(outcome(Some(tip), landing.target, None, output)),
+                Tried::Stays(stays, commit) => {
+                    let name = self.leave(&mut held, &target, &commit).await?;
+                    return Ok(outcome(None, Some(name), Some(stays), output));
+                }
+                Tried::Moved => {}
+            }
+        }
+        let target = Target::look(&self.binary, &held.facts, landing.target.as_deref()).await?;
+        let name = self.leave(&mut held, &target, &result).await?;
+        let stays = Stays::new("moved", "the target moved each time the work was about to land");
+        Ok(outcome(None, Some(name), Some(stays), output))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step of the loop above, with all that it holds")]
+    async fn try_once(
+        &self,
+        held: &mut Held,
+        repo: &Repo,
+        target: &Target,
+        landing: &Landing,
+        check: CheckMerged<'_>,
+        output: &mut Option<CheckOutput>,
+        cancel: &Cancel,
+    ) -> Result<Tried, Fault> {
+        let result = landing.result.clone();
+        let (tip, place) = match target.place() {
+            Ok(found) => found,
+            Err(stays) => return Ok(Tried::Stays(stays, result)),
+        };
+        if let Some(landed) = already(held, target, &result, &tip).await? {
+            self.landed(held, repo, target, &result).await?;
+            return Ok(Tried::Landed(landed));
+        }
+        if !landing.land {
+            return Ok(Tried::Stays(Stays::new("not-asked", "landing was not asked for"), result));
+        }
+        let candidate = match rebase(held, repo, &result, &tip).await? {
+            Ok(candidate) => candidate,
+            Err(Stays { why: "nothing-to-land", .. }) => {
+                self.landed(held, repo, target, &result).await?;
+                return Ok(Tried::Landed(tip));
+            }
+            Err(stays) => return Ok(Tried::Stays(stays, result)),
+        };
+        if candidate.merged {
+            let (good, runs) = check(candidate.commit.clone()).await?;
+            *output = Some(runs);
+            stop_if(cancel)?;
+            if !good {
+                let stays = Stays::new(
+                    "checks",
+                    "the checks do not hold on the work merged with the target's new tip",
+                );
+                return Ok(Tried::Stays(stays, result));
+            }
+        }
+        let mut facts = held.facts.clone();
+        facts.landing = Some((result.clone(), candidate.commit.clone()));
+        record(held, facts)?;
+        self.leave(held, target, &candidate.commit).await?;
+        match target.advance(&tip, &candidate.commit, &place).await? {
+            Ok(()) => {
+                self.landed(held, repo, target, &result).await?;
+                Ok(Tried::Landed(candidate.commit))
+            }
+            Err(words) => {
+                let now = Target::look(&self.binary, &held.facts, landing.target.as_deref()).await?;
+                match (now.place(), place) {
+                    (Ok((still, _)), Place::Worktree(_)) if still == tip => {
+                        let detail = format!("your tree has changes that landing would overwrite:\n{words}");
+                        Ok(Tried::Stays(Stays::new("dirty", detail), candidate.commit))
+                    }
+                    _ => Ok(Tried::Moved),
+                }
+            }
+        }
+    }
+
+    /// Leaves a commit as a branch in the user's repository; its name.
+    async fn leave(&self, held: &mut Held, target: &Target, commit: &str) -> Result<String, Fault> {
+        let name = target.free_name(&branch(held.home.session), commit, held.facts.left.as_ref())?;
+        let oid = Oid::parse(commit).ok_or_else(|| {
+            Fault::new(Kind::Permanent, "bad-revision", format!("`{commit}` is no commit id"))
+        })?;
+        held.home.write_ref(LAND_REF, &oid).map_err(|error| io_fault("writing", &held.home.git, &error))?;
+        target.leave(&held.home.git, &name, commit).await?;
+        let mut facts = held.facts.clone();
+        facts.left = Some((name.clone(), commit.to_owned()));
+        record(held, facts)?;
+        Ok(name)
+    }
+
+    /// Puts the landing on record and takes the left branch away.
+    async fn landed(&self, held: &mut Held, repo: &Repo, target: &Target, result: &str) -> Result<(), Fault> {
+        if let Some((name, commit)) = held.facts.left.clone() {
+            target.unleave(&name, &commit).await?;
+        }
+        let tree = match &held.facts.work {
+            Some(work) if work.commit == result => work.tree.clone(),
+            _ => line(&repo.call(["rev-parse", &format!("{result}^{{tree}}")]).await?),
+        };
+        let mut facts = held.facts.clone();
+        facts.landed = Some(Point { commit: result.to_owned(), tree });
+        facts.left = None;
+        record(held, facts)
+    }
+}
+
+fn record(held: &mut Held, facts: Facts) -> Result<(), Fault> {
+    held.record(facts).map_err(|error| io_fault("writing", &held.home.dir, &error))
+}
+
+/// The landed commit, when an earlier call landed it already.
+async fn already(held: &Held, target: &Target, result: &str, tip: &str) -> Result<Option<String>, Fault> {
+    let begun = held.facts.landing.as_ref().filter(|(of, _)| of == result).map(|(_, commit)| commit.as_str());
+    for commit in [Some(result), begun].into_iter().flatten() {
+        if commit == tip || (tip != held.facts.base && target.contains(commit, tip).await?) {
+            return Ok(Some(commit.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// The result on top of the tip.
+async fn rebase(
+    held: &Held,
+    repo: &Repo,
+    result: &str,
+    tip: &str,
+) -> Result<Result<Candidate, Stays>, Fault> {
+    let answer = repo.call(["rev-parse", &format!("{result}^"), &format!("{tip}^{{tree}}")]).await?;
+    let answer = line(&answer);
+    let (parent, tip_tree) = answer.split_once('\n').unwrap_or_default();
+    if parent == tip {
+        return Ok(Ok(Candidate { commit: result.to_owned(), merged: false }));
+    }
+    match merge(held, repo, parent, tip, result).await? {
+        Merged::Conflicts(paths) => Ok(Err(Stays::new(
+            "conflict",
+            format!("the work conflicts with the target's new tip in: {paths}"),
+        ))),
+        Merged::Clean(tree) if tree == tip_tree => {
+            Ok(Err(Stays::new("nothing-to-land", "the target has the same change already")))
+        }
+        Merged::Clean(tree) => {
+            let body = repo.call(["cat-file", "commit", result]).await?;
+            let commit =
+                onto(held, &body, &tree, tip).map_err(|error| io_fault("writing", &held.home.git, &error))?;
+            Ok(Ok(Candidate { commit, merged: true }))
+        }
+    }
+}
+
+/// The same commit with another tree and parent. Nothing else changes, so doing it again gives the same id.
+fn onto(held: &Held, body: &[u8], tree: &str, parent: &str) -> std::io::Result<String> {
+    let mut moved = format!("tree {tree}\nparent {parent}\n").into_bytes();
+    let mut rest = body;
+    while rest.starts_with(b"tree ") || rest.starts_with(b"parent ") {
+        let end = rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |end| end + 1);
+        rest = &rest[end..];
+    }
+    moved.extend_from_slice(rest);
+    held.store().put(ObjectKind::Commit, &moved).map(|oid| oid.to_string())
+}
+
+fn stop_if(cancel: &Cancel) -> Result<(), Fault> {
+    match cancel.is_cancelled() {
+        true => {
+            Err(Fault::new(Kind::Transient, "cancelled", "landing was stopped on request; nothing landed"))
+        }
+        false => Ok(()),
+    }
+}
+
+fn outcome(
+    landed: Option<String>,
+    branch: Option<String>,
+    stays: Option<Stays>,
+    output: Option<CheckOutput>,
+) -> Landed {
+    let (report, mut blobs) = output.map_or((None, Vec::new()), |output| (Some(output.report), output.blobs));
+    let detail = stays.as_ref().map(|stays| stays.detail.clone().into_bytes());
+    let integrated = Integrated {
+        landed,
+        branch,
+        why: stays.map(|stays| stays.why.to_owned()),
+        detail: detail.as_deref().map(Digest::of),
+        report,
+    };
+    blobs.extend(detail);
+    Landed { integrated, blobs }
+}

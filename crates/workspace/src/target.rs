@@ -1,0 +1,201 @@
+//! The user's branch that a result is to land on: where it stands, where it is checked out, and moving it.
+//!
+//! The only file that writes to the user's repository (but for the pin of the base). No hook of the user's runs in
+//! any of it. Start at [`Target::look`].
+
+use crate::git::{Binary, Repo, line, path};
+use crate::object::read_plain;
+use crate::session::Facts;
+use crate::work::fetch;
+use contract::{Fault, Kind};
+use std::path::{Path, PathBuf};
+
+/// Names tried for a branch to leave, when the usual one is taken by somebody else.
+const NAMES: u32 = 100;
+
+/// A branch as `for-each-ref` tells it.
+#[derive(Debug, Clone)]
+struct Branch {
+    name: String,
+    commit: String,
+    /// Top level of the worktree it is checked out in.
+    out: Option<PathBuf>,
+}
+
+/// The user's repository at one moment.
+#[derive(Debug)]
+pub(crate) struct Target {
+    repo: Repo,
+    common: PathBuf,
+    /// Top level of the worktree the session was opened in; none when bare.
+    top: Option<PathBuf>,
+    branches: Vec<Branch>,
+    wanted: Option<String>,
+}
+
+/// Why a branch is not moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stays {
+    /// As in `Integrated::why`.
+    pub(crate) why: &'static str,
+    /// For people.
+    pub(crate) detail: String,
+}
+
+impl Stays {
+    pub(crate) fn new(why: &'static str, detail: impl Into<String>) -> Self {
+        Self { why, detail: detail.into() }
+    }
+}
+
+/// Where a result can go.
+#[derive(Debug)]
+pub(crate) enum Place<'a> {
+    /// The branch is checked out there: files and index go along.
+    Worktree(&'a Path),
+    /// Only the ref moves.
+    Ref,
+}
+
+impl Target {
+    /// Looks at the repository a session works for, and refuses when it is not the one it was prepared from.
+    pub(crate) async fn look(binary: &Binary, facts: &Facts, wanted: Option<&str>) -> Result<Self, Fault> {
+        let repo = Repo::theirs(binary, &facts.repo);
+        let mut ask = vec!["rev-parse", "--path-format=absolute", "--git-common-dir"];
+        ask.extend((!facts.bare).then_some("--show-toplevel"));
+        let answer = repo.call(ask).await?;
+        let mut lines = answer.split(|&b| b == b'\n');
+        let common = path(lines.next().unwrap_or_default());
+        if common != facts.common {
+            let what = format!("{} is no longer the repository the session began with", facts.repo.display());
+            return Err(
+                Fault::new(Kind::UserFixable, "origin-changed", what).hint("put the old one back there")
+            );
+        }
+        let top = (!facts.bare).then(|| path(lines.next().unwrap_or_default()));
+        let format = "--format=%(refname)%00%(objectname)%00%(worktreepath)%00";
+        let full = wanted.map(|name| format!("refs/heads/{name}"));
+        let mut ask = vec!["for-each-ref", format, "refs/heads/kapell"];
+        ask.extend(full.as_deref());
+        let answer = repo.call(ask).await?;
+        let fields: Vec<&[u8]> = answer.split(|&b| b == 0).collect();
+        let branches = fields.chunks_exact(3).map(|field| Branch {
+            name: line(field[0]).trim_start_matches("refs/heads/").to_owned(),
+            commit: line(field[1]),
+            out: (!field[2].is_empty()).then(|| path(field[2])),
+        });
+        let branches = branches.collect();
+        Ok(Self { repo, common, top, branches, wanted: wanted.map(str::to_owned) })
+    }
+
+    fn branch(&self, name: &str) -> Option<&Branch> {
+        self.branches.iter().find(|branch| branch.name == name)
+    }
+
+    /// The branch's tip and how it can be moved, or why it cannot.
+    pub(crate) fn place(&self) -> Result<(String, Place<'_>), Stays> {
+        let no = |detail: String| Err(Stays::new("no-branch", detail));
+        let Some(name) = &self.wanted else {
+            return no("no branch is checked out in your repository, so there is none to land on".to_owned());
+        };
+        let Some(branch) = self.branch(name) else {
+            return no(format!("the branch `{name}` is no longer there"));
+        };
+        if self.rebasing(name) {
+            return Err(Stays::new("dirty", format!("a rebase of `{name}` is under way in your repository")));
+        }
+        match (&branch.out, &self.top) {
+            // A bare repository's HEAD names a branch, but nothing is checked out.
+            (_, None) | (None, _) => Ok((branch.commit.clone(), Place::Ref)),
+            (Some(out), Some(top)) if out == top => Ok((branch.commit.clone(), Place::Worktree(top))),
+            (Some(out), _) => no(format!("`{name}` is checked out in another worktree, {}", out.display())),
+        }
+    }
+
+    /// Is a rebase of this branch under way in any worktree? Its end would throw our move away.
+    fn rebasing(&self, name: &str) -> bool {
+        let worktrees = std::fs::read_dir(self.common.join("worktrees")).into_iter().flatten().flatten();
+        let mut dirs = worktrees.map(|entry| entry.path()).chain([self.common.clone()]);
+        let full = format!("refs/heads/{name}");
+        dirs.any(|dir| {
+            ["rebase-merge/head-name", "rebase-apply/head-name"].iter().any(|file| {
+                let head = read_plain(&dir.join(file)).ok().flatten();
+                head.is_some_and(|head| line(&head) == full)
+            })
+        })
+    }
+
+    /// A name for the branch to leave: the usual one, unless somebody else put something there.
+    pub(crate) fn free_name(
+        &self,
+        usual: &str,
+        commit: &str,
+        left: Option<&(String, String)>,
+    ) -> Result<String, Fault> {
+        if self.branch("kapell").is_some() {
+            let what = "your branch `kapell` is in the way of the branch the work would be left on";
+            return Err(Fault::new(Kind::UserFixable, "branch-in-the-way", what)
+                .hint("rename it: `git branch -m kapell my-kapell`"));
+        }
+        let ours = |name: &str| match self.branch(name) {
+            None => true,
+            Some(branch) => {
+                let known = branch.commit == commit
+                    || left.is_some_and(|(left, at)| left == name && *at == branch.commit);
+                known && (branch.out.is_none() || branch.commit == commit)
+            }
+        };
+        let mut names = std::iter::once(usual.to_owned()).chain((2..NAMES).map(|n| format!("{usual}-{n}")));
+        names.find(|name| ours(name)).ok_or_else(|| {
+            Fault::new(Kind::UserFixable, "branch-in-the-way", format!("all names like `{usual}` are taken"))
+                .hint(format!("delete some: `git branch -D {usual}`"))
+        })
+    }
+
+    /// Brings a commit of the session's repository over as a branch.
+    pub(crate) async fn leave(&self, from: &Path, name: &str, commit: &str) -> Result<(), Fault> {
+        if self.branch(name).is_some_and(|branch| branch.commit == commit) {
+            return Ok(());
+        }
+        fetch(&self.repo, from, &format!("+{LAND_REF}:refs/heads/{name}")).await
+    }
+
+    /// Takes a left branch away again, if it is still what we left.
+    pub(crate) async fn unleave(&self, name: &str, commit: &str) -> Result<(), Fault> {
+        // Refused when somebody moved it meanwhile; then it is theirs.
+        self.repo.change(["update-ref", "-d", &format!("refs/heads/{name}"), commit]).await.map(drop)
+    }
+
+    /// Moves the branch from `tip` to `to` (which is in the user's repository by now); git's own words when it refuses.
+    pub(crate) async fn advance(
+        &self,
+        tip: &str,
+        to: &str,
+        place: &Place<'_>,
+    ) -> Result<Result<(), String>, Fault> {
+        let name = self.wanted.as_deref().unwrap_or_default();
+        let ended = match place {
+            Place::Ref => {
+                let full = format!("refs/heads/{name}");
+                self.repo.change(["update-ref", "-m", "kapell: landed", &full, to, tip]).await?
+            }
+            Place::Worktree(top) => {
+                let args =
+                    ["merge", "--ff-only", "--no-autostash", "--no-stat", "--no-progress", "--quiet", to];
+                self.repo.from(top).change(args).await?
+            }
+        };
+        Ok(match ended.code {
+            Some(0) => Ok(()),
+            _ => Err(String::from_utf8_lossy(&ended.errors).trim().to_owned()),
+        })
+    }
+
+    /// Is this commit in the branch's history? False too when the repository does not have it.
+    pub(crate) async fn contains(&self, commit: &str, tip: &str) -> Result<bool, Fault> {
+        Ok(self.repo.ask(["merge-base", "--is-ancestor", commit, tip]).await?.code == Some(0))
+    }
+}
+
+/// Where the session's repository holds what is brought over.
+pub(crate) const LAND_REF: &str = "refs/kapell/land";

@@ -1,0 +1,352 @@
+//! What happens to a session's tree while it is worked on: savepoint, restore, commit, diff, and a child's work taken in.
+//!
+//! A savepoint that finds nothing changed starts no program at all. Start at [`Git::save`].
+
+use crate::apply::{Changes, between};
+use crate::git::{Repo, line, pieces, revision};
+use crate::image::{Image, Taken, nanos};
+use crate::object::{Oid, Stamp, read_plain};
+use crate::session::{Open, Point, Record, branch, io_fault, now, save_ref};
+use crate::table::Table;
+use crate::{Git, Held, blocking};
+use contract::{Fault, Kind, SessionId, limits};
+use std::time::{Duration, SystemTime};
+
+/// The last image, as a commit.
+const IMAGE_REF: &str = "refs/kapell/image";
+/// Names in a message that lists paths.
+const NAMED: usize = 20;
+/// Files whose change time is this close to the index's may have changed after it was written.
+const INDEX_SLACK: Duration = Duration::from_millis(20);
+
+impl Git {
+    /// Images the tree under a label. Git calls: none, but for the first savepoint of a process in a session that
+    /// has savepoints already (one).
+    pub(crate) async fn save(&self, session: SessionId, label: String) -> Result<String, Fault> {
+        let name = save_ref(&label)?;
+        let mut held = self.hold(session).await?;
+        let repo = held.guard(&self.binary)?;
+        if let Some(there) = held.home.read_ref(&name).map_err(|error| fault(&held, &error))? {
+            return Ok(there.to_string());
+        }
+        held.imaged(&repo).await?;
+        let (held, commit) = blocking(move || {
+            let commit = held.save_as(&name, &label);
+            (held, commit)
+        })
+        .await?;
+        commit.map(|oid| oid.to_string()).map_err(|error| fault(&held, &error))
+    }
+
+    /// Puts the tree back to a savepoint. Git calls: one, and one more for contents that are only in the user's packs.
+    pub(crate) async fn put_back(&self, session: SessionId, label: String) -> Result<bool, Fault> {
+        let name = save_ref(&label)?;
+        let mut held = self.hold(session).await?;
+        let repo = held.guard(&self.binary)?;
+        let Some(commit) = held.home.read_ref(&name).map_err(|error| fault(&held, &error))? else {
+            return Ok(false);
+        };
+        held.imaged(&repo).await?;
+        let (held, taken) = taken(held).await?;
+        self.move_tree(held, &repo, &taken.tree.to_string(), &commit.to_string()).await?;
+        Ok(true)
+    }
+
+    /// Commits the tree on the session's branch, as one commit on the base (or on what landed last). No git calls.
+    pub(crate) async fn commit_work(&self, session: SessionId, message: String) -> Result<String, Fault> {
+        let mut held = self.hold(session).await?;
+        let repo = held.guard(&self.binary)?;
+        held.imaged(&repo).await?;
+        let (mut held, taken) = taken(held).await?;
+        if let Some(lost) = taken.skipped.iter().find(|skipped| skipped.base) {
+            let path = String::from_utf8_lossy(&lost.path).into_owned();
+            let what = format!("`{path}` cannot be read, so committing would delete it");
+            return Err(Fault::new(Kind::UserFixable, "unreadable", what).hint(format!("`chmod u+r {path}`")));
+        }
+        let (held, commit) = blocking(move || {
+            let commit = held.commit(&message);
+            (held, commit)
+        })
+        .await?;
+        commit.map_err(|error| fault(&held, &error))
+    }
+
+    /// The change as a unified diff.
+    pub(crate) async fn diff_text(
+        &self,
+        session: SessionId,
+        base: &str,
+        result: &str,
+    ) -> Result<Vec<u8>, Fault> {
+        let repo = self.hold(session).await?.guard(&self.binary)?.keep(limits::OUTPUT_KEEP_BYTES);
+        let (base, result) = (revision(base)?, revision(result)?);
+        repo.call([
+            "diff-tree",
+            "-p",
+            "-r",
+            "-M",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-color",
+            base,
+            result,
+        ])
+        .await
+    }
+
+    /// Takes a child's commit into the tree, by a three-way merge of whole trees; the tree's uncommitted state is ours.
+    pub(crate) async fn take_in(
+        &self,
+        session: SessionId,
+        child: SessionId,
+        commit: &str,
+    ) -> Result<(bool, String), Fault> {
+        let commit = revision(commit)?;
+        let (child_git, child_base) = {
+            let held = self.hold(child).await?;
+            held.guard(&self.binary)?;
+            (held.home.git.clone(), held.facts.base.clone())
+        };
+        let mut held = self.hold(session).await?;
+        let repo = held.guard(&self.binary)?;
+        let kept = format!("refs/kapell/adopted/{child}");
+        let theirs = format!("refs/heads/{}", branch(child));
+        fetch(&repo, &child_git, &format!("+{theirs}:{kept}")).await?;
+        held.imaged(&repo).await?;
+        let (held, taken) = taken(held).await?;
+        let ours = taken.tree.to_string();
+        match merge(&held, &repo, &child_base, &ours, commit).await? {
+            Merged::Clean(tree) => {
+                let files = between(&repo, &ours, &tree).await?.len();
+                self.move_tree(held, &repo, &ours, &tree).await?;
+                Ok((true, format!("The child's work is in your tree: {files} files changed.")))
+            }
+            Merged::Conflicts(paths) => {
+                Ok((false, format!("The child's work conflicts with your tree, which is as before: {paths}")))
+            }
+        }
+    }
+
+    async fn move_tree(&self, mut held: Held, repo: &Repo, from: &str, to: &str) -> Result<(), Fault> {
+        let changes = Changes::ready(repo, &held.store(), between(repo, from, to).await?).await?;
+        let (held, done) = blocking(move || {
+            let root = held.home.tree.clone();
+            let done = held.image.as_mut().map_or(Ok(()), |image| changes.apply(&root, image));
+            (held, done)
+        })
+        .await?;
+        done.map_err(|error| fault(&held, &error))
+    }
+}
+
+/// The tree as it is now, off the async threads.
+pub(crate) async fn taken(mut held: Held) -> Result<(Held, Taken), Fault> {
+    let (held, taken) = blocking(move || {
+        let taken = held.take();
+        (held, taken)
+    })
+    .await?;
+    match taken {
+        Ok(taken) => Ok((held, taken)),
+        Err(error) => Err(fault(&held, &error)),
+    }
+}
+
+fn fault(held: &Held, error: &std::io::Error) -> Fault {
+    io_fault("working in", &held.home.dir, error)
+}
+
+/// Copies one ref and what it needs from another repository on this machine.
+pub(crate) async fn fetch(into: &Repo, from: &std::path::Path, refspec: &str) -> Result<(), Fault> {
+    let fixed = [
+        "fetch",
+        "--quiet",
+        "--no-tags",
+        "--no-write-fetch-head",
+        "--no-auto-maintenance",
+        "--end-of-options",
+    ];
+    let args = fixed.iter().map(std::ffi::OsStr::new).chain([from.as_os_str(), refspec.as_ref()]);
+    let args: Vec<_> = args.collect();
+    let ended = into.change(&args).await?;
+    if ended.code == Some(0) { Ok(()) } else { Err(into.failed(&args, &ended)) }
+}
+
+/// What a merge of trees gave.
+#[derive(Debug)]
+pub(crate) enum Merged {
+    /// The merged tree.
+    Clean(String),
+    /// The paths that conflict, for people.
+    Conflicts(String),
+}
+
+/// Merges two trees over a third. Git 2.39 finds merge bases by history only, so the three are dressed as commits.
+pub(crate) async fn merge(
+    open: &Open,
+    repo: &Repo,
+    base: &str,
+    ours: &str,
+    theirs: &str,
+) -> Result<Merged, Fault> {
+    let spec = |rev: &str| format!("{rev}^{{tree}}");
+    let trees = repo.call(["rev-parse", &spec(base), &spec(ours), &spec(theirs)]).await?;
+    let trees: Vec<Oid> = line(&trees).lines().filter_map(Oid::parse).collect();
+    let [base, ours, theirs] = trees.as_slice() else {
+        return Err(Fault::new(Kind::Permanent, "git-answer", "git did not name three trees"));
+    };
+    let (store, stamp) = (open.store(), kapell(0));
+    let dress = |tree: &Oid, parents: &[String]| {
+        store.put_commit(tree, parents, &stamp, "merge").map(|c| c.to_string())
+    };
+    let io = |error| io_fault("writing to", &open.home.git, &error);
+    let root = [dress(base, &[]).map_err(io)?];
+    let ours = dress(ours, &root).map_err(io)?;
+    let theirs = dress(theirs, &root).map_err(io)?;
+    let args = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", &ours, &theirs];
+    let ended = repo.ask(args).await?;
+    let mut parts = pieces(&ended.output).map(|piece| String::from_utf8_lossy(piece).trim().to_owned());
+    match (ended.code, parts.next()) {
+        (Some(0), Some(tree)) => Ok(Merged::Clean(tree)),
+        (Some(1), Some(_)) => Ok(Merged::Conflicts(some_of(parts.collect()))),
+        _ => Err(repo.failed(&args, &ended)),
+    }
+}
+
+/// A few names of many.
+pub(crate) fn some_of(mut names: Vec<String>) -> String {
+    names.dedup();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let list = names.join(", ");
+    if more > 0 { format!("{list} and {more} more") } else { list }
+}
+
+/// Kapell's own signature.
+pub(crate) fn kapell(seconds: u64) -> Stamp {
+    Stamp { name: "Kapell".to_owned(), email: "kapell@localhost".to_owned(), seconds }
+}
+
+impl Open {
+    /// Makes sure the image is there: from the index that the checkout of the base wrote, and the last savepoint.
+    pub(crate) async fn imaged(&mut self, repo: &Repo) -> Result<(), Fault> {
+        if self.image.is_some() {
+            return Ok(());
+        }
+        let io = |error: std::io::Error| io_fault("reading", &self.home.git, &error);
+        let mut table = match self.index_table().map_err(io)? {
+            Some(table) => table,
+            None => {
+                // Lost or damaged: made again without stat data, so that every file is looked at.
+                drop(std::fs::remove_file(self.home.git.join("index")));
+                repo.call(["read-tree", &self.facts.base]).await?;
+                let fresh = self.index_table().map_err(io)?;
+                fresh.ok_or_else(|| {
+                    Fault::new(Kind::Permanent, "git-index", "git wrote an index that is not version 2")
+                })?
+            }
+        };
+        if let Some(commit) = self.home.read_ref(IMAGE_REF).map_err(io)? {
+            for change in between(repo, &self.facts.base_tree, &commit.to_string()).await? {
+                let base = change.old.is_some();
+                match change.new {
+                    Some((mode, oid)) => table.set(&change.path, mode, oid, None, base),
+                    None => table.remove(&change.path),
+                }
+            }
+            self.last = self.tree_of(&commit).map_err(io)?.map(|tree| (commit, tree));
+        }
+        let exclude = read_plain(&self.home.git.join("info/exclude")).map_err(io)?.unwrap_or_default();
+        let largest = limits::SAVEPOINT_FILE_BYTES;
+        self.image = Some(Image::new(self.home.tree.clone(), exclude, self.store(), table, largest));
+        Ok(())
+    }
+
+    fn index_table(&self) -> std::io::Result<Option<Table>> {
+        let path = self.home.git.join("index");
+        let Some(bytes) = read_plain(&path)? else { return Ok(None) };
+        let written = path.metadata()?.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        Ok(Table::from_index(
+            &bytes,
+            self.facts.format(),
+            nanos(written) - INDEX_SLACK.as_nanos().cast_signed(),
+        ))
+    }
+
+    /// The tree of a commit in our own store.
+    fn tree_of(&self, commit: &Oid) -> std::io::Result<Option<Oid>> {
+        let body = self.store().loose(commit)?.unwrap_or_default();
+        let first = String::from_utf8_lossy(&body).lines().next().map(str::to_owned);
+        Ok(first.and_then(|first| Oid::parse(first.strip_prefix("tree ")?)))
+    }
+
+    fn take(&mut self) -> std::io::Result<Taken> {
+        match &mut self.image {
+            Some(image) => image.take(),
+            None => Err(std::io::Error::other("the session has no image yet")),
+        }
+    }
+
+    fn save_as(&mut self, name: &str, label: &str) -> std::io::Result<Oid> {
+        let taken = self.take()?;
+        let commit = match self.last {
+            Some((commit, tree)) if tree == taken.tree => commit,
+            _ => {
+                let mut message = format!("savepoint {label}\n");
+                for skipped in &taken.skipped {
+                    message.push_str(&format!(
+                        "\nleft out ({}): {}",
+                        skipped.why,
+                        String::from_utf8_lossy(&skipped.path)
+                    ));
+                }
+                let parents = [self.facts.base.clone()];
+                let commit = self.store().put_commit(&taken.tree, &parents, &kapell(now()), &message)?;
+                self.home.write_ref(IMAGE_REF, &commit)?;
+                commit
+            }
+        };
+        self.last = Some((commit, taken.tree));
+        self.home.write_ref(name, &commit)?;
+        Ok(commit)
+    }
+
+    pub(crate) fn commit(&mut self, message: &str) -> std::io::Result<String> {
+        let Some(image) = &mut self.image else {
+            return Err(std::io::Error::other("the session has no image yet"));
+        };
+        let tree = image.committable()?;
+        let hex = tree.to_string();
+        let mut facts = self.facts.clone();
+        let base = || Point { commit: facts.base.clone(), tree: facts.base_tree.clone() };
+        let parent = facts.landed.clone().unwrap_or_else(base);
+        let known = [Some(&parent), facts.work.as_ref()].into_iter().flatten();
+        let point = match known.into_iter().find(|point| point.tree == hex) {
+            Some(known) => known.clone(),
+            None => {
+                let commit = self.store().put_commit(
+                    &tree,
+                    std::slice::from_ref(&parent.commit),
+                    &facts.author(),
+                    message,
+                )?;
+                Point { commit: commit.to_string(), tree: hex }
+            }
+        };
+        if let Some(oid) = Oid::parse(&point.commit) {
+            self.home.write_ref(&format!("refs/heads/{}", branch(self.home.session)), &oid)?;
+        }
+        facts.work = Some(point.clone());
+        self.record(facts)?;
+        Ok(point.commit)
+    }
+
+    /// Puts new facts on record.
+    pub(crate) fn record(&mut self, facts: crate::session::Facts) -> std::io::Result<()> {
+        if facts != self.facts {
+            self.home.save(&Record { session: self.home.session, ready: Some(facts.clone()) })?;
+            self.facts = facts;
+        }
+        Ok(())
+    }
+}

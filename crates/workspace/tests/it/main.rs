@@ -1,0 +1,8 @@
+//! The workspace against real repositories, each in a directory of its own.
+//! Knows only the ports and the public API. Start at `support.rs`.
+
+mod kinds;
+mod landing;
+mod savepoints;
+mod storm;
+mod support;
