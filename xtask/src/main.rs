@@ -3,7 +3,11 @@
 //! Knows nothing of how Kapell works: reads the repository as text and runs cargo.
 //! Start at [`COMMANDS`]; each command is one module.
 
+mod bench;
 mod ci;
+mod crash;
+mod programs;
+mod sim;
 mod tidy;
 
 use anyhow::{Context, Result};
@@ -20,6 +24,9 @@ struct Command {
 /// Every chore there is. A new one is a module and a row.
 const COMMANDS: &[Command] = &[
     Command { name: "ci", about: "every gate, in order, stopping at the first failure", run: ci::run },
+    Command { name: "sim", about: "seeds through kernel and engine with faults; --seeds N, --seed S, --plants", run: sim::run },
+    Command { name: "crash", about: "kill the real binary at random moments; --kills N, --seed S", run: crash::run },
+    Command { name: "bench", about: "steps | resume | turns, as ratios to floors of the same run", run: bench::run },
     Command { name: "tidy", about: "the project's own rules, each finding with what to do", run: tidy::run },
 ];
 

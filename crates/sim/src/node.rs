@@ -83,37 +83,37 @@ impl Node {
     /// Decide, commit, dispatch. Runs that were dispatched are returned, so that the world can watch them.
     pub(crate) fn step(
         &mut self, id: SessionId, input: &Input, rows: &[u64], moment: Moment, cover: &mut Cover,
-    ) -> (After, Vec<Run>) {
+    ) -> Result<(After, Vec<Run>), String> {
         for _ in 0..8 {
-            let Some(held) = self.held.get_mut(&id) else { return (After::Dropped, Vec::new()) };
+            let Some(held) = self.held.get_mut(&id) else { return Ok((After::Dropped, Vec::new())) };
             let step = match held.core.step(&mut self.governor, input.clone(), moment) {
                 Ok(step) => step,
-                Err(illegal) => panic!("the kernel contradicts itself: {illegal}"),
+                Err(illegal) => return Err(format!("promise 12: the kernel contradicts itself in {id} on {input:?}: {illegal}")),
             };
             match self.commit(step, rows) {
-                Ok(step) => return self.dispatch(id, step),
+                Ok(step) => return Ok(self.dispatch(id, step)),
                 Err(error) => {
                     cover.met(format!("error {}", name_of(&error)));
                     let root = self.held.get(&id).map_or(id, |held| held.core.state.root());
                     self.governor.release(id);
                     self.governor.forget(root);
                     match error {
-                        Error::Closed(_) => return (After::Died, Vec::new()),
+                        Error::Closed(_) => return Ok((After::Died, Vec::new())),
                         error if error.class() != Class::Retry => {
                             self.held.remove(&id);
-                            return (After::Dropped, Vec::new());
+                            return Ok((After::Dropped, Vec::new()));
                         }
                         _ => {}
                     }
                     if self.reload(id, root).is_err() {
                         self.held.remove(&id);
-                        return (After::Dropped, Vec::new());
+                        return Ok((After::Dropped, Vec::new()));
                     }
                 }
             }
         }
         self.held.remove(&id);
-        (After::Dropped, Vec::new())
+        Ok((After::Dropped, Vec::new()))
     }
 
     fn commit(&mut self, mut step: Step, rows: &[u64]) -> Result<Step, Error> {

@@ -18,6 +18,15 @@ pub(crate) fn records(eyes: &Memory, id: SessionId) -> Result<Vec<Record<Event>>
     now(store::records(eyes, StreamId::Session(id))).map_err(|e| format!("promise 1: {id} cannot be read: {e}"))
 }
 
+/// The last events of a session and what is queued, for the reader of a failing seed.
+pub(crate) fn tail(eyes: &Memory, id: SessionId) -> String {
+    let events = records(eyes, id).unwrap_or_default();
+    let state = now(store::session(eyes, id)).ok().flatten();
+    let last: Vec<String> = events.iter().rev().take(12).rev().map(|r| format!("    {} {:?}", r.seq, r.event)).collect();
+    let state = state.map(|s| format!("    {} queue {:?} running {:?} retry {:?} turn {:?} ready {}", s.status(s.at), s.queue, s.running, s.retry_at, s.turn, s.ready));
+    format!("  {id}\n{}\n{}", last.join("\n"), state.unwrap_or_default())
+}
+
 /// Before an effect begins: its Started is durable (I5), and the conversation a model gets is whole (promise 2).
 pub(crate) fn started(eyes: &Memory, run: &Run) -> Result<(), String> {
     let on_record = records(eyes, run.session)?.iter().any(|record| {

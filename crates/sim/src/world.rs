@@ -134,7 +134,8 @@ impl World {
             self.one_step()?;
         }
         let stuck = self.unfinished()?;
-        Err(format!("liveness: {} session(s) neither end nor wait for anybody: {stuck:?}", stuck.len()))
+        let tails: Vec<String> = stuck.iter().map(|&id| promises::tail(&self.eyes, id)).collect();
+        Err(format!("liveness: {} session(s) never come to an end:\n{}", stuck.len(), tails.join("\n")))
     }
 
     /// A hash over everything stored, and how many events that is.
@@ -254,7 +255,7 @@ impl World {
         let moment = self.moment();
         let early = self.early_effect(n, id, &input, moment)?;
         let before = self.nodes[n].held.get(&id).map(|held| held.core.state.seq);
-        let (after, runs) = self.nodes[n].step(id, &input, rows, moment, &mut self.cover);
+        let (after, runs) = self.nodes[n].step(id, &input, rows, moment, &mut self.cover)?;
         match after {
             After::Ran => self.acknowledge(n, id, before),
             After::Dropped => {}

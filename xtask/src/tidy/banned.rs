@@ -23,7 +23,7 @@ enum Place {
 }
 
 /// Who may read the process environment and print.
-const SURFACES: &[&str] = &["crates/kapell/", "xtask/", "crates/sim/"];
+const SURFACES: &[&str] = &["crates/kapell/", "xtask/", "crates/sim/", "crates/bench/"];
 
 const BANS: &[Ban] = &[
     Ban {

@@ -1,0 +1,166 @@
+//! An engine over a real store, with models and tools that answer at once: what is left is Kapell's own work.
+
+use contract::action::EffectClass;
+use contract::checks::{CheckJob, CheckOutput, Checks, Suite};
+use contract::model::{Card, Model, ModelRef, Models, Price, Reply, Request, Stop, ToolSpec, ToolUse, Usage};
+use contract::port::{Clock, Sink};
+use contract::session::{Ask, Limits, Rights, SessionSpec};
+use contract::tool::{Judged, Output, Scope, Tool};
+use contract::workspace::{Change, CheckMerged, Landed, Landing, Origin, Ready, Workspace};
+use contract::{Amount, BoxFuture, Cancel, Digest, Fault, Kind, SessionId, Timestamp};
+use engine::{Engine, Options, Ports};
+use journal::Sqlite;
+use kernel::governor::Slots;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[derive(Debug, Default)]
+struct Real(AtomicU64);
+
+impl Clock for Real {
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp(since.as_millis() as u64)
+    }
+
+    fn random(&self) -> u128 {
+        let n = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+    }
+}
+
+/// Calls the tool `steps` times, then stops.
+struct Loop(u32);
+
+impl Model for Loop {
+    fn card(&self) -> Card {
+        Card { context_tokens: 1_000_000, output_tokens: 100, price: Some(Price { input: 0, output: 0 }) }
+    }
+
+    fn respond<'a>(&'a self, request: Request, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Result<Reply, Fault>> {
+        let go_on = request.ordinal < self.0;
+        let call = ToolUse { id: format!("c{}", request.ordinal), tool: "nothing".into(), args: json!({}) };
+        let calls = if go_on { vec![call] } else { Vec::new() };
+        let stop = if go_on { Stop::ToolUse } else { Stop::EndTurn };
+        let usage = Usage { input: 10, output: 10 };
+        Box::pin(async move { Ok(Reply { text: String::new(), calls, stop, usage }) })
+    }
+}
+
+struct One(u32);
+
+impl Models for One {
+    fn open(&self, id: &str, _: &Path) -> Result<(ModelRef, Arc<dyn Model>), Fault> {
+        let model = Arc::new(Loop(self.0));
+        Ok((ModelRef { id: id.to_owned(), card: model.card() }, model))
+    }
+}
+
+struct Nothing;
+
+impl Tool for Nothing {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec { name: "nothing".into(), description: "does nothing".into(), schema: json!({"type": "object"}) }
+    }
+
+    fn judge(&self, _: &Value, _: &Scope) -> Result<Judged, Fault> {
+        Ok(Judged { class: EffectClass::Pure, why: "nothing".into(), hash: Digest::default(), deadline_ms: None })
+    }
+
+    fn run<'a>(&'a self, _: Value, _: Scope, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Output> {
+        Box::pin(async { Output::ok("done") })
+    }
+}
+
+struct Still;
+
+fn no<T: Send + 'static>() -> BoxFuture<'static, Result<T, Fault>> {
+    Box::pin(async { Err(Fault::new(Kind::Permanent, "bench", "not part of this benchmark")) })
+}
+
+impl Workspace for Still {
+    fn prepare(&self, _: SessionId, _: Origin) -> BoxFuture<'_, Result<Ready, Fault>> {
+        Box::pin(async { Ok(Ready { root: PathBuf::from("/"), base: "0".into(), target: None, notes: Vec::new() }) })
+    }
+    fn root(&self, _: SessionId) -> PathBuf {
+        PathBuf::from("/")
+    }
+    fn savepoint(&self, _: SessionId, label: String) -> BoxFuture<'_, Result<String, Fault>> {
+        Box::pin(async { Ok(label) })
+    }
+    fn restore(&self, _: SessionId, _: String) -> BoxFuture<'_, Result<bool, Fault>> {
+        Box::pin(async { Ok(true) })
+    }
+    fn commit(&self, _: SessionId, _: String) -> BoxFuture<'_, Result<String, Fault>> {
+        no()
+    }
+    fn inspect(&self, _: SessionId, _: String, _: String) -> BoxFuture<'_, Result<Change, Fault>> {
+        no()
+    }
+    fn diff(&self, _: SessionId, _: String, _: String) -> BoxFuture<'_, Result<Vec<u8>, Fault>> {
+        no()
+    }
+    fn integrate<'a>(
+        &'a self, _: SessionId, _: Origin, _: Landing, _: CheckMerged<'a>, _: Cancel,
+    ) -> BoxFuture<'a, Result<Landed, Fault>> {
+        no()
+    }
+    fn adopt(&self, _: SessionId, _: SessionId, _: String) -> BoxFuture<'_, Result<(bool, String), Fault>> {
+        no()
+    }
+}
+
+impl Checks for Still {
+    fn find(&self, _: PathBuf, _: String) -> BoxFuture<'_, Result<Suite, Fault>> {
+        Box::pin(async { Ok(Suite::default()) })
+    }
+    fn run<'a>(&'a self, _: CheckJob, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Result<CheckOutput, Fault>> {
+        no()
+    }
+}
+
+/// The store in `dir`.
+pub(crate) fn store(dir: &Path) -> anyhow::Result<Arc<Sqlite>> {
+    Ok(Arc::new(Sqlite::open(dir, journal::Options::default())?))
+}
+
+/// An engine whose sessions make `steps` calls each.
+pub(crate) fn engine(journal: Arc<Sqlite>, steps: u32) -> Engine {
+    let still = Arc::new(Still);
+    let ports = Ports {
+        blobs: journal.clone(),
+        workspace: still.clone(),
+        checks: still,
+        tools: vec![Arc::new(Nothing)],
+        models: Arc::new(One(steps)),
+        clock: Arc::new(Real::default()),
+        env: Vec::new(),
+    };
+    let slots = Slots { model: 4096, tool: 4096, check: 1, workspace: 4096 };
+    let options = Options { owner: format!("bench-{}", std::process::id()), slots };
+    Engine::new(ports, journal, Arc::new(engine::guard::Alone), options)
+}
+
+/// A session that only talks and calls.
+pub(crate) fn spec(steps: u32) -> (SessionSpec, Vec<Vec<u8>>) {
+    let goal = b"count".to_vec();
+    let card = Loop(0).card();
+    let spec = SessionSpec {
+        goal: Digest::of(&goal),
+        goal_bytes: goal.len() as u64,
+        repo: "/".into(),
+        base: None,
+        target: None,
+        model: ModelRef { id: "bench/loop".into(), card },
+        mode: "code".into(),
+        workflow: kernel::workflow::bare(),
+        rights: Rights::all(Ask::Never),
+        limits: Limits { steps_per_turn: steps.saturating_mul(2).saturating_add(10), ..Limits::default() },
+        budget: Amount::UNLIMITED,
+        goal_checks: Vec::new(),
+        parent: None,
+    };
+    (spec, vec![goal])
+}

@@ -1,0 +1,38 @@
+//! Building and finding our own programs.
+
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+
+/// Builds a package's program and says where it is.
+pub(crate) fn build(package: &str, release: bool) -> Result<PathBuf> {
+    let mut args = vec!["build", "--quiet", "--package", package];
+    if release {
+        args.push("--release");
+    }
+    let status = crate::cargo().args(&args).current_dir(crate::root()?).status().context("cargo could not be started")?;
+    if !status.success() {
+        bail!("`cargo {}` ended with {status}", args.join(" "));
+    }
+    Ok(target_dir()?.join(if release { "release" } else { "debug" }).join(package))
+}
+
+fn target_dir() -> Result<PathBuf> {
+    let out = crate::cargo()
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(crate::root()?)
+        .output()
+        .context("cargo metadata")?;
+    let value: serde_json::Value = serde_json::from_slice(&out.stdout).context("cargo metadata did not answer JSON")?;
+    value["target_directory"].as_str().map(PathBuf::from).context("cargo metadata names no target directory")
+}
+
+/// Runs one of our programs in the foreground with these arguments.
+pub(crate) fn run(package: &str, release: bool, args: &[String]) -> Result<()> {
+    let program = build(package, release)?;
+    let status = std::process::Command::new(&program).args(args).current_dir(crate::root()?).status();
+    let status = status.with_context(|| format!("start {}", program.display()))?;
+    if !status.success() {
+        bail!("{package} ended with {status}");
+    }
+    Ok(())
+}
