@@ -26,6 +26,7 @@ mod proc;
 mod record;
 mod run;
 mod sys;
+mod watch;
 mod wire;
 
 pub use capture::Captured;

@@ -1,0 +1,135 @@
+//! The warden of one run: starts the command, passes signals on, and ends only when everything below it has.
+//! Knows nothing of deadlines or output. Start at [`watch`].
+
+use super::children;
+use super::keeper::FDS;
+use crate::sys;
+use crate::wire::{Order, PREFIX, Report, Spawn, Step};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process_group, set_child_subreaper, setsid, waitpid,
+};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+/// Runs one command to its very end. The exit status means nothing; what matters was reported.
+pub(super) fn watch([control, stdin, stdout, stderr]: [OwnedFd; FDS]) -> ! {
+    let control = UnixStream::from(control);
+    let _unreported_is_gone = oversee(&control, [stdin, stdout, stderr]);
+    std::process::exit(0)
+}
+
+fn oversee(mut control: &UnixStream, stdio: [OwnedFd; 3]) -> io::Result<()> {
+    set_child_subreaper(Some(getpid()))?;
+    let signals = sys::child_signal()?;
+    let mut prefix = [0; PREFIX];
+    control.read_exact(&mut prefix)?;
+    let mut body = Vec::new();
+    let length = u32::from_le_bytes(prefix);
+    control.take(u64::from(length)).read_to_end(&mut body)?;
+    let spawn = Spawn::decode(&body).ok_or(io::ErrorKind::InvalidData)?;
+    let main = match start(spawn, stdio)? {
+        Ok(pid) => pid,
+        Err((step, errno)) => return control.write_all(&Report::Failed { step, errno }.encode()),
+    };
+    let started = Report::Started { pid: main.as_raw_pid(), warden: getpid().as_raw_pid() };
+    // A failure means that Kapell is gone, which the next read tells as well.
+    let _gone = control.write_all(&started.encode());
+
+    let mut ended = follow(control, main, &signals);
+    let killed = children::kill_all(&[], signals.as_fd());
+    let mut dead = 0;
+    for (pid, status) in killed.reaped {
+        if pid == main {
+            ended = Some(status);
+        } else if status.terminating_signal() == Some(Signal::KILL.as_raw()) {
+            dead += 1;
+        }
+    }
+    let mut report = Vec::new();
+    if let Some(status) = ended {
+        report.extend(Report::Ended { status: status.as_raw() }.encode());
+    }
+    let mut left = killed.left;
+    report.extend(Report::Clean { killed: dead, left: i32::try_from(left).unwrap_or(i32::MAX) }.encode());
+    let _gone = control.write_all(&report);
+    // What could not be killed within the limit is watched to its end all the same.
+    while left > 0 {
+        left = children::kill_all(&[], signals.as_fd()).left;
+    }
+    Ok(())
+}
+
+/// Starts the command in a session of its own: no terminal, and a group that can be signalled as one.
+fn start(spawn: Spawn, [stdin, stdout, stderr]: [OwnedFd; 3]) -> io::Result<Result<Pid, (Step, i32)>> {
+    let (result, tell) = pipe_with(PipeFlags::CLOEXEC)?;
+    let Some(pid) = sys::fork()? else {
+        drop(result);
+        let (step, error) = become_command(spawn, [stdin, stdout, stderr]);
+        let report = Report::Failed { step, errno: error.raw_os_error().unwrap_or(0) };
+        let _nobody_listens = File::from(tell).write_all(&report.encode());
+        std::process::exit(127)
+    };
+    drop((tell, stdin, stdout, stderr));
+    let mut report = [0; Report::SIZE];
+    // The pipe closes unread when exec succeeds.
+    if File::from(result).read_exact(&mut report).is_ok() {
+        let _status = waitpid(Some(pid), WaitOptions::empty());
+        if let Some(Report::Failed { step, errno }) = Report::decode(report) {
+            return Ok(Err((step, errno)));
+        }
+    }
+    Ok(Ok(pid))
+}
+
+/// Returns only when it could not.
+fn become_command(spawn: Spawn, [stdin, stdout, stderr]: [OwnedFd; 3]) -> (Step, io::Error) {
+    if let Err(errno) = setsid() {
+        return (Step::Session, errno.into());
+    }
+    if let Err(error) = std::env::set_current_dir(&spawn.cwd) {
+        return (Step::Directory, error);
+    }
+    let mut argv = spawn.argv.into_iter();
+    let mut command = Command::new(&spawn.program);
+    if let Some(zeroth) = argv.next() {
+        command.arg0(zeroth);
+    }
+    command.args(argv).env_clear().envs(spawn.env);
+    command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout)).stderr(Stdio::from(stderr));
+    (Step::Exec, command.exec())
+}
+
+/// Obeys orders until the command ends; `None` = told to kill everything (or Kapell is gone) before it did.
+fn follow(mut control: &UnixStream, main: Pid, signals: &OwnedFd) -> Option<WaitStatus> {
+    loop {
+        let [order, child] = children::either(control, signals);
+        if child {
+            children::quiet(signals.as_fd());
+            while let Ok(Some((pid, status))) = children::reap() {
+                if pid == main {
+                    return Some(status);
+                }
+            }
+        }
+        if order {
+            let mut byte = [0];
+            let signal = match control.read(&mut byte) {
+                Ok(1) => Order::decode(byte[0]),
+                _ => None,
+            };
+            // Not waited for yet, so that the number is still this command's.
+            let passed = match signal {
+                Some(Order::Interrupt) => kill_process_group(main, Signal::INT),
+                Some(Order::Terminate) => kill_process_group(main, Signal::TERM),
+                Some(Order::Kill) | None => return None,
+            };
+            debug_assert!(matches!(passed, Ok(()) | Err(Errno::SRCH | Errno::PERM)));
+        }
+    }
+}

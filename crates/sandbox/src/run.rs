@@ -1,0 +1,289 @@
+//! One run, as Kapell sees it: hands the command to a warden, and says how it ended.
+//! Knows nothing of how processes are killed (`helper/warden.rs`) or
+//! output is read (`watch.rs`). Start at [`run`].
+//!
+//! Dropping the future kills everything the command started: the warden sees the socket close.
+
+use crate::capture::Captured;
+use crate::command::Command;
+use crate::keeper;
+use crate::record::{self, Record};
+use crate::watch::{End, Stop, Stream, Watch};
+use contract::cancel::Cancel;
+#[cfg(doc)]
+use contract::cancel::Urgency;
+use contract::tool::Stopped;
+use contract::{Fault, Kind};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::Instant;
+
+/// How a command ended. Nothing it started is alive any more, unless `left` says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit status, when it ended by itself.
+    pub exit: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Why it was stopped, if it was.
+    pub stopped: Option<Stopped>,
+    /// The last step of the ladder it was sent before it ended.
+    pub stage: Option<Stage>,
+    /// From start to the end of everything it started, milliseconds.
+    pub duration_ms: u64,
+    /// What it wrote; standard output only, when kept apart.
+    pub output: Captured,
+    /// Its standard error, when kept apart.
+    pub stderr: Captured,
+    /// Processes it had left behind, killed.
+    pub survivors: u32,
+    /// Processes that could not be killed: another user's, or stuck in the kernel.
+    pub left: u32,
+}
+
+impl Ended {
+    /// Ended by itself with status 0.
+    pub fn ok(&self) -> bool {
+        self.exit == Some(0) && self.stopped.is_none()
+    }
+}
+
+/// A step of the stop ladder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+            Self::Kill => "SIGKILL",
+        })
+    }
+}
+
+/// What happens while it runs. Lossy; may be ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// A line of output, decoded lossily, without its end.
+    Line(&'a str),
+    /// The next step of the ladder was taken.
+    Stopping(Stage),
+}
+
+/// Why a command did not run, or why nobody knows how it ended.
+#[derive(Debug)]
+pub enum Error {
+    /// There is no such program.
+    NoProgram {
+        /// Its name.
+        program: String,
+    },
+    /// An argument, a variable or the directory holds a zero byte.
+    Nul {
+        /// The program.
+        program: String,
+    },
+    /// The working directory cannot be entered.
+    Directory {
+        /// Which.
+        cwd: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The program cannot be executed.
+    Exec {
+        /// Its name.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The machinery around it failed: pipes, records, the helper process.
+    System {
+        /// While doing what.
+        doing: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The command's warden was killed from outside; what the command started was killed then.
+    Lost {
+        /// The program.
+        program: String,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoProgram { program } => write!(f, "program `{program}` was not found"),
+            Self::Nul { program } => write!(f, "`{program}` was given text with a zero byte"),
+            Self::Directory { cwd, source } => write!(f, "cannot work in `{cwd}`: {source}"),
+            Self::Exec { program, source } => write!(f, "cannot execute `{program}`: {source}"),
+            Self::System { doing, source } => write!(f, "cannot run a command: {doing}: {source}"),
+            Self::Lost { program } => write!(f, "the process that watches over `{program}` was killed"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Directory { source, .. } | Self::Exec { source, .. } | Self::System { source, .. } => {
+                Some(source)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let (kind, code, hint) = match &error {
+            Error::NoProgram { program } => {
+                (Kind::UserFixable, "no-program", format!("install `{program}` or correct PATH"))
+            }
+            Error::Nul { .. } => (Kind::Permanent, "nul-byte", String::new()),
+            Error::Directory { .. } => (Kind::UserFixable, "no-directory", "check that it exists".to_owned()),
+            Error::Exec { .. } => {
+                (Kind::UserFixable, "not-executable", "check the file's mode and its first line".to_owned())
+            }
+            Error::System { .. } => {
+                (Kind::Transient, "sandbox", "check `ulimit -a` and free disk space".to_owned())
+            }
+            Error::Lost { .. } => (Kind::Transient, "warden-killed", String::new()),
+        };
+        Self::new(kind, code, error.to_string()).hint(hint)
+    }
+}
+
+/// Runs a command to its end and leaves nothing alive.
+///
+/// A token that is cancelled already starts nothing. On cancel or time-out it climbs the ladder SIGINT,
+/// SIGTERM, SIGKILL over the command's whole group; [`Urgency::Now`] goes to SIGKILL at once. When the
+/// command itself has ended, whatever it left behind is killed without grace.
+pub async fn run(
+    command: Command,
+    cancel: Cancel,
+    progress: &mut (dyn FnMut(Progress<'_>) + Send),
+) -> Result<Ended, Error> {
+    let start = Instant::now();
+    if cancel.is_cancelled() {
+        return Ok(Ended { stopped: Some(Stopped::Cancelled), ..Ended::nothing(&command) });
+    }
+    let token = record::token();
+    let spawn = command.spawn(&token)?.encode();
+    let record = command.record.as_deref().map(|dir| Record::open(dir, &token)).transpose();
+    let record = record.map_err(failed("writing its record"))?;
+    let pipes = begin(&command);
+    if let (Err(_), Some(record)) = (&pipes, &record) {
+        record.close().map_err(failed("removing its record"))?;
+    }
+    let (mut control, output, stderr) = pipes.map_err(failed("starting the helper"))?;
+    // An error here means that the warden is gone, which reading tells as well.
+    let _gone = control.write_all(&spawn).await;
+
+    let mut watch = Watch {
+        control,
+        reports: Vec::new(),
+        stop: Stop::new(&command, start),
+        outputs: [Stream::new(output, command.keep), Stream::new(stderr, command.keep)],
+        end: End::default(),
+        record: record.as_ref(),
+        progress,
+    };
+    let result = watch.follow(&cancel).await;
+    let Watch { stop, outputs: [output, stderr], end, .. } = watch;
+    let never_ran = matches!(result, Err(Error::Directory { .. } | Error::Exec { .. }));
+    if let Some(record) = record.as_ref().filter(|_| never_ran || end.clean == Some(0)) {
+        record.close().map_err(failed("removing its record"))?;
+    }
+    result.map_err(|error| error.about(&command))?;
+    let status = end.status.map(ExitStatus::from_raw);
+    Ok(Ended {
+        exit: status.and_then(|status| status.code()),
+        signal: status.and_then(|status| status.signal()),
+        stopped: stop.why,
+        stage: stop.stage,
+        duration_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        output: output.captured,
+        stderr: stderr.captured,
+        survivors: end.survivors,
+        left: end.clean.unwrap_or(0),
+    })
+}
+
+impl Ended {
+    fn nothing(command: &Command) -> Self {
+        let none = Captured::new(command.keep);
+        Self {
+            exit: None,
+            signal: None,
+            stopped: None,
+            stage: None,
+            duration_ms: 0,
+            output: none.clone(),
+            stderr: none,
+            survivors: 0,
+            left: 0,
+        }
+    }
+}
+
+impl Error {
+    /// Adds names that the watching half does not know.
+    fn about(mut self, command: &Command) -> Self {
+        match &mut self {
+            Self::Directory { cwd, .. } => *cwd = command.cwd.to_string_lossy().into_owned(),
+            Self::Exec { program, .. } | Self::Lost { program } => *program = command.name(),
+            _ => {}
+        }
+        self
+    }
+}
+
+pub(crate) fn failed(doing: &'static str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::System { doing, source }
+}
+
+type Pipes = (UnixStream, Option<Receiver>, Option<Receiver>);
+
+/// Makes the pipes and has a warden forked. Our copies of the command's ends close here.
+fn begin(command: &Command) -> io::Result<Pipes> {
+    let (control, theirs) = std::os::unix::net::UnixStream::pair()?;
+    control.set_nonblocking(true)?;
+    let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
+    let apart = command.apart.then(|| pipe_with(PipeFlags::CLOEXEC)).transpose()?;
+    let (stderr, stderr_end) = apart.unzip();
+    let stdin = input(&command.stdin)?;
+    let stderr_end = stderr_end.as_ref().unwrap_or(&stdout);
+    keeper::hand_over([theirs.as_fd(), stdin.as_fd(), stdout.as_fd(), stderr_end.as_fd()])?;
+    let stderr = stderr.map(Receiver::from_owned_fd).transpose()?;
+    Ok((UnixStream::from_std(control)?, Some(Receiver::from_owned_fd(output)?), stderr))
+}
+
+/// What the command reads: nothing, or a file in memory, which unlike a pipe cannot block anybody.
+fn input(bytes: &[u8]) -> io::Result<OwnedFd> {
+    if bytes.is_empty() {
+        return Ok(File::open("/dev/null")?.into());
+    }
+    let mut file = File::from(memfd_create("kapell-stdin", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
+}

@@ -1,0 +1,92 @@
+//! The few system calls that have no safe wrapper. All `unsafe` of Kapell is in this file.
+//! Knows nothing of what they are used for. Start at [`fork`].
+
+use rustix::process::Pid;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Forks; `None` in the child.
+///
+/// The caller must be a process with one thread: only then may the child go on running ordinary code.
+/// The helper is such a process: it starts no thread.
+#[expect(unsafe_code, reason = "fork has no safe wrapper; the helper has one thread")]
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: called in the single-threaded helper only, so that no lock can be held by a thread that the
+    // child does not have.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+/// Blocks every signal and puts those that a parent may have set to "ignore" back to their default, so that
+/// a command started from here gets them as usual (std clears the mask before exec).
+#[expect(unsafe_code, reason = "signal masks and dispositions have no safe wrapper")]
+pub(crate) fn block_signals() -> io::Result<()> {
+    let defaults = [
+        libc::SIGCHLD,
+        libc::SIGINT,
+        libc::SIGTERM,
+        libc::SIGHUP,
+        libc::SIGQUIT,
+        libc::SIGPIPE,
+        libc::SIGTSTP,
+    ];
+    // SAFETY: the set is written by sigfillset before it is read; SIG_DFL installs no handler.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&mut set);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()))?;
+        for signal in defaults {
+            if libc::signal(signal, libc::SIG_DFL) == libc::SIG_ERR {
+                return Err(io::Error::last_os_error());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A descriptor that is readable when a child has ended. SIGCHLD must be blocked.
+#[expect(unsafe_code, reason = "signalfd has no safe wrapper")]
+pub(crate) fn child_signal() -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised before use; the returned descriptor is new and owned by nobody else.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        let fd = libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        check(fd)?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Closes every descriptor above standard error except this one.
+#[expect(unsafe_code, reason = "closes descriptors nobody in this process owns")]
+pub(crate) fn close_all_but(keep: BorrowedFd<'_>) -> io::Result<()> {
+    let keep = keep.as_raw_fd().unsigned_abs();
+    const FIRST: u32 = 3;
+    // SAFETY: called at the helper's start, when `keep` is the only descriptor above 2 that anything owns.
+    unsafe {
+        if keep > FIRST {
+            check(libc::close_range(FIRST, keep - 1, 0))?;
+        }
+        check(libc::close_range(keep + 1, u32::MAX, 0))
+    }
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Runs [`crate::helper::dispatch`] before `main`, so that any program that links this crate can be its own
+/// helper, test binaries included. Where the C library hands over no arguments here (static musl), the
+/// call at the top of `main` does it.
+#[expect(unsafe_code, reason = "places a function pointer among the initialisers")]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = {
+    extern "C" fn before_main() {
+        crate::helper::dispatch();
+    }
+    before_main
+};
