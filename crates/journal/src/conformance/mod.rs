@@ -57,6 +57,7 @@ pub const CASES: &[Case] = cases![
     streams::an_append_without_records_only_checks,
     streams::reading_starts_and_stops_anywhere,
     streams::long_streams_interleave,
+    streams::many_streams_move_on_again_and_again,
     streams::appends_of_one_caller_keep_their_order,
     streams::work_is_queued_at_the_call,
     streams::of_many_writers_one_wins_each_number,

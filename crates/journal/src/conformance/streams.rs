@@ -93,6 +93,24 @@ pub(super) fn long_streams_interleave(store: &Store) {
     }
 }
 
+pub(super) fn many_streams_move_on_again_and_again(store: &Store) {
+    // Each append alone is a good part of what lies between two updates of a table of heads.
+    const ROUNDS: u64 = 8;
+    let streams = limits::JOURNAL_HEADS_FRAMES / 3;
+    for round in 0..ROUNDS {
+        let journal = if round % 3 == 2 { &store.peer } else { &store.journal };
+        let all = (0..streams).map(|n| to(tree(n), round, None, 1)).collect();
+        block_on(journal.append(batch(all))).unwrap();
+    }
+    for journal in [&store.journal, &store.peer] {
+        for n in 0..streams {
+            let read = block_on(journal.read(tree(n), 0, usize::MAX)).unwrap();
+            assert_eq!(read.len() as u64, ROUNDS, "stream {n}");
+        }
+    }
+    assert_eq!(block_on(store.journal.verify()).unwrap().damage, []);
+}
+
 pub(super) fn appends_of_one_caller_keep_their_order(store: &Store) {
     let pending: Vec<_> =
         (0..200).map(|n| store.journal.append(batch(vec![to(tree(1), n, None, 1)]))).collect();
