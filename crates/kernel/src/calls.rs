@@ -33,7 +33,7 @@ impl Draft<'_> {
             Wish::Answer { question, text, bytes } => self.answer(id, &question, text, bytes)?,
             Wish::AddBudget { amount } => self.add_budget(amount)?,
             Wish::Message { .. } if source == Source::User => return self.spoken_to(id),
-            Wish::Pause if self.s.running.is_none() && !self.s.cancel => self.pause_now()?,
+            Wish::Pause if self.s.running.is_none() && !self.s.cancel => return self.pause_now(id),
             Wish::Continue
             | Wish::Initialise
             | Wish::Message { .. }
@@ -99,17 +99,19 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn pause_now(&mut self) -> Result<Disposal, Illegal> {
-        match self.s.pause.as_ref().map(|pause| pause.why.as_str()) {
-            None => self.pause_for_user()?,
+    fn pause_now(&mut self, id: contract::IntentId) -> Result<(), Illegal> {
+        let budget = match self.s.pause.as_ref().map(|pause| pause.why.as_str()) {
+            None => false,
             // It would go on by itself; a person does not want that.
-            Some("budget") => {
-                self.emit(Event::Resumed { model: None })?;
-                self.pause_for_user()?;
-            }
-            Some(_) => return Ok(Disposal::Superseded),
+            Some("budget") => true,
+            Some(_) => return self.dispose(id, Disposal::Superseded),
+        };
+        // Before the pause, which disposes of every other wish for one.
+        self.dispose(id, Disposal::Applied)?;
+        if budget {
+            self.emit(Event::Resumed { model: None })?;
         }
-        Ok(Disposal::Applied)
+        self.pause_for_user()
     }
 
     fn cancel(&mut self, by: contract::IntentId) -> Result<Disposal, Illegal> {
