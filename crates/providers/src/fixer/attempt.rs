@@ -219,11 +219,12 @@ impl<'t, 'a> Bench<'t, 'a> {
             }
             self.texts = applied(&before, kept.iter().chain(&group));
             let state = self.measure(&format!("Trying {}.", summary(&group)))?;
-            if holds(&best, &state, &group, aim) {
+            let blamed = self.blamed(&group, &kept, &best, &state);
+            if !blamed.contains(&true) && holds(&best, &state, &group, aim) {
                 best = state;
                 kept.extend(group);
             } else if group.len() > 1 {
-                let (sound, suspect) = self.split(group, &kept, &best, &state);
+                let (sound, suspect) = split(group, blamed);
                 // The last one pushed is tried first.
                 groups.extend([suspect, sound].into_iter().filter(|part| !part.is_empty()));
             }
@@ -232,30 +233,34 @@ impl<'t, 'a> Bench<'t, 'a> {
         Ok(best)
     }
 
-    /// Parts a group that did not hold: those near a new error and the others, or two halves.
-    fn split(&self, group: Vec<Fix>, kept: &[Fix], best: &State, state: &State) -> (Vec<Fix>, Vec<Fix>) {
+    /// For each fix of a group: does a hard error that was not there before point at what it changed?
+    fn blamed(&self, group: &[Fix], kept: &[Fix], best: &State, state: &State) -> Vec<bool> {
         let known: BTreeSet<_> = best.findings.diags.iter().filter(|d| d.hard).map(|d| d.kind()).collect();
         let errors: Vec<(&str, usize)> = (state.findings.diags.iter())
             .filter(|diag| diag.hard && !known.contains(&diag.kind()))
             .filter_map(|diag| diag.at.as_ref().map(|at| (at.file.as_str(), at.start.0)))
             .collect();
-        let all: Vec<&Fix> = kept.iter().chain(&group).collect();
+        let all: Vec<&Fix> = kept.iter().chain(group).collect();
         let near = |fix: &Fix| {
             patch::lines_after(fix, &all, &self.texts)
                 .iter()
                 .any(|(file, lines)| errors.iter().any(|(at, line)| at == file && lines.contains(line)))
         };
-        let suspects: Vec<bool> = group.iter().map(near).collect();
-        let count = suspects.iter().filter(|near| **near).count();
-        if count > 0 && count < group.len() {
-            let (suspect, sound): (Vec<_>, Vec<_>) = group.into_iter().zip(suspects).partition(|pair| pair.1);
-            let fixes = |pairs: Vec<(Fix, bool)>| pairs.into_iter().map(|pair| pair.0).collect();
-            return (fixes(sound), fixes(suspect));
-        }
-        let mut first = group;
-        let second = first.split_off(first.len().div_ceil(2));
-        (first, second)
+        group.iter().map(near).collect()
     }
+}
+
+/// Parts a group that did not hold: those that are blamed last and first the others, or two halves.
+fn split(group: Vec<Fix>, blamed: Vec<bool>) -> (Vec<Fix>, Vec<Fix>) {
+    let count = blamed.iter().filter(|blamed| **blamed).count();
+    if count > 0 && count < group.len() {
+        let (suspect, sound): (Vec<_>, Vec<_>) = group.into_iter().zip(blamed).partition(|pair| pair.1);
+        let fixes = |pairs: Vec<(Fix, bool)>| pairs.into_iter().map(|pair| pair.0).collect();
+        return (fixes(sound), fixes(suspect));
+    }
+    let mut first = group;
+    let second = first.split_off(first.len().div_ceil(2));
+    (first, second)
 }
 
 /// Does a change hold? Nothing that was well may be worse, and something must be better.

@@ -5,11 +5,12 @@
 use super::attempt::{Aim, Bench, Commands, Memory, State};
 use super::diag::{Advice, Diag, Place, Trust, offset};
 use super::goal::{Check, Goal};
-use super::patch::{Fix, Part, Texts, compatible};
+use super::patch::{Fix, Part, Texts, compatible, whole_lines};
 use super::replay::{Pause, Talk};
 use super::{rules, wire};
 use contract::limits;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// Linter and tests when the instructions list none.
 const LINT: &str = "cargo clippy --all-targets";
@@ -117,7 +118,7 @@ fn advice(diag: &Diag, trust: Trust, texts: &Texts) -> Vec<Fix> {
     let part = |(place, new): &(Place, String)| {
         let text = texts.get(&place.file)?;
         let (start, end) = (offset(text, place.start)?, offset(text, place.end)?);
-        if silences(text.get(start..end)?, new) {
+        if start > end || silences(text, start..end, new) {
             return None;
         }
         // What leaves an empty line behind takes the line with it.
@@ -135,12 +136,15 @@ fn advice(diag: &Diag, trust: Trust, texts: &Texts) -> Vec<Fix> {
     parts.filter_map(|parts| Fix::new(&diag.code, parts, texts)).collect()
 }
 
-/// Advice that would make a finding invisible instead of mending it. An `allow` that stands there already may be
-/// written another way.
-fn silences(old: &str, new: &str) -> bool {
-    let adds = |word: &str| new.contains(word) && !old.contains(word);
-    ["[allow(", " allow(", "[expect(", " expect(", "#[ignore", "let _ ="].iter().any(|word| adds(word))
-        && !(old.contains("allow(") && new.contains("allow("))
+/// Advice that would make a finding invisible instead of mending it. An `allow` that stands there
+/// already may be written another way, but not for more than it was.
+fn silences(text: &str, range: Range<usize>, new: &str) -> bool {
+    let lines = whole_lines(text, range.clone());
+    let before = &text[lines.clone()];
+    let after = format!("{}{new}{}", &text[lines.start..range.start], &text[range.end..lines.end]);
+    let more = |word: &str| after.matches(word).count() > before.matches(word).count();
+    let wider = more("#![allow(") && !before.contains("cfg_attr(");
+    wider || ["allow(", "#[expect(", "#[ignore", "let _ ="].into_iter().any(more)
 }
 
 /// Names to be changed are looked up in the whole project first.
