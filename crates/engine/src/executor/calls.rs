@@ -8,7 +8,7 @@
 //! the whole session and made of letters, digits and `-`. The conversation is always rebuilt from
 //! the record, so a model sees the same id on the call and on its result.
 
-use super::nearest::suggestion;
+use super::text::{head, suggestion};
 use super::{Job, Kept, control};
 use contract::action::{Call, Control, EffectClass};
 use contract::model::{ToolSpec, ToolUse};
@@ -90,7 +90,9 @@ impl Toolbox {
             Ok(Meaning::Decision(decision)) => {
                 Call { why: "answered by Kapell itself".to_owned(), control: Some(decision), ..call }
             }
-            Err(advice) => Call { why: "nothing to run".to_owned(), error: Some(kept.put(advice)), ..call },
+            Err(advice) => {
+                Call { why: "nothing to run".to_owned(), error: Some(kept.put(head(advice, MOST))), ..call }
+            }
         }
     }
 
@@ -118,6 +120,9 @@ impl Toolbox {
         self.tools.iter().map(|(spec, _)| spec.name.as_str()).collect()
     }
 }
+
+/// Bytes of a refusal; reservations count on it.
+const MOST: usize = limits::REFUSAL_BYTES as usize;
 
 /// Characters of a tool's name that are recorded; a longer one is no tool's.
 const NAME_CHARS: usize = 64;

@@ -4,7 +4,7 @@
 //! a model may write and what it means. Start at [`specs`] and [`parse`].
 
 use super::Kept;
-use super::nearest::suggestion;
+use super::text::suggestion;
 use contract::action::{Control, Task};
 use contract::model::ToolSpec;
 use contract::money::NANOS_PER_USD;

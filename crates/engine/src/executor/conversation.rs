@@ -10,6 +10,7 @@
 
 use super::{Job, notice};
 use contract::action::{Item, Role};
+use contract::event::Notice;
 use contract::model::{Message, ToolUse};
 use contract::{CallId, Fault};
 use serde_json::Value;
@@ -67,18 +68,21 @@ pub(super) async fn messages(job: &Job) -> Result<Vec<Message>, Fault> {
     Ok(out)
 }
 
-/// An item's words: Kapell's own, else its text. An adopted child's item has both, and only the text says something.
+/// An item's words: what Kapell says, then its text. A child's last words are both: its notice has them already.
 async fn spoken(job: &Job, item: &Item) -> Result<String, Fault> {
-    if let Some(notice) = &item.notice {
-        let words = notice::words(job, notice).await?;
+    let mut words = match &item.notice {
+        Some(notice) => notice::words(job, notice).await?,
+        None => String::new(),
+    };
+    let told =
+        matches!(item.notice.as_deref(), Some(Notice::ChildEnded { end, .. }) if end.summary == item.text);
+    if let Some(text) = item.text.filter(|_| !told) {
         if !words.is_empty() {
-            return Ok(words);
+            words.push('\n');
         }
+        words.push_str(&job.text(text).await?);
     }
-    match item.text {
-        Some(text) => job.text(text).await,
-        None => Ok(String::new()),
-    }
+    Ok(words)
 }
 
 async fn uses(job: &Job, item: &Item) -> Result<Vec<ToolUse>, Fault> {

@@ -2,7 +2,7 @@
 //!
 //! Knows no ports; a pure function over texts. Start at [`checks`].
 
-use super::nearest::suggestion;
+use super::text::suggestion;
 use contract::checks::{CheckDef, CheckKind};
 use contract::{Fault, Kind};
 

@@ -29,6 +29,8 @@
 //!   `STOP_NOW_MS` more drop the future: the outcome is there before the kernel gives the action up
 //!   as silent. A model call is insisted on at once: nothing of it stays behind.
 //! * A panic in an adapter is a permanent fault with the code `panic`.
+//! * A tools action in which no tool has begun yet says so: `not-run` begins the fault's code. The
+//!   gate in `stop.rs` makes that certain, so that nobody is asked about an effect that never was.
 //!
 //! `used` counts one step, the time, and for a reply its tokens and their price. An interrupted model call
 //! reports no tokens, because nobody knows them: the kernel settles it as fully spent.
@@ -40,30 +42,33 @@ mod conversation;
 mod fake;
 mod goal;
 mod model;
-mod nearest;
 mod notice;
 mod prompt;
+mod recent;
+mod stop;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tools;
 mod workspace;
 
-use crate::task::{self, Kind as TaskKind, Lost, Task};
+pub use recent::Recent;
+
+use self::stop::{Gate, Watch};
+use crate::task::{self, Kind as TaskKind, Lost};
 use contract::action::{Done, End, Outcome, Run, Work};
-use contract::cancel::Urgency;
 use contract::checks::Checks;
 use contract::model::Models;
 use contract::port::{Blobs, Clock, Sink};
 use contract::tool::{Scope, Tool};
 use contract::workspace::Workspace;
-use contract::{Amount, Cancel, Digest, Fault, Kind, limits};
+use contract::{Amount, Cancel, Digest, Fault, Kind};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The outside world of an attempt.
 #[derive(Clone)]
 pub struct Ports {
-    /// Reads texts, arguments and logs.
+    /// Reads texts, arguments and logs. The same ones again and again: put a [`Recent`] before a store.
     pub blobs: Arc<dyn Blobs>,
     /// The sessions' clones.
     pub workspace: Arc<dyn Workspace>,
@@ -112,12 +117,14 @@ pub async fn execute(ports: &Ports, run: Run, cancel: Cancel, sink: Arc<dyn Sink
             run,
             outside: watch.outside.clone(),
             cancel: watch.own.clone(),
+            gate: Arc::clone(&watch.gate),
             sink,
         };
         let mut task = task::spawn(TaskKind::Action, attempt(Arc::new(job)));
         match watch.over(&mut task).await {
             Some(Ok((result, kept))) => (watch.end(result), kept),
-            Some(Err(Lost::Panicked(why))) => (End::Failed(panicked(name, &why)), Kept::default()),
+            Some(Err(Lost::Panicked(why))) => (watch.failed(panicked(name, &why)), Kept::default()),
+            // Only the end of the runtime aborts it: the process is going down.
             Some(Err(Lost::Aborted)) => (End::Unknown, Kept::default()),
             None => (watch.stopped(), Kept::default()),
         }
@@ -135,6 +142,8 @@ struct Job {
     outside: Cancel,
     /// The attempt's own token: cancelled with the other, and at the deadline.
     cancel: Cancel,
+    /// Passed before the first tool begins.
+    gate: Arc<Gate>,
     sink: Arc<dyn Sink>,
 }
 
@@ -226,73 +235,6 @@ impl Job {
     /// Goes on only when nobody has asked for a stop.
     fn unless_stopped(&self) -> Result<(), Halt> {
         if self.cancel.is_cancelled() { Err(Halt::Stopped) } else { Ok(()) }
-    }
-}
-
-/// How long the sandbox's ladder has before an attempt is told to stop at once, milliseconds. It leaves time to
-/// insist, and as much again for the outcome to reach the arbiter within `OVERDUE_MS`.
-const GRACE_MS: u64 = limits::OVERDUE_MS - 2 * limits::STOP_NOW_MS;
-
-/// The two things that can end an attempt early.
-struct Watch {
-    outside: Cancel,
-    own: Cancel,
-    left: Duration,
-    /// How long the attempt may go on once it was asked to stop.
-    grace: Duration,
-}
-
-impl Watch {
-    fn new(run: &Run, now: contract::Timestamp, outside: Cancel) -> Self {
-        let grace = match run.work {
-            Work::Model { .. } => 0,
-            _ => GRACE_MS,
-        };
-        Self {
-            own: outside.child(),
-            outside,
-            left: Duration::from_millis(run.deadline.since(now)),
-            grace: Duration::from_millis(grace),
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.left.is_zero() || self.outside.is_cancelled()
-    }
-
-    /// Waits for the task; asks it to stop when time or patience is over. `None`: it never did, and was dropped.
-    async fn over<T>(&self, task: &mut Task<T>) -> Option<Result<T, Lost>> {
-        tokio::select! {
-            biased;
-            ended = &mut *task => return Some(ended),
-            () = self.outside.reached(Urgency::Graceful) => {}
-            () = tokio::time::sleep(self.left) => self.own.cancel(Urgency::Graceful),
-        }
-        tokio::select! {
-            biased;
-            ended = &mut *task => return Some(ended),
-            () = self.outside.reached(Urgency::Now) => {}
-            () = tokio::time::sleep(self.grace) => self.own.cancel(Urgency::Now),
-        }
-        let last = Duration::from_millis(limits::STOP_NOW_MS);
-        let ended = tokio::time::timeout(last, &mut *task).await.ok();
-        if ended.is_none() {
-            tracing::warn!("an action ignored its cancel token and was dropped");
-            task.abort();
-        }
-        ended
-    }
-
-    fn end(&self, result: Result<Done, Halt>) -> End {
-        match result {
-            Ok(done) => End::Done(done),
-            Err(Halt::Fault(fault)) if !self.own.is_cancelled() => End::Failed(fault),
-            Err(_) => self.stopped(),
-        }
-    }
-
-    fn stopped(&self) -> End {
-        if self.outside.is_cancelled() { End::Cancelled } else { End::TimedOut }
     }
 }
 

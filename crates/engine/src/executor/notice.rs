@@ -3,6 +3,7 @@
 //! Decides nothing and stores nothing. Start at [`words`].
 
 use super::Job;
+use super::text::{head, tail};
 use contract::event::Notice;
 use contract::intent::ChildEnd;
 use contract::{Digest, Fault, SessionId, limits};
@@ -85,52 +86,4 @@ async fn child_ended(job: &Job, child: SessionId, end: &ChildEnd) -> Result<Stri
         let _ = write!(text, "\nIts own last words, which prove nothing:\n{summary}");
     }
     Ok(text)
-}
-
-/// At most the first `max` bytes, cut at a character and said so.
-fn head(text: String, max: usize) -> String {
-    const CUT: &str = " [cut]\n";
-    if text.len() <= max {
-        return text;
-    }
-    let end = text.floor_char_boundary(max.saturating_sub(CUT.len()));
-    format!("{}{CUT}", &text[..end])
-}
-
-/// At most the last `max` bytes, from the start of a line where there is one; and whether something is missing.
-fn tail(bytes: &[u8], max: usize) -> (String, bool) {
-    let Some(from) = bytes.len().checked_sub(max).filter(|from| *from > 0) else {
-        return (String::from_utf8_lossy(bytes).into_owned(), false);
-    };
-    let line = bytes[from..].iter().position(|byte| *byte == b'\n').map_or(from, |at| from + at + 1);
-    // One line longer than the view: show its end rather than nothing, from a whole character on.
-    let start = if line == bytes.len() { from } else { line };
-    let whole = bytes[start..].iter().position(|byte| byte & 0xC0 != 0x80).unwrap_or(0);
-    (String::from_utf8_lossy(&bytes[start + whole..]).into_owned(), true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_head_is_cut_at_a_character() {
-        assert_eq!(head("short".into(), 5), "short");
-        assert_eq!(head("éééééééé".into(), 12), "éé [cut]\n");
-    }
-
-    #[test]
-    fn a_tail_starts_at_a_line_and_at_a_character() {
-        for (bytes, max, expected) in [
-            ("one\ntwo\nthree\n", 100, ("one\ntwo\nthree\n", false)),
-            ("one\ntwo\nthree\n", 14, ("one\ntwo\nthree\n", false)),
-            ("one\ntwo\nthree\n", 9, ("three\n", true)),
-            ("ééééé", 5, ("éé", true)),
-            ("a long line\n", 5, ("line\n", true)),
-            ("", 5, ("", false)),
-        ] {
-            let (text, cut) = tail(bytes.as_bytes(), max);
-            assert_eq!((text.as_str(), cut), expected, "{bytes:?}");
-        }
-    }
 }

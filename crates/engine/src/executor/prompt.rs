@@ -3,6 +3,7 @@
 //! A pure function over texts: no paths, no dates, nothing that differs from one run of the same
 //! session to the next, so that a provider can cache it. Start at [`system`].
 
+use super::text::head;
 use contract::checks::CheckDef;
 use std::fmt::Write as _;
 
@@ -41,6 +42,9 @@ const END: &str = "\
 When the work is done as far as you can see, call `finish` with status \"done\". When you cannot go on, call it with
 \"blocked\" and say what is missing. Ask the person only what you cannot find out yourself.";
 
+/// Bytes of the list of checks; the reservation for instructions (`limits::PROMPT_TOKENS`) has room for it.
+const LIST_BYTES: usize = 8 * 1024;
+
 fn list(checks: &[CheckDef], goal_checks: &[String]) -> String {
     let mut text = "# Checks\n".to_owned();
     if checks.is_empty() {
@@ -51,12 +55,14 @@ fn list(checks: &[CheckDef], goal_checks: &[String]) -> String {
         "Kapell itself runs these commands, as they stand in the commit you started from, on that commit and on your\n\
          result. They decide, not your word. What passed before must still pass.\n",
     );
+    let mut lines = String::new();
     for check in checks {
         let is_goal = goal_checks.is_empty() || goal_checks.contains(&check.name);
         let goal = if is_goal { " (must pass)" } else { "" };
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "- {}{goal}: `{}`", check.name, check.run);
+        let _ = writeln!(lines, "- {}{goal}: `{}`", check.name, check.run);
     }
+    text.push_str(&head(lines, LIST_BYTES));
     text.push_str("A change that deletes or weakens tests or checks is flagged and does not land.");
     text
 }

@@ -3,15 +3,18 @@
 //! Each part's own rules are tested beside it; here is what holds over the whole road.
 
 use super::fake::*;
+use super::stop::GRACE_MS;
 use super::*;
 use contract::action::{Call, Control, EffectClass, Item, Role};
+use contract::cancel::Urgency;
 use contract::checks::{Side, Status};
 use contract::event::Notice;
 use contract::model::{Message, Stop, Usage};
 use contract::session::Parent;
 use contract::tool::{Output, Stopped};
-use contract::{ActionId, SessionId, Timestamp};
+use contract::{ActionId, SessionId, Timestamp, limits};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const PURE: EffectClass = EffectClass::Pure;
 const STAGED: EffectClass = EffectClass::Staged;
@@ -182,7 +185,8 @@ async fn who_ignores_a_stop_is_dropped() {
     let deaf = || world.run_of(tools(vec![call.clone()]));
 
     let finished = world.execute(deaf(), Cancel::new()).await;
-    let patience = limits::OVERDUE_MS - limits::STOP_NOW_MS;
+    let patience = GRACE_MS + limits::STOP_NOW_MS;
+    assert!(patience < limits::OVERDUE_MS, "the kernel hears of it before it gives the action up");
     let waited = limits::TOOL_MS + patience;
     assert_eq!((finished.outcome.end, finished.outcome.used.time_ms), (End::TimedOut, waited));
 
@@ -214,6 +218,38 @@ async fn a_panic_is_a_permanent_fault() {
         let End::Failed(fault) = world.end(run).await else { panic!("it did not fail") };
         assert_eq!((fault.kind, fault.code.as_str(), fault.what.as_str()), (Kind::Permanent, "panic", says));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_external_effect_that_never_began_is_not_unknown() {
+    let external = EffectClass::External;
+    let world = World::default();
+    world.tool("shell", external, until_told);
+    let call = || world.call("c9-0", "shell", external, &json!({}));
+    let run = |calls| Run { class: external, ..world.run_of(tools(calls)) };
+    let not_run = |end: End, code: &str| {
+        let End::Failed(fault) = end else { panic!("{end:?}") };
+        assert_eq!(fault.code, code);
+    };
+
+    let cancelled = Cancel::new();
+    cancelled.cancel(Urgency::Graceful);
+    not_run(world.execute(run(vec![call()]), cancelled).await.outcome.end, "not-run");
+    not_run(world.end(Run { deadline: Timestamp(0), ..run(vec![call()]) }).await, "not-run");
+    let lost = Call { args: Digest::of(b"gone"), ..call() };
+    not_run(world.end(run(vec![lost])).await, "not-run-blob-missing");
+    assert!(world.log().iter().all(|line| !line.starts_with("run")), "{:?}", world.log());
+
+    // Once it has begun, a stop leaves the outcome unknown and a panic is no excuse.
+    let cancel = Cancel::new();
+    let stopping = world.execute(run(vec![call()]), cancel.clone());
+    let (finished, ()) = tokio::join!(stopping, async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cancel.cancel(Urgency::Graceful);
+    });
+    assert_eq!(finished.outcome.end, End::Cancelled);
+    world.tool("bad", external, |_, _| panic!("half way"));
+    not_run(world.end(run(vec![world.call("c", "bad", external, &json!({}))])).await, "panic");
 }
 
 #[tokio::test(start_paused = true)]
@@ -320,7 +356,7 @@ async fn a_conversation_is_always_valid() {
     let call = |id: &str| (id.to_owned(), "read".to_owned(), args);
     let assistant = |calls| Item { calls, ..world.item(Role::Assistant, "") };
     let child = Item {
-        notice: Some(Box::new(Notice::Told { what: String::new() })),
+        notice: Some(Box::new(Notice::Told { what: "child ended".into() })),
         call: Some("b".into()),
         ..world.item(Role::Tool, "adopted")
     };
@@ -352,7 +388,7 @@ async fn a_conversation_is_always_valid() {
             user(GOAL),
             Message::Assistant { text: String::new(), calls: uses },
             tool("a", true, "a"),
-            tool("b", true, "adopted"),
+            tool("b", true, "child ended\nadopted"),
             tool("c", false, "c"),
             tool(
                 "d",
@@ -395,6 +431,8 @@ async fn notices_are_worded_within_their_bound() {
         ..world.item(Role::Notice, "")
     };
     run.context.items = notices.iter().map(item).collect();
+    // The kernel gives a child's last words as text, too; they are told once.
+    run.context.items[6].text = Some(goal);
     world.end(run).await;
 
     let messages = world.asked().messages;

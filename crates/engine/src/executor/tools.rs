@@ -65,6 +65,9 @@ async fn one(job: Arc<Job>, call: Call) -> Result<Ran, Halt> {
     if let Err(why) = still_the_same(job.run.approved, &call, tool.judge(&args, &scope)) {
         return Ok(Ran::refused(why));
     }
+    if job.cancel.is_cancelled() || !job.gate.enter() {
+        return Err(Halt::Stopped);
+    }
     let output = in_time(&job, &call, &**tool, args, scope).await;
     if output.stopped.is_some() && job.outside.is_cancelled() {
         return Err(Halt::Stopped);
