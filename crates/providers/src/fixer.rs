@@ -96,4 +96,6 @@ fn turn(
 }
 
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;

@@ -250,13 +250,32 @@ impl<'t, 'a> Bench<'t, 'a> {
     }
 }
 
-/// Parts a group that did not hold: those that are blamed last and first the others, or two halves.
+/// Lints whose advice only changes how a thing is written: the last to blame for a failing test.
+const SPELLING: [&str; 12] = [
+    "bare_trait_objects",
+    "clippy::legacy_numeric_constants",
+    "clippy::needless_borrow",
+    "clippy::needless_lifetimes",
+    "clippy::needless_return",
+    "clippy::redundant_field_names",
+    "clippy::redundant_static_lifetimes",
+    "deprecated",
+    "ellipsis_inclusive_range_patterns",
+    "mismatched_lifetime_syntaxes",
+    "unused_imports",
+    "unused_mut",
+];
+
+/// Parts a group that did not hold into what is likely sound and what is suspect: what is blamed,
+/// else what changes more than spelling, else simply one half.
 fn split(group: Vec<Fix>, blamed: Vec<bool>) -> (Vec<Fix>, Vec<Fix>) {
-    let count = blamed.iter().filter(|blamed| **blamed).count();
-    if count > 0 && count < group.len() {
-        let (suspect, sound): (Vec<_>, Vec<_>) = group.into_iter().zip(blamed).partition(|pair| pair.1);
-        let fixes = |pairs: Vec<(Fix, bool)>| pairs.into_iter().map(|pair| pair.0).collect();
-        return (fixes(sound), fixes(suspect));
+    let deeper = group.iter().map(|fix| !SPELLING.contains(&fix.code.as_str())).collect();
+    for suspect in [blamed, deeper] {
+        if suspect.contains(&true) && suspect.contains(&false) {
+            let (suspect, sound): (Vec<_>, Vec<_>) = group.into_iter().zip(suspect).partition(|pair| pair.1);
+            let fixes = |pairs: Vec<(Fix, bool)>| pairs.into_iter().map(|pair| pair.0).collect();
+            return (fixes(sound), fixes(suspect));
+        }
     }
     let mut first = group;
     let second = first.split_off(first.len().div_ceil(2));

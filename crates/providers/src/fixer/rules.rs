@@ -47,6 +47,10 @@ fn answer(diag: &Diag, texts: &Texts) -> Option<Fix> {
         "unused_doc_comments" => vec![plain_comment(found, range)?],
         "clippy::legacy_numeric_constants" if diag.message.starts_with("importing") => drop_use(text, range)?,
         "clippy::absurd_extreme_comparisons" => vec![(range, consider_using(diag)?)],
+        "unused_unsafe" => vec![without_unsafe(text, range)?],
+        "renamed_and_removed_lints" if diag.message.contains("has been removed") => {
+            vec![removed_lint(text, range)?]
+        }
         "clippy::same_item_push" => vec![pushed_in_a_loop(text, range.start)?],
         _ => return rename::answer(diag, found, range, texts),
     };
@@ -135,6 +139,31 @@ fn attributes_above(text: &str, mut start: usize) -> usize {
 fn plain_comment(found: &str, range: Range<usize>) -> Option<Replacement> {
     let all = found.lines().all(|line| line.trim_start().starts_with("///"));
     all.then(|| (range, found.replace("///", "//")))
+}
+
+/// `unsafe { e }` where nothing in it is: `e`, or the bare block when more than one expression is in it.
+fn without_unsafe(text: &str, word: Range<usize>) -> Option<Replacement> {
+    let gap = text[word.end..].find('{')?;
+    if &text[word.clone()] != "unsafe" || !text[word.end..word.end + gap].trim().is_empty() {
+        return None;
+    }
+    let open = word.end + gap;
+    let close = source::closing(text, open)?;
+    let inner = text[open + 1..close].trim();
+    Some(match source::takes_question_mark(inner) && !inner.is_empty() {
+        true => (word.start..close + 1, inner.to_owned()),
+        false => (word.start..open, String::new()),
+    })
+}
+
+/// `#[allow(x)]` of a lint that no longer exists says nothing any more.
+fn removed_lint(text: &str, name: Range<usize>) -> Option<Replacement> {
+    let start = text[..name.start].rfind('#')?;
+    let end = name.end + text[name.end..].find(']')? + 1;
+    let attribute = &text[start..end];
+    let alone = ["#[allow(", "#![allow("].iter().any(|head| text[..name.start].ends_with(head));
+    (alone && attribute.ends_with(")]") && !attribute.contains(','))
+        .then(|| (with_line(text, start..end), String::new()))
 }
 
 /// "consider using `a == b` instead"

@@ -78,14 +78,15 @@ fn prefixed(rest: &str) -> Option<usize> {
         let body = letters + hashes + 1;
         return Some(rest[body..].find(&close).map_or(rest.len(), |i| body + i + close.len()));
     }
-    if after.starts_with('"') { Some(quoted(rest, letters + 1, '"')) } else { character(rest, letters + 1) }
+    match after.chars().next()? {
+        '"' => Some(quoted(rest, letters + 1, '"')),
+        '\'' => character(rest, letters + 1),
+        _ => None,
+    }
 }
 
 /// A character literal whose content begins at `from`; `None` for a lifetime.
 fn character(rest: &str, from: usize) -> Option<usize> {
-    if !rest[..from].ends_with('\'') {
-        return None;
-    }
     let mut chars = rest[from..].chars();
     match chars.next()? {
         '\\' => Some(quoted(rest, from, '\'')),
@@ -207,6 +208,7 @@ mod tests {
             ("/* a /* b */ c */ d", Some(17)),
             ("rest", None),
             ("r#type", None),
+            ("b│", None),
         ] {
             assert_eq!(skip(text, 0), end, "{text}");
         }

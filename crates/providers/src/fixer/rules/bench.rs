@@ -6,6 +6,7 @@
 use super::manifest::{MANIFEST, whole};
 use crate::fixer::diag::Diag;
 use crate::fixer::patch::{Fix, Part, Texts};
+use crate::fixer::source;
 
 const FEATURE: &str = "#![feature(test)]\n";
 const CRATE: &str = "extern crate test;\n";
@@ -63,6 +64,15 @@ pub(super) fn port(diag: &Diag, texts: &Texts) -> Option<Fix> {
 }
 
 fn ported(text: &str) -> Option<String> {
+    // What a macro makes of its functions cannot be named from outside.
+    let in_macro = text.match_indices("macro_rules!").any(|(at, _)| {
+        let open = text[at..].find('{').map(|i| at + i);
+        open.and_then(|open| Some(&text[open..source::closing(text, open)?]))
+            .is_none_or(|body| body.contains(ATTRIBUTE))
+    });
+    if in_macro {
+        return None;
+    }
     let text = text.replacen(FEATURE, "", 1);
     let at = text.find(CRATE)?;
     let indent = &text[text[..at].rfind('\n').map_or(0, |i| i + 1)..at];
@@ -141,6 +151,13 @@ mod tests {
             "{new}"
         );
         assert_eq!(ported(&text.replace("fn one", "fn $name")), None);
+        assert_eq!(
+            ported(&text.replace(
+                "mod benches {",
+                "mod benches {\n    macro_rules! m { () => { #[bench] fn x() {} } }"
+            )),
+            None
+        );
     }
 
     #[test]

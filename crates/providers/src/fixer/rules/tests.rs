@@ -114,6 +114,15 @@ fn small_ones() {
     let macro_use = "unused `#[macro_use]` import";
     let text = "#[cfg(test)]\n<<#[macro_use]>>\nextern crate std;\n";
     assert_eq!(one("unused_imports", macro_use, text).unwrap(), "#[cfg(test)]\nextern crate std;\n");
+    let removed = "lint `private_in_public` has been removed: it is gone";
+    let text = "#[allow(<<private_in_public>>)]\nuse a;\n";
+    assert_eq!(one("renamed_and_removed_lints", removed, text).unwrap(), "use a;\n");
+    for (text, expected) in [
+        ("let x = <<unsafe>> { f(1) };", "let x = f(1);"),
+        ("<<unsafe>> {\n    f();\n    g()\n}", "{\n    f();\n    g()\n}"),
+    ] {
+        assert_eq!(one("unused_unsafe", "unnecessary `unsafe` block", text).unwrap(), expected);
+    }
     let doc = "    <</// a\n    /// b>>\n    x!();\n";
     assert_eq!(
         one("unused_doc_comments", "unused doc comment", doc).unwrap(),
