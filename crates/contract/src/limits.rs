@@ -94,6 +94,8 @@ pub const SUBJECT_CHARS: usize = 72;
 pub const PROMPT_BYTES: usize = 4 * 1024 * 1024;
 /// Blobs up to this many bytes are rows; larger ones are files.
 pub const BLOB_ROW_BYTES: usize = 64 * 1024;
+/// Bytes of recently used texts kept in memory by one engine.
+pub const RECENT_BYTES: u64 = 8 * 1024 * 1024;
 /// Blobs below this many bytes are stored as they are.
 pub const BLOB_PLAIN_BYTES: usize = 512;
 /// Largest single event record, bytes.
@@ -108,8 +110,6 @@ pub const SNAPSHOTS_KEPT: u32 = 3;
 pub const GROUP_COMMIT: usize = 1024;
 /// Bytes of records and blobs in one group commit (one larger batch still goes, alone).
 pub const GROUP_COMMIT_BYTES: usize = 16 * 1024 * 1024;
-/// Bytes of blobs read lately that an engine keeps in memory.
-pub const BLOBS_RECENT_BYTES: usize = 8 * 1024 * 1024;
 /// Largest single blob, bytes.
 pub const BLOB_BYTES: usize = 256 * 1024 * 1024;
 /// Writes, and likewise reads, that may wait for the store before it answers busy.

@@ -148,6 +148,7 @@ impl Arbiter {
             }
             match self.attempt(input.clone(), blobs.clone(), rows.clone()).await {
                 Ok(step) => {
+                    self.shared.keep(blobs);
                     self.dispatch(step.effects, flight);
                     if step.snapshot {
                         self.shared.snapshot(&self.core.state).await;

@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::executor::Ports;
 use crate::guard::Guard;
 use crate::lease::Leases;
+use crate::recent::Recent;
 use crate::task::{self, Kind, Task};
 use crate::{Watch, store};
 use contract::intent::{Intent, Source, Wish};
@@ -84,6 +85,7 @@ pub(crate) struct Shared {
     governor: Mutex<Governor>,
     live: Mutex<BTreeMap<SessionId, Live>>,
     leases: Leases,
+    recent: Arc<Recent>,
     progress: broadcast::Sender<Progress>,
     /// Sessions to be attended because another one's effect says so.
     wakes: mpsc::UnboundedSender<(SessionId, Attend)>,
@@ -104,7 +106,9 @@ impl std::fmt::Debug for Engine {
 
 impl Engine {
     /// An engine over these ports. Needs a running tokio runtime.
-    pub fn new(ports: Ports, journal: Arc<dyn Journal>, guard: Arc<dyn Guard>, options: Options) -> Self {
+    pub fn new(mut ports: Ports, journal: Arc<dyn Journal>, guard: Arc<dyn Guard>, options: Options) -> Self {
+        let recent = Arc::new(Recent::new(ports.blobs));
+        ports.blobs = recent.clone();
         // Unbounded, but bounded by what is sent: one entry per commit that names another session.
         let (wakes, woken) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -115,6 +119,7 @@ impl Engine {
             options,
             live: Mutex::default(),
             leases: Leases::default(),
+            recent,
             progress: broadcast::channel(PROGRESS).0,
             wakes,
         });
@@ -258,6 +263,11 @@ impl Shared {
 
     fn is_live(&self, id: SessionId) -> bool {
         self.lives().get(&id).is_some_and(|live| !matches!(*live.status.borrow(), Status::Stopped(_)))
+    }
+
+    /// What has just become durable and will be asked for soon.
+    pub(crate) fn keep(&self, blobs: Vec<Vec<u8>>) {
+        self.recent.keep(blobs);
     }
 
     pub(crate) fn poke(&self, id: SessionId) {

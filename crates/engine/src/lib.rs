@@ -9,6 +9,7 @@ pub mod engine;
 pub mod executor;
 pub mod guard;
 pub mod lease;
+mod recent;
 pub mod store;
 pub mod task;
 pub mod watch;

@@ -77,11 +77,6 @@ impl<T> Task<T> {
     pub fn abort(&self) {
         self.handle.abort();
     }
-
-    /// True once it has returned, panicked or been aborted.
-    pub fn is_finished(&self) -> bool {
-        self.handle.is_finished()
-    }
 }
 
 impl<T> Future for Task<T> {

@@ -113,7 +113,7 @@ impl Toolbox {
         let mut names = self.tool_names();
         names.extend(self.decisions.iter().map(|spec| spec.name.as_str()));
         let near = suggestion(name, names.iter().copied());
-        format!("there is no tool `{name}` here{near} You can call: {}", names.join(", "))
+        format!("there is no tool `{name}` here{near}\nYou can call: {}", names.join(", "))
     }
 
     fn tool_names(&self) -> Vec<&str> {

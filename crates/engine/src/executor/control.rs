@@ -244,7 +244,7 @@ fn read_delegate(args: Delegate, allowed: &[&str], kept: &mut Kept) -> Result<Co
     if let Some(unknown) = args.tools.iter().flatten().find(|name| !allowed.contains(&name.as_str())) {
         let near = suggestion(unknown, allowed.iter().copied());
         return Err(format!(
-            "`tools` names `{unknown}`, which you do not have{near}. You have: {}",
+            "`tools` names `{unknown}`, which you do not have{near}\nYou have: {}",
             allowed.join(", ")
         ));
     }

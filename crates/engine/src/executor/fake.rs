@@ -4,6 +4,7 @@
 
 use super::{Finished, Ports, execute};
 use contract::action::{Call, Context, Done, EffectClass, End, Integrated, Item, Role, Run, Work};
+use contract::cancel::Urgency;
 use contract::checks::{
     CheckDef, CheckJob, CheckKind, CheckOutput, CheckRun, Checks, Report, Side, Status, Suite,
 };
@@ -36,6 +37,8 @@ struct Inner {
     tools: Mutex<Vec<Arc<dyn Tool>>>,
     respond: Mutex<Option<Respond>>,
     request: Mutex<Option<Request>>,
+    /// Cancelled by the first run of the checks.
+    stop: Mutex<Option<Cancel>>,
 }
 
 type Respond = Arc<dyn Fn(Cancel) -> BoxFuture<'static, Result<Reply, Fault>> + Send + Sync>;
@@ -70,6 +73,10 @@ impl World {
 
     pub(super) fn check_is(&self, check: &str, side: Side, status: Status) {
         lock(&self.0.failing).insert((check.into(), side), status);
+    }
+
+    pub(super) fn stop_during_checks(&self, cancel: &Cancel) {
+        *lock(&self.0.stop) = Some(cancel.clone());
     }
 
     pub(super) fn tool(
@@ -322,6 +329,9 @@ impl Checks for World {
         _: &'a dyn Sink,
     ) -> BoxFuture<'a, Result<CheckOutput, Fault>> {
         self.note(format!("checks {} {}..{} known={}", job.key, job.base, job.result, job.base_known));
+        if let Some(stop) = &*lock(&self.0.stop) {
+            stop.cancel(Urgency::Graceful);
+        }
         let failing = lock(&self.0.failing).clone();
         let sides = if job.base_known { &[Side::Result][..] } else { &[Side::Base, Side::Result] };
         let log = b"a log".to_vec();

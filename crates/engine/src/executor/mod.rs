@@ -44,15 +44,12 @@ mod goal;
 mod model;
 mod notice;
 mod prompt;
-mod recent;
 mod stop;
 #[cfg(test)]
 mod tests;
 mod text;
 mod tools;
 mod workspace;
-
-pub use recent::Recent;
 
 use self::stop::{Gate, Watch};
 use crate::task::{self, Kind as TaskKind, Lost};
@@ -68,7 +65,7 @@ use std::sync::Arc;
 /// The outside world of an attempt.
 #[derive(Clone)]
 pub struct Ports {
-    /// Reads texts, arguments and logs. The same ones again and again: put a [`Recent`] before a store.
+    /// Reads texts, arguments and logs.
     pub blobs: Arc<dyn Blobs>,
     /// The sessions' clones.
     pub workspace: Arc<dyn Workspace>,

@@ -294,7 +294,7 @@ async fn a_reply_is_judged_and_priced() {
     for (call, says) in [
         (
             1,
-            "there is no tool `shel` here; did you mean `shell`? You can call: shell, finish, ask, plan, delegate",
+            "there is no tool `shel` here; did you mean `shell`?\nYou can call: shell, finish, ask, plan, delegate",
         ),
         (3, "must be a JSON object; they are not valid JSON (EOF"),
         (4, "`bad` does not fit\n  hint: leave it out"),
@@ -530,6 +530,19 @@ async fn what_was_green_must_be_green_when_merged() {
     assert!(!land(Passed, Failed, Passed).await);
     assert!(!land(Passed, Passed, Failed).await);
     assert!(!land(Passed, Status::Flaky, Passed).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_that_were_stopped_say_nothing_about_the_work() {
+    let integrate = Work::Integrate { result: "result".into() };
+    for work in [Work::Check { base_known: false }, integrate] {
+        let world = World::default();
+        world.check_is("test", Side::Result, Status::CouldNotRun);
+        let cancel = Cancel::new();
+        world.stop_during_checks(&cancel);
+        let finished = world.execute(world.run_of(work), cancel).await;
+        assert_eq!(finished.outcome.end, End::Cancelled);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -49,10 +49,6 @@ pub(super) async fn check(job: &Job, kept: &mut Kept, base_known: bool) -> Resul
     let result = job.ports.workspace.commit(job.run.session, message(&goal)).await?;
     job.unless_stopped()?;
     let output = run_checks(job, base, result, base_known).await?;
-    // A run that was stopped in the middle must not look like a check that cannot run.
-    if output.report.runs.iter().any(|run| run.status == Status::CouldNotRun) {
-        job.unless_stopped()?;
-    }
     kept.blobs.extend(output.blobs);
     Ok(Done::Checked(output.report))
 }
@@ -69,7 +65,12 @@ async fn run_checks(job: &Job, base: String, result: String, base_known: bool) -
         suite: Suite { setup: context.setup.clone(), checks: context.checks.clone() },
         key: job.key(),
     };
-    job.ports.checks.run(what, job.cancel.clone(), &*job.sink).await
+    let output = job.ports.checks.run(what, job.cancel.clone(), &*job.sink).await?;
+    // A check that was stopped in the middle must not look like one that cannot run.
+    if job.cancel.is_cancelled() && output.report.runs.iter().any(|run| run.status == Status::CouldNotRun) {
+        return Err(Fault::new(Kind::Transient, "stopped", "the checks were stopped before their end"));
+    }
+    Ok(output)
 }
 
 /// The commit message: the goal's first line, cut to a subject.
