@@ -43,7 +43,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
                 scope.spawn(move || work(binary, tally, kills, seed.wrapping_mul(1_000) + worker))
             })
             .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a worker panicked")))
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a worker panicked")))
     })?;
     let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
     println!(
@@ -99,7 +101,11 @@ impl Case {
         }
         script.push_str("\n[[turn]]\ntext = \"done\"\n");
         std::fs::write(dir.0.join("script.toml"), script)?;
-        for args in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["-c", "user.name=c", "-c", "user.email=c@c", "commit", "-qm", "base"]] {
+        for args in [
+            &["init", "-q", "-b", "main"][..],
+            &["add", "-A"],
+            &["-c", "user.name=c", "-c", "user.email=c@c", "commit", "-qm", "base"],
+        ] {
             let status = Command::new("git").args(args).current_dir(&repo).status()?;
             ensure!(status.success(), "git {args:?} failed");
         }
@@ -136,7 +142,11 @@ impl Case {
         for _ in 0..400 {
             let words: Vec<&str> = args.iter().map(String::as_str).collect();
             let mut child = self.kapell(&words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-            let patience = if kills < KILLS_PER_CASE { Duration::from_millis(20 + self.random(500)) } else { Duration::from_secs(60) };
+            let patience = if kills < KILLS_PER_CASE {
+                Duration::from_millis(20 + self.random(500))
+            } else {
+                Duration::from_secs(60)
+            };
             let code = wait(&mut child, patience)?;
             if code.is_none() {
                 child.kill()?;
@@ -190,7 +200,15 @@ impl Case {
 
     /// The line the interrupted command writes: that of the newest shell action in the journal.
     fn pending_line(&self) -> Result<String> {
-        let done = self.seen.iter().filter(|event| event.contains("\"started\"") && event.contains("\"shell\"") && event.contains("\"attempt\":1")).count();
+        let done = self
+            .seen
+            .iter()
+            .filter(|event| {
+                event.contains("\"started\"")
+                    && event.contains("\"shell\"")
+                    && event.contains("\"attempt\":1")
+            })
+            .count();
         ensure!(done > 0, "an approval without a shell action");
         Ok(format!("line-{}", done - 1))
     }
@@ -203,7 +221,10 @@ impl Case {
             return Ok(false);
         }
         let now: Vec<String> = String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect();
-        ensure!(now.len() >= self.seen.len() && now[..self.seen.len()] == self.seen[..], "acknowledged events were lost or changed");
+        ensure!(
+            now.len() >= self.seen.len() && now[..self.seen.len()] == self.seen[..],
+            "acknowledged events were lost or changed"
+        );
         self.seen = now;
         let out = self.ask(&["verify"])?;
         ensure!(out.status.success(), "verify: {}", String::from_utf8_lossy(&out.stderr));
@@ -266,7 +287,9 @@ fn carrying(mark: &str) -> Vec<String> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         !stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
     };
-    let name = |pid: u32| format!("{pid} {}", std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim());
+    let name = |pid: u32| {
+        format!("{pid} {}", std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim())
+    };
     pids.filter(|pid| *pid != std::process::id()).filter(has).filter(alive).map(name).collect()
 }
 

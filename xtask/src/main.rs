@@ -6,6 +6,7 @@
 mod bench;
 mod ci;
 mod crash;
+mod crates;
 mod programs;
 mod sim;
 mod tidy;
@@ -24,9 +25,26 @@ struct Command {
 /// Every chore there is. A new one is a module and a row.
 const COMMANDS: &[Command] = &[
     Command { name: "ci", about: "every gate, in order, stopping at the first failure", run: ci::run },
-    Command { name: "sim", about: "seeds through kernel and engine with faults; --seeds N, --seed S, --plants", run: sim::run },
-    Command { name: "crash", about: "kill the real binary at random moments; --kills N, --seed S", run: crash::run },
-    Command { name: "bench", about: "steps | resume | turns, as ratios to floors of the same run", run: bench::run },
+    Command {
+        name: "sim",
+        about: "seeds through kernel and engine with faults; --seeds N, --seed S, --plants",
+        run: sim::run,
+    },
+    Command {
+        name: "crash",
+        about: "kill the real binary at random moments; --kills N, --seed S",
+        run: crash::run,
+    },
+    Command {
+        name: "crates",
+        about: "real crates from the registry through the fixer, as a table",
+        run: crates::run,
+    },
+    Command {
+        name: "bench",
+        about: "steps | resume | turns, as ratios to floors of the same run",
+        run: bench::run,
+    },
     Command { name: "tidy", about: "the project's own rules, each finding with what to do", run: tidy::run },
 ];
 

@@ -9,7 +9,11 @@ pub(crate) fn build(package: &str, release: bool) -> Result<PathBuf> {
     if release {
         args.push("--release");
     }
-    let status = crate::cargo().args(&args).current_dir(crate::root()?).status().context("cargo could not be started")?;
+    let status = crate::cargo()
+        .args(&args)
+        .current_dir(crate::root()?)
+        .status()
+        .context("cargo could not be started")?;
     if !status.success() {
         bail!("`cargo {}` ended with {status}", args.join(" "));
     }
@@ -22,7 +26,8 @@ fn target_dir() -> Result<PathBuf> {
         .current_dir(crate::root()?)
         .output()
         .context("cargo metadata")?;
-    let value: serde_json::Value = serde_json::from_slice(&out.stdout).context("cargo metadata did not answer JSON")?;
+    let value: serde_json::Value =
+        serde_json::from_slice(&out.stdout).context("cargo metadata did not answer JSON")?;
     value["target_directory"].as_str().map(PathBuf::from).context("cargo metadata names no target directory")
 }
 

@@ -39,7 +39,12 @@ impl Model for Loop {
         Card { context_tokens: 1_000_000, output_tokens: 100, price: Some(Price { input: 0, output: 0 }) }
     }
 
-    fn respond<'a>(&'a self, request: Request, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Result<Reply, Fault>> {
+    fn respond<'a>(
+        &'a self,
+        request: Request,
+        _: Cancel,
+        _: &'a dyn Sink,
+    ) -> BoxFuture<'a, Result<Reply, Fault>> {
         let go_on = request.ordinal < self.0;
         let call = ToolUse { id: format!("c{}", request.ordinal), tool: "nothing".into(), args: json!({}) };
         let calls = if go_on { vec![call] } else { Vec::new() };
@@ -62,11 +67,20 @@ struct Nothing;
 
 impl Tool for Nothing {
     fn spec(&self) -> ToolSpec {
-        ToolSpec { name: "nothing".into(), description: "does nothing".into(), schema: json!({"type": "object"}) }
+        ToolSpec {
+            name: "nothing".into(),
+            description: "does nothing".into(),
+            schema: json!({"type": "object"}),
+        }
     }
 
     fn judge(&self, _: &Value, _: &Scope) -> Result<Judged, Fault> {
-        Ok(Judged { class: EffectClass::Pure, why: "nothing".into(), hash: Digest::default(), deadline_ms: None })
+        Ok(Judged {
+            class: EffectClass::Pure,
+            why: "nothing".into(),
+            hash: Digest::default(),
+            deadline_ms: None,
+        })
     }
 
     fn run<'a>(&'a self, _: Value, _: Scope, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Output> {
@@ -82,7 +96,9 @@ fn no<T: Send + 'static>() -> BoxFuture<'static, Result<T, Fault>> {
 
 impl Workspace for Still {
     fn prepare(&self, _: SessionId, _: Origin) -> BoxFuture<'_, Result<Ready, Fault>> {
-        Box::pin(async { Ok(Ready { root: PathBuf::from("/"), base: "0".into(), target: None, notes: Vec::new() }) })
+        Box::pin(async {
+            Ok(Ready { root: PathBuf::from("/"), base: "0".into(), target: None, notes: Vec::new() })
+        })
     }
     fn root(&self, _: SessionId) -> PathBuf {
         PathBuf::from("/")
@@ -103,7 +119,12 @@ impl Workspace for Still {
         no()
     }
     fn integrate<'a>(
-        &'a self, _: SessionId, _: Origin, _: Landing, _: CheckMerged<'a>, _: Cancel,
+        &'a self,
+        _: SessionId,
+        _: Origin,
+        _: Landing,
+        _: CheckMerged<'a>,
+        _: Cancel,
     ) -> BoxFuture<'a, Result<Landed, Fault>> {
         no()
     }
@@ -116,7 +137,12 @@ impl Checks for Still {
     fn find(&self, _: PathBuf, _: String) -> BoxFuture<'_, Result<Suite, Fault>> {
         Box::pin(async { Ok(Suite::default()) })
     }
-    fn run<'a>(&'a self, _: CheckJob, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Result<CheckOutput, Fault>> {
+    fn run<'a>(
+        &'a self,
+        _: CheckJob,
+        _: Cancel,
+        _: &'a dyn Sink,
+    ) -> BoxFuture<'a, Result<CheckOutput, Fault>> {
         no()
     }
 }

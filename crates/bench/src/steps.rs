@@ -53,7 +53,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let quick = args.iter().any(|arg| arg == "--quick");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let dir = tempfile::tempdir_in(".")?;
-    println!("sessions  steps    steps/s  p50 ms  p99 ms  bytes/step  cpu us   RSS MB  of bare commits  of bare group  of fdatasync");
+    println!(
+        "sessions  steps    steps/s  p50 ms  p99 ms  bytes/step  cpu us   RSS MB  of bare commits  of bare group  of fdatasync"
+    );
     let mut one = None;
     for (sessions, steps) in [(1, 1_500), (8, 800), (64, 300), (512, 60)] {
         let steps = if quick { steps / 5 } else { steps };

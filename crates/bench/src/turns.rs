@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 /// A conversation of `turns` tool turns, half shell and half edit.
 fn script(turns: usize) -> String {
-    let mut text = String::from("[model]\ncontext_tokens = 1000000\noutput_tokens = 1000\nprice_input_usd_per_mtok = 0.0\nprice_output_usd_per_mtok = 0.0\n");
+    let mut text = String::from(
+        "[model]\ncontext_tokens = 1000000\noutput_tokens = 1000\nprice_input_usd_per_mtok = 0.0\nprice_output_usd_per_mtok = 0.0\n",
+    );
     for n in 0..turns {
         text.push_str("\n[[turn]]\ntext = \"\"\n[[turn.call]]\n");
         if n % 2 == 0 {
@@ -28,7 +30,11 @@ fn repository(dir: &Path) -> Result<PathBuf> {
     for n in 0..20 {
         std::fs::write(repo.join(format!("src/file{n}.txt")), "some text\n".repeat(50))?;
     }
-    for args in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["-c", "user.name=b", "-c", "user.email=b@b", "commit", "-qm", "base"]] {
+    for args in [
+        &["init", "-q", "-b", "main"][..],
+        &["add", "-A"],
+        &["-c", "user.name=b", "-c", "user.email=b@b", "commit", "-qm", "base"],
+    ] {
         let status = Command::new("git").args(args).current_dir(&repo).status()?;
         if !status.success() {
             bail!("git {args:?} failed");
@@ -47,7 +53,17 @@ fn once(binary: &Path, turns: usize) -> Result<(Duration, Duration, f64)> {
     let began = Instant::now();
     let wall = std::time::SystemTime::now();
     let mut child = Command::new(binary)
-        .args(["run", "--no-land", "--output-format", "json", "--max-turns", "1000", "--model", &model, "count the turns"])
+        .args([
+            "run",
+            "--no-land",
+            "--output-format",
+            "json",
+            "--max-turns",
+            "1000",
+            "--model",
+            &model,
+            "count the turns",
+        ])
         .current_dir(&repo)
         .env("KAPELL_HOME", std::path::absolute(dir.path().join("home"))?)
         .stdin(Stdio::null())
@@ -78,7 +94,10 @@ fn first_model(binary: &Path, dir: &Path, since: std::time::SystemTime) -> Resul
         .env("KAPELL_HOME", std::path::absolute(dir.join("home"))?)
         .output()?;
     let text = String::from_utf8_lossy(&out.stdout);
-    let line = text.lines().find(|line| line.contains("\"started\"") && line.contains("\"model\"")).context("no model action")?;
+    let line = text
+        .lines()
+        .find(|line| line.contains("\"started\"") && line.contains("\"model\""))
+        .context("no model action")?;
     let value: serde_json::Value = serde_json::from_str(line)?;
     let at: contract::Timestamp = serde_json::from_value(value["at"].clone())?;
     let since = since.duration_since(std::time::UNIX_EPOCH)?.as_millis() as u64;
@@ -92,8 +111,10 @@ fn tree_rss_mb(root: u32) -> f64 {
     while let Some(pid) = queue.pop() {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        total += line.and_then(|l| l.split_whitespace().nth(1)?.parse::<f64>().ok()).unwrap_or_default() / 1024.0;
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        total +=
+            line.and_then(|l| l.split_whitespace().nth(1)?.parse::<f64>().ok()).unwrap_or_default() / 1024.0;
+        let children =
+            std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         queue.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
     }
     total
@@ -101,7 +122,9 @@ fn tree_rss_mb(root: u32) -> f64 {
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let binary = PathBuf::from(args.first().context("the path of the kapell binary")?);
-    println!("turns   first request ms   per tool turn ms   whole s   peak RSS MB (with children)   of bare spawns");
+    println!(
+        "turns   first request ms   per tool turn ms   whole s   peak RSS MB (with children)   of bare spawns"
+    );
     for turns in [5_usize, 50] {
         let mut runs = Vec::new();
         for _ in 0..5 {

@@ -78,7 +78,9 @@ impl Arbiter {
         if let Some(flight) = &flight {
             flight.cancel.cancel(Urgency::Now);
         }
-        self.shared.settle_down(self.core.state.id, &self.core.state, self.core.unsnapped(), failure.is_none()).await;
+        self.shared
+            .settle_down(self.core.state.id, &self.core.state, self.core.unsnapped(), failure.is_none())
+            .await;
         self.status.send_replace(Status::Stopped(failure));
     }
 
@@ -103,7 +105,8 @@ impl Arbiter {
             if self.over(flight.is_some()) {
                 return Ok(());
             }
-            self.status.send_if_modified(|status| replace(status, flight.is_some(), &self.core.state, wake_at));
+            self.status
+                .send_if_modified(|status| replace(status, flight.is_some(), &self.core.state, wake_at));
             let letter = tokio::select! {
                 letter = self.mailbox.recv() => letter,
                 () = until(&self.shared, wake_at) => None,
@@ -132,7 +135,11 @@ impl Arbiter {
         !flying && (self.core.hold || self.core.state.phase == Phase::Ended)
     }
 
-    async fn mail(&mut self, mail: Vec<Mail>, flight: &mut Option<Flight>) -> Result<Option<Timestamp>, Error> {
+    async fn mail(
+        &mut self,
+        mail: Vec<Mail>,
+        flight: &mut Option<Flight>,
+    ) -> Result<Option<Timestamp>, Error> {
         let rows = mail.iter().map(|m| m.row).collect();
         let letters = mail.into_iter().map(|m| m.intent).collect();
         self.step(Input::Inbox(letters), Vec::new(), rows, flight).await
@@ -140,7 +147,11 @@ impl Arbiter {
 
     /// Decide, commit, dispatch. A conflict means that somebody else wrote: read again, decide again.
     async fn step(
-        &mut self, input: Input, blobs: Vec<Vec<u8>>, rows: Vec<u64>, flight: &mut Option<Flight>,
+        &mut self,
+        input: Input,
+        blobs: Vec<Vec<u8>>,
+        rows: Vec<u64>,
+        flight: &mut Option<Flight>,
     ) -> Result<Option<Timestamp>, Error> {
         for reload in 0..=RELOADS {
             if reload > 0 {
@@ -167,10 +178,12 @@ impl Arbiter {
         let (step, commit) = {
             // Held from the decision until the batch is queued: the ledger's events queue in the order they were decided.
             let mut governor = self.shared.governor();
-            let mut step = self.core.step(&mut governor, input, moment).map_err(|e| Error::Corrupt(e.to_string()))?;
+            let mut step =
+                self.core.step(&mut governor, input, moment).map_err(|e| Error::Corrupt(e.to_string()))?;
             step.batch.blobs = blobs;
             step.batch.consume = rows;
-            let commit = (!step.is_empty()).then(|| self.shared.journal.append(std::mem::take(&mut step.batch)));
+            let commit =
+                (!step.is_empty()).then(|| self.shared.journal.append(std::mem::take(&mut step.batch)));
             (step, commit)
         };
         if let Some(commit) = commit
@@ -226,7 +239,9 @@ impl Arbiter {
 /// Sleeps until the wall clock has reached this moment; for ever when there is none.
 async fn until(shared: &Shared, at: Option<Timestamp>) {
     match at {
-        Some(at) => tokio::time::sleep(Duration::from_millis(at.since(shared.ports.clock.now()).max(1))).await,
+        Some(at) => {
+            tokio::time::sleep(Duration::from_millis(at.since(shared.ports.clock.now()).max(1))).await
+        }
         None => std::future::pending().await,
     }
 }

@@ -41,7 +41,10 @@ impl Step {
     /// True when there is nothing to commit.
     pub fn is_empty(&self) -> bool {
         let batch = &self.batch;
-        batch.appends.is_empty() && batch.submit.is_empty() && batch.consume.is_empty() && batch.blobs.is_empty()
+        batch.appends.is_empty()
+            && batch.submit.is_empty()
+            && batch.consume.is_empty()
+            && batch.blobs.is_empty()
     }
 }
 
@@ -79,7 +82,13 @@ impl Core {
             let after = governor.ledger(root).seq;
             let expected = after - decision.ledger.len() as u64;
             let records = encode(expected, moment.now, &decision.ledger);
-            appends.push(Append { stream: StreamId::Tree(root), expected, fence: None, records, ended: false });
+            appends.push(Append {
+                stream: StreamId::Tree(root),
+                expected,
+                fence: None,
+                records,
+                ended: false,
+            });
         }
         for (child, events) in &decision.children {
             let records = encode(0, moment.now, events);
@@ -88,7 +97,13 @@ impl Core {
         }
         let batch = Batch { appends, blobs: Vec::new(), submit: decision.submit, consume: Vec::new() };
         let snapshot = self.snapshot_due(decision.events.len() as u64, moment.now);
-        Ok(Step { batch, effects: decision.effects, wake_at: decision.wake_at, events: decision.events, snapshot })
+        Ok(Step {
+            batch,
+            effects: decision.effects,
+            wake_at: decision.wake_at,
+            events: decision.events,
+            snapshot,
+        })
     }
 
     /// After some seconds of activity with enough new events, and whenever the session comes to rest.
@@ -97,7 +112,8 @@ impl Core {
         *count += events;
         let since = *since.get_or_insert(now);
         let active = *count >= limits::SNAPSHOT_EVENTS && now.since(since) >= limits::SNAPSHOT_MS;
-        let resting = events > 0 && *count >= limits::SNAPSHOT_EVENTS && self.state.phase != kernel::fsm::Phase::Active;
+        let resting =
+            events > 0 && *count >= limits::SNAPSHOT_EVENTS && self.state.phase != kernel::fsm::Phase::Active;
         if active || resting {
             self.fresh = (0, None);
         }

@@ -140,7 +140,12 @@ impl Engine {
         }
         self.shared.journal.put(blobs).await.map_err(|e| e.fault())?;
         let (opened, answer) = oneshot::channel();
-        let start = Start { state: Session::new(id), first: arbiter::opening(spec), hold: false, opened: Some(opened) };
+        let start = Start {
+            state: Session::new(id),
+            first: arbiter::opening(spec),
+            hold: false,
+            opened: Some(opened),
+        };
         if let Err(lease) = self.shared.start(id, start).await? {
             return Err(Error::Fenced { session: lease.session }.fault());
         }
@@ -154,7 +159,8 @@ impl Engine {
     /// Leaves an intent in a session's inbox. Works whoever executes the session, and when nobody does.
     pub async fn submit(&self, order: Order) -> Result<Submitted, Fault> {
         let shared = &self.shared;
-        let head = shared.journal.head(contract::StreamId::Session(order.session)).await.map_err(|e| e.fault())?;
+        let head =
+            shared.journal.head(contract::StreamId::Session(order.session)).await.map_err(|e| e.fault())?;
         if head.seq == 0 {
             let what = format!("there is no session {}", order.session);
             return Err(Fault::new(FaultKind::UserFixable, "no-session", what).hint("kapell sessions"));
@@ -305,12 +311,18 @@ impl Shared {
     async fn start(self: &Arc<Self>, id: SessionId, start: Start) -> Result<Result<(), Lease>, Fault> {
         let Some(guard) = self.guard.claim(id)? else {
             let holder = self.journal.holder(id).await.map_err(|e| e.fault())?;
-            let unknown = Lease { session: id, owner: "another process".into(), fence: 0, until: self.ports.clock.now() };
+            let unknown = Lease {
+                session: id,
+                owner: "another process".into(),
+                fence: 0,
+                until: self.ports.clock.now(),
+            };
             return Ok(Err(holder.unwrap_or(unknown)));
         };
         // With the lock in hand no other process of this machine runs it: a lease that looks alive is a dead one's.
         let now = self.ports.clock.now();
-        let lease = self.journal.acquire(id, self.options.owner.clone(), now, true).await.map_err(|e| e.fault())?;
+        let lease =
+            self.journal.acquire(id, self.options.owner.clone(), now, true).await.map_err(|e| e.fault())?;
         let lease = match lease {
             Ok(lease) => lease,
             Err(other) => return Ok(Err(other)),
@@ -366,7 +378,8 @@ impl Shared {
         let root = state.root();
         let ledger = self.governor().peek(root).cloned();
         if let Some(ledger) = ledger.filter(|ledger| ledger.seq >= limits::SNAPSHOT_EVENTS)
-            && let Err(error) = store::snapshot(&*self.journal, contract::StreamId::Tree(root), ledger.seq, &ledger).await
+            && let Err(error) =
+                store::snapshot(&*self.journal, contract::StreamId::Tree(root), ledger.seq, &ledger).await
         {
             tracing::warn!(%error, %root, "no snapshot of the ledger");
         }

@@ -24,7 +24,10 @@ pub async fn session(journal: &dyn Journal, id: SessionId) -> Result<Option<Sess
     let stream = StreamId::Session(id);
     let mut state = newest(journal, stream, |s: &Session| s.seq).await?.unwrap_or_else(|| Session::new(id));
     let after = state.seq;
-    each(journal, stream, after, |record| state.apply(record.at, &record.event).map_err(|e| broken(stream, record.seq, &e))).await?;
+    each(journal, stream, after, |record| {
+        state.apply(record.at, &record.event).map_err(|e| broken(stream, record.seq, &e))
+    })
+    .await?;
     Ok((state.seq > 0).then_some(state))
 }
 
@@ -33,7 +36,10 @@ pub async fn ledger(journal: &dyn Journal, root: SessionId) -> Result<Ledger, Er
     let stream = StreamId::Tree(root);
     let mut ledger = newest(journal, stream, |l: &Ledger| l.seq).await?.unwrap_or_else(|| Ledger::new(root));
     let after = ledger.seq;
-    each(journal, stream, after, |record| ledger.apply(&record.event).map_err(|e| broken(stream, record.seq, &e))).await?;
+    each(journal, stream, after, |record| {
+        ledger.apply(&record.event).map_err(|e| broken(stream, record.seq, &e))
+    })
+    .await?;
     Ok(ledger)
 }
 
@@ -49,7 +55,10 @@ pub async fn records<E: Storable>(journal: &dyn Journal, stream: StreamId) -> Re
 }
 
 async fn each<E: Storable>(
-    journal: &dyn Journal, stream: StreamId, after: Seq, mut f: impl FnMut(Record<E>) -> Result<(), Error>,
+    journal: &dyn Journal,
+    stream: StreamId,
+    after: Seq,
+    mut f: impl FnMut(Record<E>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut after = after;
     loop {
@@ -78,12 +87,17 @@ fn broken(stream: StreamId, seq: Seq, error: &kernel::Illegal) -> Error {
 
 /// The newest snapshot that is sound, of this schema, and of this very history.
 async fn newest<T: DeserializeOwned>(
-    journal: &dyn Journal, stream: StreamId, seq: fn(&T) -> Seq,
+    journal: &dyn Journal,
+    stream: StreamId,
+    seq: fn(&T) -> Seq,
 ) -> Result<Option<T>, Error> {
     for snapshot in journal.snapshots(stream).await? {
-        let Ok(Wrapped { schema, state }) = serde_json::from_slice::<Wrapped<T>>(&snapshot.json) else { continue };
+        let Ok(Wrapped { schema, state }) = serde_json::from_slice::<Wrapped<T>>(&snapshot.json) else {
+            continue;
+        };
         let same = journal.read(stream, snapshot.seq.saturating_sub(1), 1).await?;
-        let same = same.first().is_some_and(|stored| stored.seq == snapshot.seq && stored.hash == snapshot.head);
+        let same =
+            same.first().is_some_and(|stored| stored.seq == snapshot.seq && stored.hash == snapshot.head);
         if schema == kernel::session::SCHEMA && seq(&state) == snapshot.seq && same {
             return Ok(Some(state));
         }
@@ -92,7 +106,12 @@ async fn newest<T: DeserializeOwned>(
 }
 
 /// Keeps a snapshot of a fold that stands at the stream's head. A cache: when it cannot be written, nothing is lost.
-pub async fn snapshot<T: Serialize>(journal: &dyn Journal, stream: StreamId, seq: Seq, state: &T) -> Result<(), Error> {
+pub async fn snapshot<T: Serialize>(
+    journal: &dyn Journal,
+    stream: StreamId,
+    seq: Seq,
+    state: &T,
+) -> Result<(), Error> {
     let head = journal.head(stream).await?;
     if head.seq != seq || seq == 0 {
         return Ok(());

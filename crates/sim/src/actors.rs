@@ -3,7 +3,9 @@
 //! Everything is drawn from the seed. Start at [`outcome`] and [`wish`].
 
 use crate::rng::Rng;
-use contract::action::{Call, CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Run, Task, Work};
+use contract::action::{
+    Call, CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Run, Task, Work,
+};
 use contract::checks::{CheckRun, Flag, Report, Side, Status};
 use contract::intent::Wish;
 use contract::model::{Card, ModelRef, Price, Stop, Usage};
@@ -13,7 +15,11 @@ use kernel::Session;
 use kernel::fsm::ApprovalState;
 
 pub(crate) fn spec(rng: &mut Rng) -> SessionSpec {
-    let card = Card { context_tokens: 50_000, output_tokens: 1_000, price: Some(Price { input: 3_000_000, output: 15_000_000 }) };
+    let card = Card {
+        context_tokens: 50_000,
+        output_tokens: 1_000,
+        price: Some(Price { input: 3_000_000, output: 15_000_000 }),
+    };
     let ask = if rng.chance(300) { Ask::External } else { Ask::Never };
     let tight = Amount { nanos: 2_000_000, tokens: 400_000, steps: 40, time_ms: u64::MAX };
     let limits = Limits { steps_per_turn: 12, depth: 2, children: 3, rounds: 2, same_failures: 3 };
@@ -50,7 +56,9 @@ fn failure(rng: &mut Rng, run: &Run) -> End {
     let kind = *rng.pick(&kinds).unwrap_or(&Kind::Transient);
     match rng.below(4) {
         0 => End::TimedOut,
-        1 if run.class == EffectClass::External => End::Failed(Fault::new(kind, contract::error::NOT_RUN, "not begun")),
+        1 if run.class == EffectClass::External => {
+            End::Failed(Fault::new(kind, contract::error::NOT_RUN, "not begun"))
+        }
         _ => End::Failed(Fault::new(kind, "simulated", "it went wrong")),
     }
 }
@@ -78,7 +86,10 @@ fn done(rng: &mut Rng, run: &Run, wrong_class: bool) -> Done {
                 changed: false,
             });
             let results = results.collect();
-            Done::Ran { results, savepoint: (run.class != EffectClass::Pure).then(|| format!("save-{}", run.action)) }
+            Done::Ran {
+                results,
+                savepoint: (run.class != EffectClass::Pure).then(|| format!("save-{}", run.action)),
+            }
         }
         Work::Check { base_known } => Done::Checked(report(rng, *base_known, run.action)),
         Work::Inspect { .. } => {
@@ -94,7 +105,8 @@ fn done(rng: &mut Rng, run: &Run, wrong_class: bool) -> Done {
 }
 
 fn integrated(rng: &mut Rng, result: &str) -> Integrated {
-    let mut end = Integrated { landed: None, branch: Some("main".into()), why: None, detail: None, report: None };
+    let mut end =
+        Integrated { landed: None, branch: Some("main".into()), why: None, detail: None, report: None };
     match rng.below(10) {
         0 => end.why = Some("conflict".into()),
         1 => end.why = Some("dirty".into()),
@@ -104,8 +116,18 @@ fn integrated(rng: &mut Rng, result: &str) -> Integrated {
 }
 
 fn report(rng: &mut Rng, base_known: bool, action: ActionId) -> Report {
-    let run = |side, status| CheckRun { check: "test".into(), side, status, exit: None, log: Digest::default(), ms: 1, tests: None };
-    let result = *rng.pick(&[Status::Passed, Status::Passed, Status::Passed, Status::Failed, Status::CouldNotRun]).unwrap_or(&Status::Passed);
+    let run = |side, status| CheckRun {
+        check: "test".into(),
+        side,
+        status,
+        exit: None,
+        log: Digest::default(),
+        ms: 1,
+        tests: None,
+    };
+    let result = *rng
+        .pick(&[Status::Passed, Status::Passed, Status::Passed, Status::Failed, Status::CouldNotRun])
+        .unwrap_or(&Status::Passed);
     let mut runs = vec![run(Side::Result, result)];
     if !base_known {
         runs.insert(0, run(Side::Base, if rng.chance(500) { Status::Passed } else { Status::Failed }));
@@ -119,7 +141,8 @@ fn said(rng: &mut Rng, run: &Run, ordinal: u32, wrong_class: bool) -> Done {
     let text = Some(Digest::of(&rng.next().to_le_bytes()));
     let more = ordinal < 8 && rng.chance(800);
     let count = if more { 1 + rng.below(3) } else { 0 };
-    let calls: Vec<Call> = (0..count).map(|n| call(rng, &format!("c{}.{n}", run.action.step), wrong_class)).collect();
+    let calls: Vec<Call> =
+        (0..count).map(|n| call(rng, &format!("c{}.{n}", run.action.step), wrong_class)).collect();
     let stop = match (calls.is_empty(), rng.below(20)) {
         (true, 0) => Stop::Refusal,
         (true, 1) => Stop::MaxTokens,
@@ -131,11 +154,24 @@ fn said(rng: &mut Rng, run: &Run, ordinal: u32, wrong_class: bool) -> Done {
 
 fn call(rng: &mut Rng, id: &str, wrong_class: bool) -> Call {
     let digest = Digest::of(&rng.next().to_le_bytes());
-    let class = *rng.pick(&[EffectClass::Pure, EffectClass::Pure, EffectClass::Staged, EffectClass::External]).unwrap_or(&EffectClass::Pure);
+    let class = *rng
+        .pick(&[EffectClass::Pure, EffectClass::Pure, EffectClass::Staged, EffectClass::External])
+        .unwrap_or(&EffectClass::Pure);
     let control = match rng.below(24) {
         0 => Some(Control::Ask { question: digest }),
-        1 => Some(Control::Plan { tasks: vec![Task { id: "a".into(), goal: digest, after: vec![] }, Task { id: "b".into(), goal: digest, after: vec!["a".into()] }] }),
-        2 | 3 => Some(Control::Delegate { goal: digest, bytes: 10, mode: String::new(), budget: Amount::UNLIMITED, tools: None }),
+        1 => Some(Control::Plan {
+            tasks: vec![
+                Task { id: "a".into(), goal: digest, after: vec![] },
+                Task { id: "b".into(), goal: digest, after: vec!["a".into()] },
+            ],
+        }),
+        2 | 3 => Some(Control::Delegate {
+            goal: digest,
+            bytes: 10,
+            mode: String::new(),
+            budget: Amount::UNLIMITED,
+            tools: None,
+        }),
         4 => Some(Control::Finish { done: rng.chance(700), needs: "language-model".into(), summary: digest }),
         _ => None,
     };
@@ -144,7 +180,17 @@ fn call(rng: &mut Rng, id: &str, wrong_class: bool) -> Call {
     let class = if wrong_class && class == EffectClass::External { EffectClass::Staged } else { class };
     let class = if control.is_some() { EffectClass::Pure } else { class };
     let error = (control.is_none() && rng.chance(30)).then_some(digest);
-    Call { id: id.to_owned(), tool: tool.into(), args: digest, class, why: "simulated".into(), hash: digest, deadline_ms: Some(1_000), control, error }
+    Call {
+        id: id.to_owned(),
+        tool: tool.into(),
+        args: digest,
+        class,
+        why: "simulated".into(),
+        hash: digest,
+        deadline_ms: Some(1_000),
+        control,
+        error,
+    }
 }
 
 /// What the person wants next. `helpful` answers what is asked and lets things go on.
@@ -157,7 +203,11 @@ pub(crate) fn wish(rng: &mut Rng, state: &Session, helpful: bool) -> Option<Wish
         let wrong = !helpful && rng.chance(200);
         let hash = if wrong { Digest::of(b"another content") } else { approval.hash };
         let yes = rng.chance(if helpful { 800 } else { 500 });
-        return Some(if yes { Wish::Approve { approval: id.clone(), hash } } else { Wish::Deny { approval: id.clone() } });
+        return Some(if yes {
+            Wish::Approve { approval: id.clone(), hash }
+        } else {
+            Wish::Deny { approval: id.clone() }
+        });
     }
     if let Some(question) = state.questions.keys().next()
         && (helpful || rng.chance(500))
@@ -167,7 +217,9 @@ pub(crate) fn wish(rng: &mut Rng, state: &Session, helpful: bool) -> Option<Wish
     if helpful {
         let pause = state.pause.as_ref()?;
         return Some(match pause.why.as_str() {
-            "budget" => Wish::AddBudget { amount: Amount { nanos: 50_000_000, tokens: 1_000_000, steps: 100, time_ms: 0 } },
+            "budget" => Wish::AddBudget {
+                amount: Amount { nanos: 50_000_000, tokens: 1_000_000, steps: 100, time_ms: 0 },
+            },
             _ => Wish::Resume { model: None },
         });
     }
@@ -175,7 +227,9 @@ pub(crate) fn wish(rng: &mut Rng, state: &Session, helpful: bool) -> Option<Wish
         0 => Wish::Cancel,
         1 => Wish::Pause,
         2 | 3 => Wish::Resume { model: None },
-        4 => Wish::Rewind { to: state.savepoints.back().map_or(ActionId { turn: 1, step: 1 }, |(action, _)| *action) },
+        4 => Wish::Rewind {
+            to: state.savepoints.back().map_or(ActionId { turn: 1, step: 1 }, |(action, _)| *action),
+        },
         5 => Wish::Continue,
         6 => Wish::AddBudget { amount: Amount { tokens: 1_000, ..Amount::ZERO } },
         7 => Wish::Approve { approval: "a1".into(), hash: text },

@@ -48,7 +48,11 @@ mod tests {
             let first = run(seed, 400, None);
             assert_eq!(first.broken, None, "replay with: cargo xtask sim --seed {seed}");
             if seed % 10 == 0 {
-                assert_eq!(run(seed, 400, None).trace, first.trace, "seed {seed} ran differently the second time");
+                assert_eq!(
+                    run(seed, 400, None).trace,
+                    first.trace,
+                    "seed {seed} ran differently the second time"
+                );
             }
         }
     }

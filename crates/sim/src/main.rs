@@ -33,7 +33,10 @@ fn main() -> std::process::ExitCode {
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    println!("{runs} seeds, each run twice and compared; {events} events; {:.1} runs/s", 2.0 * runs as f64 / seconds);
+    println!(
+        "{runs} seeds, each run twice and compared; {events} events; {:.1} runs/s",
+        2.0 * runs as f64 / seconds
+    );
     for (name, count) in &cover.0 {
         println!("  {name:<32} {count}");
     }
@@ -45,9 +48,12 @@ fn main() -> std::process::ExitCode {
 fn plants(steps: u64) -> std::process::ExitCode {
     let mut missed = 0_u64;
     for plant in Plant::ALL {
-        let found = (0..1_000).map(|seed| sim::run(seed, steps, Some(plant))).find(|run| run.broken.is_some());
+        let found =
+            (0..1_000).map(|seed| sim::run(seed, steps, Some(plant))).find(|run| run.broken.is_some());
         match found {
-            Some(run) => println!("{plant:?}: found by seed {} ({})", run.seed, run.broken.unwrap_or_default()),
+            Some(run) => {
+                println!("{plant:?}: found by seed {} ({})", run.seed, run.broken.unwrap_or_default())
+            }
             None => {
                 missed += 1;
                 println!("{plant:?}: NOT found in 1000 seeds");

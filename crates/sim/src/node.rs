@@ -67,7 +67,15 @@ impl Node {
     pub(crate) fn new(name: String, store: Memory) -> Self {
         let slots = Slots { model: 3, tool: 3, check: 2, workspace: 2 };
         let governor = Governor::new(slots);
-        Self { name, store, governor, held: BTreeMap::new(), alive: true, stalled_until: Timestamp(0), wakes: Vec::new() }
+        Self {
+            name,
+            store,
+            governor,
+            held: BTreeMap::new(),
+            alive: true,
+            stalled_until: Timestamp(0),
+            wakes: Vec::new(),
+        }
     }
 
     pub(crate) fn moves(&self, now: Timestamp) -> bool {
@@ -82,13 +90,22 @@ impl Node {
 
     /// Decide, commit, dispatch. Runs that were dispatched are returned, so that the world can watch them.
     pub(crate) fn step(
-        &mut self, id: SessionId, input: &Input, rows: &[u64], moment: Moment, cover: &mut Cover,
+        &mut self,
+        id: SessionId,
+        input: &Input,
+        rows: &[u64],
+        moment: Moment,
+        cover: &mut Cover,
     ) -> Result<(After, Vec<Run>), String> {
         for _ in 0..8 {
             let Some(held) = self.held.get_mut(&id) else { return Ok((After::Dropped, Vec::new())) };
             let step = match held.core.step(&mut self.governor, input.clone(), moment) {
                 Ok(step) => step,
-                Err(illegal) => return Err(format!("promise 12: the kernel contradicts itself in {id} on {input:?}: {illegal}")),
+                Err(illegal) => {
+                    return Err(format!(
+                        "promise 12: the kernel contradicts itself in {id} on {input:?}: {illegal}"
+                    ));
+                }
             };
             match self.commit(step, rows) {
                 Ok(step) => return Ok(self.dispatch(id, step)),
@@ -148,7 +165,12 @@ impl Node {
             }
         }
         if step.snapshot {
-            let _ = now(store::snapshot(&self.store, contract::StreamId::Session(id), held.core.state.seq, &held.core.state));
+            let _ = now(store::snapshot(
+                &self.store,
+                contract::StreamId::Session(id),
+                held.core.state.seq,
+                &held.core.state,
+            ));
         }
         (After::Ran, runs)
     }

@@ -15,15 +15,27 @@ use kernel::ledger::Ledger;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) fn records(eyes: &Memory, id: SessionId) -> Result<Vec<Record<Event>>, String> {
-    now(store::records(eyes, StreamId::Session(id))).map_err(|e| format!("promise 1: {id} cannot be read: {e}"))
+    now(store::records(eyes, StreamId::Session(id)))
+        .map_err(|e| format!("promise 1: {id} cannot be read: {e}"))
 }
 
 /// The last events of a session and what is queued, for the reader of a failing seed.
 pub(crate) fn tail(eyes: &Memory, id: SessionId) -> String {
     let events = records(eyes, id).unwrap_or_default();
     let state = now(store::session(eyes, id)).ok().flatten();
-    let last: Vec<String> = events.iter().rev().take(12).rev().map(|r| format!("    {} {:?}", r.seq, r.event)).collect();
-    let state = state.map(|s| format!("    {} queue {:?} running {:?} retry {:?} turn {:?} ready {}", s.status(s.at), s.queue, s.running, s.retry_at, s.turn, s.ready));
+    let last: Vec<String> =
+        events.iter().rev().take(12).rev().map(|r| format!("    {} {:?}", r.seq, r.event)).collect();
+    let state = state.map(|s| {
+        format!(
+            "    {} queue {:?} running {:?} retry {:?} turn {:?} ready {}",
+            s.status(s.at),
+            s.queue,
+            s.running,
+            s.retry_at,
+            s.turn,
+            s.ready
+        )
+    });
     format!("  {id}\n{}\n{}", last.join("\n"), state.unwrap_or_default())
 }
 
@@ -33,7 +45,10 @@ pub(crate) fn started(eyes: &Memory, run: &Run) -> Result<(), String> {
         matches!(&record.event, Event::Started { action, attempt, .. } if *action == run.action && *attempt == run.attempt)
     });
     if !on_record {
-        return Err(format!("promise 1: {} of {} runs, but its start is not durable", run.action, run.session));
+        return Err(format!(
+            "promise 1: {} of {} runs, but its start is not durable",
+            run.action, run.session
+        ));
     }
     if !matches!(run.work, Work::Model { .. }) {
         return Ok(());
@@ -43,14 +58,23 @@ pub(crate) fn started(eyes: &Memory, run: &Run) -> Result<(), String> {
         match &item.call {
             Some(call) => {
                 if !open.remove(call.as_str()) {
-                    return Err(format!("promise 2: {}: a result for call {call}, which is not open", run.session));
+                    return Err(format!(
+                        "promise 2: {}: a result for call {call}, which is not open",
+                        run.session
+                    ));
                 }
             }
-            None if !open.is_empty() => return Err(format!("promise 2: {}: calls {open:?} have no result", run.session)),
+            None if !open.is_empty() => {
+                return Err(format!("promise 2: {}: calls {open:?} have no result", run.session));
+            }
             None => open.extend(item.calls.iter().map(|(id, _, _)| id.as_str())),
         }
     }
-    if open.is_empty() { Ok(()) } else { Err(format!("promise 2: {}: calls {open:?} have no result", run.session)) }
+    if open.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("promise 2: {}: calls {open:?} have no result", run.session))
+    }
 }
 
 /// An external effect happens at most once, and once more for each time a person said so (promise 2, I6).
@@ -66,12 +90,13 @@ pub(crate) fn effect(eyes: &Memory, run: &Run, times: u64) -> Result<(), String>
             again.insert(approval.clone());
         }
     }
-    let agreed = |record: &&Record<Event>| {
-        matches!(&record.event, Event::ApprovalAnswered { approval, answer: Answer::Granted, .. } if again.contains(approval))
-    };
+    let agreed = |record: &&Record<Event>| matches!(&record.event, Event::ApprovalAnswered { approval, answer: Answer::Granted, .. } if again.contains(approval));
     let yes = events.iter().filter(agreed).count() as u64;
     if times > 1 + yes {
-        return Err(format!("promise 2: call {} of {} took effect {times} times, a person agreed to {yes} repeats", call.id, run.session));
+        return Err(format!(
+            "promise 2: call {} of {} took effect {times} times, a person agreed to {yes} repeats",
+            call.id, run.session
+        ));
     }
     Ok(())
 }
@@ -87,7 +112,12 @@ pub(crate) fn at_rest(eyes: &Memory, sessions: &BTreeSet<SessionId>) -> Result<(
         let state = replay(eyes, id)?;
         trees.entry(state.root()).or_default().push(id);
         if state.end.is_none() {
-            return Err(format!("promise 1: {id} neither ends nor says why: {} {:?} {:?}", state.status(state.at), state.pause, state.running));
+            return Err(format!(
+                "promise 1: {id} neither ends nor says why: {} {:?} {:?}",
+                state.status(state.at),
+                state.pause,
+                state.running
+            ));
         }
     }
     trees.keys().try_for_each(|&root| budget(eyes, root))
@@ -99,7 +129,9 @@ fn replay(eyes: &Memory, id: SessionId) -> Result<Session, String> {
     let mut state = Session::new(id);
     for record in &events {
         explained(&state, &record.event).map_err(|why| format!("promise 4: {id}: {why}"))?;
-        state.apply(record.at, &record.event).map_err(|e| format!("promise 12: {id} at {}: {e}", record.seq))?;
+        state
+            .apply(record.at, &record.event)
+            .map_err(|e| format!("promise 12: {id} at {}: {e}", record.seq))?;
     }
     let snapped = now(store::session(eyes, id)).map_err(|e| format!("promise 12: {id}: {e}"))?;
     let bytes = |state: &Session| serde_json::to_vec(state).unwrap_or_default();
@@ -159,7 +191,9 @@ fn attempts(events: &[Record<Event>]) -> Result<(), String> {
             }
             Event::Finished { outcome } => match flying.take() {
                 Some((action, attempt, class)) if (action, attempt) == (outcome.action, outcome.attempt) => {
-                    if class == EffectClass::External && matches!(outcome.end, End::Unknown | End::Cancelled | End::TimedOut) {
+                    if class == EffectClass::External
+                        && matches!(outcome.end, End::Unknown | End::Cancelled | End::TimedOut)
+                    {
                         lost.insert(action);
                     }
                 }
@@ -173,7 +207,8 @@ fn attempts(events: &[Record<Event>]) -> Result<(), String> {
 
 /// Promise 5: settled + held <= cap at every event of the ledger, unless an overshoot is on record.
 fn budget(eyes: &Memory, root: SessionId) -> Result<(), String> {
-    let events: Vec<Record<LedgerEvent>> = now(store::records(eyes, StreamId::Tree(root))).map_err(|e| format!("promise 5: {e}"))?;
+    let events: Vec<Record<LedgerEvent>> =
+        now(store::records(eyes, StreamId::Tree(root))).map_err(|e| format!("promise 5: {e}"))?;
     let mut ledger = Ledger::new(root);
     let mut over = false;
     for record in &events {

@@ -36,7 +36,8 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::NoLease, Self::EffectFirst, Self::WrongClass, Self::AckBeforeSync, Self::StaleApplied];
+    pub const ALL: [Self; 5] =
+        [Self::NoLease, Self::EffectFirst, Self::WrongClass, Self::AckBeforeSync, Self::StaleApplied];
 }
 
 /// How rough this seed is: each drawn once (swarm testing, Groce et al. 2012).
@@ -141,7 +142,8 @@ impl World {
     /// A hash over everything stored, and how many events that is.
     pub fn trace(&self) -> (String, u64) {
         let (mut hasher, mut count) = (blake3::Hasher::new(), 0);
-        let roots: BTreeSet<StreamId> = self.sessions.iter().flat_map(|&id| [StreamId::Session(id), StreamId::Tree(id)]).collect();
+        let roots: BTreeSet<StreamId> =
+            self.sessions.iter().flat_map(|&id| [StreamId::Session(id), StreamId::Tree(id)]).collect();
         for stream in roots {
             for stored in now(self.eyes.read(stream, 0, usize::MAX)).unwrap_or_default() {
                 hasher.update(&stored.bytes);
@@ -160,7 +162,8 @@ impl World {
         store.set_faults(move |_, op| {
             let hit = rng.chance(rate);
             let durable = rng.chance(500);
-            let faults = [Inject::Lost, Inject::ReplyLost, Inject::Conflict, Inject::Io { durable }, Inject::Full];
+            let faults =
+                [Inject::Lost, Inject::ReplyLost, Inject::Conflict, Inject::Io { durable }, Inject::Full];
             let fault = *rng.pick(&faults)?;
             (hit && op == Op::Append).then_some(fault)
         });
@@ -211,7 +214,11 @@ impl World {
         if self.rng.chance(self.swarm.jumps) {
             self.cover.met("fault clock jump");
             let by = self.rng.below(600_000);
-            self.now = if self.rng.chance(500) { self.now.plus(by) } else { Timestamp(self.now.0.saturating_sub(by)) };
+            self.now = if self.rng.chance(500) {
+                self.now.plus(by)
+            } else {
+                Timestamp(self.now.0.saturating_sub(by))
+            };
         }
         Ok(())
     }
@@ -237,7 +244,8 @@ impl World {
             let (_, mut outcome) = self.echoes.swap_remove(at);
             self.cover.met("fault duplicate outcome");
             if self.plant == Some(Plant::StaleApplied)
-                && let Some(running) = self.nodes[n].held.get(&id).and_then(|held| held.core.state.running.clone())
+                && let Some(running) =
+                    self.nodes[n].held.get(&id).and_then(|held| held.core.state.running.clone())
             {
                 (outcome.action, outcome.attempt) = (running.action, running.attempt);
             }
@@ -268,7 +276,10 @@ impl World {
             }
             self.launch(n, id, run)?;
         }
-        let over = self.nodes[n].held.get(&id).is_some_and(|held| held.flight.is_none() && held.core.state.end.is_some());
+        let over = self.nodes[n]
+            .held
+            .get(&id)
+            .is_some_and(|held| held.flight.is_none() && held.core.state.end.is_some());
         if over && let Some(held) = self.nodes[n].held.remove(&id) {
             self.nodes[n].governor.release(id);
             let _ = now(self.nodes[n].store.release(held.lease));
@@ -277,7 +288,13 @@ impl World {
     }
 
     /// The planted bug of running before committing: done on a copy, then the real step follows.
-    fn early_effect(&mut self, n: usize, id: SessionId, input: &Input, moment: Moment) -> Result<bool, String> {
+    fn early_effect(
+        &mut self,
+        n: usize,
+        id: SessionId,
+        input: &Input,
+        moment: Moment,
+    ) -> Result<bool, String> {
         if self.plant != Some(Plant::EffectFirst) {
             return Ok(false);
         }
@@ -285,7 +302,8 @@ impl World {
         let mut copy = Core::new(held.core.state.clone(), held.core.fence);
         let root = copy.state.root();
         let ledger = self.nodes[n].governor.peek(root).cloned();
-        let mut governor = kernel::Governor::new(kernel::governor::Slots { model: 9, tool: 9, check: 9, workspace: 9 });
+        let mut governor =
+            kernel::Governor::new(kernel::governor::Slots { model: 9, tool: 9, check: 9, workspace: 9 });
         if let Some(ledger) = ledger {
             governor.load(root, ledger);
         }
@@ -302,7 +320,10 @@ impl World {
         for other in (0..self.nodes.len()).filter(|&other| other != n) {
             let flying = self.nodes[other].held.get(&id).is_some_and(|held| held.flight.is_some());
             if flying {
-                return Err(format!("promise 3: {id} runs on {} and on {}", self.nodes[n].name, self.nodes[other].name));
+                return Err(format!(
+                    "promise 3: {id} runs on {} and on {}",
+                    self.nodes[n].name, self.nodes[other].name
+                ));
             }
         }
         let ends = self.now.plus(self.rng.below(400));
@@ -355,7 +376,9 @@ impl World {
         let id = SessionId::v7(moment.now.0, moment.random);
         let spec = actors::spec(&mut self.rng);
         let owner = self.nodes[n].name.clone();
-        let Ok(Ok(lease)) = now(self.nodes[n].store.acquire(id, owner, self.now, false)) else { return Ok(()) };
+        let Ok(Ok(lease)) = now(self.nodes[n].store.acquire(id, owner, self.now, false)) else {
+            return Ok(());
+        };
         let core = Core::new(Session::new(id), lease.fence);
         self.nodes[n].held.insert(id, Held { core, lease, flight: None, wake_at: None });
         self.step(n, id, Input::Open(Box::new(spec)), &[])?;
@@ -403,9 +426,16 @@ impl World {
         let owner = self.nodes[n].name.clone();
         let holder = now(self.eyes.holder(id)).ok().flatten();
         // The lock of the operating system tells that a holder is dead; otherwise only time does.
-        let dead = holder.is_some_and(|lease| !self.nodes.iter().any(|node| node.alive && node.name == lease.owner && node.held.contains_key(&id)));
+        let dead = holder.is_some_and(|lease| {
+            !self
+                .nodes
+                .iter()
+                .any(|node| node.alive && node.name == lease.owner && node.held.contains_key(&id))
+        });
         let force = dead || self.plant == Some(Plant::NoLease);
-        let Ok(Ok(lease)) = now(self.nodes[n].store.acquire(id, owner, self.now, force)) else { return Ok(()) };
+        let Ok(Ok(lease)) = now(self.nodes[n].store.acquire(id, owner, self.now, force)) else {
+            return Ok(());
+        };
         if self.plant != Some(Plant::NoLease) {
             self.kill_elsewhere(n, id)?;
         }
@@ -481,7 +511,8 @@ impl World {
     /// Somebody was told that these events are durable. The planted bug tells so one event too early.
     fn acknowledge(&mut self, n: usize, id: SessionId, before: Option<u64>) {
         let Some(seq) = self.nodes[n].held.get(&id).map(|held| held.core.state.seq) else { return };
-        let early = u64::from(self.plant == Some(Plant::AckBeforeSync) && before < Some(seq) && self.rng.chance(100));
+        let early =
+            u64::from(self.plant == Some(Plant::AckBeforeSync) && before < Some(seq) && self.rng.chance(100));
         let known = self.acknowledged.entry(id).or_default();
         *known = (*known).max(seq + early);
     }
@@ -490,7 +521,10 @@ impl World {
         for (&id, &seq) in &self.acknowledged {
             let head = now(self.eyes.head(StreamId::Session(id))).map_err(|e| e.to_string())?;
             if head.seq < seq {
-                return Err(format!("promise 1: {id} was acknowledged up to {seq}, the store has {}", head.seq));
+                return Err(format!(
+                    "promise 1: {id} was acknowledged up to {seq}, the store has {}",
+                    head.seq
+                ));
             }
         }
         Ok(())
@@ -518,7 +552,15 @@ impl World {
         let moment = self.moment();
         let intent_id = SessionId::v7(moment.now.0, moment.random);
         let ttl_ms = (!self.calm && self.rng.chance(200)).then(|| self.rng.below(5_000));
-        let intent = Intent { id: intent_id, session: id, source: Source::User, wish, key: intent_id.to_string(), at: self.now, ttl_ms };
+        let intent = Intent {
+            id: intent_id,
+            session: id,
+            source: Source::User,
+            wish,
+            key: intent_id.to_string(),
+            at: self.now,
+            ttl_ms,
+        };
         for _ in 0..1 + u64::from(self.rng.chance(self.swarm.duplicates)) {
             let _ = now(self.eyes.submit(intent.clone()));
         }

@@ -45,7 +45,11 @@ const OWNED: &[(&str, &[&str], &str)] = &[
         &["sandbox", "workspace", "tools", "providers", "engine", "kapell", "bench"],
         "the floors below have nothing to await with",
     ),
-    ("rusqlite", &["journal", "bench"], "only the journal speaks SQL; the benchmark measures a bare loop as its floor"),
+    (
+        "rusqlite",
+        &["journal", "bench"],
+        "only the journal speaks SQL; the benchmark measures a bare loop as its floor",
+    ),
     ("libc", &["sandbox"], "only the sandbox calls the system unsafely"),
     ("clap", &["kapell"], "only the binary reads arguments"),
     ("tracing-subscriber", &["kapell"], "only the binary decides where logs go"),
