@@ -146,6 +146,7 @@ impl Session {
             Event::Failed { signature, count, then, retry_at } => {
                 self.failures.insert(signature.clone(), *count);
                 self.retry_at = *retry_at;
+                self.retry_from = at;
                 if then != RETRY {
                     // A rewind that cannot be done must not keep the session from going on.
                     self.redo.take_if(|redo| matches!(redo.work, Work::Rewind { .. }));

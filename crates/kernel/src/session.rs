@@ -104,6 +104,8 @@ pub struct Session {
     pub repeat: Option<Repeat>,
     /// Not before this moment.
     pub retry_at: Option<Timestamp>,
+    /// When that was decided: a clock behind it has been set back, and nobody waits for what it says.
+    pub retry_from: Timestamp,
     /// Savepoints by action, newest last.
     pub savepoints: VecDeque<(ActionId, String)>,
     /// Steps taken out of the tree's budget and not used up.
@@ -345,6 +347,7 @@ impl Session {
             failures: BTreeMap::new(),
             repeat: None,
             retry_at: None,
+            retry_from: Timestamp(0),
             savepoints: VecDeque::new(),
             block: None,
             used: Amount::ZERO,
@@ -386,7 +389,7 @@ impl Session {
 
     /// The moment a retry waits for, if it has not come. A clock that was set back does not prolong it.
     pub fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
-        let set_back = now.plus(limits::CLOCK_BACK_MS) < self.at;
+        let set_back = now.plus(limits::CLOCK_BACK_MS) < self.retry_from;
         self.retry_at.filter(|at| now < *at && !set_back)
     }
 

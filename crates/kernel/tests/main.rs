@@ -1,0 +1,19 @@
+//! The rules of the kernel, tried from outside: one binary, one driver, many small stories.
+//!
+//! Knows only the public entrance [`kernel::decide`]. Start at `world.rs` (who plays journal, executor and mail),
+//! then any story.
+
+mod approvals;
+mod arbiter;
+mod budget;
+mod calls;
+mod children;
+mod context;
+mod endings;
+mod fold;
+mod make;
+mod property;
+mod recovery;
+//mod views;
+mod workflow;
+mod world;
