@@ -60,6 +60,8 @@ pub const TOOL_MS: u64 = 60 * 1000;
 pub const TOOL_MAX_MS: u64 = 30 * 60 * 1000;
 /// Deadline of a whole check run on both trees, milliseconds.
 pub const CHECK_MS: u64 = 60 * 60 * 1000;
+/// One check or set-up command that says nothing else, milliseconds.
+pub const CHECK_ONE_MS: u64 = 10 * 60 * 1000;
 /// Deadline of a workspace action (prepare, integrate, rewind), milliseconds.
 pub const WORKSPACE_MS: u64 = 10 * 60 * 1000;
 /// How long past its deadline an action may stay silent before it is given up, milliseconds.
@@ -86,6 +88,18 @@ pub const LOG_TAIL_BYTES: usize = 4 * 1024;
 pub const OUTPUT_KEEP_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of a file the read tool returns at once.
 pub const READ_BYTES: usize = 64 * 1024;
+/// Lines of a file the read tool returns at once.
+pub const READ_LINES: u64 = 2_000;
+/// Bytes of one line the read tool shows.
+pub const READ_LINE_BYTES: usize = 2_000;
+/// Entries the list tool returns.
+pub const LIST_ENTRIES: usize = 1_000;
+/// Matching lines the search tool returns.
+pub const SEARCH_MATCHES: usize = 200;
+/// Bytes of one line the search tool shows.
+pub const SEARCH_LINE_BYTES: usize = 400;
+/// Memory a search pattern may compile to, bytes.
+pub const SEARCH_PATTERN_BYTES: usize = 10 * 1024 * 1024;
 /// Largest file the edit and write tools touch, bytes.
 pub const EDIT_BYTES: usize = 16 * 1024 * 1024;
 /// Characters of a commit's subject line.

@@ -20,30 +20,32 @@ pub(crate) fn fork() -> io::Result<Option<Pid>> {
 }
 
 /// Blocks every signal and puts those that a parent may have set to "ignore" back to their default, so that
-/// a command started from here gets them as usual (std clears the mask before exec).
+/// a command started from here gets them as usual once [`unblock_signals`] was called.
 #[expect(unsafe_code, reason = "signal masks and dispositions have no safe wrapper")]
 pub(crate) fn block_signals() -> io::Result<()> {
-    let defaults = [
-        libc::SIGCHLD,
-        libc::SIGINT,
-        libc::SIGTERM,
-        libc::SIGHUP,
-        libc::SIGQUIT,
-        libc::SIGPIPE,
-        libc::SIGTSTP,
-    ];
     // SAFETY: the set is written by sigfillset before it is read; SIG_DFL installs no handler.
     unsafe {
         let mut set = std::mem::zeroed::<libc::sigset_t>();
         libc::sigfillset(&mut set);
         check(libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()))?;
-        for signal in defaults {
-            if libc::signal(signal, libc::SIG_DFL) == libc::SIG_ERR {
-                return Err(io::Error::last_os_error());
-            }
+        // The ordinary ones; SIGKILL and SIGSTOP refuse, which is as good.
+        for signal in 1..=libc::SIGSYS {
+            libc::signal(signal, libc::SIG_DFL);
         }
     }
     Ok(())
+}
+
+/// Lets every signal through again. A mask is inherited by exec: a program started with SIGTERM blocked could
+/// not be asked to end.
+#[expect(unsafe_code, reason = "signal masks have no safe wrapper")]
+pub(crate) fn unblock_signals() -> io::Result<()> {
+    // SAFETY: the set is written by sigemptyset before it is read.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut set);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()))
+    }
 }
 
 /// A descriptor that is readable when a child has ended. SIGCHLD must be blocked.

@@ -117,6 +117,19 @@ fn there_is_no_terminal() {
 }
 
 #[test]
+fn signals_arrive_whatever_kapell_was_started_with() {
+    let ended = go(Command::argv(["cat", "/proc/self/status"], "/")).unwrap();
+    let status = text(&ended);
+    for mask in ["SigBlk:", "SigIgn:"] {
+        let line = status.lines().find(|line| line.starts_with(mask)).unwrap();
+        let bits = u64::from_str_radix(line.split_ascii_whitespace().nth(1).unwrap(), 16).unwrap();
+        // Above them are real-time signals, of which the C library keeps two for itself.
+        const ORDINARY: u64 = (1 << 31) - 1;
+        assert_eq!(bits & ORDINARY, 0, "{line}");
+    }
+}
+
+#[test]
 fn programs_that_cannot_run_are_named() {
     let error = |command| go(command).unwrap_err().to_string();
     assert_eq!(error(Command::argv(["no-such-program"], "/")), "program `no-such-program` was not found");

@@ -89,8 +89,8 @@ fn start(spawn: Spawn, [stdin, stdout, stderr]: [OwnedFd; 3]) -> io::Result<Resu
 
 /// Returns only when it could not.
 fn become_command(spawn: Spawn, [stdin, stdout, stderr]: [OwnedFd; 3]) -> (Step, io::Error) {
-    if let Err(errno) = setsid() {
-        return (Step::Session, errno.into());
+    if let Err(error) = setsid().map_err(io::Error::from).and_then(|_| sys::unblock_signals()) {
+        return (Step::Session, error);
     }
     if let Err(error) = std::env::set_current_dir(&spawn.cwd) {
         return (Step::Directory, error);

@@ -1,0 +1,290 @@
+//! The workspace's files, reached only from its open top directory: the kernel itself refuses every path that
+//! leads outside, through `..`, symbolic links or a directory swapped meanwhile (openat2, RESOLVE_BENEATH).
+//! Knows nothing of tools. Start at [`Tree::open`].
+
+use crate::args::refuse;
+use crate::name::show;
+use contract::{Digest, Fault, Kind, limits};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, openat, openat2, statat,
+};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Symbolic links followed for one file that is written (as many as Linux follows).
+const LINKS: usize = 40;
+/// Tries while directories are moved about under our feet (openat2(2), EAGAIN).
+const TRIES: usize = 100;
+
+/// The open top of a workspace.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    top: OwnedFd,
+    /// Where it was opened; only for removing it from the front of absolute paths.
+    root: PathBuf,
+}
+
+/// A file about to be written: its directory, held open, and its name in it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    dir: OwnedFd,
+    name: OsString,
+    /// The path that was asked for.
+    path: PathBuf,
+    /// What is there now.
+    pub(crate) now: Option<Vec<u8>>,
+    mode: Option<Mode>,
+}
+
+impl Tree {
+    pub(crate) fn at(root: &Path) -> Result<Self, Fault> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = rustix::fs::open(root, flags, Mode::empty()).map_err(|errno| fault(root, errno))?;
+        Ok(Self { top, root: root.to_owned() })
+    }
+
+    /// An absolute path into the workspace as a relative one; any other path as it is.
+    pub(crate) fn relative<'a>(&self, path: &'a Path) -> &'a Path {
+        match path.strip_prefix(&self.root) {
+            Ok(rest) if rest.as_os_str().is_empty() => Path::new("."),
+            Ok(rest) => rest,
+            Err(_) => path,
+        }
+    }
+
+    /// Opens a regular file for reading, with its size.
+    pub(crate) fn open(&self, path: &Path) -> Result<(File, u64), Fault> {
+        // Not blocking: opening a FIFO would wait for its other end.
+        let fd = self.beneath(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let stat = fstat(&fd).map_err(|errno| fault(path, errno))?;
+        regular(path, &stat)?;
+        Ok((fd.into(), u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+
+    /// What is there: a link itself is looked at, not followed, and must lie inside.
+    pub(crate) fn kind(&self, path: &Path) -> Result<FileType, Fault> {
+        let fd = self.beneath(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+        Ok(FileType::from_raw_mode(fstat(&fd).map_err(|errno| fault(path, errno))?.st_mode))
+    }
+
+    /// Is there a directory, inside, links followed?
+    pub(crate) fn directory(&self, path: &Path) -> Result<(), Fault> {
+        self.beneath(path, OFlags::PATH | OFlags::DIRECTORY).map(drop)
+    }
+
+    /// Finds where writing this path would write, and what is there now. With `create`, directories that
+    /// are missing are made. Fails for what is not a file, and inside git's own directories.
+    pub(crate) fn target(&self, path: &Path, create: bool) -> Result<Option<Target>, Fault> {
+        let mut place = self.relative(path).to_owned();
+        for _ in 0..LINKS {
+            // `a/` and `a/.` name a directory, which `file_name` would not tell.
+            let bytes = place.as_os_str().as_bytes();
+            let name = place.file_name().map(OsStr::to_owned);
+            let Some(name) = name.filter(|name| bytes.ends_with(name.as_bytes())) else {
+                return Err(refuse(format!("`{}` does not name a file", show(path))));
+            };
+            let gits = || refuse(format!("`{}` belongs to git; use git itself to change it", show(path)));
+            if place.components().any(|part| part.as_os_str().eq_ignore_ascii_case(".git")) {
+                return Err(gits());
+            }
+            let parent = place.parent().unwrap_or(Path::new("")).to_owned();
+            let dir = match self.directory_for(&parent, create) {
+                Err(fault) if fault.code == "not-found" && !create => return Ok(None),
+                other => other?,
+            };
+            if name.eq_ignore_ascii_case(".git")
+                || self.within_git(&dir).map_err(|errno| fault(path, errno))?
+            {
+                return Err(refuse(format!("`{}` belongs to git; use git itself to change it", show(path))));
+            }
+            let stat = match statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => {
+                    return Ok(Some(Target { dir, name, path: path.to_owned(), now: None, mode: None }));
+                }
+                other => other.map_err(|errno| fault(path, errno))?,
+            };
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+                let link =
+                    rustix::fs::readlinkat(&dir, &name, Vec::new()).map_err(|errno| fault(path, errno))?;
+                let link = PathBuf::from(OsString::from_vec(link.into_bytes()));
+                // Still only text: the kernel judges it in the next round.
+                place = parent.join(self.relative(&link));
+                continue;
+            }
+            regular(path, &stat)?;
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = openat(&dir, &name, flags, Mode::empty()).map_err(|errno| fault(path, errno))?;
+            let now = Some(read_all(path, file.into())?);
+            let mode = Some(Mode::from_raw_mode(stat.st_mode));
+            return Ok(Some(Target { dir, name, path: path.to_owned(), now, mode }));
+        }
+        Err(fault(path, Errno::LOOP))
+    }
+
+    fn beneath(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Fault> {
+        self.resolve(self.relative(path), flags).map_err(|errno| fault(path, errno))
+    }
+
+    fn resolve(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let flags = flags | OFlags::CLOEXEC;
+        let mut result = Err(Errno::AGAIN);
+        for _ in 0..TRIES {
+            result = openat2(&self.top, path, flags, Mode::empty(), how);
+            if !matches!(result, Err(Errno::AGAIN | Errno::INTR)) {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Opens a directory, making what is missing of it.
+    fn directory_for(&self, path: &Path, create: bool) -> Result<OwnedFd, Fault> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        match self.resolve(path, flags) {
+            Err(Errno::NOENT) if create => {}
+            result => return result.map_err(|errno| fault(path, errno)),
+        }
+        let fault = |errno| fault(path, errno);
+        let mut so_far = PathBuf::new();
+        let mut dir = self.resolve(&so_far, flags).map_err(fault)?;
+        for part in path.components() {
+            so_far.push(part);
+            dir = match self.resolve(&so_far, flags) {
+                Err(Errno::NOENT) => {
+                    if self.within_git(&dir).map_err(fault)? || part.as_os_str().eq_ignore_ascii_case(".git")
+                    {
+                        return Err(refuse(format!("`{}` belongs to git", show(path))));
+                    }
+                    match mkdirat(&dir, part.as_os_str(), Mode::from_raw_mode(0o777)) {
+                        Ok(()) | Err(Errno::EXIST) => self.resolve(&so_far, flags).map_err(fault)?,
+                        Err(errno) => return Err(fault(errno)),
+                    }
+                }
+                result => result.map_err(fault)?,
+            };
+        }
+        Ok(dir)
+    }
+
+    /// Does this directory lie in a `.git`, of this or a nested repository? Asked of the open directory and
+    /// its parents by identity, so that no link and no other spelling gets round it.
+    fn within_git(&self, dir: &OwnedFd) -> Result<bool, Errno> {
+        let id = |stat: &Stat| (stat.st_dev, stat.st_ino);
+        let top = id(&fstat(&self.top)?);
+        let mut here = id(&fstat(dir)?);
+        let mut at = openat(dir, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        while here != top {
+            at = openat(&at, "..", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            if statat(&at, ".git", AtFlags::empty()).is_ok_and(|git| id(&git) == here) {
+                return Ok(true);
+            }
+            let parent = id(&fstat(&at)?);
+            if parent == here {
+                // The root of the file system: the directory was moved out of the workspace meanwhile.
+                return Err(Errno::XDEV);
+            }
+            here = parent;
+        }
+        Ok(false)
+    }
+}
+
+impl Target {
+    /// The digest of what is there now.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        self.now.as_deref().map(Digest::of)
+    }
+
+    /// Puts these bytes there in one step: a reader sees the old file or the new one. The mode is kept.
+    pub(crate) fn replace(&self, bytes: &[u8]) -> Result<(), Fault> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let unique = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temp = format!(".kapell-{}-{unique}.tmp", std::process::id());
+        let result = self.write(&temp, bytes).and_then(|()| {
+            rustix::fs::renameat(&self.dir, &temp, &self.dir, &self.name)
+                .map_err(|errno| fault(&self.path, errno))
+        });
+        if result.is_err() {
+            let _never_made = rustix::fs::unlinkat(&self.dir, &temp, AtFlags::empty());
+        }
+        result
+    }
+
+    fn write(&self, temp: &str, bytes: &[u8]) -> Result<(), Fault> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(&self.dir, temp, flags, Mode::from_raw_mode(0o666));
+        let fd = fd.map_err(|errno| fault(&self.path, errno))?;
+        if let Some(mode) = self.mode {
+            rustix::fs::fchmod(&fd, mode & Mode::from_raw_mode(0o777))
+                .map_err(|errno| fault(&self.path, errno))?;
+        }
+        File::from(fd).write_all(bytes).map_err(|error| io_fault(&self.path, &error))
+    }
+}
+
+/// All of a file that may be edited.
+fn read_all(path: &Path, file: File) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    let limit = limits::EDIT_BYTES as u64;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| io_fault(path, &error))?;
+    if bytes.len() as u64 > limit {
+        return Err(refuse(format!("`{}` is larger than the {limit} bytes that may be edited", show(path))));
+    }
+    Ok(bytes)
+}
+
+fn regular(path: &Path, stat: &Stat) -> Result<(), Fault> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(()),
+        FileType::Directory => Err(refuse(format!("`{}` is a directory; use list", show(path)))),
+        _ => Err(refuse(format!("`{}` is not a regular file", show(path)))),
+    }
+}
+
+/// What went wrong with this path, for the model.
+pub(crate) fn io_fault(path: &Path, error: &std::io::Error) -> Fault {
+    match Errno::from_io_error(error) {
+        Some(errno) => fault(path, errno),
+        None => Fault::new(Kind::Transient, "io", format!("`{}`: {error}", show(path))),
+    }
+}
+
+fn fault(path: &Path, errno: Errno) -> Fault {
+    let path = show(path);
+    let (kind, code, what) = match errno {
+        Errno::NOENT => (Kind::Permanent, "not-found", format!("`{path}` does not exist")),
+        Errno::XDEV => (Kind::Permanent, "outside", format!("`{path}` leads out of the workspace")),
+        Errno::NOTDIR => (
+            Kind::Permanent,
+            "not-a-directory",
+            format!("`{path}` goes through something that is no directory"),
+        ),
+        Errno::LOOP => {
+            (Kind::Permanent, "link-loop", format!("`{path}` goes through too many symbolic links"))
+        }
+        Errno::NAMETOOLONG => (Kind::Permanent, "name-too-long", "the path is too long".to_owned()),
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => {
+            let what = format!("`{path}`: no permission");
+            return Fault::new(Kind::UserFixable, "no-permission", what)
+                .hint("check its owner and mode with `ls -l`");
+        }
+        Errno::NOSPC | Errno::DQUOT => {
+            let what = format!("`{path}`: the disk is full");
+            return Fault::new(Kind::UserFixable, "disk-full", what).hint("free some space, then try again");
+        }
+        Errno::NOSYS => {
+            let what = "this kernel cannot open paths safely (openat2 is missing)";
+            return Fault::new(Kind::UserFixable, "kernel-too-old", what).hint("use Linux 5.6 or newer");
+        }
+        errno => (Kind::Transient, "io", format!("`{path}`: {errno}")),
+    };
+    Fault::new(kind, code, what)
+}
