@@ -32,6 +32,9 @@ const STEPS: &[Step] = &[
     },
     Step { name: "core-tests", gate: Gate::Tests(&["-p", "kernel", "-p", "contract"]) },
     Step { name: "tests", gate: Gate::Tests(&["--workspace"]) },
+    Step { name: "sim", gate: Gate::Chore(crate::sim::run, &["--seeds", "120"]) },
+    Step { name: "plants", gate: Gate::Chore(crate::sim::run, &["--plants"]) },
+    Step { name: "crash", gate: Gate::Chore(crate::crash::run, &["--kills", "40"]) },
 ];
 
 /// Runs the named steps, or all of them.

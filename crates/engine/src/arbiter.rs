@@ -174,17 +174,22 @@ impl Arbiter {
     }
 
     async fn attempt(&mut self, input: Input, blobs: Vec<Vec<u8>>, rows: Vec<u64>) -> Result<Step, Error> {
-        let moment = Moment { now: self.shared.ports.clock.now(), random: self.shared.ports.clock.random() };
-        let (step, commit) = {
+        let (step, commit) = loop {
+            self.shared.ensure_ledger(&self.core.state).await?;
             // Held from the decision until the batch is queued: the ledger's events queue in the order they were decided.
             let mut governor = self.shared.governor();
+            if self.core.state.seq > 0 && governor.peek(self.core.state.root()).is_none() {
+                continue;
+            }
+            let moment =
+                Moment { now: self.shared.ports.clock.now(), random: self.shared.ports.clock.random() };
             let mut step =
                 self.core.step(&mut governor, input, moment).map_err(|e| Error::Corrupt(e.to_string()))?;
             step.batch.blobs = blobs;
             step.batch.consume = rows;
             let commit =
                 (!step.is_empty()).then(|| self.shared.journal.append(std::mem::take(&mut step.batch)));
-            (step, commit)
+            break (step, commit);
         };
         if let Some(commit) = commit
             && let Err(error) = commit.await

@@ -307,6 +307,12 @@ impl Shared {
         Ok(())
     }
 
+    /// A failed commit of a relative may have thrown the tree's ledger away: then it is read again.
+    pub(crate) async fn ensure_ledger(&self, state: &Session) -> Result<(), Error> {
+        let known = state.seq == 0 || self.governor().peek(state.root()).is_some();
+        if known { Ok(()) } else { self.load_ledger(state.root()).await }
+    }
+
     /// Takes lock and lease, then starts the arbiter.
     async fn start(self: &Arc<Self>, id: SessionId, start: Start) -> Result<Result<(), Lease>, Fault> {
         let Some(guard) = self.guard.claim(id)? else {
@@ -327,10 +333,7 @@ impl Shared {
             Ok(lease) => lease,
             Err(other) => return Ok(Err(other)),
         };
-        let root = start.state.root();
-        if start.state.seq > 0 && self.governor().peek(root).is_none() {
-            self.load_ledger(root).await.map_err(|e| e.fault())?;
-        }
+        self.ensure_ledger(&start.state).await.map_err(|e| e.fault())?;
         let mut core = Core::new(start.state, lease.fence);
         core.hold = start.hold;
         self.leases.add(lease);

@@ -98,6 +98,14 @@ impl Node {
         cover: &mut Cover,
     ) -> Result<(After, Vec<Run>), String> {
         for _ in 0..8 {
+            // A failed commit of a relative may have thrown the tree's ledger away.
+            let root =
+                self.held.get(&id).filter(|held| held.core.state.seq > 0).map(|held| held.core.state.root());
+            if let Some(root) = root.filter(|root| self.governor.peek(*root).is_none())
+                && self.load_ledger(root).is_err()
+            {
+                return Ok((After::Dropped, Vec::new()));
+            }
             let Some(held) = self.held.get_mut(&id) else { return Ok((After::Dropped, Vec::new())) };
             let step = match held.core.step(&mut self.governor, input.clone(), moment) {
                 Ok(step) => step,

@@ -40,9 +40,12 @@ pub(crate) fn tail(eyes: &Memory, id: SessionId) -> String {
 }
 
 /// Before an effect begins: its Started is durable (I5), and the conversation a model gets is whole (promise 2).
-pub(crate) fn started(eyes: &Memory, run: &Run) -> Result<(), String> {
-    let on_record = records(eyes, run.session)?.iter().any(|record| {
-        matches!(&record.event, Event::Started { action, attempt, .. } if *action == run.action && *attempt == run.attempt)
+pub(crate) fn started(eyes: &Memory, run: &Run, after: u64) -> Result<(), String> {
+    let stream = StreamId::Session(run.session);
+    let fresh = now(eyes.read(stream, after, usize::MAX)).map_err(|e| format!("promise 1: {e}"))?;
+    let on_record = fresh.iter().any(|stored| match store::decode::<Event>(stream, stored.seq, &stored.bytes) {
+        Ok(record) => matches!(&record.event, Event::Started { action, attempt, .. } if *action == run.action && *attempt == run.attempt),
+        Err(_) => false,
     });
     if !on_record {
         return Err(format!(

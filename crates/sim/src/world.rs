@@ -261,8 +261,8 @@ impl World {
 
     fn step(&mut self, n: usize, id: SessionId, input: Input, rows: &[u64]) -> Result<(), String> {
         let moment = self.moment();
-        let early = self.early_effect(n, id, &input, moment)?;
         let before = self.nodes[n].held.get(&id).map(|held| held.core.state.seq);
+        self.early_effect(n, id, &input, moment)?;
         let (after, runs) = self.nodes[n].step(id, &input, rows, moment, &mut self.cover)?;
         match after {
             After::Ran => self.acknowledge(n, id, before),
@@ -271,9 +271,7 @@ impl World {
         }
         for run in runs {
             self.cover.met(format!("work {} {}", run.work.name(), run.class.name()));
-            if !early {
-                promises::started(&self.eyes, &run)?;
-            }
+            promises::started(&self.eyes, &run, before.unwrap_or_default())?;
             self.launch(n, id, run)?;
         }
         let over = self.nodes[n]
@@ -288,17 +286,11 @@ impl World {
     }
 
     /// The planted bug of running before committing: done on a copy, then the real step follows.
-    fn early_effect(
-        &mut self,
-        n: usize,
-        id: SessionId,
-        input: &Input,
-        moment: Moment,
-    ) -> Result<bool, String> {
+    fn early_effect(&self, n: usize, id: SessionId, input: &Input, moment: Moment) -> Result<(), String> {
         if self.plant != Some(Plant::EffectFirst) {
-            return Ok(false);
+            return Ok(());
         }
-        let Some(held) = self.nodes[n].held.get(&id) else { return Ok(false) };
+        let Some(held) = self.nodes[n].held.get(&id) else { return Ok(()) };
         let mut copy = Core::new(held.core.state.clone(), held.core.fence);
         let root = copy.state.root();
         let ledger = self.nodes[n].governor.peek(root).cloned();
@@ -310,10 +302,10 @@ impl World {
         let step = copy.step(&mut governor, input.clone(), moment).map_err(|e| e.to_string())?;
         for effect in &step.effects {
             if let contract::action::Effect::Run(run) = effect {
-                promises::started(&self.eyes, run)?;
+                promises::started(&self.eyes, run, held.core.state.seq)?;
             }
         }
-        Ok(false)
+        Ok(())
     }
 
     fn launch(&mut self, n: usize, id: SessionId, run: Run) -> Result<(), String> {
@@ -419,20 +411,23 @@ impl World {
         if self.nodes[n].held.contains_key(&id) {
             return Ok(());
         }
-        let Ok(Some(state)) = now(store::session(&self.nodes[n].store, id)) else { return Ok(()) };
-        if state.end.is_some() {
-            return Ok(());
-        }
         let owner = self.nodes[n].name.clone();
         let holder = now(self.eyes.holder(id)).ok().flatten();
         // The lock of the operating system tells that a holder is dead; otherwise only time does.
-        let dead = holder.is_some_and(|lease| {
+        let dead = holder.as_ref().is_some_and(|lease| {
             !self
                 .nodes
                 .iter()
                 .any(|node| node.alive && node.name == lease.owner && node.held.contains_key(&id))
         });
         let force = dead || self.plant == Some(Plant::NoLease);
+        if !force && holder.is_some_and(|lease| lease.until > self.now) {
+            return Ok(());
+        }
+        let Ok(Some(state)) = now(store::session(&self.nodes[n].store, id)) else { return Ok(()) };
+        if state.end.is_some() {
+            return Ok(());
+        }
         let Ok(Ok(lease)) = now(self.nodes[n].store.acquire(id, owner, self.now, force)) else {
             return Ok(());
         };
