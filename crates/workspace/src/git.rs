@@ -4,7 +4,7 @@
 //! agent counts; and [`Repo::theirs`], where the user's settings count but no hook ever runs.
 
 use crate::process::{self, Ended, Program, Stopped};
-use contract::{Cancel, Fault, Kind, limits};
+use contract::{Cancel, Fault, Kind, SessionId, limits};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -62,6 +62,11 @@ impl Binary {
     /// This very program.
     pub(crate) fn at(path: PathBuf, records: PathBuf) -> Self {
         Self { path: Arc::new(path), records: Arc::new(records), looked: Arc::default() }
+    }
+
+    /// The same, with the records of its calls in the session's own directory.
+    pub(crate) fn of(&self, session: SessionId) -> Self {
+        Self { records: Arc::new(self.records.join(session.to_string())), ..self.clone() }
     }
 
     /// Fails, with what to do, when git is missing or too old. Looks once.
@@ -138,6 +143,13 @@ impl Repo {
     /// The user's: found from this directory, in the user's own environment.
     pub(crate) fn theirs(git: &Binary, dir: &Path) -> Self {
         Self { git: git.clone(), cwd: dir.to_path_buf(), env: both(&[]), keep: usize::MAX }
+    }
+
+    /// The same with one more variable.
+    pub(crate) fn with(&self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        let mut repo = self.clone();
+        repo.env.push((name.into(), value.as_ref().to_owned()));
+        repo
     }
 
     /// The same, called from another directory.

@@ -49,7 +49,8 @@ impl Git {
         let mut output = None;
         for _ in 0..limits::LAND_TRIES {
             stop_if(&cancel)?;
-            let target = Target::look(&self.binary, &held.facts, landing.target.as_deref()).await?;
+            let target =
+                Target::look(&self.binary.of(session), &held.facts, landing.target.as_deref()).await?;
             let tried =
                 self.try_once(&mut held, &repo, &target, &landing, check, &mut output, &cancel).await?;
             match tried {
@@ -61,7 +62,7 @@ impl Git {
                 Tried::Moved => {}
             }
         }
-        let target = Target::look(&self.binary, &held.facts, landing.target.as_deref()).await?;
+        let target = Target::look(&self.binary.of(session), &held.facts, landing.target.as_deref()).await?;
         let name = self.leave(&mut held, &target, &result).await?;
         let stays = Stays::new("moved", "the target moved each time the work was about to land");
         Ok(outcome(None, Some(name), Some(stays), output))
@@ -120,7 +121,9 @@ impl Git {
                 Ok(Tried::Landed(candidate.commit))
             }
             Err(words) => {
-                let now = Target::look(&self.binary, &held.facts, landing.target.as_deref()).await?;
+                let now =
+                    Target::look(&self.binary.of(held.home.session), &held.facts, landing.target.as_deref())
+                        .await?;
                 match (now.place(), place) {
                     (Ok((still, _)), Place::Worktree(_)) if still == tip => {
                         let detail = format!("your tree has changes that landing would overwrite:\n{words}");

@@ -24,6 +24,7 @@
 //! that keeps a garbage collection there from dropping objects that the session borrows.
 
 mod apply;
+mod checks;
 mod git;
 mod ignored;
 mod image;

@@ -2,7 +2,7 @@
 //!
 //! Safe to repeat at any point: what is half made is made anew. Start at [`Git::prepare_session`].
 
-use crate::git::{Repo, pieces};
+use crate::git::{Binary, Repo, pieces};
 use crate::object::read_plain;
 use crate::origin::Origin;
 use crate::session::{Facts, Home, Open, Record, io_fault};
@@ -35,7 +35,8 @@ impl Git {
     }
 
     async fn make(&self, home: Home, wanted: workspace::Origin) -> Result<Open, Fault> {
-        let (repo, parent) = self.origin_repo(&wanted.repo)?;
+        let binary = self.binary.of(home.session);
+        let (repo, parent) = self.origin_repo(&binary, &wanted.repo)?;
         let base = match (&wanted.base, parent) {
             (None, Some(parent)) => Some(self.save(parent, format!("child.{}", home.session)).await?),
             (base, _) => base.clone(),
@@ -50,7 +51,7 @@ impl Git {
         let open = Open { facts: facts(&repo, &origin, parent.is_some())?, home, image: None, last: None };
         let open = blocking(move || found(open, &origin).map(|open| (open, origin))).await?;
         let (mut open, origin) = open.map_err(|error| io_fault("making", &self.sessions, &error))?;
-        let own = Repo::own(&self.binary, &open.home.git, &open.home.tree);
+        let own = Repo::own(&binary, &open.home.git, &open.home.tree);
         let checkout = ["-c", "checkout.workers=0", "read-tree", "-m", "-u", &open.facts.base];
         let dirty = async {
             match origin.bare || parent.is_some() {
@@ -66,16 +67,16 @@ impl Git {
     }
 
     /// The repository worked for: Kapell's own one when it is another session's workspace.
-    fn origin_repo(&self, dir: &Path) -> Result<(Repo, Option<SessionId>), Fault> {
+    fn origin_repo(&self, binary: &Binary, dir: &Path) -> Result<(Repo, Option<SessionId>), Fault> {
         if let Some(parent) = self.session_of(dir) {
             let home = self.home(parent);
-            return Ok((Repo::own(&self.binary, &home.git, &home.tree), Some(parent)));
+            return Ok((Repo::own(binary, &home.git, &home.tree), Some(parent)));
         }
         if !dir.is_dir() {
             let what = format!("there is no directory {}", dir.display());
             return Err(Fault::new(Kind::UserFixable, "no-such-directory", what).hint("check the path"));
         }
-        Ok((Repo::theirs(&self.binary, dir), None))
+        Ok((Repo::theirs(binary, dir), None))
     }
 
     /// Whose workspace a directory is, if it is one.

@@ -5,8 +5,10 @@
 use crate::ignored::Rules;
 use crate::object::{EXEC, FILE, GITLINK, LINK};
 use crate::table::{Dir, Stat, Table, join};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use std::ffi::OsStr;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Below this many known files one thread is faster than several.
 const FILES_WORTH_THREADS: usize = 2_000;
+/// Room for the names of a directory, read in one system call.
+const DIRENTS_BYTES: usize = 16 * 1024;
 /// Threads beyond this do not help a directory walk.
 const THREADS: usize = 8;
 
@@ -137,6 +141,14 @@ impl Look<'_> {
 
     fn directory(&self, rules: &Arc<Rules>, scan: &mut Scan) -> io::Result<()> {
         let known = self.table.dirs.get(rules.dir());
+        if let Some(known) = known
+            && self.as_known(known, rules).unwrap_or(false)
+        {
+            if !known.dirs.is_empty() {
+                self.push(known.dirs.iter().map(|name| rules.below(name)).collect());
+            }
+            return Ok(());
+        }
         let path: PathBuf = self.root.join(OsStr::from_bytes(rules.dir()));
         let entries = match std::fs::read_dir(&path) {
             Ok(entries) => entries,
@@ -172,6 +184,44 @@ impl Look<'_> {
             scan.differs.push(Differs { dir: rules.dir().to_vec(), files, dirs });
         }
         Ok(())
+    }
+
+    /// Is a directory exactly as the table has it? The usual answer, hence without keeping anything of what is read.
+    /// Trouble of any kind is a no: the thorough look that follows names it.
+    fn as_known(&self, known: &Dir, rules: &Rules) -> rustix::io::Result<bool> {
+        let path = self.root.join(OsStr::from_bytes(rules.dir()));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(&path, flags, Mode::empty())?;
+        let mut buffer = [const { MaybeUninit::uninit() }; DIRENTS_BYTES];
+        let mut entries = RawDir::new(&dir, &mut buffer);
+        let (mut files, mut dirs) = (0, 0);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b".." | b".git") {
+                continue;
+            }
+            match entry.file_type() {
+                FileType::Directory if known.has_dir(name) => dirs += 1,
+                FileType::Directory if self.counts_dir(Some(known), rules, name) => return Ok(false),
+                FileType::RegularFile | FileType::Symlink => match known.file(name) {
+                    Some(file) => {
+                        let found = rustix::fs::statat(&dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+                        if file.stat != Some(raw_stat(&found)) || file.mode != mode(found.st_mode) {
+                            return Ok(false);
+                        }
+                        files += 1;
+                    }
+                    None if rules.ignores(name, false)
+                        && !self.table.was_base(&join(rules.dir(), name), false) => {}
+                    None => return Ok(false),
+                },
+                FileType::Unknown => return Ok(false),
+                _ => {}
+            }
+        }
+        let expected = known.files.iter().filter(|file| file.mode != GITLINK).count();
+        Ok(files == expected && dirs == known.dirs.len())
     }
 
     fn counts_dir(&self, known: Option<&Dir>, rules: &Rules, name: &[u8]) -> bool {
@@ -214,12 +264,28 @@ impl Look<'_> {
             scan.skipped.push(Skipped { path: join(rules.dir(), &name), why: "too large", base });
             return Ok(None);
         }
-        let mode = match (meta.is_symlink(), meta.mode() & 0o100 != 0) {
-            (true, _) => LINK,
-            (false, true) => EXEC,
-            (false, false) => FILE,
-        };
+        let mode = mode(meta.mode());
         Ok(Some(Seen { name: name.into_boxed_slice(), mode, stat: stat(&meta) }))
+    }
+}
+
+/// The mode git would give a file or link of this mode.
+fn mode(of: u32) -> u32 {
+    match (of & 0o170_000 == LINK, of & 0o100 != 0) {
+        (true, _) => LINK,
+        (false, true) => EXEC,
+        (false, false) => FILE,
+    }
+}
+
+/// The same as [`stat`], from the system call's own answer.
+fn raw_stat(found: &rustix::fs::Stat) -> Stat {
+    let nanos = |s: i64, ns: i64| i128::from(s) * 1_000_000_000 + i128::from(ns);
+    Stat {
+        mtime_ns: nanos(found.st_mtime, found.st_mtime_nsec.cast_signed()),
+        ctime_ns: nanos(found.st_ctime, found.st_ctime_nsec.cast_signed()),
+        ino: found.st_ino as u32,
+        size: found.st_size as u32,
     }
 }
 

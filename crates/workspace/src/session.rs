@@ -192,7 +192,7 @@ impl Open {
             }
         }
         self.own_files().map_err(|error| refuse(&error.to_string()))?;
-        Ok(Repo::own(binary, &self.home.git, &self.home.tree))
+        Ok(Repo::own(&binary.of(self.home.session), &self.home.git, &self.home.tree))
     }
 
     /// Puts the files that steer git right, where something changed them.

@@ -139,9 +139,9 @@ impl Git {
         match self.session_of_git(&held.facts.common) {
             Some(parent) => {
                 let home = self.home(parent);
-                Repo::own(&self.binary, &home.git, &home.tree)
+                Repo::own(&self.binary.of(parent), &home.git, &home.tree)
             }
-            None => Repo::theirs(&self.binary, &held.facts.repo),
+            None => Repo::theirs(&self.binary.of(held.home.session), &held.facts.repo),
         }
     }
 

@@ -1,0 +1,253 @@
+//! Runs a suite on base and result, each in a clean checkout, and reports what happened.
+//!
+//! A check that fails on the result and not on the base is run once more: two runs that disagree are flaky, not
+//! failed. Start at [`Git::run_checks`].
+
+use super::Place;
+use super::count;
+use super::slot::{Slot, sweep};
+use crate::git::{Repo, line, revision};
+use crate::process::{self, Ended, Program, Stopped};
+use crate::session::io_fault;
+use crate::{Git, blocking};
+use contract::checks::{CheckDef, CheckJob, CheckKind, CheckOutput, CheckRun, Report, Side, Status, Suite};
+use contract::port::{Delta, Sink};
+use contract::{Cancel, Digest, Fault, Kind, limits};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a shell says that it could not start the command.
+const NOT_STARTED: [i32; 2] = [126, 127];
+
+/// All that the runs of one job share.
+struct Bench<'a> {
+    git: &'a Git,
+    slot: Arc<Slot>,
+    suite: &'a Suite,
+    records: PathBuf,
+    cancel: &'a Cancel,
+    sink: &'a dyn Sink,
+    runs: Vec<CheckRun>,
+    blobs: Vec<Vec<u8>>,
+}
+
+impl Git {
+    pub(super) async fn run_checks(
+        &self,
+        job: CheckJob,
+        cancel: Cancel,
+        sink: &dyn Sink,
+    ) -> Result<CheckOutput, Fault> {
+        let place = self.place(&job.repo).await?;
+        let spec = |commit: &str| revision(commit).map(|commit| format!("{commit}^{{tree}}"));
+        let trees = line(&place.repo.call(["rev-parse", &spec(&job.base)?, &spec(&job.result)?]).await?);
+        let same_tree = trees.split_once('\n').is_some_and(|(base, result)| base == result);
+        let mut report =
+            Report { base: job.base.clone(), result: job.result.clone(), same_tree, runs: Vec::new() };
+        if job.suite.checks.is_empty() {
+            return Ok(CheckOutput { report, blobs: Vec::new() });
+        }
+        let (checks, project) = (self.checks.clone(), place.project.clone());
+        let slot = blocking(move || Slot::take(&checks, &project)).await?;
+        let slot =
+            Arc::new(slot.map_err(|error| io_fault("making a place for checks in", &self.checks, &error))?);
+        let records = place.records.clone();
+        let (runs, blobs) = (Vec::new(), Vec::new());
+        let mut bench =
+            Bench { git: self, slot, suite: &job.suite, records, cancel: &cancel, sink, runs, blobs };
+        let ran = bench.sides(&place, &job, same_tree).await;
+        let slot = Arc::clone(&bench.slot);
+        blocking(move || slot.clear()).await?.map_err(|error| io_fault("clearing", &self.checks, &error))?;
+        ran?;
+        report.runs = bench.runs;
+        Ok(CheckOutput { report, blobs: bench.blobs })
+    }
+
+    /// Removes checkouts left by runs that died; returns how many places had some. For the start of a process.
+    pub async fn sweep_checks(&self) -> Result<u64, Fault> {
+        let checks = self.checks.clone();
+        blocking(move || sweep(&checks)).await?.map_err(|error| io_fault("clearing", &self.checks, &error))
+    }
+
+    /// A line for the shell, without a limit of its own.
+    pub(super) fn program(&self, run: &str, cwd: &Path, records: &Path) -> Program {
+        Program {
+            argv: ["/bin/sh", "-c", run].map(Into::into).to_vec(),
+            cwd: cwd.to_path_buf(),
+            env: self.env.clone(),
+            stdin: Vec::new(),
+            timeout_ms: limits::CHECK_ONE_MS,
+            keep: limits::OUTPUT_KEEP_BYTES,
+            apart: false,
+            records: records.to_path_buf(),
+        }
+    }
+}
+
+impl Bench<'_> {
+    async fn sides(&mut self, place: &Place, job: &CheckJob, same_tree: bool) -> Result<(), Fault> {
+        if !job.base_known && !same_tree {
+            self.side(place, Side::Base, &job.base).await?;
+        }
+        let base_failed: Vec<String> = self
+            .runs
+            .iter()
+            .filter(|run| run.status != Status::Passed)
+            .map(|run| run.check.clone())
+            .collect();
+        let first = self.runs.len();
+        self.side(place, Side::Result, &job.result).await?;
+        if same_tree {
+            // One run tells about both: the trees are the same.
+            if !job.base_known {
+                let both = self.runs.clone();
+                self.runs.splice(0..0, both.into_iter().map(|run| CheckRun { side: Side::Base, ..run }));
+            }
+            return Ok(());
+        }
+        for at in first..self.runs.len() {
+            let again = self.runs[at].status == Status::Failed && !base_failed.contains(&self.runs[at].check);
+            let check = self.suite.checks.iter().find(|check| check.name == self.runs[at].check);
+            if let (true, Some(check)) = (again, check) {
+                self.once_more(at, check).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn side(&mut self, place: &Place, side: Side, commit: &str) -> Result<(), Fault> {
+        self.note(format!("checking out {}", word(side)));
+        self.check_out(place, side, commit).await?;
+        let cwd = self.slot.checkout(side);
+        for command in &self.suite.setup {
+            self.note(format!("set-up on {}: {command}", word(side)));
+            let ended = self.run(command, &cwd, limits::CHECK_ONE_MS).await?;
+            if ended.code != Some(0) {
+                let head = format!("The set-up command `{command}` did not succeed{}.\n\n", after(&ended));
+                let log = [head.as_bytes(), &self.clean(&ended.output)].concat();
+                let checks = &self.suite.checks;
+                let failed = checks
+                    .iter()
+                    .map(|check| record(check, side, Status::CouldNotRun, &ended, &log))
+                    .collect::<Vec<_>>();
+                self.runs.extend(failed);
+                self.blobs.push(log);
+                return Ok(());
+            }
+        }
+        for check in &self.suite.checks {
+            self.note(format!("{} on {}", check.name, word(side)));
+            let ended = self.run(&check.run, &cwd, check.timeout_ms).await?;
+            let log = self.clean(&ended.output);
+            self.runs.push(record(check, side, status(&ended), &ended, &log));
+            self.blobs.push(log);
+        }
+        Ok(())
+    }
+
+    async fn once_more(&mut self, at: usize, check: &CheckDef) -> Result<(), Fault> {
+        self.note(format!("{} on result, once more", check.name));
+        let ended = self.run(&check.run, &self.slot.checkout(Side::Result), check.timeout_ms).await?;
+        if status(&ended) == Status::Passed {
+            let first = self
+                .blobs
+                .iter()
+                .find(|blob| Digest::of(blob) == self.runs[at].log)
+                .cloned()
+                .unwrap_or_default();
+            let log =
+                [first.as_slice(), b"\n--- the same check, once more ---\n", &self.clean(&ended.output)]
+                    .concat();
+            let ms = self.runs[at].ms + ended.ms;
+            self.runs[at] = CheckRun { ms, ..record(check, Side::Result, Status::Flaky, &ended, &log) };
+            self.blobs.push(log);
+        }
+        Ok(())
+    }
+
+    /// A clean checkout of a commit, with a repository around it.
+    async fn check_out(&self, place: &Place, side: Side, commit: &str) -> Result<(), Fault> {
+        let (slot, commit) = (Arc::clone(&self.slot), commit.to_owned());
+        let (dir, index) = (slot.checkout(side), slot.index(side));
+        std::fs::create_dir_all(&dir).map_err(|error| io_fault("making", &dir, &error))?;
+        let repo = Repo::own(&self.git.binary, &place.git_dir, &dir).with("GIT_INDEX_FILE", &index);
+        repo.call(["-c", "checkout.workers=0", "read-tree", "-m", "-u", &commit]).await?;
+        let objects: Vec<PathBuf> =
+            std::iter::once(place.git_dir.join("objects")).chain(place.borrowed.iter().cloned()).collect();
+        let made = blocking(move || {
+            slot.clear_programs()?;
+            // SHA-256 ids are 64 digits long.
+            slot.found(side, &commit, commit.len() == 64, &objects)
+        })
+        .await?;
+        made.map_err(|error| io_fault("making", &dir, &error))
+    }
+
+    async fn run(&self, command: &str, cwd: &Path, timeout_ms: u64) -> Result<Ended, Fault> {
+        let mut program = self.git.program(command, cwd, &self.records);
+        program.timeout_ms = timeout_ms;
+        program.env.push(("CARGO_TARGET_DIR".into(), self.slot.target().into()));
+        let sink = self.sink;
+        let ended =
+            process::run(program, self.cancel, &mut |line| sink.delta(Delta::Line(line.to_owned()))).await?;
+        match ended.stopped {
+            Some(Stopped::Cancelled) => {
+                Err(Fault::new(Kind::Transient, "cancelled", "the checks were stopped on request"))
+            }
+            _ => Ok(ended),
+        }
+    }
+
+    /// Output without the paths of this run, so that the same result gives the same log.
+    fn clean(&self, output: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8_lossy(output);
+        let mut text = text.replace(&*self.slot.target().to_string_lossy(), "target");
+        for side in [Side::Base, Side::Result] {
+            let dir = self.slot.checkout(side);
+            text = text.replace(&format!("{}/", dir.display()), "").replace(&*dir.to_string_lossy(), ".");
+        }
+        text.into_bytes()
+    }
+
+    fn note(&self, text: String) {
+        self.sink.delta(Delta::Note(text));
+    }
+}
+
+fn word(side: Side) -> &'static str {
+    match side {
+        Side::Base => "base",
+        Side::Result => "result",
+    }
+}
+
+fn status(ended: &Ended) -> Status {
+    match (ended.stopped, ended.code) {
+        (Some(_), _) => Status::CouldNotRun,
+        (None, Some(0)) => Status::Passed,
+        (None, Some(code)) if NOT_STARTED.contains(&code) => Status::CouldNotRun,
+        (None, _) => Status::Failed,
+    }
+}
+
+fn after(ended: &Ended) -> String {
+    match (ended.stopped, ended.code) {
+        (Some(_), _) => format!(": it did not end within {} s", ended.ms / 1000),
+        (None, Some(code)) => format!(" (exit status {code})"),
+        (None, None) => " (ended by a signal)".to_owned(),
+    }
+}
+
+fn record(check: &CheckDef, side: Side, status: Status, ended: &Ended, log: &[u8]) -> CheckRun {
+    let ran = status != Status::CouldNotRun;
+    let counted = (ran && check.kind == CheckKind::Test).then(|| count::tests(&String::from_utf8_lossy(log)));
+    CheckRun {
+        check: check.name.clone(),
+        side,
+        status,
+        exit: ended.code,
+        log: Digest::of(log),
+        ms: ended.ms,
+        tests: counted.flatten(),
+    }
+}
