@@ -336,7 +336,7 @@ impl Draft<'_> {
 
     /// Children of a session that is stopped are stopped: barred first, then told.
     pub(crate) fn cancel_children(&mut self) -> Result<(), Illegal> {
-        let live: Vec<_> = self.s.live_children().collect();
+        let live: Vec<_> = self.s.running_children().collect();
         for child in live {
             self.emit_ledger(LedgerEvent::Barred { session: child })?;
             let intent = Intent {

@@ -45,7 +45,7 @@ impl Draft<'_> {
             }
             if self.s.cancel {
                 self.collect_children()?;
-                if self.s.live_children().next().is_some() {
+                if self.s.running_children().next().is_some() {
                     return Ok(());
                 }
                 self.end(Final::Cancelled, 130, "cancelled")?;

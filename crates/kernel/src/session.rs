@@ -364,7 +364,12 @@ impl Session {
         self.spec.as_ref()?.workflow.stages.get(self.stage)
     }
 
-    /// Sessions below it that have not ended.
+    /// Sessions below it that may still run: nobody has heard of their end.
+    pub fn running_children(&self) -> impl Iterator<Item = SessionId> {
+        self.children.iter().filter(|(_, child)| !child.ended && child.end.is_none()).map(|(id, _)| *id)
+    }
+
+    /// Sessions below it whose result it does not have yet.
     pub fn live_children(&self) -> impl Iterator<Item = SessionId> {
         self.children.iter().filter(|(_, child)| !child.ended).map(|(id, _)| *id)
     }
