@@ -80,7 +80,10 @@ impl Tools {
             }
             "shell" => self.shell(text("command")),
             "search" => self.shell(&format!("git grep -nE --untracked '{}'", text("pattern"))),
-            "read" => self.read(text("path"), args["offset"].as_u64().unwrap_or(1) as usize),
+            "read" => {
+                let number = |key: &str, other: usize| args[key].as_u64().map_or(other, |n| n as usize);
+                self.read(text("path"), number("offset", 1), number("limit", 2_000))
+            }
             "write" => {
                 (std::fs::write(self.root.join(text("path")), text("content")).is_ok(), "written".into())
             }
@@ -95,16 +98,23 @@ impl Tools {
         let output = output.expect("sh");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let ok = output.status.success();
-        if text.len() <= limits::OUTPUT_VIEW_BYTES {
+        let total = text.len();
+        if total <= limits::OUTPUT_VIEW_BYTES {
             return (ok, text);
         }
-        let name = format!("blob:{}", Digest::of(text.as_bytes()));
-        let view = format!("{}\n[cut; read {name}]\n", text.chars().take(8000).collect::<String>());
-        self.blobs.insert(name, text);
+        let head = text.floor_char_boundary(limits::OUTPUT_VIEW_BYTES / 4);
+        let tail = text.ceil_char_boundary(total - limits::OUTPUT_VIEW_BYTES * 3 / 4);
+        let blob = format!("blob:{}", Digest::of(text.as_bytes()));
+        let cut = tail - head;
+        let line = format!(
+            "[... {cut} bytes left out here, of {total} in all; read path \"{blob}\" shows them ...]"
+        );
+        let view = format!("{}\n{line}\n{}", &text[..head], &text[tail..]);
+        self.blobs.insert(blob, text);
         (ok, view)
     }
 
-    fn read(&self, path: &str, from: usize) -> (bool, String) {
+    fn read(&self, path: &str, from: usize, limit: usize) -> (bool, String) {
         let text = match self.blobs.get(path) {
             Some(text) => text.clone(),
             None => match std::fs::read_to_string(self.root.join(path)) {
@@ -113,12 +123,15 @@ impl Tools {
             },
         };
         let mut page = String::new();
-        for (i, line) in text.split_inclusive('\n').enumerate().skip(from - 1) {
-            if page.len() > limits::READ_BYTES {
-                page.push_str(&format!("[more from {}]\n", i + 1));
+        for (i, line) in text.lines().enumerate().skip(from - 1) {
+            if page.len() + line.len() > limits::READ_BYTES || i + 1 >= from + limit {
+                page.push_str(&format!("[more lines follow; go on with offset {}]\n", i + 1));
                 break;
             }
-            page.push_str(&format!("{}\t{line}", i + 1));
+            page.push_str(&format!("{:>6}\t{line}\n", i + 1));
+        }
+        if page.is_empty() {
+            return (false, format!("there is no line {from}"));
         }
         (true, page)
     }
@@ -128,8 +141,8 @@ impl Tools {
             return (false, "unreadable".into());
         };
         for edit in edits.as_array().into_iter().flatten() {
-            let (old, new) =
-                (edit["old"].as_str().unwrap_or_default(), edit["new"].as_str().unwrap_or_default());
+            let (old, new) = (&edit["old_string"], &edit["new_string"]);
+            let (old, new) = (old.as_str().unwrap_or_default(), new.as_str().unwrap_or_default());
             if text.matches(old).count() != 1 {
                 return (false, format!("not once: {old:?}"));
             }

@@ -9,12 +9,17 @@ use super::replay::{Answer, Pause, Talk, Want};
 use super::tests_run::{self, Tests};
 use super::wire;
 use contract::limits;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Actions kept back for putting files right, formatting and the last word.
 const RESERVE_ACTIONS: u32 = 15;
 /// Deadline of one run of a check, milliseconds.
 const CHECK_MS: u64 = limits::TOOL_MAX_MS;
+
+/// Bytes of an output asked for in one call: a page, with room for lines longer than the others.
+const PIECE_BYTES: usize = limits::READ_BYTES / 2;
+/// Most lines of an output asked for in one call.
+const PIECE_LINES: usize = 1_000;
 
 /// What is remembered from turn to turn.
 #[derive(Debug, Default)]
@@ -67,26 +72,26 @@ pub(crate) struct Bench<'t, 'a> {
     /// Files as they should be.
     pub texts: Texts,
     unreadable: BTreeSet<String>,
-    /// A change could not be written.
-    pub stuck: Option<String>,
+    /// Files that could not be changed, and why.
+    pub refused: BTreeMap<String, String>,
 }
 
 impl<'t, 'a> Bench<'t, 'a> {
     pub(crate) fn new(talk: &'t mut Talk<'a>, memory: &'t mut Memory, commands: Commands) -> Self {
-        let (disk, texts, unreadable) = <(Texts, Texts, BTreeSet<String>)>::default();
-        Self { talk, memory, commands, disk, texts, unreadable, stuck: None }
+        let (disk, texts) = (Texts::new(), Texts::new());
+        Self { talk, memory, commands, disk, texts, unreadable: BTreeSet::new(), refused: BTreeMap::new() }
     }
 
     /// Too few actions of this turn are left to try anything more.
     pub(crate) fn spent(&self) -> bool {
-        self.talk.actions() + RESERVE_ACTIONS >= limits::STEPS_PER_TURN || self.stuck.is_some()
+        self.talk.actions() + RESERVE_ACTIONS >= limits::STEPS_PER_TURN
     }
 
     /// Reads these files unless they are known; those that cannot be read are left out from then on.
     pub(crate) fn read(&mut self, files: BTreeSet<String>) -> Result<(), Pause> {
-        let mut wanted: Vec<(String, Option<usize>, String)> = (files.into_iter())
+        let mut wanted: Vec<(String, usize, String)> = (files.into_iter())
             .filter(|file| !self.texts.contains_key(file) && !self.unreadable.contains(file))
-            .map(|file| (file, None, String::new()))
+            .map(|file| (file, 1, String::new()))
             .collect();
         while !wanted.is_empty() {
             let rest = wanted.split_off(wanted.len().min(limits::CALLS_PER_MESSAGE));
@@ -101,7 +106,7 @@ impl<'t, 'a> Bench<'t, 'a> {
                     Some(page) => {
                         text.push_str(&page.text);
                         match page.next {
-                            Some(next) => more.push((file, Some(next), text)),
+                            Some(next) => more.push((file, next, text)),
                             None => {
                                 self.disk.insert(file.clone(), text.clone());
                                 self.texts.insert(file, text);
@@ -122,14 +127,12 @@ impl<'t, 'a> Bench<'t, 'a> {
         self.texts.clear();
     }
 
-    /// The calls that bring the disk to `self.texts`.
-    fn changes(&self) -> Vec<Want> {
-        let differs = |(file, text): &(&String, &String)| self.disk.get(*file) != Some(*text);
-        self.texts
-            .iter()
-            .filter(differs)
-            .map(|(file, text)| wire::change(file, &self.disk[file], text))
-            .collect()
+    /// The calls that bring the disk to `self.texts`, each with its file.
+    fn changes(&self) -> Vec<(String, Want)> {
+        let differs = |(file, text): &(&String, &String)| self.disk[*file] != **text;
+        let change =
+            |(file, text): (&String, &String)| (file.clone(), wire::change(file, &self.disk[file], text));
+        self.texts.iter().filter(differs).map(change).collect()
     }
 
     /// Writes what is to be written, then makes these calls; returns the answers of these calls.
@@ -138,27 +141,35 @@ impl<'t, 'a> Bench<'t, 'a> {
         // A message holds only so many calls: what does not fit goes ahead.
         let room = limits::CALLS_PER_MESSAGE - calls.len();
         while changes.len() > room {
-            let rest = changes.split_off(room);
-            let answers = self.talk.ask("Changing files.", changes)?;
-            self.wrote(&answers);
-            changes = rest;
+            let now = changes.split_off(changes.len() - room);
+            self.say("Changing files.", now, Vec::new())?;
         }
-        let written = changes.len();
-        changes.extend(calls);
-        if changes.is_empty() {
+        if changes.is_empty() && calls.is_empty() {
             return Ok(Vec::new());
         }
-        let mut answers = self.talk.ask(words, changes)?;
-        let rest = answers.split_off(written);
-        self.wrote(&answers);
-        self.disk = self.texts.clone();
-        Ok(rest)
+        self.say(words, changes, calls)
     }
 
-    fn wrote(&mut self, answers: &[Answer]) {
-        if let Some(failed) = answers.iter().find(|answer| !answer.ok) {
-            self.stuck = Some(failed.text.clone());
+    /// One message of changes and other calls; a change that is refused is not tried again.
+    fn say(
+        &mut self,
+        words: &str,
+        changes: Vec<(String, Want)>,
+        calls: Vec<Want>,
+    ) -> Result<Vec<Answer>, Pause> {
+        let (files, mut wants): (Vec<String>, Vec<Want>) = changes.into_iter().unzip();
+        wants.extend(calls);
+        let mut answers = self.talk.ask(words, wants)?;
+        let rest = answers.split_off(files.len());
+        for (file, answer) in files.into_iter().zip(answers) {
+            if answer.ok {
+                self.disk.insert(file.clone(), self.texts[&file].clone());
+            } else {
+                self.texts.insert(file.clone(), self.disk[&file].clone());
+                self.refused.insert(file, answer.text);
+            }
         }
+        Ok(rest)
     }
 
     /// Runs linter and tests on the files as they should be.
@@ -173,33 +184,37 @@ impl<'t, 'a> Bench<'t, 'a> {
         Ok(State { findings, tests: tests_run::parse(&outputs[1]), unread })
     }
 
-    /// The whole outputs, read page by page where the view was cut.
+    /// The whole outputs, read piece by piece where the view was cut.
     fn whole(&mut self, answers: &[Answer]) -> Result<Vec<String>, Pause> {
-        let mut outputs = Vec::new();
-        for answer in answers {
-            outputs.push(match wire::blob(answer) {
-                None => answer.text.clone(),
-                Some(blob) => self.blob(&blob)?.unwrap_or_else(|| answer.text.clone()),
-            });
-        }
-        Ok(outputs)
-    }
-
-    fn blob(&mut self, blob: &wire::Blob) -> Result<Option<String>, Pause> {
-        let mut text = String::new();
-        let mut pages = blob.pages();
-        while !pages.is_empty() {
-            let calls = pages.iter().map(|&from| wire::read(&blob.path, from)).collect();
-            let answers = self.talk.ask("Reading the rest of the output.", calls)?;
-            let mut next = None;
-            for answer in &answers {
-                let Some(page) = wire::page(answer) else { return Ok(None) };
-                text.push_str(&page.text);
-                next = page.next;
+        let mut pieces: Vec<Option<Pieces>> =
+            answers.iter().map(|answer| wire::blob(answer).map(Pieces::new)).collect();
+        loop {
+            let mut asked = Vec::new();
+            for (i, pieces) in pieces.iter_mut().enumerate() {
+                let room = limits::CALLS_PER_MESSAGE - asked.len();
+                let wanted = pieces.as_mut().map(|pieces| pieces.wanted(room)).unwrap_or_default();
+                asked.extend(wanted.into_iter().map(|(from, lines)| (i, from, lines)));
             }
-            pages = next.map(|next| vec![Some(next)]).unwrap_or_default();
+            if asked.is_empty() {
+                break;
+            }
+            let call = |&(i, from, lines): &(usize, usize, usize)| {
+                let path = pieces[i].as_ref().map_or("", |pieces| &pieces.blob.path);
+                wire::read_lines(path, from, lines)
+            };
+            let calls = asked.iter().map(call).collect();
+            let read = self.talk.ask("Reading the rest of the output.", calls)?;
+            for ((i, from, lines), answer) in asked.into_iter().zip(&read) {
+                if let Some(pieces) = &mut pieces[i] {
+                    pieces.take(from, lines, wire::page(answer));
+                }
+            }
         }
-        Ok(Some(text))
+        let whole = |(answer, pieces): (&Answer, Option<Pieces>)| {
+            let texts = pieces.map(|pieces| pieces.texts).filter(|texts| !texts.is_empty());
+            texts.map_or_else(|| answer.text.clone(), |texts| texts.into_values().collect())
+        };
+        Ok(answers.iter().zip(pieces).map(whole).collect())
     }
 
     /// Tries these changes and keeps what holds: for findings all at once, then in smaller groups where
@@ -213,12 +228,21 @@ impl<'t, 'a> Bench<'t, 'a> {
             Aim::Findings => vec![fixes],
             Aim::Tests => fixes.into_iter().rev().map(|fix| vec![fix]).collect(),
         };
-        while let Some(group) = groups.pop() {
+        while let Some(mut group) = groups.pop() {
+            group.retain(|fix| fix.parts.iter().all(|part| !self.refused.contains_key(&part.file)));
+            if group.is_empty() {
+                continue;
+            }
             if self.spent() || (aim == Aim::Tests && best.tests.green()) {
                 break;
             }
             self.texts = applied(&before, kept.iter().chain(&group));
+            let refused = self.refused.len();
             let state = self.measure(&format!("Trying {}.", summary(&group)))?;
+            if self.refused.len() > refused {
+                groups.push(group);
+                continue;
+            }
             let blamed = self.blamed(&group, &kept, &best, &state);
             if !blamed.contains(&true) && holds(&best, &state, &group, aim) {
                 best = state;
@@ -229,6 +253,7 @@ impl<'t, 'a> Bench<'t, 'a> {
                 groups.extend([suspect, sound].into_iter().filter(|part| !part.is_empty()));
             }
         }
+        kept.retain(|fix| fix.parts.iter().all(|part| !self.refused.contains_key(&part.file)));
         self.texts = applied(&before, &kept);
         Ok(best)
     }
@@ -265,6 +290,55 @@ const SPELLING: [&str; 12] = [
     "unused_imports",
     "unused_mut",
 ];
+
+/// An output being read. How many lines it has is not known beforehand, so pieces are asked for side
+/// by side until one of them has an end.
+#[derive(Debug)]
+struct Pieces {
+    blob: wire::Blob,
+    /// Lines asked for in one call.
+    lines: usize,
+    /// Calls in one message: about as many as the output has pieces.
+    width: usize,
+    next: usize,
+    ended: bool,
+    /// What was cut for its bytes: from which line, how many.
+    gaps: Vec<(usize, usize)>,
+    texts: BTreeMap<usize, String>,
+}
+
+impl Pieces {
+    fn new(blob: wire::Blob) -> Self {
+        let lines = (PIECE_BYTES / blob.line_bytes).clamp(1, PIECE_LINES);
+        let width = (blob.bytes / blob.line_bytes / lines + 1).min(limits::CALLS_PER_MESSAGE);
+        Self { blob, lines, width, next: 1, ended: false, gaps: Vec::new(), texts: BTreeMap::new() }
+    }
+
+    /// The next pieces to ask for, at most `room` of them.
+    fn wanted(&mut self, room: usize) -> Vec<(usize, usize)> {
+        let gaps = self.gaps.len().min(room);
+        let mut wanted: Vec<_> = self.gaps.drain(..gaps).collect();
+        while !self.ended && wanted.len() < self.width.min(room) {
+            wanted.push((self.next, self.lines));
+            self.next += self.lines;
+        }
+        wanted
+    }
+
+    /// A piece came, or there is none that far.
+    fn take(&mut self, from: usize, lines: usize, page: Option<wire::Page>) {
+        let Some(page) = page else {
+            self.ended = true;
+            return;
+        };
+        match page.next {
+            None => self.ended = true,
+            Some(at) if at > from && at < from + lines => self.gaps.push((at, from + lines - at)),
+            Some(_) => {}
+        }
+        self.texts.insert(from, page.text);
+    }
+}
 
 /// Parts a group that did not hold into what is likely sound and what is suspect: what is blamed,
 /// else what changes more than spelling, else simply one half.

@@ -14,7 +14,10 @@ use std::ops::Range;
 
 /// Linter and tests when the instructions list none.
 const LINT: &str = "cargo clippy --all-targets";
-const TEST: &str = "cargo test";
+const TEST: &str = "cargo test --no-fail-fast";
+/// Takes out of the JSON what is there twice (the text for people, the source lines) and folds what
+/// is still too long for a line of the read tool.
+const SHORTEN: &str = r#"sed -E 's/"rendered":"([^"\\]|\\.)*",//g; s/,"text":\[(\{[^{}"]*("([^"\\]|\\.)*"[^{}"]*)*\},?)*\]//g' | fold -w 1900"#;
 const FORMAT_CHECK: &str = "cargo fmt --check";
 const FORMAT: &str = "cargo fmt";
 /// Findings named in the last word.
@@ -52,22 +55,22 @@ pub(super) fn turn(
     Ok(())
 }
 
-/// The project's own commands where they are plain, so that features and targets are the same;
-/// warnings stay warnings, because denied ones would hide what comes after them.
+/// The project's own commands where they are plain, so that features and targets are the same. The
+/// tests' command is taken word for word: what a project declares, Kapell knows to be confined.
 fn commands(checks: &[Check]) -> Commands {
     let own = |start: &str| {
         let plain =
             |run: &&str| run.starts_with(start) && !run.contains(['|', ';', '&', '<', '>', '$', '`', '\n']);
         checks.iter().map(|check| check.run.as_str()).find(plain)
     };
-    let with = |run: &str, more: &str| match run.split_once(" -- ") {
-        Some((cargo, rest)) => format!("{cargo} {more} -- {}", rest.replace("-D ", "-W ")),
-        None => format!("{run} {more}"),
-    };
-    let lint = own("cargo clippy").unwrap_or(LINT);
+    let run = own("cargo clippy").unwrap_or(LINT);
+    let (cargo, rest) = run.split_once(" -- ").unwrap_or((run, ""));
+    // Warnings stay warnings: denied ones would hide what comes after them.
+    let rest = rest.replace("-D warnings", "").replace("-D ", "-W ");
+    let rest = if rest.trim().is_empty() { String::new() } else { format!(" -- {}", rest.trim()) };
     Commands {
-        lint: with(lint, "--keep-going --message-format=json").replace(" -- -W warnings", ""),
-        test: with(own("cargo test").unwrap_or(TEST), "--no-fail-fast"),
+        lint: format!("{cargo} --keep-going --message-format=json{rest} 2>&1 | {SHORTEN}"),
+        test: own("cargo test").unwrap_or(TEST).to_owned(),
     }
 }
 
@@ -177,9 +180,6 @@ fn format(bench: &mut Bench<'_, '_>, goal: Goal) -> Result<bool, Pause> {
 /// Is it done, and the sentence that says how it stands.
 fn last_word(bench: &Bench<'_, '_>, goal: Goal, state: &State, formatted: bool) -> (bool, String) {
     let base = bench.memory.base.as_ref().unwrap_or(state);
-    if let Some(why) = &bench.stuck {
-        return (false, format!("A file could not be changed: {why}"));
-    }
     if !state.unread.is_empty() {
         let said: Vec<&str> =
             state.unread.lines().filter(|line| line.starts_with("error")).take(NAMED).collect();
@@ -191,6 +191,9 @@ fn last_word(bench: &Bench<'_, '_>, goal: Goal, state: &State, formatted: bool) 
     let done = reached(goal, state) && (!goal.format || formatted) && !worse;
     if done {
         return (true, summary);
+    }
+    for (file, why) in &bench.refused {
+        summary.push_str(&format!(" `{file}` could not be changed: {why}."));
     }
     if bench.spent() {
         summary.push_str(" This turn has no actions left to try more.");

@@ -116,11 +116,10 @@ struct Span {
     expansion: Option<serde::de::IgnoredAny>,
 }
 
-/// Every compiler message among these lines; lines of other kinds are passed over.
+/// Every compiler message among these lines, which may be folded; other lines are passed over.
 pub(crate) fn parse(output: &str) -> Findings {
     let mut findings = Findings::default();
-    for line in output.lines().filter(|line| line.starts_with('{')) {
-        let Ok(line) = serde_json::from_str::<Line>(line) else { continue };
+    for line in records(output) {
         let Some(target) = &line.target else { continue };
         // Path dependencies inside the project are the project; anything with another source is not ours.
         let own = line.package_id.starts_with("path+") || line.package_id.contains("(path+");
@@ -139,6 +138,28 @@ pub(crate) fn parse(output: &str) -> Findings {
     }
     findings
 }
+
+/// The JSON lines. One that was folded begins like the others and goes on until it is whole.
+fn records(output: &str) -> Vec<Line> {
+    let mut records = Vec::new();
+    let mut open: Option<String> = None;
+    for line in output.lines() {
+        let mut text = match open.take() {
+            _ if line.starts_with(RECORD) => String::new(),
+            Some(text) => text,
+            None => continue,
+        };
+        text.push_str(line);
+        match serde_json::from_str(&text) {
+            Ok(record) => records.push(record),
+            Err(_) => open = Some(text),
+        }
+    }
+    records
+}
+
+/// How each of cargo's JSON lines begins; inside a JSON string the quotes would be escaped.
+const RECORD: &str = "{\"reason\":\"";
 
 fn take(findings: &mut Findings, target: String, message: Message) {
     findings.targets.insert(target.clone());
@@ -200,7 +221,9 @@ fn suggestion(child: &Message) -> Option<Advice> {
         parts.push((place(span)?, span.suggested_replacement.clone()?));
     }
     parts.sort();
-    if parts.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+    // A character that was lost on the way must not get into the code.
+    let lost = parts.iter().any(|(_, new)| new.contains(char::REPLACEMENT_CHARACTER));
+    if lost || parts.windows(2).any(|pair| pair[0].0 == pair[1].0) {
         trust = Trust::Human;
     }
     if trust == Trust::Machine && parts.iter().any(|(place, _)| place.expanded) {
@@ -298,6 +321,19 @@ mod tests {
         assert_eq!(findings.diags.len(), 1);
         assert_eq!(findings.diags[0].targets.len(), 2);
         assert!(findings.broken().is_empty());
+    }
+
+    #[test]
+    fn folded_lines_are_put_together() {
+        let line = line("warning", r#"{"code":"unused_mut"}"#, "src/lib.rs", "");
+        let folded: String =
+            line.as_bytes().chunks(40).map(|piece| format!("{}\n", String::from_utf8_lossy(piece))).collect();
+        let findings = parse(&format!(
+            "    Checking x\n{folded}    Finished\n{}",
+            line.replace("src/lib.rs", "src/b.rs")
+        ));
+        assert_eq!(findings.diags.len(), 2);
+        assert_eq!(parse(&line[..line.len() - 1]).diags, []);
     }
 
     #[test]

@@ -140,7 +140,8 @@ pub(crate) fn edits(from: &str, to: &str) -> Option<Vec<Edit>> {
     for (old, new) in hunks {
         let (old, new) = unique(from, to, old, new, last_end)?;
         last_end = old.end;
-        edits.push(Edit { old: from[old].into(), new: to[new].into() });
+        let (old, new) = bare(&from[old], &to[new]);
+        edits.push(Edit { old: old.into(), new: new.into() });
     }
     let mut text = from.to_owned();
     for edit in &edits {
@@ -174,6 +175,15 @@ fn hunks(from: &str, to: &str) -> Vec<(Range<usize>, Range<usize>)> {
         .collect()
 }
 
+/// Both without the line end they share: whether a file's last line has one does not show in its
+/// numbered lines, nor which kind it is.
+fn bare<'a>(old: &'a str, new: &'a str) -> (&'a str, &'a str) {
+    match (old.strip_suffix('\n'), new.strip_suffix('\n')) {
+        (Some(old), Some(new)) => (old, new),
+        _ => (old, new),
+    }
+}
+
 /// Does `piece` stand at `at` and nowhere else, not even overlapping itself?
 fn only_at(text: &str, piece: &str, at: usize) -> bool {
     let after = at + piece.chars().next().map_or(1, char::len_utf8);
@@ -189,8 +199,11 @@ fn unique(
     floor: usize,
 ) -> Option<(Range<usize>, Range<usize>)> {
     let mut below = true;
-    let once = |range: &Range<usize>| !range.is_empty() && only_at(from, &from[range.clone()], range.start);
-    while !once(&old) {
+    let once = |old: &Range<usize>, new: &Range<usize>| {
+        let piece = bare(&from[old.clone()], &to[new.clone()]).0;
+        !piece.is_empty() && only_at(from, piece, old.start)
+    };
+    while !once(&old, &new) {
         let grown_below =
             from[old.end..].split_inclusive('\n').next().filter(|_| below || old.start <= floor);
         let above = &from[floor.min(old.start)..old.start];
@@ -265,7 +278,7 @@ mod tests {
     fn edits_are_unique_and_small() {
         assert_eq!(check("a\nb\nc\n", "a\nB\nc\n").len(), 1);
         let two = check("x\ny\nx\ny\nx\nend\n", "x\ny\nx\ny\nX\nend\n");
-        assert_eq!(two, [Edit { old: "x\nend\n".into(), new: "X\nend\n".into() }]);
+        assert_eq!(two, [Edit { old: "x\nend".into(), new: "X\nend".into() }]);
         check("a\nb\n", "a\nnew\nb\n");
         check("a\nb\nc\n", "a\nc\n");
         check("last", "LAST");

@@ -94,12 +94,19 @@ impl Talk<'_> {
         self.turn_heard = self.heard().len();
     }
 
-    /// Actions of this turn so far: each message of ours is one, and so is each call in it.
+    /// Actions of this turn so far: each message of ours is one, a batch of calls that only read is
+    /// one, and every other call.
     pub(crate) fn actions(&self) -> u32 {
-        let rounds = &self.rounds[self.turn_start..self.next];
-        rounds.iter().map(|round| 1 + u32::try_from(round.calls.len()).unwrap_or(u32::MAX)).sum()
+        let cost = |round: &Round<'_>| {
+            let reads = round.calls.iter().all(|call| READS.contains(&call.tool.as_str()));
+            1 + if reads { 1 } else { u32::try_from(round.calls.len()).unwrap_or(u32::MAX) }
+        };
+        self.rounds[self.turn_start..self.next].iter().map(cost).sum()
     }
 }
+
+/// Tools that only read.
+const READS: [&str; 3] = ["read", "list", "search"];
 
 /// Runs the program on the conversation and returns what it wants next.
 ///

@@ -76,7 +76,8 @@ impl World {
             "edit" => {
                 let text = self.files.get_mut(path).expect("a file");
                 for edit in args["edits"].as_array().unwrap() {
-                    let (old, new) = (edit["old"].as_str().unwrap(), edit["new"].as_str().unwrap());
+                    let (old, new) =
+                        (edit["old_string"].as_str().unwrap(), edit["new_string"].as_str().unwrap());
                     assert_eq!(text.matches(old).count(), 1, "{old:?} is unique");
                     *text = text.replacen(old, new, 1);
                 }
@@ -150,8 +151,9 @@ impl World {
     }
 }
 
+/// As the read tool shows it.
 fn shown(text: &str) -> String {
-    wire::shown_for_tests(text)
+    text.lines().enumerate().map(|(i, line)| format!("{:>6}\t{line}\n", i + 1)).collect()
 }
 
 fn request(messages: Vec<Message>, ordinal: u32) -> Request {

@@ -25,28 +25,27 @@ pub(crate) fn finish(done: bool, summary: &str) -> Want {
 
 /// Looks for a word in all files git does not ignore.
 pub(crate) fn search_word(word: &str) -> Want {
-    Want { tool: "search", args: json!({ "pattern": format!(r"\b{word}\b") }) }
+    Want { tool: "search", args: json!({ "pattern": format!(r"\b{word}\b"), "glob": "*.rs" }) }
 }
 
-/// A page of a file or blob, from this offset on.
-pub(crate) fn read(path: &str, offset: Option<usize>) -> Want {
-    let args = match offset {
-        None => json!({ "path": path }),
-        Some(offset) => json!({ "path": path, "offset": offset }),
-    };
-    Want { tool: "read", args }
+/// A page of a file or output, from this line (from 1) on.
+pub(crate) fn read(path: &str, offset: usize) -> Want {
+    Want { tool: "read", args: json!({ "path": path, "offset": offset }) }
 }
 
-/// Turns a file from one text into another, by edits where they are not longer than the file.
+/// These many lines of a file or output, from this line (from 1) on.
+pub(crate) fn read_lines(path: &str, offset: usize, limit: usize) -> Want {
+    Want { tool: "read", args: json!({ "path": path, "offset": offset, "limit": limit }) }
+}
+
+/// Turns a file from one text into another. Edits keep what the text does not show (which line ends,
+/// a missing last one), so the file is written whole only where no edit can be said exactly.
 pub(crate) fn change(path: &str, from: &str, to: &str) -> Want {
-    let edits = edits(from, to).filter(|edits| {
-        edits.iter().map(|edit: &Edit| edit.old.len() + edit.new.len()).sum::<usize>() <= to.len()
-    });
-    match edits {
+    match edits(from, to) {
         None => Want { tool: "write", args: json!({ "path": path, "content": to }) },
         Some(edits) => {
-            let edits: Vec<_> =
-                edits.iter().map(|edit| json!({ "old": edit.old, "new": edit.new })).collect();
+            let edit = |edit: &Edit| json!({ "old_string": edit.old, "new_string": edit.new });
+            let edits: Vec<_> = edits.iter().map(edit).collect();
             Want { tool: "edit", args: json!({ "path": path, "edits": edits }) }
         }
     }
@@ -63,49 +62,76 @@ pub(crate) fn found_files(answer: &Answer) -> Vec<String> {
     answer.text.lines().filter(|_| answer.ok).filter_map(file).collect()
 }
 
-/// A piece of a file.
+/// A piece of a file or of an output.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     pub text: String,
-    /// Where the next page begins, when there is one.
+    /// The line to go on with, when more follow.
     pub next: Option<usize>,
 }
 
+/// Lines come numbered, `number TAB line`; a last line in brackets says where to go on. `None` when it
+/// could not be read, or not whole because a line is too long.
 pub(crate) fn page(answer: &Answer) -> Option<Page> {
-    if !answer.ok {
+    if !answer.ok || answer.text.lines().any(|line| line.ends_with(" bytes more in this line]")) {
         return None;
     }
-    let mut text = String::new();
-    let mut next = None;
-    for line in answer.text.split_inclusive('\n') {
-        if let Some(rest) = line.strip_prefix("[more from ") {
-            next = rest.trim_end().trim_end_matches(']').parse().ok();
-        } else if let Some((_, rest)) = line.split_once('\t') {
-            text.push_str(rest);
+    let mut page = Page { text: String::new(), next: None };
+    for line in answer.text.lines() {
+        let numbered = line.split_once('\t').filter(|(number, _)| number.trim().parse::<u64>().is_ok());
+        if let Some((_, rest)) = numbered {
+            page.text.push_str(rest);
+            page.text.push('\n');
+        } else if let Some((_, next)) = line.split_once("go on with offset ") {
+            page.next = next.trim_end_matches(']').parse().ok();
         }
     }
-    Some(Page { text, next })
+    Some(page)
 }
 
-/// An output kept whole elsewhere.
-#[derive(Debug)]
+/// An output of which only a view is in the conversation.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Blob {
+    /// What `read` takes as its path.
     pub path: String,
+    /// Bytes of the whole.
+    pub bytes: usize,
+    /// Bytes of its lines on average, as far as they are shown; at least 1.
+    pub line_bytes: usize,
 }
 
-impl Blob {
-    pub(crate) fn pages(&self) -> Vec<Option<usize>> {
-        vec![None]
-    }
-}
-
+/// "[... 3 bytes left out here, of 9 in all; read path "blob:DIGEST" shows them ...]"
 pub(crate) fn blob(answer: &Answer) -> Option<Blob> {
-    let at = answer.text.find("blob:")?;
-    let digest: String = answer.text[at + 5..].chars().take_while(|c| c.is_ascii_hexdigit()).collect();
-    (digest.len() == 64).then(|| Blob { path: format!("blob:{digest}") })
+    let line = answer.text.lines().find(|line| line.starts_with("[... ") && line.contains("\"blob:"))?;
+    let path = line.split('"').find(|part| part.starts_with("blob:"))?;
+    let bytes = line.split_once(", of ")?.1.split(' ').next()?.parse().ok()?;
+    let line_bytes = (answer.text.len() / answer.text.lines().count()).max(1);
+    Some(Blob { path: path.to_owned(), bytes, line_bytes })
 }
-
 #[cfg(test)]
-pub(crate) fn shown_for_tests(text: &str) -> String {
-    text.split_inclusive('\n').enumerate().map(|(i, line)| format!("{}\t{line}", i + 1)).collect()
+mod tests {
+    use super::*;
+
+    fn answer(text: &str) -> Answer {
+        Answer { ok: true, text: text.into() }
+    }
+
+    #[test]
+    fn pages_as_the_read_tool_shows_them() {
+        let text = "     9\ta\tb\n    10\t\n[more lines follow; go on with offset 11]\n";
+        assert_eq!(page(&answer(text)), Some(Page { text: "a\tb\n\n".into(), next: Some(11) }));
+        assert_eq!(page(&answer("[the file is empty]")), Some(Page { text: String::new(), next: None }));
+        assert_eq!(page(&Answer { ok: false, text: "there is no line 9".into() }), None);
+    }
+
+    #[test]
+    fn outputs_kept_elsewhere_are_found() {
+        let path = format!("blob:{}", "0f".repeat(32));
+        let cut = format!(
+            "head\n[... 12 bytes left out here, of 3000 in all; read path \"{path}\" shows them ...]\ntail\n"
+        );
+        let found = blob(&answer(&cut)).unwrap();
+        assert_eq!((found.path, found.bytes, found.line_bytes), (path, 3000, cut.len() / 3));
+        assert_eq!(blob(&answer("blob:")), None);
+    }
 }

@@ -19,7 +19,8 @@ pub(crate) fn is_name_shape(diag: &Diag) -> bool {
 
 /// The name this finding would change, so that the files that say it can be read first.
 pub(crate) fn old_name<'a>(diag: &Diag, texts: &'a Texts) -> Option<&'a str> {
-    if diag.code != VARIANT && !is_name_shape(diag) {
+    let variant = diag.code == VARIANT && diag.message.starts_with("variant name ");
+    if !variant && !is_name_shape(diag) {
         return None;
     }
     let at = diag.at.as_ref()?;
