@@ -1,0 +1,139 @@
+//! What every command works with: roots, configuration, streams; and the engine, wired from its ports when needed.
+//!
+//! The one place where adapters meet the engine; decides nothing. Start at [`App::new`]; nothing is opened before a
+//! command asks for it.
+
+use crate::args::Global;
+use crate::clock::System;
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::guard::Locks;
+use crate::home::Home;
+use crate::term::Term;
+use crate::toolbox;
+use contract::journal::Journal;
+use contract::port::Clock;
+use contract::{Fault, Kind};
+use engine::{Engine, Options, Ports};
+use journal::Sqlite;
+use kernel::governor::Slots;
+use providers::Registry;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Hex digits of randomness in an owner's name: two engines of one process differ.
+const OWNER_DIGITS: usize = 8;
+
+/// What a command works with.
+pub(crate) struct App {
+    /// The four roots.
+    pub(crate) home: Home,
+    /// Options of every command.
+    pub(crate) global: Global,
+    /// The streams.
+    pub(crate) term: Term,
+    /// Where the person stands.
+    pub(crate) cwd: PathBuf,
+    /// Time and randomness.
+    pub(crate) clock: Arc<System>,
+}
+
+/// An engine and the adapters that a surface calls by themselves.
+pub(crate) struct Wired {
+    /// The engine.
+    pub(crate) engine: Engine,
+    /// The store.
+    pub(crate) store: Arc<Sqlite>,
+    /// The sessions' clones.
+    pub(crate) git: Arc<workspace::Git>,
+    /// The locks of sessions.
+    pub(crate) locks: Arc<Locks>,
+    /// Names of the tools.
+    pub(crate) tools: Vec<String>,
+}
+
+impl App {
+    /// From the environment. Touches no file.
+    pub(crate) fn new(global: Global) -> Result<Self, Failure> {
+        let cwd = std::env::current_dir().map_err(|error| {
+            let what = format!("the current directory cannot be read: {error}");
+            Failure::usage("no-directory", what, "cd to a directory that exists")
+        })?;
+        let home = Home::find(variable).map_err(Failure::from).map_err(Failure::as_usage)?;
+        let term = Term::find(global.no_color, variable);
+        Ok(Self { home, global, term, cwd, clock: Arc::default() })
+    }
+
+    /// The configuration for work on this repository, or for none.
+    pub(crate) fn config(&self, project: Option<&std::path::Path>) -> Result<Config, Failure> {
+        Config::load(&self.home.config, project, variable)
+    }
+
+    /// The clock's now.
+    pub(crate) fn now(&self) -> contract::Timestamp {
+        self.clock.now()
+    }
+
+    /// The engine over the real ports. Needs a tokio runtime.
+    pub(crate) fn wire(&self) -> Result<Wired, Failure> {
+        self.home.create()?;
+        let store = Sqlite::open(&self.home.state, journal::Options::default()).map_err(|e| e.fault())?;
+        Ok(self.wire_over(Arc::new(store)))
+    }
+
+    /// The same for commands that only look: changes nothing, and needs no right to write. `None`: there is no store.
+    pub(crate) fn look(&self) -> Result<Option<Wired>, Failure> {
+        if !self.home.store_file().exists() {
+            return Ok(None);
+        }
+        let store = Sqlite::open_read_only(&self.home.state).map_err(|e| e.fault())?;
+        Ok(Some(self.wire_over(Arc::new(store))))
+    }
+
+    fn wire_over(&self, store: Arc<Sqlite>) -> Wired {
+        let git = Arc::new(self.workspace());
+        let locks = Arc::new(Locks::new(self.home.run_dir()));
+        let journal: Arc<dyn Journal> = Arc::<Sqlite>::clone(&store);
+        let tools = toolbox::all(&self.home);
+        let names = tools.iter().map(|tool| tool.spec().name).collect();
+        let ports = Ports {
+            blobs: Arc::<Sqlite>::clone(&store),
+            workspace: Arc::<workspace::Git>::clone(&git),
+            checks: Arc::<workspace::Git>::clone(&git),
+            tools,
+            models: Arc::new(Registry),
+            clock: Arc::<System>::clone(&self.clock),
+            env: Vec::new(),
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let options = Options { owner: self.owner(), slots: Slots::for_cores(cores) };
+        let engine = Engine::new(ports, journal, Arc::<Locks>::clone(&locks), options);
+        Wired { engine, store, git, locks, tools: names }
+    }
+
+    /// The workspaces alone.
+    pub(crate) fn workspace(&self) -> workspace::Git {
+        let options =
+            workspace::Options { records: Some(self.home.run_dir()), ..workspace::Options::default() };
+        workspace::Git::new(self.home.state.clone(), self.home.cache.clone(), options)
+    }
+
+    /// host-pid-random: tells people where to look, and machines that it is somebody else.
+    fn owner(&self) -> String {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = if host.trim().is_empty() { "host" } else { host.trim() };
+        let random = format!("{:032x}", self.clock.random());
+        format!("{host}-{}-{}", std::process::id(), &random[..OWNER_DIGITS])
+    }
+}
+
+/// A variable of the environment; one that is not UTF-8 counts as unset.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The fault for "there is no session yet", for commands that need one.
+pub(crate) fn no_sessions() -> Failure {
+    let fault = Fault::new(Kind::UserFixable, "no-session", "there are no sessions yet");
+    Failure::from(fault.hint("kapell run \"your goal\", or kapell demo")).as_usage()
+}

@@ -1,0 +1,448 @@
+//! The command line: every command, flag and value, as clap reads them.
+//!
+//! Knows no configuration and does nothing. Start at [`Cli`]; what a command means is in `cmd/`.
+
+use crate::nearest::nearest;
+use crate::quantity;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use contract::session::Ask;
+use contract::{ActionId, Amount};
+use std::path::PathBuf;
+
+/// What `--help` ends with.
+const EXAMPLES: &str = "\
+Examples:
+  kapell demo                            the whole workflow on a small repository of its own
+  kapell run \"make clippy pass\"          work on the repository you are in
+  kapell run --no-land \"fix the tests\"   leave the result on a branch
+  kapell -p - < goal.txt                 the goal from standard input
+  kapell -c                              go on with the newest unfinished session
+  kapell sessions                        what there is; `last` names the newest
+  kapell why last                        who wanted what, why it won, why the others waited
+
+Exit codes: 0 ok, 1 failure, 2 usage, 3 refuted, 4 inconclusive, 5 stuck, 6 denied, 7 budget,
+  8 needs you, 75 waiting on a limit, 124 time-out, 130 SIGINT, 143 SIGTERM.
+Environment: KAPELL_HOME (all four roots), KAPELL_MODEL, KAPELL_ASK, NO_COLOR.";
+
+const ONE_SHOT: &str = "Without a command";
+
+/// Conducts coding agents: plans, works in an isolated workspace, checks the result itself, lands what it confirmed.
+#[derive(Debug, Parser)]
+#[command(name = "kapell", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 110)]
+#[command(subcommand_help_heading = "Commands", disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// Run this goal and print the result (`-` reads it from standard input); the same as `run`
+    #[arg(short, long, value_name = "GOAL", help_heading = ONE_SHOT)]
+    pub(crate) print: Option<String>,
+    /// Go on with the newest unfinished session of this repository
+    #[arg(short, long = "continue", conflicts_with = "resume", help_heading = ONE_SHOT)]
+    pub(crate) continue_: bool,
+    /// Go on with this session (without ID: the newest)
+    #[arg(short, long, value_name = "ID", num_args = 0..=1, default_missing_value = "last", help_heading = ONE_SHOT)]
+    pub(crate) resume: Option<String>,
+    #[command(flatten, next_help_heading = "Options of -p")]
+    pub(crate) run: RunOptions,
+    #[command(subcommand)]
+    pub(crate) command: Option<Verb>,
+}
+
+/// Options that every command has, before or after its name.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Work as if started in this directory
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true)]
+    pub(crate) directory: Option<PathBuf>,
+    /// Print the result only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Show every event and the output of programs
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// No colour (the same as NO_COLOR=1)
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Work on a goal in this repository, check the result, land it when it is confirmed
+    Run {
+        /// The goal, in plain words; `-` reads it from standard input
+        #[arg(value_name = "GOAL")]
+        goal: Vec<String>,
+        #[command(flatten)]
+        options: RunOptions,
+    },
+    /// Make a small repository with a failing test and lint warnings, and fix it through the whole workflow
+    Demo {
+        /// Where to make the repository; must not exist or be empty
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Go on with a session that was stopped, or that waits for you
+    Resume(ResumeOptions),
+    /// List sessions, show one, or show a tree of them
+    Sessions {
+        #[command(subcommand)]
+        what: Option<Listing>,
+        #[command(flatten)]
+        options: ListOptions,
+    },
+    /// Print a session's events as JSON lines
+    Events {
+        /// Which session
+        session: String,
+        /// Go on printing as events happen, until the session ends
+        #[arg(short, long)]
+        follow: bool,
+        /// Begin after this event
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        after: u64,
+        /// Write the session as a folder: events.jsonl, chain.txt, blobs/
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["follow", "after"])]
+        export: Option<PathBuf>,
+    },
+    /// Tell for every action who wanted it, why it won, and why the others waited
+    Why {
+        /// Which session
+        session: String,
+        /// Only this action, such as 1.4
+        action: Option<ActionId>,
+    },
+    /// Show what was reserved, spent and is left, over the whole tree
+    Cost {
+        /// Which session; without it: all of them
+        session: Option<String>,
+    },
+    /// Stop a session for good, with everything below it
+    Cancel {
+        /// Which session
+        session: String,
+    },
+    /// Agree to what a session waits for: a call, running one again, or landing a flagged change
+    Approve {
+        /// Which session
+        session: String,
+        /// Which approval, such as a12; without it: the one that waits
+        approval: Option<String>,
+    },
+    /// Say no to what a session waits for
+    Deny {
+        /// Which session
+        session: String,
+        /// Which approval; without it: the one that waits
+        approval: Option<String>,
+    },
+    /// Answer the question a session waits with
+    Answer {
+        /// Which session
+        session: String,
+        /// The answer; `-` reads it from standard input
+        #[arg(required = true)]
+        text: Vec<String>,
+    },
+    /// Put a session's workspace back to before an action; can itself be rewound
+    Rewind {
+        /// Which session
+        session: String,
+        /// Before which action, such as 1.4
+        action: ActionId,
+    },
+    /// Show the change a session has made so far, as a unified diff
+    Diff {
+        /// Which session
+        session: String,
+    },
+    /// Check the store: every hash, every chain, every fold, every snapshot
+    Verify,
+    /// Look at everything Kapell needs and say what is wrong
+    Doctor,
+    /// Remove what is not needed any more: workspaces of ended sessions, stale records, caches
+    Gc {
+        /// Only show what would go, and how much it is
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// What `sessions` shows.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Listing {
+    /// Every session, newest first
+    List(ListOptions),
+    /// One session: state, verdict, what it waits for
+    Show {
+        /// Which session
+        session: String,
+    },
+    /// A session with everything below it; without ID: all of them
+    Tree {
+        /// Which session
+        session: Option<String>,
+    },
+}
+
+/// How many to list.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ListOptions {
+    /// Show all, not only the newest 30
+    #[arg(short, long)]
+    pub(crate) all: bool,
+}
+
+/// Options of `run` and `-p`.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub(crate) struct RunOptions {
+    /// Who does the work, such as builtin/fixer
+    #[arg(short, long, value_name = "PROVIDER/NAME")]
+    pub(crate) model: Option<String>,
+    /// Most money the whole tree of sessions may cost
+    #[arg(long, value_name = "USD", value_parser = quantity::nanos)]
+    pub(crate) max_budget_usd: Option<u64>,
+    /// Most tokens, input and output together
+    #[arg(long, value_name = "N", value_parser = quantity::count)]
+    pub(crate) max_tokens: Option<u64>,
+    /// Most actions in one turn
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_turns: Option<u32>,
+    /// Most actions in the whole tree
+    #[arg(long, value_name = "N", value_parser = quantity::count)]
+    pub(crate) max_steps: Option<u64>,
+    /// Stop after this long (30s, 10m, 2h) with exit code 124; the session can be resumed
+    #[arg(long, value_name = "TIME", value_parser = quantity::millis)]
+    pub(crate) timeout: Option<u64>,
+    /// Which calls wait for your approval
+    #[arg(long, value_enum)]
+    pub(crate) ask: Option<AskWord>,
+    /// Leave a confirmed result on a branch instead of landing it
+    #[arg(long)]
+    pub(crate) no_land: bool,
+    /// Start from this revision instead of HEAD
+    #[arg(long, value_name = "REV")]
+    pub(crate) base: Option<String>,
+    /// Land on this branch instead of the one checked out
+    #[arg(long, value_name = "NAME")]
+    pub(crate) branch: Option<String>,
+    /// A check the goal is about (repeatable); otherwise found from its words, else all
+    #[arg(long, value_name = "NAME")]
+    pub(crate) check: Vec<String>,
+    /// Only these tools, comma-separated
+    #[arg(
+        long = "allowedTools",
+        visible_alias = "allowed-tools",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
+    pub(crate) allowed_tools: Option<Vec<String>>,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// How the result is written.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub(crate) struct OutputOptions {
+    /// text, one JSON object, or JSON lines as things happen
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) output_format: Option<Format>,
+    /// Write the result to this file too
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Options of `resume`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ResumeOptions {
+    /// Which session: id, unique beginning or end of it, or `last` (the default)
+    pub(crate) session: Option<String>,
+    /// A message for its agent
+    pub(crate) message: Vec<String>,
+    /// Go on with another model
+    #[arg(short, long, value_name = "PROVIDER/NAME")]
+    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) more: More,
+    /// Go on with every unfinished session
+    #[arg(long, conflicts_with_all = ["session", "message", "model"])]
+    pub(crate) all: bool,
+    /// Stop after this long (30s, 10m, 2h) with exit code 124
+    #[arg(long, value_name = "TIME", value_parser = quantity::millis)]
+    pub(crate) timeout: Option<u64>,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// What is added to a tree's budget.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct More {
+    /// Add money to the budget
+    #[arg(long, value_name = "USD", value_parser = quantity::nanos)]
+    add_usd: Option<u64>,
+    /// Add tokens to the budget
+    #[arg(long, value_name = "N", value_parser = quantity::count)]
+    add_tokens: Option<u64>,
+    /// Add actions to the budget
+    #[arg(long, value_name = "N", value_parser = quantity::count)]
+    add_steps: Option<u64>,
+    /// Add minutes of running time to the budget
+    #[arg(long, value_name = "N", value_parser = quantity::count)]
+    add_minutes: Option<u64>,
+}
+
+impl More {
+    /// What is added, if anything is.
+    pub(crate) fn amount(self) -> Option<Amount> {
+        let amount = Amount {
+            nanos: self.add_usd.unwrap_or(0),
+            tokens: self.add_tokens.unwrap_or(0),
+            steps: self.add_steps.unwrap_or(0),
+            time_ms: self.add_minutes.unwrap_or(0).saturating_mul(60_000),
+        };
+        (amount != Amount::ZERO).then_some(amount)
+    }
+}
+
+/// How a result is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object at the end.
+    Json,
+    /// JSON lines as things happen.
+    StreamJson,
+}
+
+/// Which calls wait for approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AskWord {
+    /// None
+    Never,
+    /// What may act outside the workspace
+    External,
+    /// Everything that changes something
+    Writes,
+}
+
+impl From<AskWord> for Ask {
+    fn from(word: AskWord) -> Self {
+        match word {
+            AskWord::Never => Self::Never,
+            AskWord::External => Self::External,
+            AskWord::Writes => Self::Writes,
+        }
+    }
+}
+
+/// The nearest thing to what was mistyped, where clap itself found none near enough.
+pub(crate) fn near(error: &clap::Error) -> Option<String> {
+    let suggested =
+        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    if suggested.into_iter().any(|kind| error.get(kind).is_some()) {
+        return None;
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let command = Cli::command();
+    if let Some(typed) = text(ContextKind::InvalidSubcommand) {
+        let names = command.get_subcommands().map(clap::Command::get_name);
+        return nearest(&typed, names).map(str::to_owned);
+    }
+    if let (Some(typed), Some(ContextValue::Strings(known))) =
+        (text(ContextKind::InvalidValue), error.get(ContextKind::ValidValue))
+    {
+        return nearest(&typed, known.iter().map(String::as_str)).map(str::to_owned);
+    }
+    let typed = text(ContextKind::InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument)?;
+    let all = std::iter::once(&command).chain(command.get_subcommands());
+    let longs: Vec<String> = all
+        .flat_map(|command| command.get_arguments().filter_map(|arg| Some(format!("--{}", arg.get_long()?))))
+        .collect();
+    nearest(&typed, longs.iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// Words of a positional argument, put together again.
+pub(crate) fn joined(words: &[String]) -> Option<String> {
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("kapell").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn clap_agrees_with_itself() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn globals_work_before_and_after_the_verb() {
+        for line in ["--json -C /x sessions", "sessions --json -C /x", "sessions list --json -C /x"] {
+            let cli = parse(line).unwrap();
+            assert!(cli.global.json, "{line}");
+            assert_eq!(cli.global.directory.as_deref(), Some("/x".as_ref()));
+        }
+    }
+
+    #[test]
+    fn the_familiar_short_forms() {
+        assert_eq!(parse("-p - -m builtin/fixer").unwrap().print.as_deref(), Some("-"));
+        assert!(parse("-c").unwrap().continue_);
+        assert_eq!(parse("-r").unwrap().resume.as_deref(), Some("last"));
+        assert_eq!(parse("-r abc").unwrap().resume.as_deref(), Some("abc"));
+        assert!(parse("-c -r abc").is_err());
+        let Some(Verb::Run { goal, options }) =
+            parse("run fix it --max-budget-usd 0.5 --allowedTools read,edit").unwrap().command
+        else {
+            panic!("run")
+        };
+        assert_eq!(joined(&goal).as_deref(), Some("fix it"));
+        assert_eq!(options.max_budget_usd, Some(500_000_000));
+        assert_eq!(options.allowed_tools.unwrap(), ["read", "edit"]);
+    }
+
+    #[test]
+    fn bad_input_is_usage_and_names_the_nearest() {
+        for (line, near) in [
+            ("rnu x", "run"),
+            ("sesions", "sessions"),
+            ("run x --modle y", "--model"),
+            ("run x --output-format jsn", "json"),
+            ("run x --ask nevr", "never"),
+            ("run x --max-budget-usd five", "0.25"),
+            ("run x --timeout soon", "30s"),
+            ("rewind last one", "valid id"),
+            ("-q -v sessions", "verbose"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            let all = format!("{error}{}", super::near(&error).unwrap_or_default());
+            assert!(all.contains(near), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn amounts_to_add() {
+        let Some(Verb::Resume(options)) = parse("resume last --add-usd 1 --add-minutes 2").unwrap().command
+        else {
+            panic!("resume")
+        };
+        let more = options.more.amount().unwrap();
+        assert_eq!((more.nanos, more.time_ms, more.tokens), (1_000_000_000, 120_000, 0));
+        assert_eq!(More::default().amount(), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! `approve` and `deny`: a yes or no to exactly the content that is shown, from any terminal.
+//!
+//! Start at [`run`].
+
+use super::tell::{report, tell};
+use super::work::leave;
+use crate::app::{App, Wired};
+use crate::exit::Failure;
+use crate::out;
+use crate::pick::{self, short};
+use crate::show::asked::Asked;
+use crate::tree::{Blocker, Need, Tree};
+use contract::SessionId;
+use contract::intent::Wish;
+use kernel::fsm::ApprovalState;
+
+/// Answers an approval; the exit code.
+pub(crate) async fn run(app: &App, name: &str, approval: Option<&str>, yes: bool) -> Result<u8, Failure> {
+    let wired = app.wire()?;
+    let done = answer(app, &wired, name, approval, yes).await;
+    leave(wired).await;
+    done
+}
+
+async fn answer(
+    app: &App,
+    wired: &Wired,
+    name: &str,
+    wanted: Option<&str>,
+    yes: bool,
+) -> Result<u8, Failure> {
+    let session = pick::session(&*wired.store, name).await?;
+    let tree = Tree::open(&wired.engine, session).await?;
+    let (session, approval) = find(&tree, session, wanted)?;
+    let Some(state) = tree.get(session) else { return Err(nothing(session, &[])) };
+    let blocker = Blocker { session, kind: Need::Approval(approval.clone()) };
+    let asked = Asked::of(&*wired.store, state, &blocker).await.ok_or_else(|| nothing(session, &[]))?;
+    let hash = asked.hash.unwrap_or_default();
+    if !app.global.json && !app.global.quiet {
+        out::print(&format!("{} {approval}: {}\n", if yes { "approving" } else { "denying" }, asked.title));
+        asked.content.lines().for_each(|line| out::print(&format!("    {line}\n")));
+    }
+    let (wish, word) = match yes {
+        true => (Wish::Approve { approval: approval.clone(), hash }, "granted, once and for exactly this"),
+        false => (Wish::Deny { approval: approval.clone() }, "denied"),
+    };
+    let verb = wish.name();
+    let told = tell(app, wired, session, wish, Vec::new()).await?;
+    let next = format!("kapell resume {}", short(tree.root));
+    report(app, session, verb, &told, &format!("approval {approval} {word}"), &next)
+}
+
+/// The approval that is meant: in the named session, else in one below it.
+fn find(tree: &Tree, named: SessionId, wanted: Option<&str>) -> Result<(SessionId, String), Failure> {
+    let pending = |state: &kernel::Session| -> Vec<(SessionId, String)> {
+        let waits = state.approvals.iter().filter(|(_, approval)| approval.state == ApprovalState::Pending);
+        waits.map(|(id, _)| (state.id, id.clone())).collect()
+    };
+    let own = tree.get(named).map(pending).unwrap_or_default();
+    let below: Vec<_> = tree.sessions().filter(|state| state.id != named).flat_map(pending).collect();
+    let all: Vec<_> = own.iter().chain(&below).cloned().collect();
+    let found: Vec<_> = match wanted {
+        Some(wanted) => all.iter().filter(|(_, id)| id == wanted).cloned().collect(),
+        None => {
+            if own.is_empty() {
+                below
+            } else {
+                own
+            }
+        }
+    };
+    match &found[..] {
+        [one] => Ok(one.clone()),
+        [] => Err(nothing(named, &all)),
+        several => {
+            let what = format!("{} approvals wait: say which one", several.len());
+            Err(Failure::usage("several-approvals", what, list(several)))
+        }
+    }
+}
+
+fn nothing(session: SessionId, others: &[(SessionId, String)]) -> Failure {
+    let hint = match others {
+        [] => format!("kapell sessions show {} tells what it waits for", short(session)),
+        others => list(others),
+    };
+    Failure::usage("no-approval", format!("session {} waits for no such approval", short(session)), hint)
+}
+
+fn list(approvals: &[(SessionId, String)]) -> String {
+    let named: Vec<String> =
+        approvals.iter().map(|(session, id)| format!("kapell approve {} {id}", short(*session))).collect();
+    named.join(", or ")
+}

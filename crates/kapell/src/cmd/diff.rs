@@ -1,0 +1,73 @@
+//! `diff`: the change a session has made so far, as a unified diff.
+//!
+//! Start at [`run`].
+
+use super::work::leave;
+use crate::app::{App, Wired};
+use crate::exit::{self, Failure};
+use crate::pick::{self, short};
+use crate::show::{clean, diffstat::Stat, json_page};
+use crate::{app, out};
+use contract::SessionId;
+use contract::workspace::Workspace;
+use engine::Guard;
+use serde_json::json;
+use std::io::Write;
+
+/// The message of the commit that holds work in progress; nobody else sees it.
+const MESSAGE: &str = "work in progress";
+
+/// Shows the change; the exit code.
+pub(crate) async fn run(app: &App, name: &str) -> Result<u8, Failure> {
+    let Some(wired) = app.look()? else { return Err(app::no_sessions()) };
+    let done = diff(app, &wired, name).await;
+    leave(wired).await;
+    done
+}
+
+async fn diff(app: &App, wired: &Wired, name: &str) -> Result<u8, Failure> {
+    let session = pick::session(&*wired.store, name).await?;
+    let (bytes, of) = change(wired, session).await?;
+    if app.global.json {
+        let stat = Stat::of(&bytes);
+        let (added, removed) = stat.lines();
+        out::print(&json_page(&json!({
+            "session_id": session.to_string(), "of": of, "files": stat.files.len(),
+            "added": added, "removed": removed, "diff": String::from_utf8_lossy(&bytes),
+        })));
+    } else if app.term.stdout {
+        out::print(&clean::text(&String::from_utf8_lossy(&bytes)));
+    } else {
+        // For `git apply`: the very bytes.
+        let _ = std::io::stdout().lock().write_all(&bytes);
+    }
+    if !app.global.quiet && !app.global.json && app.term.stderr {
+        out::complain(&format!("{} ({of})\n", Stat::of(&bytes).summary()));
+    }
+    Ok(exit::OK)
+}
+
+/// The change, and of which moment it is.
+pub(crate) async fn change(wired: &Wired, session: SessionId) -> Result<(Vec<u8>, String), Failure> {
+    let id = short(session);
+    let state = wired.engine.look(session).await?;
+    let Some((state, prepared)) = state.and_then(|state| Some((state.clone(), state.prepared?))) else {
+        let hint = format!("kapell sessions show {id} tells how it stands");
+        return Err(Failure::failed("no-workspace", format!("session {id} has no workspace yet"), hint));
+    };
+    let judged = state.verdict.as_ref().map(|judged| judged.result.clone());
+    // With the lock in hand nobody else works on the tree, and it can be taken as it is.
+    let lock = wired.locks.claim(session)?;
+    let (tip, of) = match (judged, lock.is_some(), state.end.is_some()) {
+        (Some(result), _, true) => (result, "what was checked".to_owned()),
+        (_, true, _) => (wired.git.commit(session, MESSAGE.to_owned()).await?, "as it stands".to_owned()),
+        (judged, false, _) => match (state.savepoints.back(), judged) {
+            (Some((action, savepoint)), _) => {
+                (savepoint.clone(), format!("before action {action}, which may still run"))
+            }
+            (None, Some(result)) => (result, "what was checked last".to_owned()),
+            (None, None) => (prepared.base.clone(), "nothing was changed yet".to_owned()),
+        },
+    };
+    Ok((wired.git.diff(session, prepared.base, tip).await?, of))
+}

@@ -1,0 +1,209 @@
+//! `gc`: removes what is not needed any more, and nothing else; `--dry-run` shows it first.
+//!
+//! Workspaces of ended sessions (work that never landed is parked first), stale locks and records, caches that nobody
+//! uses, blobs that nobody mentions. Start at [`run`].
+
+use super::events::mentioned;
+use super::work::leave;
+use crate::app::{App, Wired};
+use crate::exit::{self, Failure};
+use crate::out;
+use crate::pick::short;
+use crate::quantity::bytes;
+use crate::show::json_page;
+use contract::journal::Journal;
+use contract::{Digest, SessionId, StreamId};
+use engine::Guard;
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
+
+/// Records read at once.
+const PAGE: usize = 1_000;
+
+/// Something that goes, went, or had to stay.
+struct Item {
+    kind: &'static str,
+    name: String,
+    bytes: u64,
+    /// Why it stays, when it does.
+    stays: Option<String>,
+}
+
+impl Item {
+    fn new(kind: &'static str, name: impl Into<String>, bytes: u64) -> Self {
+        Self { kind, name: name.into(), bytes, stays: None }
+    }
+}
+
+/// Removes, or shows what would go; the exit code.
+pub(crate) async fn run(app: &App, dry: bool) -> Result<u8, Failure> {
+    if !app.home.store_file().exists() {
+        out::print(if app.global.json {
+            "{\"items\":[],\"bytes\":0}\n"
+        } else {
+            "There is nothing to remove.\n"
+        });
+        return Ok(exit::OK);
+    }
+    let wired = app.wire()?;
+    let items = collect(app, &wired, dry).await;
+    leave(wired).await;
+    print(app, &items?, dry);
+    Ok(exit::OK)
+}
+
+async fn collect(app: &App, wired: &Wired, dry: bool) -> Result<Vec<Item>, Failure> {
+    let unfinished: BTreeSet<SessionId> =
+        wired.store.sessions(true).await?.into_iter().map(|listed| listed.session).collect();
+    let mut items = workspaces(wired, &unfinished, dry).await?;
+    items.extend(locks(app, wired, &unfinished, dry)?);
+    // Whoever works now may use a cache, and may be about to mention a blob.
+    let busy: Vec<SessionId> = unfinished.iter().copied().filter(|id| wired.locks.held(*id)).collect();
+    if busy.is_empty() {
+        items.extend(cache(app, dry)?);
+        items.extend(blobs(wired, dry).await?);
+        if !dry {
+            wired.store.compact()?;
+        }
+    } else {
+        let names: Vec<String> = busy.iter().map(|id| short(*id)).collect();
+        let mut item = Item::new("caches and blobs", app.home.cache.display().to_string(), 0);
+        item.stays = Some(format!("{} at work", names.join(", ")));
+        items.push(item);
+    }
+    Ok(items)
+}
+
+/// Children first: what they borrow from their parents must be there while they are parked.
+async fn workspaces(
+    wired: &Wired,
+    unfinished: &BTreeSet<SessionId>,
+    dry: bool,
+) -> Result<Vec<Item>, Failure> {
+    let mut items = Vec::new();
+    for listed in wired.git.list()?.into_iter().rev() {
+        if unfinished.contains(&listed.session) {
+            continue;
+        }
+        let mut item = Item::new("workspace", short(listed.session), listed.bytes);
+        let lock = wired.locks.claim(listed.session)?;
+        if !dry {
+            match wired.git.remove(listed.session, lock.is_none()).await {
+                Ok(removed) => {
+                    item.name.extend(removed.parked.map(|parked| format!(" (work kept as {parked})")))
+                }
+                Err(fault) => item.stays = Some(fault.what),
+            }
+        }
+        items.push(item);
+    }
+    Ok(items)
+}
+
+/// Lock files of sessions that are over and that nobody holds, with their directories of records.
+fn locks(
+    app: &App,
+    wired: &Wired,
+    unfinished: &BTreeSet<SessionId>,
+    dry: bool,
+) -> Result<Vec<Item>, Failure> {
+    let (mut count, mut size) = (0u64, 0);
+    for entry in std::fs::read_dir(app.home.run_dir()).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let id = path.file_stem().and_then(|stem| stem.to_str()?.parse::<SessionId>().ok());
+        let Some(id) = id.filter(|id| !unfinished.contains(id)) else { continue };
+        // Claiming also ends what its dead holder left running.
+        let Some(_lock) = wired.locks.claim(id)? else { continue };
+        count += 1;
+        size += entry.metadata().map_or(0, |meta| meta.len());
+        if !dry {
+            // A directory goes when it is empty; a record that is still there names something alive.
+            let _ = if path.is_dir() { std::fs::remove_dir(&path) } else { std::fs::remove_file(&path) };
+        }
+    }
+    Ok(if count > 0 { vec![Item::new("locks and records", count.to_string(), size)] } else { Vec::new() })
+}
+
+fn cache(app: &App, dry: bool) -> Result<Vec<Item>, Failure> {
+    let mut items = Vec::new();
+    for entry in std::fs::read_dir(&app.home.cache).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let mut item = Item::new("cache", path.display().to_string(), size(&path));
+        if !dry {
+            let gone = match entry.file_type() {
+                // tidy: allow(recursive-delete): the cache root is Kapell's own; by its definition all of it may go
+                Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(&path),
+                _ => std::fs::remove_file(&path),
+            };
+            item.stays = gone.err().map(|error| error.to_string());
+        }
+        items.push(item);
+    }
+    Ok(items)
+}
+
+/// Bytes of a file or of everything below a directory; links are not followed.
+fn size(path: &Path) -> u64 {
+    let Ok(meta) = path.symlink_metadata() else { return 0 };
+    if !meta.is_dir() {
+        return meta.len();
+    }
+    std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| size(&entry.path())).sum()
+}
+
+async fn blobs(wired: &Wired, dry: bool) -> Result<Vec<Item>, Failure> {
+    let mark = wired.store.mark()?;
+    let mut live: HashSet<Digest> = HashSet::new();
+    for listed in wired.store.sessions(false).await? {
+        let stream = StreamId::Session(listed.session);
+        let mut after = 0;
+        loop {
+            let page = wired.store.read(stream, after, PAGE).await?;
+            page.iter().for_each(|stored| mentioned(&stored.bytes, &mut live));
+            after = page.last().map_or(after, |last| last.seq);
+            if page.len() < PAGE {
+                break;
+            }
+        }
+    }
+    for session in wired.store.inbox_sessions().await? {
+        for mail in wired.store.inbox(session).await? {
+            // What cannot be understood is no reason to drop what it may speak of: its text is looked at as it is.
+            let text = match mail.intent {
+                Ok(intent) => serde_json::to_vec(&intent).unwrap_or_default(),
+                Err(text) => text.into_bytes(),
+            };
+            mentioned(&text, &mut live);
+        }
+    }
+    let swept = wired.store.sweep_blobs(&live, mark, dry)?;
+    let name = format!("{} that no event mentions", swept.blobs);
+    Ok(if swept.blobs > 0 { vec![Item::new("blobs", name, swept.bytes)] } else { Vec::new() })
+}
+
+fn print(app: &App, items: &[Item], dry: bool) {
+    let sum = items.iter().filter(|item| item.stays.is_none()).map(|item| item.bytes).sum::<u64>();
+    if app.global.json {
+        let items: Vec<Value> = items
+            .iter()
+            .map(|item| json!({"kind": item.kind, "name": item.name, "bytes": item.bytes, "stays": item.stays}))
+            .collect();
+        out::print(&json_page(&json!({"dry_run": dry, "bytes": sum, "items": items})));
+        return;
+    }
+    for item in items {
+        let stays = item
+            .stays
+            .as_ref()
+            .map_or(String::new(), |why| format!(" stays: {}", crate::show::clean::line(why)));
+        out::print(&format!("{:<18} {:>10}  {}{stays}\n", item.kind, bytes(item.bytes), item.name));
+    }
+    match (dry, items.is_empty()) {
+        (_, true) => out::print("There is nothing to remove.\n"),
+        (true, _) => {
+            out::print(&format!("{} would be freed; nothing was removed. next: kapell gc\n", bytes(sum)))
+        }
+        (false, _) => out::print(&format!("{} freed\n", bytes(sum))),
+    }
+}

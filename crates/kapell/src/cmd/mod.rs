@@ -1,0 +1,109 @@
+//! The commands, one per file. Each translates between the person and the engine, and decides nothing.
+//!
+//! Start at [`run`], which finds the command for what was typed.
+
+mod answer;
+mod approve;
+mod cancel;
+mod cost;
+mod demo;
+mod diff;
+mod doctor;
+mod events;
+mod gc;
+mod resume;
+mod rewind;
+mod run;
+mod sessions;
+mod tell;
+mod verify;
+mod why;
+mod work;
+
+use crate::app::App;
+use crate::args::{Cli, ResumeOptions, Verb};
+use crate::exit::Failure;
+
+/// Does what was typed; the exit code.
+pub(crate) async fn run(app: &App, cli: Cli) -> Result<u8, Failure> {
+    match cli.command {
+        None => bare(app, cli).await,
+        Some(_)
+            if cli.print.is_some()
+                || cli.continue_
+                || cli.resume.is_some()
+                || cli.run != Default::default() =>
+        {
+            let hint =
+                "write options of a command behind its name: kapell run -m builtin/fixer \"your goal\"";
+            Err(Failure::usage("misplaced-option", "a command and options of `kapell -p` were mixed", hint))
+        }
+        Some(verb) => command(app, verb).await,
+    }
+}
+
+/// Tells a program that reads result records of a mistake made before there was a command.
+pub(crate) fn told_program(failure: Failure) -> Failure {
+    run::told(crate::args::Format::Json, failure)
+}
+
+/// `-p`, `-c` and `-r` without a command.
+async fn bare(app: &App, cli: Cli) -> Result<u8, Failure> {
+    match (cli.print, cli.continue_, cli.resume) {
+        (Some(goal), false, None) => run::run(app, Some(goal), cli.run).await,
+        (message, newest, session) if (newest || session.is_some()) && only_output(&cli.run) => {
+            let options = ResumeOptions {
+                session,
+                message: message.into_iter().collect(),
+                model: cli.run.model,
+                timeout: cli.run.timeout,
+                output: cli.run.output,
+                ..ResumeOptions::default()
+            };
+            resume::run(app, options).await
+        }
+        (None, false, None) => {
+            let hint = "kapell run \"your goal\" starts one; kapell --help shows everything";
+            Err(Failure::usage("no-command", "there is nothing to do: no command and no goal", hint))
+        }
+        _ => {
+            let hint = "a session keeps its rights and its workspace; kapell resume --help shows what can be changed";
+            Err(Failure::usage("misplaced-option", "these options are for a new session", hint))
+        }
+    }
+}
+
+/// Only options that a session under way can take too.
+fn only_output(run: &crate::args::RunOptions) -> bool {
+    let taken = crate::args::RunOptions {
+        model: run.model.clone(),
+        timeout: run.timeout,
+        output: run.output.clone(),
+        ..Default::default()
+    };
+    *run == taken
+}
+
+async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
+    match verb {
+        Verb::Run { goal, options } => run::run(app, crate::args::joined(&goal), options).await,
+        Verb::Demo { dir } => demo::run(app, dir).await,
+        Verb::Resume(options) => resume::run(app, options).await,
+        Verb::Sessions { what, options } => sessions::run(app, what, options).await,
+        Verb::Events { session, follow, after, export } => match export {
+            Some(dir) => events::export(app, &session, &dir).await,
+            None => events::run(app, &session, follow, after).await,
+        },
+        Verb::Why { session, action } => why::run(app, &session, action).await,
+        Verb::Cost { session } => cost::run(app, session.as_deref()).await,
+        Verb::Cancel { session } => cancel::run(app, &session).await,
+        Verb::Approve { session, approval } => approve::run(app, &session, approval.as_deref(), true).await,
+        Verb::Deny { session, approval } => approve::run(app, &session, approval.as_deref(), false).await,
+        Verb::Answer { session, text } => answer::run(app, &session, &text).await,
+        Verb::Rewind { session, action } => rewind::run(app, &session, action).await,
+        Verb::Diff { session } => diff::run(app, &session).await,
+        Verb::Verify => verify::run(app).await,
+        Verb::Doctor => doctor::run(app).await,
+        Verb::Gc { dry_run } => gc::run(app, dry_run).await,
+    }
+}

@@ -1,0 +1,222 @@
+//! `resume`, `-c` and `-r`: go on with a session, or follow it when a living process has it.
+//!
+//! Start at [`run`].
+
+use super::run::{OWN_MODEL, told};
+use super::work::{Start, Work, leave};
+use crate::app::{App, Wired};
+use crate::args::{Format, ResumeOptions, joined};
+use crate::exit::{self, Failure};
+use crate::pick::{self, short};
+use crate::show::result::Summary;
+use crate::signals::Signals;
+use crate::tree::Tree;
+use crate::{out, repo, words};
+use contract::intent::{Source, Wish};
+use contract::journal::Journal;
+use contract::port::Clock;
+use contract::session::Ask;
+use contract::{Digest, SessionId};
+use engine::{Attend, Order};
+use kernel::Session;
+use kernel::fsm::Phase;
+use std::path::Path;
+use std::time::Duration;
+
+/// Goes on with a session, or with all that can; the exit code.
+pub(crate) async fn run(app: &App, options: ResumeOptions) -> Result<u8, Failure> {
+    let output = options.output.clone();
+    let work = Work::new(app, &output)?;
+    let done =
+        if options.all { everything(app, &work, &options).await } else { one(app, &work, &options).await };
+    done.map_err(|failure| told(work.format, failure))
+}
+
+async fn one(app: &App, work: &Work<'_>, options: &ResumeOptions) -> Result<u8, Failure> {
+    let mut signals = Work::signals()?;
+    let message = match joined(&options.message) {
+        None => None,
+        words => Some(words::read(words, "message", std::io::stdin())?),
+    };
+    let wired = app.wire()?;
+    let session = match &options.session {
+        Some(name) => pick::session(&*wired.store, name).await,
+        None => newest(app, &wired).await,
+    };
+    let summary = match session {
+        Ok(session) => go_on(app, work, &wired, session, options, message, &mut signals).await,
+        Err(failure) => Err(failure),
+    };
+    leave(wired).await;
+    let summary = summary?;
+    work.write(&summary)?;
+    Ok(summary.code)
+}
+
+/// The newest unfinished session of the repository one stands in; of all, when one stands in none.
+async fn newest(app: &App, wired: &Wired) -> Result<SessionId, Failure> {
+    let here = repo::find_text(&app.cwd).ok();
+    let unfinished = wired.store.sessions(true).await?;
+    let roots = pick::roots(&*wired.store, &unfinished, usize::MAX).await?;
+    let fits = |repo: &str| here.as_deref().is_none_or(|here| here == repo);
+    let found = roots.iter().find(|(_, spec)| fits(&spec.repo)).map(|(listed, _)| listed.session);
+    found.ok_or_else(|| {
+        let place = if here.is_some() { " for this repository" } else { "" };
+        let hint = "kapell sessions shows all; kapell run \"your goal\" starts one";
+        Failure::usage("no-session", format!("there is no unfinished session{place}"), hint)
+    })
+}
+
+async fn go_on(
+    app: &App,
+    work: &Work<'_>,
+    wired: &Wired,
+    session: SessionId,
+    options: &ResumeOptions,
+    message: Option<String>,
+    signals: &mut Signals,
+) -> Result<Summary, Failure> {
+    let state = look(wired, session).await?;
+    if state.phase == Phase::Ended {
+        return Err(over(&state));
+    }
+    let orders = orders(app, &state, options, message)?;
+    // Read before anything is asked for, so that nothing of what follows is missed.
+    let tree = Tree::open(&wired.engine, state.root()).await?;
+    let awaited = orders.iter().filter_map(|order| order.key.clone()).collect();
+    for order in orders {
+        wired.engine.submit(order).await?;
+    }
+    let mut notes = Vec::new();
+    let held = wired.engine.attend(tree.root, Attend::GoOn).await?;
+    if let Err(lease) = &held {
+        notes.push(format!("{} runs this session already ({}); following it", lease.owner, short(tree.root)));
+    }
+    let timeout = options.timeout.map(Duration::from_millis);
+    work.follow(wired, Start { tree, ours: held.is_ok(), awaited, notes, timeout }, signals).await
+}
+
+async fn look(wired: &Wired, session: SessionId) -> Result<Session, Failure> {
+    let state = wired.engine.look(session).await?;
+    state.ok_or_else(|| {
+        Failure::usage("no-session", format!("there is no session {session}"), "kapell sessions")
+    })
+}
+
+fn over(state: &Session) -> Failure {
+    let id = short(state.id);
+    let how = state.end.as_ref().map_or("ended", |end| end.state.name());
+    let hint = format!(
+        "kapell run \"your goal\" starts a new one; kapell diff {id} and kapell why {id} show this one"
+    );
+    Failure::usage("session-over", format!("session {id} is over ({how}); nothing can be added to it"), hint)
+}
+
+/// What is asked for, in the order in which it should be heard.
+fn orders(
+    app: &App,
+    state: &Session,
+    options: &ResumeOptions,
+    message: Option<String>,
+) -> Result<Vec<Order>, Failure> {
+    let order = |session, wish, blobs| {
+        let key = Some(format!("resume/{:032x}", app.clock.random()));
+        Order { session, source: Source::User, wish, key, ttl_ms: None, blobs }
+    };
+    let mut orders = Vec::new();
+    if let Some(amount) = options.more.amount() {
+        orders.push(order(state.root(), Wish::AddBudget { amount }, Vec::new()));
+    }
+    let model = match &options.model {
+        None => None,
+        Some(id) => {
+            let repo = state.spec.as_ref().map(|spec| spec.repo.clone()).unwrap_or_default();
+            let (model, _) =
+                providers::open(id, Path::new(&repo)).map_err(|f| Failure::from(f).as_usage())?;
+            unasked(state, id)?;
+            Some(Box::new(model))
+        }
+    };
+    if model.is_some() || message.is_none() {
+        orders.push(order(state.id, Wish::Resume { model }, Vec::new()));
+    }
+    if let Some(message) = message {
+        let wish = Wish::Message { text: Digest::of(message.as_bytes()), bytes: message.len() as u64 };
+        orders.push(order(state.id, wish, vec![message.into_bytes()]));
+    }
+    Ok(orders)
+}
+
+/// A session that nobody is asked about because Kapell's own model works in it cannot go to another model as it is.
+fn unasked(state: &Session, model: &str) -> Result<(), Failure> {
+    let own =
+        state.spec.as_ref().is_some_and(|spec| spec.model.id == OWN_MODEL && spec.rights.ask == Ask::Never);
+    if !own || model == OWN_MODEL {
+        return Ok(());
+    }
+    let what = format!(
+        "session {} was opened for {OWN_MODEL}, whose commands need no approval; another model's do",
+        short(state.id)
+    );
+    Err(Failure::usage("rights-of-own-model", what, format!("kapell run -m {model} \"your goal\"")))
+}
+
+/// Every unfinished session that does not wait for a person, one after the other on the screen, all at once in work.
+async fn everything(app: &App, work: &Work<'_>, options: &ResumeOptions) -> Result<u8, Failure> {
+    let mut signals = Work::signals()?;
+    let wired = app.wire()?;
+    let mut started = Vec::new();
+    let unfinished = wired.store.sessions(true).await?;
+    for (listed, _) in pick::roots(&*wired.store, &unfinished, usize::MAX).await? {
+        let tree = Tree::open(&wired.engine, listed.session).await?;
+        let blocked =
+            tree.idle(app.now()) && tree.blockers(app.now()).iter().all(|b| b.code() != exit::WAITING);
+        if blocked {
+            note(app, &format!("{} waits for you: kapell sessions show {0}", short(listed.session)));
+            continue;
+        }
+        let orders = orders(app, tree.root(), options, None)?;
+        let awaited = orders.iter().filter_map(|order| order.key.clone()).collect();
+        for order in orders {
+            wired.engine.submit(order).await?;
+        }
+        match wired.engine.attend(listed.session, Attend::GoOn).await? {
+            Ok(()) => started.push(Start {
+                tree,
+                ours: true,
+                awaited,
+                notes: Vec::new(),
+                timeout: options.timeout.map(Duration::from_millis),
+            }),
+            Err(lease) => note(app, &format!("{} is run by {}", short(listed.session), lease.owner)),
+        }
+    }
+    if started.is_empty() {
+        note(app, "there is nothing to go on with");
+    }
+    let mut code = exit::OK;
+    let mut all = Vec::new();
+    for start in started {
+        let summary = work.follow(&wired, start, &mut signals).await?;
+        // The first that did not go well counts.
+        code = if code == exit::OK { summary.code } else { code };
+        match work.format {
+            Format::Json => all.push(summary.json()),
+            _ => work.write(&summary)?,
+        }
+        if matches!(summary.code, exit::INTERRUPTED | exit::TERMINATED | exit::TIMEOUT) {
+            break;
+        }
+    }
+    if work.format == Format::Json {
+        out::print(&crate::show::json_line(&serde_json::Value::Array(all)));
+    }
+    leave(wired).await;
+    Ok(code)
+}
+
+fn note(app: &App, line: &str) {
+    if !app.global.quiet {
+        out::complain(&format!("{line}\n"));
+    }
+}

@@ -1,0 +1,288 @@
+//! `sessions`: the list, one session in full, the tree.
+//!
+//! Start at [`run`].
+
+use super::work::leave;
+use crate::app::{self, App, Wired};
+use crate::args::{ListOptions, Listing};
+use crate::exit::{self, Failure};
+use crate::out;
+use crate::pick::{self, short};
+use crate::quantity::span;
+use crate::show::asked::Asked;
+use crate::show::{clean, describe, headline, json_page, table::table};
+use crate::tree::Tree;
+use contract::journal::Journal;
+use contract::money::usd;
+use contract::workspace::Workspace;
+use contract::{SessionId, Timestamp};
+use kernel::Session;
+use serde_json::{Value, json};
+
+/// Sessions that are listed when nobody asks for all.
+const NEWEST: usize = 30;
+/// Characters of a goal in a list.
+const GOAL: usize = 72;
+
+/// Shows sessions; the exit code.
+pub(crate) async fn run(app: &App, what: Option<Listing>, options: ListOptions) -> Result<u8, Failure> {
+    let Some(wired) = app.look()? else { return none(app, what.as_ref()) };
+    let done = match what {
+        None => list(app, &wired, options).await,
+        Some(Listing::List(options)) => list(app, &wired, options).await,
+        Some(Listing::Show { session }) => show(app, &wired, &session).await,
+        Some(Listing::Tree { session }) => tree(app, &wired, session.as_deref()).await,
+    };
+    leave(wired).await;
+    done
+}
+
+fn none(app: &App, what: Option<&Listing>) -> Result<u8, Failure> {
+    match what {
+        Some(Listing::Show { .. } | Listing::Tree { session: Some(_) }) => Err(app::no_sessions()),
+        _ if app.global.json => {
+            out::print("[]\n");
+            Ok(exit::OK)
+        }
+        _ => {
+            out::print("There are no sessions yet. Start one: kapell run \"your goal\", or kapell demo\n");
+            Ok(exit::OK)
+        }
+    }
+}
+
+async fn list(app: &App, wired: &Wired, options: ListOptions) -> Result<u8, Failure> {
+    let listed = wired.store.sessions(false).await?;
+    let most = if options.all { usize::MAX } else { NEWEST };
+    let mut rows = Vec::new();
+    for listed in listed.iter().take(most) {
+        rows.push(Row::of(app, wired, listed.session).await?);
+    }
+    if app.global.json {
+        out::print(&json_page(&rows.iter().map(Row::json).collect()));
+        return Ok(exit::OK);
+    }
+    if rows.is_empty() {
+        return none(app, None);
+    }
+    let now = app.now();
+    let cells: Vec<Vec<String>> = rows.iter().map(|row| row.cells(now)).collect();
+    let width = app.term.stdout.then(|| app.term.width());
+    out::print(&table(&["SESSION", "STATE", "AGE", "STEPS", "COST", "GOAL"], &cells, width));
+    if listed.len() > rows.len() {
+        out::print(&format!("and {} older: kapell sessions --all\n", listed.len() - rows.len()));
+    }
+    Ok(exit::OK)
+}
+
+/// A session in a list.
+struct Row {
+    state: Session,
+    goal: String,
+    /// What is wrong with it, when it cannot be read.
+    broken: Option<String>,
+    holder: Option<String>,
+    word: &'static str,
+    children: usize,
+}
+
+impl Row {
+    /// A session that cannot be read is listed with what is wrong: it must never vanish.
+    async fn of(app: &App, wired: &Wired, id: SessionId) -> Result<Self, Failure> {
+        let (state, broken) = match wired.engine.look(id).await {
+            Ok(state) => (state.unwrap_or_else(|| Session::new(id)), None),
+            Err(fault) => (Session::new(id), Some(fault.what)),
+        };
+        let goal = match &state.spec {
+            Some(spec) => headline(&*wired.store, spec.goal).await,
+            None => String::new(),
+        };
+        let now = app.now();
+        let held = wired.locks.held(id);
+        let lease = wired.store.holder(id).await?.filter(|_| held);
+        let word = word(&state, held, now);
+        let children = state.children.len();
+        Ok(Self { goal, broken, holder: lease.map(|lease| lease.owner), word, children, state })
+    }
+
+    fn cells(&self, now: Timestamp) -> Vec<String> {
+        let child = self.state.spec.as_ref().is_some_and(|spec| spec.parent.is_some());
+        let goal = match &self.broken {
+            Some(why) => format!("cannot be read: {}", clean::line(why)),
+            None => format!("{}{}", if child { "↳ " } else { "" }, clean::cut(&self.goal, GOAL)),
+        };
+        vec![
+            short(self.state.id),
+            self.word.to_owned(),
+            span(now.since(self.state.opened)),
+            self.state.step.to_string(),
+            usd(self.state.used.nanos),
+            goal,
+        ]
+    }
+
+    fn json(&self) -> Value {
+        let state = &self.state;
+        let spec = state.spec.as_ref();
+        json!({
+            "session_id": state.id.to_string(),
+            "short": short(state.id),
+            "state": self.word,
+            "exit_code": state.end.as_ref().map(|end| end.code).or(state.pause.as_ref().map(|pause| pause.code)),
+            "why": state.end.as_ref().map(|end| &end.why).or(state.pause.as_ref().map(|pause| &pause.what)),
+            "stage": state.stage().map(|stage| &stage.name),
+            "round": state.round,
+            "goal": self.goal,
+            "repo": spec.map(|spec| &spec.repo),
+            "model": state.model.as_ref().map(|model| &model.id),
+            "opened": state.opened.to_string(),
+            "updated": state.at.to_string(),
+            "events": state.seq,
+            "steps": state.step,
+            "tokens": state.used.tokens,
+            "cost_nanos": state.used.nanos,
+            "verdict": state.verdict.as_ref().map(|judged| judged.verdict.name()),
+            "landed": state.landed,
+            "parent": spec.and_then(|spec| Some(spec.parent.as_ref()?.session.to_string())),
+            "children": self.children,
+            "holder": self.holder,
+            "broken": self.broken,
+        })
+    }
+}
+
+/// One word for where it stands. What nobody holds does not run, whatever its last event says.
+fn word(state: &Session, held: bool, now: Timestamp) -> &'static str {
+    match state.status(now) {
+        "running" | "active" | "created" if !held => "stopped",
+        other => other,
+    }
+}
+
+async fn show(app: &App, wired: &Wired, name: &str) -> Result<u8, Failure> {
+    let id = pick::session(&*wired.store, name).await?;
+    let row = Row::of(app, wired, id).await?;
+    let tree = Tree::open(&wired.engine, id).await?;
+    let mut asked = Vec::new();
+    for blocker in tree.blockers(app.now()) {
+        if let Some(state) = tree.get(blocker.session) {
+            asked.extend(Asked::of(&*wired.store, state, &blocker).await);
+        }
+    }
+    if app.global.json {
+        let mut value = row.json();
+        value["waiting"] = asked.iter().map(Asked::json).collect();
+        value["savepoints"] = row.state.savepoints.iter().map(|(action, _)| action.to_string()).collect();
+        value["reasons"] = row.state.verdict.iter().flat_map(|judged| judged.reasons.clone()).collect();
+        out::print(&json_page(&value));
+        return Ok(exit::OK);
+    }
+    out::print(&page(app, &row, &wired.git.root(id).display().to_string()));
+    asked.iter().for_each(|asked| out::print(&asked.page()));
+    if row.word == "stopped" {
+        out::print(&format!("next: kapell resume {}\n", short(id)));
+    }
+    Ok(exit::OK)
+}
+
+fn page(app: &App, row: &Row, root: &str) -> String {
+    let (state, paint) = (&row.state, app.term.paint());
+    let mut lines =
+        vec![("session", state.id.to_string()), ("goal", row.goal.clone()), ("state", paint.word(row.word))];
+    let mut add = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
+    add("broken", row.broken.clone());
+    add(
+        "why",
+        state
+            .end
+            .as_ref()
+            .map(|end| end.why.clone())
+            .or(state.pause.as_ref().map(|pause| pause.what.clone())),
+    );
+    add("stage", state.stage().map(|stage| format!("{} (round {})", stage.name, state.round)));
+    add("running", state.running.as_ref().map(|run| format!("{} {}", run.action, run.work.name())));
+    add("held by", row.holder.clone());
+    add("model", state.model.as_ref().map(|model| model.id.clone()));
+    add("project", state.spec.as_ref().map(|spec| spec.repo.clone()));
+    add("workspace", state.prepared.as_ref().map(|_| root.to_owned()));
+    add(
+        "verdict",
+        state
+            .verdict
+            .as_ref()
+            .map(|judged| format!("{}: {}", judged.verdict.name(), judged.reasons.join("; "))),
+    );
+    add("landed", state.landed.as_deref().map(|commit| describe::commit(commit).to_owned()));
+    add("left on", state.left_on.clone());
+    add("steps", Some(state.step.to_string()));
+    add("cost", Some(format!("{} · {} tokens", usd(state.used.nanos), state.used.tokens)));
+    add("opened", Some(state.opened.to_string()));
+    let notes = state.prepared.iter().flat_map(|prepared| &prepared.notes);
+    notes.for_each(|note| add("note", Some(note.clone())));
+    lines
+        .into_iter()
+        .map(|(name, value)| format!("{name:<10} {}\n", one_line(&value, paint.word(row.word) == value)))
+        .collect()
+}
+
+/// Painted words are ours; everything else is cleaned.
+fn one_line(value: &str, own: bool) -> String {
+    if own { value.to_owned() } else { clean::line(value) }
+}
+
+async fn tree(app: &App, wired: &Wired, name: Option<&str>) -> Result<u8, Failure> {
+    let roots: Vec<SessionId> = match name {
+        Some(name) => vec![pick::session(&*wired.store, name).await?],
+        None => {
+            let listed = wired.store.sessions(false).await?;
+            let roots = pick::roots(&*wired.store, &listed, NEWEST).await?;
+            roots.into_iter().map(|(listed, _)| listed.session).collect()
+        }
+    };
+    let (mut text, mut values) = (String::new(), Vec::new());
+    for root in roots {
+        let mut flat: Vec<(usize, Row)> = Vec::new();
+        let mut open = vec![(0, root)];
+        while let Some((depth, id)) = open.pop() {
+            let row = Row::of(app, wired, id).await?;
+            open.extend(row.state.children.keys().rev().map(|child| (depth + 1, *child)));
+            flat.push((depth, row));
+        }
+        values.push(nested(&mut flat.iter().peekable(), 0));
+        for (depth, row) in &flat {
+            let asks =
+                row.state.pending_approval().map_or(String::new(), |(id, _)| format!(" · approval {id}"));
+            let line = format!(
+                "{}{} {} · {} steps · {}{asks} · {}",
+                "  ".repeat(*depth),
+                short(row.state.id),
+                row.word,
+                row.state.step,
+                usd(row.state.used.nanos),
+                clean::cut(&row.goal, GOAL)
+            );
+            text.push_str(&format!("{line}\n"));
+        }
+    }
+    let values: Vec<Value> = values.into_iter().flatten().collect();
+    if app.global.json {
+        out::print(&json_page(&Value::Array(values)));
+    } else {
+        out::print(&text);
+    }
+    Ok(exit::OK)
+}
+
+/// Rows in depth-first order as nested objects.
+fn nested<'a>(
+    rows: &mut std::iter::Peekable<impl Iterator<Item = &'a (usize, Row)>>,
+    depth: usize,
+) -> Vec<Value> {
+    let mut out = Vec::new();
+    while let Some((_, row)) = rows.next_if(|(at, _)| *at == depth) {
+        let mut value = row.json();
+        value["below"] = Value::Array(nested(rows, depth + 1));
+        out.push(value);
+    }
+    out
+}

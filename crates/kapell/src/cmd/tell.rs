@@ -1,0 +1,137 @@
+//! Leaves an intent in a session's inbox and waits until it is seen what became of it.
+//!
+//! Works from any terminal: a living holder takes it; when there is none, the session is taken up just long enough to
+//! put it on record. Start at [`tell`].
+
+use crate::app::{App, Wired};
+use crate::exit::Failure;
+use crate::out;
+use crate::pick::short;
+use crate::show::{clean, json_page};
+use contract::event::{Disposal, Event};
+use contract::intent::{Source, Wish};
+use contract::port::Clock;
+use contract::record::Record;
+use contract::{IntentId, SessionId, StreamId};
+use engine::{Attend, Order};
+use serde_json::json;
+use std::time::Duration;
+
+/// How long the answer of a living holder is waited for.
+pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+
+/// What became of an intent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It took effect.
+    Applied,
+    /// It became an action, or waits in the session's queue for its turn.
+    Queued,
+    /// It cannot be done; this is why.
+    Refused(String),
+    /// Its holder has not looked yet.
+    Waiting,
+}
+
+/// The answer to a command.
+pub(crate) struct Told {
+    /// What became of it.
+    pub(crate) taken: Taken,
+    /// A living process has the session.
+    pub(crate) holder: Option<String>,
+}
+
+/// Submits a wish and waits for its fate.
+pub(crate) async fn tell(
+    app: &App,
+    wired: &Wired,
+    session: SessionId,
+    wish: Wish,
+    blobs: Vec<Vec<u8>>,
+) -> Result<Told, Failure> {
+    let engine = &wired.engine;
+    let key = format!("{}/{:032x}", wish.name(), app.clock.random());
+    let after = engine.journal().head(StreamId::Session(session)).await?.seq;
+    let order = Order { session, source: Source::User, wish, key: Some(key.clone()), ttl_ms: None, blobs };
+    engine.submit(order).await?;
+    let holder = engine.attend(session, Attend::Settle).await?.err().map(|lease| lease.owner);
+    if holder.is_none()
+        && let Some(error) = engine.stopped(session).await
+    {
+        return Err(error.into());
+    }
+    let taken = tokio::time::timeout(ANSWER, fate(wired, session, after, &key)).await;
+    Ok(Told { taken: taken.unwrap_or(Ok(Taken::Waiting))?, holder })
+}
+
+/// Reads on until the intent of this key was taken.
+async fn fate(wired: &Wired, session: SessionId, after: u64, key: &str) -> Result<Taken, Failure> {
+    let mut watch = wired.engine.watch(session, after);
+    let mut own: Option<IntentId> = None;
+    loop {
+        let mut taken = None;
+        for stored in watch.next().await? {
+            let stream = StreamId::Session(session);
+            let record: Record<Event> = engine::store::decode(stream, stored.seq, &stored.bytes)?;
+            match record.event {
+                Event::Submitted { intent } if intent.key == key => {
+                    own = Some(intent.id);
+                    taken = Some(Taken::Queued);
+                }
+                Event::Disposed { intent, how } if own == Some(intent) => {
+                    taken = Some(match how {
+                        Disposal::Applied | Disposal::Merged | Disposal::Superseded => Taken::Applied,
+                        Disposal::Expired => Taken::Refused("its time ran out".into()),
+                        Disposal::Refused(why) => Taken::Refused(why),
+                    });
+                }
+                _ => {}
+            }
+        }
+        // What follows from an intent stands in the same append: it was all in this page.
+        if let Some(taken) = taken {
+            return Ok(taken);
+        }
+    }
+}
+
+/// Prints what became of a wish; the exit code.
+pub(crate) fn report(
+    app: &App,
+    session: SessionId,
+    wish: &str,
+    told: &Told,
+    done: &str,
+    next: &str,
+) -> Result<u8, Failure> {
+    let (word, why) = match &told.taken {
+        Taken::Applied => ("applied", String::new()),
+        Taken::Queued => ("queued", String::new()),
+        Taken::Waiting => ("waiting", String::new()),
+        Taken::Refused(why) => ("refused", clean::line(why)),
+    };
+    if let Taken::Refused(why) = &told.taken {
+        let hint = format!("kapell sessions show {} tells how it stands", short(session));
+        return Err(Failure::failed("refused", format!("{wish} was refused: {}", clean::line(why)), hint));
+    }
+    // A living holder goes on by itself.
+    let next = if told.holder.is_some() { "" } else { next };
+    if app.global.json {
+        out::print(&json_page(&json!({
+            "session_id": session.to_string(), "wish": wish, "taken": word, "why": why,
+            "holder": told.holder, "next": next,
+        })));
+        return Ok(crate::exit::OK);
+    }
+    let line = match &told.taken {
+        Taken::Waiting => {
+            format!("{wish} is in the inbox of {}; its process has not looked yet\n", short(session))
+        }
+        _ => format!("{done}\n"),
+    };
+    out::print(&line);
+    if !next.is_empty() {
+        out::print(&format!("next: {next}\n"));
+    }
+    Ok(crate::exit::OK)
+}

@@ -1,0 +1,455 @@
+//! Configuration in layers: default < user < project < environment < flags. Every value knows where it came from.
+//!
+//! A project's file comes with a clone: it may choose, and narrow what the user set, but never widen it. Knows files
+//! as text (FORMATS.md section 4); checks and set-up commands in the project's file are the workspace's to read.
+//! Start at [`Config::load`].
+
+use crate::exit::Failure;
+use crate::nearest::suggestion;
+use crate::quantity;
+use contract::session::Ask;
+use contract::{Amount, limits};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The model when nobody chose one: needs no key, no account, no network.
+const DEFAULT_MODEL: &str = "builtin/fixer";
+/// Instructions and tools when nobody chose.
+const DEFAULT_MODE: &str = "code";
+
+/// A value and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Of<T> {
+    /// The value.
+    pub(crate) value: T,
+    /// Where it came from.
+    pub(crate) origin: Origin,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Built in.
+    Default,
+    /// A line of a file.
+    File(PathBuf, usize),
+    /// A variable of the environment.
+    Env(&'static str),
+    /// The command line.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Env(name) => f.write_str(name),
+            Self::Flag => f.write_str("command line"),
+        }
+    }
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Model id.
+    pub(crate) model: Of<String>,
+    /// Which calls wait for approval.
+    pub(crate) ask: Of<Ask>,
+    /// Instructions and tools to work with.
+    pub(crate) mode: Of<String>,
+    /// May a confirmed result land?
+    pub(crate) land: Of<bool>,
+    /// Cap in money, nano-dollars; `u64::MAX` = none, as in all of these.
+    pub(crate) nanos: Of<u64>,
+    /// Cap in tokens.
+    pub(crate) tokens: Of<u64>,
+    /// Cap in actions.
+    pub(crate) steps: Of<u64>,
+    /// Cap in time of running actions, milliseconds.
+    pub(crate) time_ms: Of<u64>,
+}
+
+/// Keys of both files, with those of the project alone behind.
+const KEYS: [&str; 5] = ["model", "ask", "mode", "land", "budget"];
+const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
+const BUDGET_KEYS: [&str; 4] = ["usd", "tokens", "steps", "time"];
+const CHECK_KEYS: [&str; 3] = ["run", "kind", "timeout"];
+const CHECK_KINDS: [&str; 5] = ["build", "test", "lint", "format", "other"];
+const MODES: [&str; 3] = ["code", "plan", "review"];
+
+impl Default for Config {
+    fn default() -> Self {
+        fn of<T>(value: T) -> Of<T> {
+            Of { value, origin: Origin::Default }
+        }
+        Self {
+            model: of(DEFAULT_MODEL.to_owned()),
+            ask: of(Ask::External),
+            mode: of(DEFAULT_MODE.to_owned()),
+            land: of(true),
+            nanos: of(u64::MAX),
+            tokens: of(u64::MAX),
+            steps: of(limits::STEPS_PER_SESSION),
+            time_ms: of(u64::MAX),
+        }
+    }
+}
+
+impl Config {
+    /// The user's file, then the project's, then the environment. Nothing is written, whatever is wrong.
+    pub(crate) fn load(
+        user: &Path,
+        project: Option<&Path>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
+        let mut config = Self::default();
+        config.file(&user.join("config.toml"), false)?;
+        if let Some(top) = project {
+            config.file(&top.join(".kapell").join("config.toml"), true)?;
+        }
+        config.environment(env)?;
+        Ok(config)
+    }
+
+    /// The caps together.
+    pub(crate) fn budget(&self) -> Amount {
+        Amount {
+            nanos: self.nanos.value,
+            tokens: self.tokens.value,
+            steps: self.steps.value,
+            time_ms: self.time_ms.value,
+        }
+    }
+
+    fn environment(&mut self, env: impl Fn(&str) -> Option<String>) -> Result<(), Failure> {
+        let set = |name: &str| env(name).filter(|value| !value.is_empty());
+        if let Some(model) = set("KAPELL_MODEL") {
+            self.model = Of { value: model, origin: Origin::Env("KAPELL_MODEL") };
+        }
+        if let Some(word) = set("KAPELL_ASK") {
+            let value = ask(&word).map_err(|why| {
+                Failure::usage(
+                    "bad-environment",
+                    format!("KAPELL_ASK: {why}"),
+                    "correct it or unset KAPELL_ASK",
+                )
+            })?;
+            self.ask = Of { value, origin: Origin::Env("KAPELL_ASK") };
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, project: bool) -> Result<(), Failure> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if missing(&error) => return Ok(()),
+            Err(error) => {
+                let what = format!("cannot read {}: {error}", path.display());
+                return Err(Failure::usage(
+                    "config-unreadable",
+                    what,
+                    "make it a readable file of UTF-8 text",
+                ));
+            }
+        };
+        File { path, text: &text, project }.read(self)
+    }
+}
+
+/// No such file, or something on the way to it is not a directory.
+fn missing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+}
+
+fn ask(word: &str) -> Result<Ask, String> {
+    match word {
+        "never" => Ok(Ask::Never),
+        "external" => Ok(Ask::External),
+        "writes" => Ok(Ask::Writes),
+        other => Err(format!("`{other}` is not one of never, external, writes")),
+    }
+}
+
+/// A file being read.
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+    project: bool,
+}
+
+type Value<'a> = Spanned<DeValue<'a>>;
+
+impl File<'_> {
+    fn read(&self, config: &mut Config) -> Result<(), Failure> {
+        let table = DeTable::parse(self.text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            self.wrong(at, format!("this is not TOML: {}", error.message().trim()))
+        })?;
+        for (key, value) in table.get_ref() {
+            let at = key.span().start;
+            match key.get_ref().as_ref() {
+                "model" => self.choose(&mut config.model, at, self.string(value)?),
+                "mode" => self.choose(&mut config.mode, at, self.word(value, &MODES)?),
+                "ask" => {
+                    let ask = ask(&self.string(value)?).map_err(|why| self.wrong(value.span().start, why))?;
+                    self.narrow(&mut config.ask, at, ask, |project, user| project < user)?;
+                }
+                "land" => {
+                    let DeValue::Boolean(land) = value.get_ref() else {
+                        return Err(self.wrong(at, "`land` is true or false".into()));
+                    };
+                    self.narrow(&mut config.land, at, *land, |project, user| project & !user)?;
+                }
+                "budget" => self.budget(config, value)?,
+                "setup" if self.project => self.setup(value)?,
+                "checks" if self.project => self.checks(value)?,
+                other => return Err(self.unknown(at, other, "", self.keys())),
+            }
+        }
+        Ok(())
+    }
+
+    fn keys(&self) -> Vec<&'static str> {
+        let own: &[&str] = if self.project { &PROJECT_KEYS } else { &[] };
+        KEYS.iter().chain(own).copied().collect()
+    }
+
+    fn budget(&self, config: &mut Config, value: &Value<'_>) -> Result<(), Failure> {
+        for (key, value) in self.table(value, "budget")? {
+            let (at, name) = (key.span().start, key.get_ref().as_ref());
+            let wider = |project: &u64, user: &u64| project > user;
+            let parsed = |n: Result<u64, String>| n.map_err(|why| self.wrong(value.span().start, why));
+            match name {
+                "usd" => {
+                    let nanos = parsed(quantity::nanos(&self.number(value)?))?;
+                    self.narrow(&mut config.nanos, at, nanos, wider)?;
+                }
+                "tokens" => {
+                    let tokens = parsed(quantity::count(&self.number(value)?))?;
+                    self.narrow(&mut config.tokens, at, tokens, wider)?;
+                }
+                "steps" => {
+                    let steps = parsed(quantity::count(&self.number(value)?))?;
+                    self.narrow(&mut config.steps, at, steps, wider)?;
+                }
+                "time" => {
+                    let time = parsed(quantity::millis(&self.string(value)?))?;
+                    self.narrow(&mut config.time_ms, at, time, wider)?;
+                }
+                other => return Err(self.unknown(at, other, "budget.", BUDGET_KEYS.into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looked at so that a mistake is told now and not after the workspace was made; used by the workspace.
+    fn setup(&self, value: &Value<'_>) -> Result<(), Failure> {
+        let DeValue::Array(commands) = value.get_ref() else {
+            return Err(self.wrong(value.span().start, "`setup` is a list of commands".into()));
+        };
+        commands.iter().try_for_each(|command| self.string(command).map(drop))
+    }
+
+    fn checks(&self, value: &Value<'_>) -> Result<(), Failure> {
+        for (name, check) in self.table(value, "checks")? {
+            let title = format!("checks.{}", name.get_ref());
+            let table = self.table(check, &title)?;
+            for (key, value) in table {
+                match key.get_ref().as_ref() {
+                    "run" => drop(self.string(value)?),
+                    "kind" => drop(self.word(value, &CHECK_KINDS)?),
+                    "timeout" => {
+                        let text = self.string(value)?;
+                        quantity::millis(&text).map_err(|why| self.wrong(value.span().start, why))?;
+                    }
+                    other => {
+                        let at = key.span().start;
+                        return Err(self.unknown(at, other, &format!("{title}."), CHECK_KEYS.into()));
+                    }
+                }
+            }
+            if !table.keys().any(|key| key.get_ref() == "run") {
+                return Err(self.wrong(name.span().start, format!("`{title}` has no command: add `run`")));
+            }
+        }
+        Ok(())
+    }
+
+    fn choose<T>(&self, slot: &mut Of<T>, at: usize, value: T) {
+        *slot = Of { value, origin: self.origin(at) };
+    }
+
+    /// A project's value that would widen the user's is an error, not silently left out.
+    fn narrow<T: PartialEq>(
+        &self,
+        slot: &mut Of<T>,
+        at: usize,
+        value: T,
+        wider: impl Fn(&T, &T) -> bool,
+    ) -> Result<(), Failure> {
+        if self.project && wider(&value, &slot.value) {
+            let what = format!("a project's file cannot allow more than the user does ({})", slot.origin);
+            return Err(self.wrong(at, what));
+        }
+        self.choose(slot, at, value);
+        Ok(())
+    }
+
+    fn table<'v>(&self, value: &'v Value<'v>, name: &str) -> Result<&'v DeTable<'v>, Failure> {
+        match value.get_ref() {
+            DeValue::Table(table) => Ok(table),
+            _ => Err(self.wrong(value.span().start, format!("`{name}` is a table: write [{name}]"))),
+        }
+    }
+
+    fn string(&self, value: &Value<'_>) -> Result<String, Failure> {
+        match value.get_ref() {
+            DeValue::String(text) => Ok(text.clone().into_owned()),
+            _ => Err(self.wrong(value.span().start, "this must be a text in quotes".into())),
+        }
+    }
+
+    fn word(&self, value: &Value<'_>, known: &[&'static str]) -> Result<String, Failure> {
+        let word = self.string(value)?;
+        if known.contains(&word.as_str()) {
+            return Ok(word);
+        }
+        let what = format!("`{word}` is not one of {}", known.join(", "));
+        Err(self.wrong(value.span().start, what))
+    }
+
+    /// A number as it was written, so that money stays exact.
+    fn number(&self, value: &Value<'_>) -> Result<String, Failure> {
+        match value.get_ref() {
+            DeValue::Integer(n) if n.radix() == 10 => Ok(n.as_str().to_owned()),
+            DeValue::Float(n) => Ok(n.as_str().to_owned()),
+            _ => Err(self.wrong(value.span().start, "this must be a number".into())),
+        }
+    }
+
+    fn origin(&self, at: usize) -> Origin {
+        Origin::File(self.path.to_path_buf(), self.line(at))
+    }
+
+    fn line(&self, at: usize) -> usize {
+        self.text.bytes().take(at).filter(|b| *b == b'\n').count() + 1
+    }
+
+    fn unknown(&self, at: usize, key: &str, prefix: &str, known: Vec<&str>) -> Failure {
+        let near = suggestion(key, known.iter().copied());
+        let project = "setup, checks";
+        let elsewhere = !self.project && PROJECT_KEYS.contains(&key);
+        let mut failure = self.wrong(at, format!("there is no key `{prefix}{key}` in this file"));
+        failure.fault.hint = match elsewhere {
+            true => format!("{project} belong in the project's .kapell/config.toml"),
+            false => format!("{near}keys: {}", known.join(", ")),
+        };
+        failure
+    }
+
+    fn wrong(&self, at: usize, why: String) -> Failure {
+        let what = format!("{}:{}: {why}", self.path.display(), self.line(at));
+        Failure::usage("bad-config", what, "correct that line; FORMATS.md section 4 shows every key")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn new(user: &str, project: &str) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(dir.path().join("p/.kapell")).unwrap();
+            std::fs::write(dir.path().join("config.toml"), user).unwrap();
+            std::fs::write(dir.path().join("p/.kapell/config.toml"), project).unwrap();
+            Self(dir)
+        }
+
+        fn load(&self, env: &[(&str, &str)]) -> Result<Config, Failure> {
+            let env = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            Config::load(self.0.path(), Some(&self.0.path().join("p")), env)
+        }
+    }
+
+    #[test]
+    fn nothing_there_is_the_default() {
+        let config = Config::load(Path::new("/nonexistent"), None, |_| None).unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(config.budget().steps, limits::STEPS_PER_SESSION);
+    }
+
+    #[test]
+    fn the_later_layer_wins_and_says_so() {
+        let user = "model = \"a/one\"\n[budget]\nusd = 5.25\ntime = \"2h\"\n";
+        let files = Files::new(user, "# comment\nmodel = \"b/two\"\n[budget]\nusd = 1\n");
+        let config = files.load(&[]).unwrap();
+        assert_eq!(config.model.value, "b/two");
+        assert!(config.model.origin.to_string().ends_with("p/.kapell/config.toml:2"));
+        assert_eq!((config.nanos.value, config.time_ms.value), (1_000_000_000, 7_200_000));
+        let config = files.load(&[("KAPELL_MODEL", "c/three"), ("KAPELL_ASK", "")]).unwrap();
+        assert_eq!(
+            (config.model.value.as_str(), config.model.origin),
+            ("c/three", Origin::Env("KAPELL_MODEL"))
+        );
+    }
+
+    #[test]
+    fn a_project_narrows_and_never_widens() {
+        let narrower = "ask = \"writes\"\nland = false\n[budget]\nsteps = 10\n";
+        let config = Files::new("ask = \"external\"\n", narrower).load(&[]).unwrap();
+        assert_eq!((config.ask.value, config.land.value, config.steps.value), (Ask::Writes, false, 10));
+        for wider in ["ask = \"never\"\n", "[budget]\nusd = 6\n", "land = true\n"] {
+            let error = Files::new("land = false\n[budget]\nusd = 5\n", wider).load(&[]).unwrap_err();
+            assert!(error.fault.what.contains("cannot allow more"), "{wider}: {}", error.fault.what);
+        }
+    }
+
+    #[test]
+    fn mistakes_name_file_line_and_the_nearest_key() {
+        for (user, project, says, hint) in [
+            ("model = \n", "", "config.toml:1: this is not TOML", "correct"),
+            ("\n\nmodle = \"x\"\n", "", "config.toml:3: there is no key `modle`", "did you mean `model`?"),
+            ("[budget]\nmoney = 1\n", "", "config.toml:2: there is no key `budget.money`", "usd"),
+            ("[budget]\nusd = \"5\"\n", "", "config.toml:2: this must be a number", "correct"),
+            ("ask = \"nver\"\n", "", "`nver` is not one of never, external, writes", "correct"),
+            ("setup = []\n", "", "no key `setup`", "project's .kapell/config.toml"),
+            ("", "[checks.test]\nrun = 1\n", "config.toml:2: this must be a text", "correct"),
+            ("", "[checks.test]\nkind = \"test\"\n", "`checks.test` has no command", "correct"),
+            ("", "[checks.test]\nrun = \"x\"\nkind = \"tset\"\n", "`tset` is not one of build", "correct"),
+            (
+                "",
+                "[checks.test]\nrun = \"x\"\ntimout = \"1m\"\n",
+                "`checks.test.timout`",
+                "did you mean `timeout`?",
+            ),
+            ("mode = \"coed\"\n", "", "`coed` is not one of code", "correct"),
+        ] {
+            let error = Files::new(user, project).load(&[]).unwrap_err();
+            assert_eq!(error.code, 2);
+            assert!(error.fault.what.contains(says), "{}", error.fault.what);
+            assert!(error.fault.hint.contains(hint), "{}", error.fault.hint);
+        }
+        let error = Files::new("", "").load(&[("KAPELL_ASK", "maybe")]).unwrap_err();
+        assert!(error.fault.what.starts_with("KAPELL_ASK"));
+    }
+
+    #[test]
+    fn a_whole_project_file() {
+        let project = "setup = [\"cargo fetch\"]\n[checks.test]\nrun = \"cargo test\"\nkind = \"test\"\ntimeout = \"10m\"\n";
+        assert_eq!(Files::new("", project).load(&[]).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_refused() {
+        let files = Files::new("", "");
+        std::fs::write(files.0.path().join("config.toml"), b"model = \"\xff\"").unwrap();
+        assert_eq!(files.load(&[]).unwrap_err().fault.code, "config-unreadable");
+    }
+}

@@ -1,0 +1,302 @@
+//! Follows a tree of sessions until it ends, rests or is stopped: renders, asks, obeys signals and the clock.
+//!
+//! The engine does the work and the journal says what happened; this only looks on. Start at [`Drive::run`].
+
+use crate::app::{App, Wired};
+use crate::ask::Prompter;
+use crate::exit::{self, Failure};
+use crate::out::Pipe;
+use crate::pick::short;
+use crate::show::json_line;
+use crate::show::progress::{Progress, REDRAW};
+use crate::show::stream::Stream;
+use crate::signals::Signals;
+use crate::tree::{Happened, Tree};
+use contract::event::Event;
+use contract::limits::INBOX_POLL_MS;
+use contract::{BoxFuture, SessionId, Timestamp};
+use engine::Attend;
+use kernel::fsm::Phase;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// How long an orderly stop may take before the rest is killed (S5.4-1).
+const STOP: Duration = Duration::from_secs(30);
+/// Silence after which whoever should be at work is looked for.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long sessions below an ended one may take to end too.
+const AFTERMATH_MS: u64 = 10_000;
+/// A moment that does not come.
+const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// How following came to its end.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Everything ended, or waits for a person.
+    Settled,
+    /// It was stopped, and this is the exit code.
+    Stopped(u8),
+    /// It broke.
+    Broken(Failure),
+}
+
+/// Where records for programs go.
+pub(crate) struct Lines {
+    /// Standard output.
+    pub(crate) pipe: Pipe,
+    /// What turns events into records.
+    pub(crate) stream: Stream,
+}
+
+/// A tree being followed.
+pub(crate) struct Drive<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) wired: &'a Wired,
+    pub(crate) tree: Tree,
+    pub(crate) progress: Progress,
+    pub(crate) lines: Option<Lines>,
+    pub(crate) signals: &'a mut Signals,
+    /// Stop after this long.
+    pub(crate) timeout: Option<Duration>,
+    /// This process executes it.
+    pub(crate) ours: bool,
+    /// Keys of intents whose effect is not on record yet: before that, rest means nothing.
+    pub(crate) awaited: Vec<String>,
+    /// Asks on the terminal, when there is one.
+    pub(crate) prompter: Option<Prompter>,
+}
+
+/// What woke the loop.
+enum Woken {
+    Journal,
+    Progress(engine::engine::Progress),
+    Redraw,
+    Signal(u8),
+    TimeOut,
+    ShutDown,
+    GraceOver,
+    Silence,
+    Failed(contract::journal::Error),
+    Typed(Option<String>),
+}
+
+/// A stop under way.
+struct Stopping {
+    code: u8,
+    shutdown: Option<BoxFuture<'static, ()>>,
+    until: Instant,
+}
+
+impl Drive<'_> {
+    /// Follows to the end.
+    pub(crate) async fn run(&mut self) -> End {
+        match self.follow().await {
+            Ok(end) => end,
+            Err(failure) => End::Broken(failure),
+        }
+    }
+
+    async fn follow(&mut self) -> Result<End, Failure> {
+        let mut stopping: Option<Stopping> = None;
+        let mut deltas = self.wired.engine.progress();
+        let deadline = Instant::now() + self.timeout.unwrap_or(NEVER);
+        let mut heard = Instant::now();
+        let mut redraw = tokio::time::interval(REDRAW);
+        redraw.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look = true;
+        let mut changed = self.wired.engine.journal().changed();
+        loop {
+            if std::mem::take(&mut look) {
+                // Taken before reading, so that what is appended meanwhile is not missed.
+                changed = self.wired.engine.journal().changed();
+                if self.take_in().await? {
+                    heard = Instant::now();
+                    look = true;
+                    continue;
+                }
+                if let Some(end) = self.at_rest(stopping.as_ref()).await {
+                    return Ok(end);
+                }
+            }
+            let until = stopping.as_ref().map_or(deadline, |stopping| stopping.until);
+            let woken = tokio::select! {
+                () = &mut changed => Woken::Journal,
+                // What other processes write is not announced.
+                () = tokio::time::sleep(Duration::from_millis(INBOX_POLL_MS)) => Woken::Journal,
+                Ok(delta) = deltas.recv() => Woken::Progress(delta),
+                _ = redraw.tick() => Woken::Redraw,
+                code = self.signals.next() => Woken::Signal(code),
+                () = finished(&mut stopping) => Woken::ShutDown,
+                () = sleep_until(until) => if stopping.is_some() { Woken::GraceOver } else { Woken::TimeOut },
+                () = sleep_until(heard + SILENCE) => Woken::Silence,
+                error = failed(self.wired, self.tree.root, self.ours) => Woken::Failed(error),
+                line = typed(&mut self.prompter) => Woken::Typed(line),
+            };
+            match woken {
+                Woken::Journal | Woken::ShutDown => look = true,
+                Woken::Progress(delta) => self.progress.delta(&delta),
+                Woken::Redraw => self.redraw(),
+                Woken::Silence => {
+                    heard = Instant::now();
+                    self.look_after().await?;
+                }
+                Woken::Signal(code) => match stopping {
+                    Some(stopping) => return Ok(End::Stopped(stopping.code)),
+                    None => stopping = Some(self.stop(code)),
+                },
+                Woken::TimeOut => stopping = Some(self.stop(exit::TIMEOUT)),
+                Woken::GraceOver => return Ok(End::Stopped(stopping.map_or(exit::FAILURE, |s| s.code))),
+                Woken::Failed(error) => {
+                    self.take_in().await?;
+                    return Err(error.into());
+                }
+                Woken::Typed(line) => {
+                    self.typed(line).await?;
+                    look = true;
+                }
+            }
+        }
+    }
+
+    /// Renders what is new. True when there was something.
+    async fn take_in(&mut self) -> Result<bool, Failure> {
+        let news = self.tree.news().await?;
+        for happened in &news {
+            self.noted(happened);
+            let blobs = &*self.wired.store;
+            self.progress.happened(&self.tree, blobs, happened).await;
+            if let Some(lines) = &mut self.lines {
+                for record in lines.stream.records(&self.tree, blobs, happened).await {
+                    lines.pipe.send(json_line(&record)).await;
+                }
+            }
+        }
+        Ok(!news.is_empty())
+    }
+
+    fn noted(&mut self, happened: &Happened) {
+        if let Event::Submitted { intent } = &happened.record.event {
+            self.awaited.retain(|key| *key != intent.key);
+        }
+    }
+
+    /// Nothing is new: is that the end?
+    async fn at_rest(&mut self, stopping: Option<&Stopping>) -> Option<End> {
+        let now = self.app.now();
+        if let Some(stopping) = stopping {
+            return stopping.shutdown.is_none().then_some(End::Stopped(stopping.code));
+        }
+        if !self.awaited.is_empty() {
+            return None;
+        }
+        let root = self.tree.root();
+        let over = root.phase == Phase::Ended && now.since(root.at) > AFTERMATH_MS;
+        if !over && !self.tree.idle(now) {
+            return None;
+        }
+        if self.ask(now).await {
+            return None;
+        }
+        Some(End::Settled)
+    }
+
+    /// Asks the person at the terminal, if there is one and something to ask. True when it did, or has.
+    async fn ask(&mut self, now: Timestamp) -> bool {
+        let Some(prompter) = &mut self.prompter else { return false };
+        let blockers = self.tree.blockers(now);
+        if prompter.open(&blockers) {
+            return true;
+        }
+        self.progress.clear();
+        prompter.ask(&self.tree, &*self.wired.store, &blockers).await
+    }
+
+    async fn typed(&mut self, line: Option<String>) -> Result<(), Failure> {
+        let Some(prompter) = &mut self.prompter else { return Ok(()) };
+        match prompter.understood(line) {
+            Some(order) => {
+                self.awaited.extend(order.key.clone());
+                self.wired.engine.submit(order).await?;
+            }
+            // Standard input has ended: nobody can be asked any more.
+            None if prompter.is_over() => self.prompter = None,
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn redraw(&mut self) {
+        // A line being typed must not be written over.
+        if self.prompter.as_ref().is_none_or(|prompter| !prompter.is_asking()) {
+            self.progress.tick(&self.tree, self.app.now());
+        }
+    }
+
+    /// Stops in order: nothing new starts, what runs is stopped and its end recorded.
+    fn stop(&mut self, code: u8) -> Stopping {
+        let id = short(self.tree.root);
+        let why = if code == exit::TIMEOUT { "time is over" } else { "stopping" };
+        let shutdown: Option<BoxFuture<'static, ()>> = match self.ours {
+            true => {
+                self.progress.note(&format!("{why}: what runs is being ended (again: kill it at once)"));
+                self.progress.note(&format!("the session can be resumed: kapell resume {id}"));
+                let engine = self.wired.engine.clone();
+                Some(Box::pin(async move { engine.shutdown().await }))
+            }
+            false => {
+                self.progress
+                    .note(&format!("no longer following; the session goes on: kapell cancel {id} stops it"));
+                None
+            }
+        };
+        Stopping { code, shutdown, until: Instant::now() + STOP }
+    }
+
+    /// Long silence: whoever should be at work may have died with its process. Takes over what nobody holds.
+    async fn look_after(&mut self) -> Result<(), Failure> {
+        for id in self.tree.busy(self.app.now()) {
+            let held = self.wired.engine.attend(id, Attend::GoOn).await?;
+            if id != self.tree.root {
+                continue;
+            }
+            match (held, self.ours) {
+                (Ok(()), false) => {
+                    self.ours = true;
+                    self.progress.note("its process is gone; going on here");
+                }
+                (Err(lease), true) => {
+                    self.ours = false;
+                    self.progress.note(&format!("{} has taken it over; following", lease.owner));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn finished(stopping: &mut Option<Stopping>) {
+    if let Some(stopping) = stopping
+        && let Some(shutdown) = &mut stopping.shutdown
+    {
+        shutdown.await;
+        stopping.shutdown = None;
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Resolves when the root's arbiter gives up because of the store.
+async fn failed(wired: &Wired, root: SessionId, ours: bool) -> contract::journal::Error {
+    if ours && let Some(error) = wired.engine.stopped(root).await {
+        return error;
+    }
+    std::future::pending().await
+}
+
+async fn typed(prompter: &mut Option<Prompter>) -> Option<String> {
+    match prompter {
+        Some(prompter) => prompter.line().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,88 @@
+//! One lock file per session (flock), and the sweep of what a dead holder left running.
+//!
+//! The kernel drops the lock when its holder dies, so having it proves that nobody on this machine executes the
+//! session. Start at [`Locks`].
+
+use crate::home::create_private;
+use contract::{Fault, Kind, SessionId};
+use engine::Guard;
+use engine::guard::Held;
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+
+/// Locks under one directory.
+#[derive(Debug)]
+pub(crate) struct Locks {
+    dir: PathBuf,
+}
+
+struct Lock(#[expect(dead_code, reason = "held for its lock, which goes with it")] File);
+impl Held for Lock {}
+
+impl Locks {
+    /// Locks in `dir`, which is made when needed.
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// Is a living process of this machine executing the session? A lease outlives its process, the lock does not.
+    pub(crate) fn held(&self, session: SessionId) -> bool {
+        let file = File::open(self.path(session));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    fn path(&self, session: SessionId) -> PathBuf {
+        self.dir.join(format!("{session}.lock"))
+    }
+
+    /// Where the processes of a session are recorded while they run.
+    pub(crate) fn records(&self, session: SessionId) -> PathBuf {
+        self.dir.join(session.to_string())
+    }
+}
+
+impl Guard for Locks {
+    fn claim(&self, session: SessionId) -> Result<Option<Box<dyn Held>>, Fault> {
+        create_private(&self.dir)?;
+        let path = self.path(session);
+        let fault = |error: &std::io::Error| {
+            let what = format!("cannot lock {}: {error}", path.display());
+            Fault::new(Kind::UserFixable, "no-lock", what)
+                .hint("make the state directory writable, or set KAPELL_HOME")
+        };
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| fault(&e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(fault(&error)),
+        }
+        let records = self.records(session);
+        let swept = sandbox::sweep(&records).map_err(|error| {
+            let what = format!("cannot look for left-over programs in {}: {error}", records.display());
+            Fault::new(Kind::UserFixable, "no-sweep", what)
+                .hint("make the state directory readable and writable")
+        })?;
+        if swept.left > 0 {
+            tracing::warn!(left = swept.left, %session, "programs of an earlier run cannot be killed");
+        }
+        Ok(Some(Box::new(Lock(file))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_by_one_and_goes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (Locks::new(dir.path().join("run")), Locks::new(dir.path().join("run")));
+        let session = SessionId(7);
+        assert!(!one.held(session));
+        let lock = one.claim(session).unwrap().unwrap();
+        assert!(other.held(session) && other.claim(session).unwrap().is_none());
+        drop(lock);
+        assert!(!other.held(session) && other.claim(session).unwrap().is_some());
+    }
+}

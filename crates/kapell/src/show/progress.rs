@@ -1,0 +1,294 @@
+//! Progress on standard error: plain lines, and on a terminal one status line that is redrawn (S5.2).
+//!
+//! Lossy by design: a slow terminal never slows the run. Start at [`Progress::happened`] and [`Progress::tick`].
+
+use super::{clean, describe};
+use crate::out::Pipe;
+use crate::pick::short;
+use crate::quantity::{clock, span};
+use crate::term::Term;
+use crate::tree::{Happened, Need, Tree};
+use contract::action::{Done, End};
+use contract::event::{Answer, Disposal, Event, Subject};
+use contract::money::usd;
+use contract::port::{Blobs, Delta};
+use contract::{ActionId, Amount, SessionId, Timestamp};
+use kernel::session::Waiting;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How much is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Nothing.
+    Quiet,
+    /// What a person wants to follow.
+    Normal,
+    /// Every event and the output of programs.
+    Verbose,
+}
+
+/// Between two redraws of the status line.
+pub(crate) const REDRAW: Duration = Duration::from_millis(100);
+/// Without a terminal an action that runs this long says so, again and again. Milliseconds.
+const BEAT_MS: u64 = 30_000;
+/// How long a slow reader of standard error may hold up the end.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Characters of the agent's words in a line.
+const WORDS: usize = 160;
+const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
+/// To the beginning of the line, and erase it.
+const ERASE: &str = "\r\x1b[2K";
+
+/// The writer of progress.
+pub(crate) struct Progress {
+    level: Level,
+    term: Term,
+    live: bool,
+    pipe: Pipe,
+    began: Timestamp,
+    running: BTreeMap<SessionId, Running>,
+    drawn: bool,
+    frame: usize,
+}
+
+struct Running {
+    action: ActionId,
+    kind: &'static str,
+    words: String,
+    since: Timestamp,
+    told: Timestamp,
+}
+
+impl Progress {
+    /// To standard error.
+    pub(crate) fn new(level: Level, term: Term, now: Timestamp) -> Self {
+        let live = term.stderr && term.moves && level > Level::Quiet;
+        let pipe = Pipe::to(std::io::stderr());
+        Self { level, term, live, pipe, began: now, running: BTreeMap::new(), drawn: false, frame: 0 }
+    }
+
+    /// Something for the person, whatever the level but quiet.
+    pub(crate) fn note(&mut self, line: &str) {
+        if self.level > Level::Quiet {
+            self.line(line);
+        }
+    }
+
+    /// An event came out of the journal.
+    pub(crate) async fn happened(&mut self, tree: &Tree, blobs: &dyn Blobs, happened: &Happened) {
+        if self.level == Level::Quiet {
+            return;
+        }
+        let (id, at) = (happened.session, happened.record.at);
+        if let Event::Started { action, work, .. } = &happened.record.event {
+            let words = describe::work(blobs, work).await;
+            let running = Running { action: *action, kind: work.name(), words, since: at, told: at };
+            self.running.insert(id, running);
+        }
+        let Some(told) = self.told(blobs, happened).await else { return };
+        let who = if id == tree.root { String::new() } else { format!("[{}] ", short(id)) };
+        self.line(&format!("{} {who}{told}", clock(at)));
+    }
+
+    /// What an event says at this level.
+    async fn told(&mut self, blobs: &dyn Blobs, happened: &Happened) -> Option<String> {
+        let event = &happened.record.event;
+        if let Event::Finished { outcome } = event {
+            let (_, how) = describe::end(&outcome.end);
+            let ran = self.running.remove(&happened.session).filter(|ran| ran.action == outcome.action);
+            let mut line = match ran {
+                Some(ran) => {
+                    let took = span(happened.record.at.since(ran.since));
+                    format!("step {} {} {} ... {how} {took}", outcome.action.step, ran.kind, ran.words)
+                }
+                None => format!("step {} {how}", outcome.action.step),
+            };
+            if let End::Done(Done::Said { text: Some(text), .. }) = &outcome.end {
+                let said = super::headline(blobs, *text).await;
+                line.push_str(&format!("\n  {}", clean::cut(&said, WORDS)));
+            }
+            return Some(line);
+        }
+        if let Event::Opened { spec } = event {
+            let goal = super::headline(blobs, spec.goal).await;
+            return Some(format!("session {} {}", short(happened.session), clean::cut(&goal, WORDS)));
+        }
+        plain(event).or_else(|| (self.level == Level::Verbose).then(|| name(event)))
+    }
+
+    /// A piece of progress of a running action.
+    pub(crate) fn delta(&mut self, progress: &engine::engine::Progress) {
+        if self.level < Level::Verbose {
+            return;
+        }
+        match &progress.delta {
+            Delta::Line(line) | Delta::Note(line) => self.line(&format!("  | {}", clean::line(line))),
+            // Pieces of words are told as a whole when the model has spoken.
+            Delta::Text(_) => {}
+        }
+    }
+
+    /// Time has passed: redraws the status line, or says that something still runs.
+    pub(crate) fn tick(&mut self, tree: &Tree, now: Timestamp) {
+        if self.live {
+            self.frame += 1;
+            let status = self.status(tree, now);
+            let width = self.term.width().saturating_sub(1);
+            self.pipe.offer(format!("{ERASE}{}", clean::cut(&status, width)));
+            self.drawn = true;
+            return;
+        }
+        if self.level == Level::Quiet {
+            return;
+        }
+        let late = |running: &Running| now.since(running.told) >= BEAT_MS;
+        let mut lines = Vec::new();
+        for running in self.running.values_mut().filter(|running| late(running)) {
+            running.told = now;
+            let (step, words) = (running.action.step, &running.words);
+            lines.push(format!(
+                "{} step {step} still runs: {words} ({})",
+                clock(now),
+                span(now.since(running.since))
+            ));
+        }
+        lines.iter().for_each(|line| self.line(line));
+    }
+
+    /// The most important first: the line may be cut anywhere.
+    fn status(&self, tree: &Tree, now: Timestamp) -> String {
+        let spin = SPINNER[self.frame % SPINNER.len()];
+        let mut out = format!("{spin} {}", span(now.since(self.began)));
+        let root = tree.root();
+        match self.running.iter().max_by_key(|(id, running)| (**id != tree.root, running.since)) {
+            Some((_, running)) => {
+                let since = span(now.since(running.since));
+                out.push_str(&format!(" · step {} {} ({since})", running.action.step, running.words));
+            }
+            None => out.push_str(&format!(" · {}", waits(tree, now))),
+        }
+        if let Some(stage) = root.stage() {
+            out.push_str(&format!(" · {}", stage.name));
+        }
+        if self.running.len() > 1 {
+            out.push_str(&format!(" · {} at once", self.running.len()));
+        }
+        let used = tree.sessions().fold(Amount::ZERO, |sum, state| sum.plus(state.used));
+        out.push_str(&format!(" · {}", usd(used.nanos)));
+        out
+    }
+
+    fn line(&mut self, line: &str) {
+        let erase = if std::mem::take(&mut self.drawn) { ERASE } else { "" };
+        self.pipe.offer(format!("{erase}{line}\n"));
+    }
+
+    /// Takes the status line away, so that something else can be shown.
+    pub(crate) fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            self.pipe.offer(ERASE);
+        }
+    }
+
+    /// The end: takes the status line away and waits until everything is written.
+    pub(crate) fn end(mut self) {
+        self.clear();
+        self.pipe.end(Some(PATIENCE));
+    }
+}
+
+fn waits(tree: &Tree, now: Timestamp) -> String {
+    if let Some(blocker) = tree.blockers(now).first() {
+        return match &blocker.kind {
+            Need::Approval(id) => format!("waits for approval {id}"),
+            Need::Answer(id) => format!("waits for your answer to {id}"),
+            Need::Resume { .. } => "paused".to_owned(),
+        };
+    }
+    match tree.root().waiting(now) {
+        Some(Waiting::Children(n)) => format!("waits for {n} child session(s)"),
+        Some(Waiting::Until(at)) => format!("tries again in {}", span(at.since(now))),
+        _ => "at work".to_owned(),
+    }
+}
+
+/// Events that are told at the usual level.
+fn plain(event: &Event) -> Option<String> {
+    let line = match event {
+        Event::Staged { to, why, round } if *round > 0 => {
+            format!("stage {to}, round {round}: {}", clean::line(why))
+        }
+        Event::Staged { to, why, .. } => format!("stage {to}: {}", clean::line(why)),
+        Event::Judged { verdict, reasons, .. } => {
+            let reasons: Vec<String> = reasons.iter().map(|reason| clean::line(reason)).collect();
+            format!("verdict {}: {}", verdict.name(), reasons.join("; "))
+        }
+        Event::ApprovalAsked { approval, subject, .. } => match subject {
+            Subject::Call { .. } => format!("approval {approval} wanted for a call"),
+            Subject::RunAgain { action } => format!("approval {approval} wanted: run {action} again?"),
+            Subject::Land { .. } => {
+                format!("approval {approval} wanted: land a change that weakens tests or checks?")
+            }
+        },
+        Event::ApprovalAnswered { approval, answer, .. } => {
+            let word = match answer {
+                Answer::Granted => "granted",
+                Answer::Denied => "denied",
+                Answer::Expired => "expired: nobody answered",
+                Answer::Withdrawn => "withdrawn",
+            };
+            format!("approval {approval} {word}")
+        }
+        Event::Asked { question, .. } => format!("question {question} waits for your answer"),
+        Event::Answered { question, .. } => format!("question {question} answered"),
+        Event::ChildOpened { child, .. } => format!("delegated to {}", short(*child)),
+        Event::Planned { tasks } => format!("plan with {} tasks", tasks.len()),
+        Event::TaskMoved { task, to } => {
+            format!("task {} {}", clean::line(task), format!("{to:?}").to_lowercase())
+        }
+        Event::Paused { what, .. } => format!("paused: {}", clean::line(what)),
+        Event::Resumed { .. } => "resumed".to_owned(),
+        Event::Failed { signature, count, then, .. } => {
+            format!("failure {} ({count}): {then}", clean::line(signature))
+        }
+        Event::Recovered { did, found: Some(action), .. } => {
+            format!("recovered: {action} was in flight: {did}")
+        }
+        Event::Disposed { how: Disposal::Refused(why), .. } => format!("refused: {}", clean::line(why)),
+        Event::CancelAsked { .. } => "cancel was asked for".to_owned(),
+        Event::Ended { state, why, .. } => format!("{}: {}", state.name(), clean::line(why)),
+        _ => return None,
+    };
+    Some(line)
+}
+
+/// An event's stored name.
+pub(crate) fn name(event: &Event) -> String {
+    match serde_json::to_value(event) {
+        Ok(serde_json::Value::Object(map)) => map.keys().next().cloned().unwrap_or_default(),
+        Ok(other) => clean::line(&other.to_string()),
+        Err(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::checks::Verdict;
+    use contract::event::Final;
+
+    #[test]
+    fn events_in_one_line_each() {
+        let judged = Event::Judged {
+            verdict: Verdict::Refuted,
+            result: "r".into(),
+            reasons: vec!["test: fails\x1b[2J".into(), "fmt: fails".into()],
+        };
+        assert_eq!(plain(&judged).unwrap(), "verdict REFUTED: test: fails; fmt: fails");
+        let ended = Event::Ended { state: Final::Completed, code: 0, why: "landed".into(), summary: None };
+        assert_eq!(plain(&ended).unwrap(), "completed: landed");
+        let cut = Event::Cut { items: 1, bytes: 2 };
+        assert_eq!((plain(&cut), name(&cut).as_str()), (None, "cut"));
+    }
+}

@@ -1,0 +1,55 @@
+//! The tools the engine gets, each in the session's own surroundings.
+//!
+//! Knows no tool by name. Start at [`all`].
+
+use crate::home::Home;
+use contract::model::ToolSpec;
+use contract::port::Sink;
+use contract::tool::{Judged, Output, Scope, Tool};
+use contract::{BoxFuture, Cancel, Fault};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Every tool there is.
+pub(crate) fn all(home: &Home) -> Vec<Arc<dyn Tool>> {
+    let sessions = home.sessions_dir();
+    let options = tools::Options { records: Some(home.run_dir()) };
+    let at_home = |tool| Arc::new(AtHome { tool, sessions: sessions.clone() }) as Arc<dyn Tool>;
+    tools::all(&options).into_iter().map(at_home).collect()
+}
+
+/// A tool whose programs build outside the worktree, in the session's own directory: what they build is neither
+/// imaged by savepoints nor shared with another session, and goes with the session.
+struct AtHome {
+    tool: Arc<dyn Tool>,
+    sessions: PathBuf,
+}
+
+impl AtHome {
+    fn scope(&self, mut scope: Scope) -> Scope {
+        let target = self.sessions.join(scope.session.to_string()).join("build");
+        scope.env.push(("CARGO_TARGET_DIR".into(), target.to_string_lossy().into_owned()));
+        scope
+    }
+}
+
+impl Tool for AtHome {
+    fn spec(&self) -> ToolSpec {
+        self.tool.spec()
+    }
+
+    fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault> {
+        self.tool.judge(args, &self.scope(scope.clone()))
+    }
+
+    fn run<'a>(
+        &'a self,
+        args: Value,
+        scope: Scope,
+        cancel: Cancel,
+        sink: &'a dyn Sink,
+    ) -> BoxFuture<'a, Output> {
+        self.tool.run(args, self.scope(scope), cancel, sink)
+    }
+}

@@ -1,0 +1,11 @@
+//! The real binary, from outside: own directories, a scripted model, no network, no clock to wait for.
+//!
+//! Start at [`world::World`], which every test has one of.
+
+mod bad_input;
+mod formats;
+mod help;
+mod life;
+mod people;
+mod store;
+mod world;

@@ -1,0 +1,114 @@
+//! People at other terminals: approve, deny, answer, cancel, follow.
+//!
+//! Start at the first test; each is one story.
+
+use crate::world::{DONE, World, call, fixes, shell};
+
+/// Turns that want something done outside, then reach the goal.
+fn outside(world: &World) -> String {
+    format!("{}{}", shell(&format!("echo once >> {}", world.path("outside.log").display())), fixes())
+}
+
+#[test]
+fn an_external_call_waits_for_a_yes_from_any_terminal() {
+    let world = World::new();
+    let model = world.script("out", &outside(&world));
+    let ended = world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
+    assert!(ended.out.contains("echo once >>"), "the exact content is shown: {}", ended.out);
+    let command =
+        ended.out.lines().find_map(|line| line.trim().strip_prefix("type: kapell approve ")).unwrap();
+    assert_eq!(world.read("outside.log"), "");
+    // A restart, a wrong name: neither of them is a yes.
+    world.run(&["resume", "last"]).expect(8);
+    world.run(&["approve", "last", "a999"]).expect(2);
+    assert_eq!(world.read("outside.log"), "");
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let approved = world.run(&[&["approve"], &words[..]].concat()).expect(0);
+    assert!(approved.out.contains("once and for exactly this"), "{}", approved.out);
+    assert!(approved.out.contains("next: kapell resume"), "{}", approved.out);
+    assert_eq!(world.read("outside.log"), "");
+    world.run(&["approve", "last"]).expect(2);
+    world.run(&["resume", "last"]).expect(0);
+    assert_eq!(world.read("outside.log"), "once\n");
+    assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
+}
+
+#[test]
+fn a_no_is_heard_by_the_agent() {
+    let world = World::new();
+    let model = world.script("out", &outside(&world));
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(8);
+    world.run(&["deny", "last"]).expect(0);
+    world.run(&["resume", "last"]).expect(0);
+    assert_eq!(world.read("outside.log"), "");
+    let events = world.run(&["events", "last"]).expect(0);
+    assert!(events.out.contains("a person said no"));
+}
+
+#[test]
+fn a_message_is_not_a_yes() {
+    let world = World::new();
+    let model = world.script("out", &outside(&world));
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(8);
+    world.run(&["resume", "last", "yes, please go on"]).expect(0);
+    assert_eq!(world.read("outside.log"), "");
+    let events = world.run(&["events", "last"]).expect(0);
+    assert!(events.out.contains("withdrawn"), "{}", events.out);
+}
+
+#[test]
+fn a_question_is_answered_and_not_by_silence() {
+    let world = World::new();
+    let turns = format!(
+        "{}{}",
+        call("ask", "question = \"Which colour?\""),
+        "[[turn]]\nexpect = \"blue\"\n[[turn.call]]\ntool = \"write\"\nargs = { path = \"fixed.txt\", content = \"fixed\" }\n"
+    );
+    let model = world.script("asks", &format!("{turns}{DONE}"));
+    let ended = world.run(&["run", "-m", &model, "make the test pass"]).expect(8);
+    assert!(ended.out.contains("Which colour?") && ended.out.contains("kapell answer"), "{}", ended.out);
+    world.run(&["resume", "last"]).expect(8);
+    world.run(&["answer", "last", "blue", "please"]).expect(0);
+    world.run(&["answer", "last", "red"]).expect(2);
+    world.run(&["resume", "last"]).expect(0);
+}
+
+#[test]
+fn cancel_from_another_terminal_ends_it_for_good() {
+    let world = World::new();
+    let model = world.script("slow", &format!("[[turn]]\ndelay_ms = 60000\ntext = \"slow\"\n{}", fixes()));
+    let running = world.start(&["run", "-m", &model, "make the test pass", "--json"]);
+    world.wait("the model is asked", |shown| shown["steps"] == 2);
+    let cancelled = world.run(&["cancel", "last"]).expect(0);
+    assert!(cancelled.out.contains("is cancelled"), "{}", cancelled.out);
+    assert_eq!(running.end().expect(130).json()["termination_reason"], "interrupted");
+    let again = world.run(&["resume", "last"]).expect(2);
+    assert!(again.err.contains("is over") && again.err.contains("kapell run"), "{}", again.err);
+    world.run(&["cancel", "last"]).expect(1);
+}
+
+#[test]
+fn cancel_of_a_session_that_nobody_holds_is_final_at_once() {
+    let world = World::new();
+    let model = world.script("out", &outside(&world));
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(8);
+    world.run(&["cancel", "last"]).expect(0);
+    assert_eq!(world.shown()["state"], "cancelled");
+}
+
+#[test]
+fn a_follower_sees_every_event_once() {
+    let world = World::new();
+    let model = world.script("slow", &format!("[[turn]]\ndelay_ms = 300\ntext = \"slow\"\n{}", fixes()));
+    let running = world.start(&["run", "-m", &model, "make the test pass"]);
+    world.wait("it runs", |shown| shown["state"] == "running");
+    let follower = world.start(&["events", "last", "--follow"]);
+    running.end().expect(0);
+    let seen = follower.end().expect(0).lines();
+    let numbers: Vec<u64> = seen.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    assert!(seen.last().unwrap()["event"]["ended"].is_object());
+    assert_eq!(world.run(&["events", "last"]).expect(0).lines(), seen);
+    let rest = world.run(&["events", "last", "--after", "3"]).expect(0).lines();
+    assert_eq!(rest[..], seen[3..]);
+}

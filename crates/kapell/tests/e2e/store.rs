@@ -1,0 +1,80 @@
+//! The store from outside: verify, export, gc, names of sessions.
+//!
+//! Start at the first test; each is one story.
+
+use crate::world::{World, fixes};
+
+fn landed() -> World {
+    let world = World::new();
+    let model = world.script("fix", &fixes());
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(0);
+    world
+}
+
+#[test]
+fn an_export_is_the_whole_session() {
+    let world = landed();
+    let dir = world.path("export");
+    world.run(&["events", "last", "--export", dir.to_str().unwrap()]).expect(0);
+    assert_eq!(world.read("export/events.jsonl"), world.run(&["events", "last"]).expect(0).out);
+    let lines = world.read("export/chain.txt");
+    assert_eq!(lines.lines().count(), world.read("export/events.jsonl").lines().count());
+    let blobs: Vec<_> = std::fs::read_dir(dir.join("blobs")).unwrap().flatten().collect();
+    assert!(blobs.iter().any(|blob| std::fs::read(blob.path()).unwrap() == b"make the test pass"));
+    world.run(&["events", "last", "--export", dir.to_str().unwrap()]).expect(2);
+}
+
+#[test]
+fn damage_is_found_and_named() {
+    let world = landed();
+    let well = world.run(&["verify"]).expect(0);
+    assert!(well.out.contains("All is well."), "{}", well.out);
+    let file = world.path("kapell/state/kapell.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.windows(9).position(|window| window == b"CONFIRMED").expect("an event in plain sight");
+    bytes[at] = b'X';
+    std::fs::write(&file, bytes).unwrap();
+    let damaged = world.run(&["verify"]).expect(1);
+    assert!(damaged.out.contains("DAMAGED session/"), "{}", damaged.out);
+}
+
+#[test]
+fn gc_takes_what_is_over_and_leaves_the_record() {
+    let world = landed();
+    let events = world.run(&["events", "last"]).expect(0).out;
+    let dry = world.run(&["gc", "--dry-run", "--json"]).expect(0).json();
+    assert!(dry["items"].as_array().unwrap().iter().any(|item| item["kind"] == "workspace"), "{dry:#}");
+    let sessions = world.path("kapell/state/sessions");
+    assert_eq!(std::fs::read_dir(&sessions).unwrap().count(), 1);
+    world.run(&["gc"]).expect(0);
+    assert_eq!(std::fs::read_dir(&sessions).unwrap().count(), 0);
+    assert_eq!(world.run(&["events", "last"]).expect(0).out, events);
+    world.run(&["verify"]).expect(0);
+    assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
+    assert_eq!(world.git(&["for-each-ref", "refs/kapell"]), "");
+}
+
+#[test]
+fn a_session_has_several_names() {
+    let world = landed();
+    let id = world.shown()["session_id"].as_str().unwrap().to_owned();
+    for name in ["last", &id, &id[id.len() - 8..], &id[..20]] {
+        let shown = world.run(&["sessions", "show", name, "--json"]).expect(0).json();
+        assert_eq!(shown["session_id"], id, "{name}");
+    }
+    world.run(&["sessions", "show", &id[..3]]).expect(2);
+}
+
+#[test]
+fn a_store_that_cannot_be_written_can_still_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = landed();
+    let events = world.run(&["events", "last"]).expect(0).out;
+    for name in ["kapell.db", "kapell.db-wal", "kapell.db-shm"] {
+        let path = world.path(&format!("kapell/state/{name}"));
+        if path.exists() {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o444)).unwrap();
+        }
+    }
+    assert_eq!(world.run(&["events", "last"]).expect(0).out, events);
+}
