@@ -80,11 +80,18 @@ impl Draft<'_> {
         let now = self.ctx.now;
         let mut queue: Vec<&Intent> = self.s.queue.iter().collect();
         queue.sort_by_key(|intent| std::cmp::Reverse(arbiter::rank(intent, now)));
-        let first = queue.into_iter().find_map(|intent| match arbiter::eligible(self.s, &intent.wish, now) {
-            Ok(()) => Some((intent.clone(), true)),
-            Err(Reason::Uninitialised) => Some((intent.clone(), false)),
-            Err(_) => None,
-        });
+        let mut open =
+            queue.into_iter().filter_map(|intent| match arbiter::eligible(self.s, &intent.wish, now) {
+                Ok(()) => Some((intent, true)),
+                Err(Reason::Uninitialised) => Some((intent, false)),
+                Err(_) => None,
+            });
+        let mut first = open.next();
+        if first.is_some_and(|(intent, _)| intent.wish.goal() == Wish::Continue.goal()) {
+            // Answering a message is going on, and more: merely going on must not come in its way.
+            first = open.find(|(intent, _)| matches!(intent.wish, Wish::Message { .. })).or(first);
+        }
+        let first = first.map(|(intent, ready)| (intent.clone(), ready));
         match first {
             None => self.own_wish(),
             Some((intent, true)) => self.fulfil(&intent),

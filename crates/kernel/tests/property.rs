@@ -172,9 +172,12 @@ fn calm(world: &mut World) {
     for _ in 0..400 {
         world.play();
         world.sessions.keys().for_each(|id| world.at_rest(*id));
-        let open = world.sessions.iter().find(|(_, live)| {
-            live.state.phase != Phase::Ended && live.state.live_children().next().is_none()
-        });
+        let needs_somebody = |state: &kernel::Session| match state.phase {
+            Phase::Active => state.live_children().next().is_none(),
+            Phase::Paused => true,
+            Phase::Ended => false,
+        };
+        let open = world.sessions.iter().find(|(_, live)| needs_somebody(&live.state));
         let Some((id, live)) = open else { return };
         let (id, state) = (*id, &live.state);
         let pending = state.approvals.iter().find(|(_, approval)| approval.state == ApprovalState::Pending);
@@ -200,15 +203,21 @@ fn calm(world: &mut World) {
     panic!("a person could not bring it to an end: {left:#?}");
 }
 
+/// `PROPTEST_CASES` scales it: eight times as many as usual.
+fn deep() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases * 8, max_shrink_iters: 4_000, failure_persistence: None, ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(deep())]
 
     #[test]
     fn the_promises_hold_whatever_happens(
         spec in specs(),
         two in any::<bool>(),
         tight in any::<bool>(),
-        moves in prop::collection::vec(moves(), 1..120),
+        moves in prop::collection::vec(moves(), 1..160),
     ) {
         let one = Slots { model: 1, tool: 1, check: 1, workspace: 1 };
         let mut world = if tight { World::with_slots(one) } else { World::new() };
