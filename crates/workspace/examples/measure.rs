@@ -2,7 +2,7 @@
 //! Makes its own repositories in a temporary directory. Start at `main`.
 
 use contract::checks::{CheckOutput, Report};
-use contract::workspace::{Landing, Origin, Workspace};
+use contract::workspace::{Landing, Origin, Ready, Workspace};
 use contract::{Cancel, SessionId};
 use std::path::Path;
 use std::process::Command;
@@ -107,6 +107,10 @@ async fn measure(files: usize) {
         times.push(start.elapsed());
     }
     show("restore, 1 file", times);
+    commit_and_land(&workspace, id, &origin, &ready, rounds).await;
+}
+
+async fn commit_and_land(workspace: &Git, id: SessionId, origin: &Origin, ready: &Ready, rounds: usize) {
     let mut times = Vec::new();
     for round in 0..ROUNDS {
         std::fs::write(ready.root.join("d000/e00/file1.txt"), format!("commit {round}")).expect("written");

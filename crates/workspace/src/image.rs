@@ -175,3 +175,29 @@ pub(crate) fn nanos(time: SystemTime) -> i128 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::Format;
+
+    #[test]
+    fn what_is_too_large_or_cannot_be_read_is_left_out_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, git) = (dir.path().join("tree"), dir.path().join("git"));
+        std::fs::create_dir_all(&root).unwrap();
+        std::fs::create_dir_all(git.join("objects")).unwrap();
+        std::fs::write(root.join("small"), "x").unwrap();
+        std::fs::write(root.join("large"), "x".repeat(11)).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe"), rustix::fs::Mode::RWXU).unwrap();
+        let store = Store::new(&git, Format::Sha1);
+        let mut image = Image::new(root, Vec::new(), store.clone(), Table::default(), 10);
+        let taken = image.take().unwrap();
+        let skipped: Vec<_> =
+            taken.skipped.iter().map(|skipped| (skipped.path.as_slice(), skipped.why)).collect();
+        assert_eq!(skipped, [(b"large".as_slice(), "too large")]);
+        assert!(store.loose(&taken.tree).unwrap().unwrap().starts_with(b"100644 small\0"));
+        // Still told the next time, when nothing else differs.
+        assert_eq!(image.take().unwrap().skipped.len(), 1);
+    }
+}

@@ -56,10 +56,13 @@ use tokio::sync::OwnedMutexGuard;
 /// What may be different from the usual.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Where running programs leave their process records; `None` = `run` in the state directory.
+    /// Where running programs leave their process records, in one directory per session; `None` = `run` in the state
+    /// directory.
     pub records: Option<PathBuf>,
     /// The git program; `None` = the distribution's own, else the first on the search path.
     pub git: Option<PathBuf>,
+    /// The user's own ignore rules where git's settings name none (`$XDG_CONFIG_HOME/git/ignore`).
+    pub ignore: Option<PathBuf>,
     /// Added to the environment of set-up and check commands, over what is inherited.
     pub env: Vec<(OsString, OsString)>,
 }
@@ -72,6 +75,7 @@ pub struct Git {
     checks: PathBuf,
     records: PathBuf,
     env: Vec<(OsString, OsString)>,
+    ignore: Option<PathBuf>,
     open: Mutex<HashMap<SessionId, Slot>>,
 }
 
@@ -84,6 +88,9 @@ struct Held(OwnedMutexGuard<Option<Open>>);
 impl Git {
     /// Sessions go below `state`, throw-away checkouts and build caches below `cache`. Touches nothing yet.
     pub fn new(state: PathBuf, cache: PathBuf, options: Options) -> Self {
+        // Git is called from other directories than ours.
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        let (state, cache) = (absolute(state), absolute(cache));
         let records = options.records.unwrap_or_else(|| state.join("run"));
         let binary = match options.git {
             Some(path) => git::Binary::at(path, records.clone()),
@@ -95,6 +102,7 @@ impl Git {
             checks: cache.join("checks"),
             records,
             env: options.env,
+            ignore: options.ignore,
             open: Mutex::default(),
         }
     }

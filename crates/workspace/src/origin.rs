@@ -5,7 +5,7 @@
 use crate::git::{Repo, line, path, pieces, revision};
 use crate::object::{Format, read_plain};
 use contract::{Fault, Kind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Values of the user's configuration that a session needs.
 const WANTED: &str = r"^(user\.(name|email)|core\.excludesfile|extensions\.partialclone)$";
@@ -31,8 +31,14 @@ pub(crate) struct Origin {
 
 impl Origin {
     /// Looks at the repository in `repo.dir()`, from this base (else its HEAD) towards this branch (else the one
-    /// that is checked out; none when HEAD is detached or the repository is bare).
-    pub(crate) async fn look(repo: &Repo, base: Option<&str>, target: Option<&str>) -> Result<Self, Fault> {
+    /// that is checked out; none when HEAD is detached or the repository is bare). `usual_excludes` is where the user's own
+    /// ignore rules are when git's settings do not say.
+    pub(crate) async fn look(
+        repo: &Repo,
+        base: Option<&str>,
+        target: Option<&str>,
+        usual_excludes: Option<&Path>,
+    ) -> Result<Self, Fault> {
         let base = revision(base.unwrap_or("HEAD"))?;
         let (commit, tree) = (format!("{base}^{{commit}}"), format!("{base}^{{tree}}"));
         let args = [
@@ -67,7 +73,8 @@ impl Origin {
         };
         let settings = Settings::read(repo).await?;
         let exclude =
-            [settings.excludes_file()?, read(&common, "info/exclude")?.unwrap_or_default()].join(&b"\n"[..]);
+            [settings.excludes_file(usual_excludes)?, read(&common, "info/exclude")?.unwrap_or_default()]
+                .join(&b"\n"[..]);
         Ok(Self {
             format: Format::parse(format).ok_or_else(|| repo.failed(&args, &ended))?,
             shallow: read(&common, "shallow")?,
@@ -118,7 +125,7 @@ async fn branch(repo: &Repo, name: &str) -> Result<String, Fault> {
     }
 }
 
-fn read(common: &std::path::Path, name: &str) -> Result<Option<Vec<u8>>, Fault> {
+fn read(common: &Path, name: &str) -> Result<Option<Vec<u8>>, Fault> {
     let path = common.join(name);
     read_plain(&path).map_err(|error| crate::session::io_fault("reading", &path, &error))
 }
@@ -158,10 +165,11 @@ impl Settings {
         Some((self.name.clone()?, self.email.clone()?))
     }
 
-    /// The user's own ignore rules; where git looks when nothing is set.
-    fn excludes_file(&self) -> Result<Vec<u8>, Fault> {
-        let usual = || std::env::home_dir().map(|home| home.join(".config/git/ignore"));
-        let Some(file) = self.excludes.clone().or_else(usual) else { return Ok(Vec::new()) };
+    /// The user's own ignore rules: where the settings say, else where they usually are.
+    fn excludes_file(&self, usual: Option<&Path>) -> Result<Vec<u8>, Fault> {
+        let Some(file) = self.excludes.clone().or_else(|| usual.map(Path::to_path_buf)) else {
+            return Ok(Vec::new());
+        };
         // The user's dotfiles are often links; following the user's own is right.
         Ok(std::fs::read(file).unwrap_or_default())
     }

@@ -41,7 +41,8 @@ impl Git {
             (None, Some(parent)) => Some(self.save(parent, format!("child.{}", home.session)).await?),
             (base, _) => base.clone(),
         };
-        let origin = Origin::look(&repo, base.as_deref(), wanted.target.as_deref()).await?;
+        let origin =
+            Origin::look(&repo, base.as_deref(), wanted.target.as_deref(), self.ignore.as_deref()).await?;
         let pin = format!("refs/kapell/base/{}", home.session);
         let pinned = ["update-ref", &pin, &origin.base];
         let ended = repo.change(pinned).await?;

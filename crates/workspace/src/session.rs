@@ -183,7 +183,7 @@ impl Open {
                 return Err(refuse(&format!("{} is no directory", dir.display())));
             }
         }
-        if !self.home.record().ok().flatten().is_some_and(|record| record.ready.is_some()) {
+        if self.home.record().ok().flatten().is_none_or(|record| record.ready.is_none()) {
             return Err(refuse("its session.json is missing or of another session"));
         }
         for stray in ["commondir", "gitdir", "config.worktree"] {

@@ -260,11 +260,12 @@ impl Table {
 
     /// Every file that is not part of the base, with its path.
     pub(crate) fn added(&self) -> Vec<Vec<u8>> {
-        let of = |(path, dir): (&Box<[u8]>, &Dir)| -> Vec<Vec<u8>> {
-            let added = dir.files.iter().filter(|file| !file.base && file.mode != GITLINK);
-            added.map(|file| join(path, &file.name)).collect()
-        };
-        self.dirs.iter().flat_map(of).collect()
+        let mut added = Vec::new();
+        for (path, dir) in &self.dirs {
+            let files = dir.files.iter().filter(|file| !file.base && file.mode != GITLINK);
+            added.extend(files.map(|file| join(path, &file.name)));
+        }
+        added
     }
 }
 

@@ -53,16 +53,16 @@ impl Git {
     }
 
     /// Removes a session's directory and unpins its base. Work that never landed is first parked in the user's
-    /// repository under `refs/kapell/parked/<session>`. Refused while a program of the session runs, which
-    /// `running` tells, and while another session borrows objects from it.
-    pub async fn remove(&self, session: SessionId, running: bool) -> Result<Removed, Fault> {
+    /// repository under `refs/kapell/parked/<session>`. Refused while the session is executed or a program of it
+    /// cannot be ended, and while another session borrows objects from it.
+    pub async fn remove(&self, session: SessionId) -> Result<Removed, Fault> {
         let refuse = |code: &str, what: &str, hint: &str| {
             Err(Fault::new(Kind::UserFixable, code, format!("the workspace of session {session} {what}"))
                 .hint(hint))
         };
-        if running {
+        let Some(_alone) = self.alone(session).await? else {
             return refuse("workspace-in-use", "is in use by a running program", "`kapell cancel` ends it");
-        }
+        };
         let home = self.home(session);
         match home.record() {
             Ok(Some(_)) => {}
@@ -96,6 +96,27 @@ impl Git {
         .await?;
         gone.map_err(|error| io_fault("removing", &dir, &error))?;
         Ok(removed)
+    }
+
+    /// Takes the lock of whoever executes the session, and ends what an earlier holder that died left running.
+    /// `None`: somebody executes it, or something cannot be ended.
+    async fn alone(&self, session: SessionId) -> Result<Option<std::fs::File>, Fault> {
+        let slot = self.slot(session).lock_owned().await;
+        let records = self.records.clone();
+        let taken = crate::blocking(move || {
+            std::fs::create_dir_all(&records)?;
+            let lock = std::fs::File::create(records.join(format!("{session}.lock")))?;
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(std::fs::TryLockError::Error(error)) => return Err(error),
+            }
+            let swept = sandbox::sweep(&records.join(session.to_string()))?;
+            Ok((swept.left == 0).then_some(lock))
+        })
+        .await?;
+        drop(slot);
+        taken.map_err(|error| io_fault("sweeping", &self.records, &error))
     }
 
     /// Does a session here borrow objects from this one?
@@ -160,10 +181,15 @@ pub(crate) fn remove_tree(dir: &Path) -> io::Result<()> {
         Ok(meta) if !meta.is_dir() => return std::fs::remove_file(dir),
         Ok(_) => {}
     }
-    match std::fs::remove_dir_all(dir) {
+    let remove = || {
+        // tidy: allow(recursive-delete): callers pass parts of a session's directory after its marker was read, or
+        // checkouts in a check slot whose lock they hold; links inside are removed, never followed.
+        std::fs::remove_dir_all(dir)
+    };
+    match remove() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             make_writable(dir)?;
-            std::fs::remove_dir_all(dir)
+            remove()
         }
         other => other,
     }

@@ -75,14 +75,14 @@ fn tests_of(changes: &[FileChange]) -> Vec<Flag> {
             units(&change.old_path, &change.old).into_iter().map(|unit| Before { path: change.path(), unit }),
         );
         for unit in units(&change.new_path, &change.new) {
-            new.entry(unit.name.clone()).or_default().push(unit);
+            new.entry(key(change.path(), &unit)).or_default().push(unit);
         }
         flags.extend(unit::modules_dropped(change, changes));
     }
     let mut gone: Vec<Before<'_>> = Vec::new();
     let mut pairs: Vec<(Before<'_>, Unit)> = Vec::new();
     for before in old {
-        match take_best(new.get_mut(&before.unit.name), &before.unit) {
+        match take_best(new.get_mut(&key(before.path, &before.unit)), &before.unit) {
             Some(unit) => pairs.push((before, unit)),
             None => gone.push(before),
         }
@@ -95,6 +95,12 @@ fn tests_of(changes: &[FileChange]) -> Vec<Flag> {
     flags.extend(pairs.iter().flat_map(|(before, after)| compared(before, after)));
     flags.extend(weakened(&pairs, &mut spare));
     flags
+}
+
+/// What makes a test of the old text and one of the new the same: its name, wherever it stands; for what stands
+/// outside of tests, its file.
+fn key(path: &str, unit: &Unit) -> String {
+    if unit.is_test() { unit.name.clone() } else { format!("{} {path}", unit.name) }
 }
 
 /// Of several tests of one name, the one most like the old one.
@@ -161,13 +167,23 @@ fn use_up(spare: &mut BTreeMap<String, usize>, line: &str) {
 /// One flag per file that lost tests, and one for every deleted file that only the tests used.
 fn deleted(changes: &[FileChange], gone: &[Before<'_>]) -> Vec<Flag> {
     let mut by_file: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for before in gone {
+    let mut flags = Vec::new();
+    for before in gone.iter().filter(|before| !before.unit.is_test()) {
+        let lost = before.unit.assertions.len();
+        flags.push(flag(
+            "test-weakened",
+            before.path,
+            format!("{lost} assertions beside the tests are gone"),
+        ));
+    }
+    for before in gone.iter().filter(|before| before.unit.is_test()) {
         by_file.entry(before.path).or_default().push(&before.unit.name);
     }
-    let mut flags: Vec<Flag> = by_file
-        .iter()
-        .map(|(path, names)| flag("test-deleted", path, format!("tests removed: {}", some(names))))
-        .collect();
+    flags.extend(
+        by_file
+            .iter()
+            .map(|(path, names)| flag("test-deleted", path, format!("tests removed: {}", some(names)))),
+    );
     let added: BTreeSet<&str> =
         changes.iter().filter(|c| c.old.is_none()).filter_map(|c| c.new.as_deref()).collect();
     for change in changes.iter().filter(|change| change.new_path.is_none()) {

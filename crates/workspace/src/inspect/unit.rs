@@ -8,7 +8,7 @@ use super::{FileChange, flag};
 use contract::checks::Flag;
 
 /// Name of the unit that stands for what a file of the tests asserts outside its tests (helpers, tables).
-const ELSEWHERE: &str = "(outside of tests)";
+const ELSEWHERE: &str = "beside the tests";
 
 /// One test.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,13 @@ pub(crate) struct Unit {
     pub(crate) skips: Vec<String>,
     /// It passes by panicking.
     pub(crate) panics: bool,
+}
+
+impl Unit {
+    /// Is it a test, or what stands beside them?
+    pub(crate) fn is_test(&self) -> bool {
+        self.name != ELSEWHERE
+    }
 }
 
 /// The tests in a text; of a file of the tests also what is asserted outside of them.

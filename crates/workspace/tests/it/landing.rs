@@ -127,7 +127,7 @@ async fn no_hook_of_the_user_runs() {
     put(&ready.root.join("x"), "x");
     let result = world.commit(session).await;
     assert_eq!(why(&world.land(session, &ready, &result, None).await), "landed");
-    world.git.remove(session, false).await.unwrap();
+    world.git.remove(session).await.unwrap();
     assert!(!proof.exists());
 }
 
@@ -225,12 +225,15 @@ async fn removing_parks_what_did_not_land_and_touches_nothing_else() {
     std::fs::create_dir_all(ready.root.join("target")).unwrap();
     std::os::unix::fs::symlink(&world.repo, ready.root.join("target/link")).unwrap();
     assert_eq!(world.git.list().unwrap().len(), 1);
-    assert_eq!(world.git.remove(session, true).await.unwrap_err().code, "workspace-in-use");
-    let removed = world.git.remove(session, false).await.unwrap();
+    let lock = std::fs::File::create(world.dir.path().join(format!("state/run/{session}.lock"))).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(world.git.remove(session).await.unwrap_err().code, "workspace-in-use");
+    drop(lock);
+    let removed = world.git.remove(session).await.unwrap();
     let parked = removed.parked.unwrap();
     assert_eq!(world.run(&["show", &format!("{parked}:x")]), "x");
     assert_eq!(world.run(&["for-each-ref", "refs/kapell/base"]), "");
     assert!(!ready.root.exists() && precious.is_file() && world.repo.join("a.txt").is_file());
-    assert_eq!(world.git.remove(session, false).await.unwrap_err().code, "workspace-foreign");
+    assert_eq!(world.git.remove(session).await.unwrap_err().code, "workspace-foreign");
     world.run(&["fsck", "--strict"]);
 }
