@@ -7,7 +7,7 @@ use crate::attempt::fits;
 use crate::decide::Draft;
 use crate::fsm::{CallState, Phase, Turn};
 use crate::retry::RETRY;
-use crate::session::{Attempt, CallSlot};
+use crate::session::{Attempt, CallSlot, Redo};
 use crate::{retry, verdict};
 use contract::action::{Done, Effect, EffectClass, End, Integrated, Outcome, Work};
 use contract::checks::{Flag, Report, Verdict};
@@ -38,17 +38,19 @@ impl Draft<'_> {
         if self.s.cancel {
             return Ok(());
         }
+        let own = |redo: &&Redo| redo.action == attempt.action && !redo.allowed;
+        if self.s.redo.as_ref().filter(own).is_some() {
+            return self.ask_to_run_again();
+        }
         match outcome.end {
             End::Done(done) => self.done(done),
-            End::Failed(_) | End::TimedOut if self.s.redo.as_ref().is_some_and(|redo| !redo.allowed) => {
-                self.ask_if_unknown()
-            }
             End::Failed(fault) => self.failed(&attempt, fault),
             End::TimedOut => {
                 let what = format!("{} ran past its deadline", attempt.work.name());
                 self.failed(&attempt, Fault::new(Kind::Transient, "timed-out", what))
             }
-            End::Cancelled | End::Unknown => self.ask_if_unknown(),
+            // It runs again when it is its turn.
+            End::Cancelled | End::Unknown => Ok(()),
         }
     }
 
@@ -225,7 +227,8 @@ impl Draft<'_> {
         let count = self.s.failures.get(&signature).copied().unwrap_or(0) + 1;
         let limit = self.s.spec.as_ref().map_or(limits::SAME_FAILURES, |spec| spec.limits.same_failures);
         let again = retry::policy(fault.kind).retries && count < limit;
-        if fault.code == CONTEXT_FULL && count < limit && self.cut_quarter()? {
+        let speaks = matches!(attempt.work, Work::Model { .. });
+        if speaks && fault.code == CONTEXT_FULL && count < limit && self.cut_quarter()? {
             return self.emit(Event::Failed { signature, count, then: RETRY.into(), retry_at: None });
         }
         if again {
@@ -260,8 +263,8 @@ impl Draft<'_> {
     }
 
     /// Nobody knows what an external action did: a person decides whether it runs again (promise 2).
-    pub(crate) fn ask_if_unknown(&mut self) -> Result<(), Illegal> {
-        let Some(redo) = self.s.redo.clone().filter(|redo| !redo.allowed) else { return Ok(()) };
+    fn ask_to_run_again(&mut self) -> Result<(), Illegal> {
+        let Some(redo) = self.s.redo.clone() else { return Ok(()) };
         let hash = match &redo.work {
             Work::Tools { calls } => calls.first().map(|call| call.hash),
             _ => None,

@@ -15,7 +15,7 @@ use kernel::fsm::Phase;
 use kernel::governor::Slots;
 use kernel::ledger::Ledger;
 use kernel::{Ctx, Decision, Governor, Illegal, Input, Session};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The root session of most stories.
 pub(crate) const ROOT: SessionId = SessionId(1);
@@ -37,7 +37,6 @@ pub(crate) struct Live {
     pub(crate) wake_at: Option<Timestamp>,
     /// The newest wake-up that was kept.
     ticked: Timestamp,
-    pub(crate) script: VecDeque<End>,
 }
 
 #[derive(Debug)]
@@ -108,10 +107,6 @@ impl World {
         self.governor.peek(root).expect("a ledger")
     }
 
-    pub(crate) fn script(&mut self, id: SessionId, ends: impl IntoIterator<Item = End>) {
-        self.sessions.get_mut(&id).expect("a session").script.extend(ends);
-    }
-
     fn ctx(&mut self) -> Ctx {
         self.counter += 1;
         let random = self.counter.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
@@ -166,7 +161,7 @@ impl World {
         let live = &self.sessions[&id];
         let json = |state: &Session| serde_json::to_string(state).expect("a state is JSON");
         assert!(live.state == live.shadow, "the fold differs from the live state: {}", self.brief(id));
-        let now_and_then = live.events.len() < 60 || live.state.seq % 16 == 0;
+        let now_and_then = live.events.len() < 60 || live.state.seq.is_multiple_of(16);
         if now_and_then {
             assert_eq!(json(&live.state), json(&fold(id, &live.events)), "the fold from scratch differs");
         }
@@ -315,7 +310,7 @@ impl World {
         some
     }
 
-    /// Everything goes well, or as scripted, until nothing moves by itself any more.
+    /// Everything goes well until nothing moves by itself any more.
     pub(crate) fn play(&mut self) {
         for _ in 0..20_000 {
             if self.deliver() {
@@ -341,20 +336,14 @@ impl World {
         panic!("it never comes to rest");
     }
 
-    /// How the action in flight ends: by script, else well. A cancelled one is cancelled.
+    /// How the action in flight ends: well. A cancelled one is cancelled.
     fn next_end(&mut self, id: SessionId) -> End {
         let live = self.sessions.get_mut(&id).expect("a session");
         let run = live.flight.as_ref().expect("a flight");
         if live.cancelled.is_some_and(|(action, _)| action == run.action) {
             return End::Cancelled;
         }
-        match &run.work {
-            Work::Model { .. } => {
-                let call = format!("last{}", run.action.step);
-                live.script.pop_front().unwrap_or_else(|| make::says(vec![make::finish(&call)]))
-            }
-            work => well(run, work),
-        }
+        well(run, &run.work)
     }
 
     /// A new process: nothing of the old one is left but what was recorded.
@@ -411,7 +400,6 @@ impl Live {
             cancelled: None,
             wake_at: None,
             ticked: Timestamp(0),
-            script: VecDeque::new(),
         }
     }
 }

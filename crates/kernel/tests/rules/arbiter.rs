@@ -192,8 +192,7 @@ fn a_thousand_sessions_stay_small() {
 
 #[test]
 fn a_long_session_keeps_its_state_bounded() {
-    let mut limits = contract::session::Limits::default();
-    limits.steps_per_turn = u32::MAX;
+    let limits = contract::session::Limits { steps_per_turn: u32::MAX, ..Default::default() };
     let mut world = World::working(contract::session::SessionSpec { limits, ..bare() });
     let mut sizes = Vec::new();
     for n in 0..1_200 {

@@ -2,9 +2,9 @@
 
 use crate::make::*;
 use crate::world::{ROOT, World, fold, well};
-use contract::action::{EffectClass, End, Work};
+use contract::action::{Effect, EffectClass, End, Work};
 use contract::event::{Event, LedgerEvent};
-use contract::intent::Wish;
+use contract::intent::{Source, Wish};
 use contract::{Kind, SessionId};
 use kernel::Input;
 use kernel::fsm::Phase;
@@ -104,6 +104,26 @@ fn killed_twice_at_every_edge_and_while_preparing_nothing_is_forgotten() {
 }
 
 #[test]
+fn the_question_whether_to_run_again_is_asked_once_however_often_it_dies() {
+    let mut world = World::working(spec());
+    world.end(ROOT, says(vec![external("x")]));
+    world.restart();
+    for _ in 0..3 {
+        world.wish(ROOT, Source::Recovery, Wish::Initialise);
+        assert_eq!(world.doing(ROOT), "prepare");
+        world.restart();
+    }
+    assert_eq!(world.root().approvals.len(), 1);
+    world.wish(ROOT, Source::Recovery, Wish::Initialise);
+    world.end(ROOT, fails(Kind::UserFixable, "git"));
+    assert_eq!(
+        world.root().pause.as_ref().unwrap().why,
+        "failure",
+        "another action's failure is not hidden by it"
+    );
+}
+
+#[test]
 fn every_prefix_of_a_journal_folds() {
     let (world, _) = story(None);
     let events = &world.sessions[&ROOT].events;
@@ -172,8 +192,8 @@ fn an_action_that_stays_silent_is_given_up_and_its_late_word_is_stale() {
     let late = world.outcome(ROOT, End::TimedOut);
     let wake = world.sessions[&ROOT].wake_at.unwrap();
     world.now = wake.0;
-    world.feed(ROOT, Input::Tick);
-    assert_eq!(world.sessions[&ROOT].cancelled, Some((late.action, true)));
+    let decision = world.feed(ROOT, Input::Tick);
+    assert_eq!(decision.effects[0], Effect::Cancel { action: late.action, now: true });
     assert_eq!((world.flight(ROOT).attempt, world.flight(ROOT).restore), (2, true));
     let decision = world.feed(ROOT, Input::Outcome(Box::new(late)));
     assert!(matches!(&decision.events[..], [Event::Stale { .. }]));

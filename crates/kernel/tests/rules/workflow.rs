@@ -19,11 +19,13 @@ fn until(world: &mut World, name: &str) {
 }
 
 fn stages(world: &World) -> Vec<&str> {
-    let to = |event| match event {
-        &Event::Staged { ref to, .. } => Some(to.as_str()),
-        _ => None,
-    };
-    world.events(ROOT).filter_map(to).collect()
+    let mut stages = Vec::new();
+    for event in world.events(ROOT) {
+        if let Event::Staged { to, .. } = event {
+            stages.push(to.as_str());
+        }
+    }
+    stages
 }
 
 fn end(world: &World) -> (Final, u8) {

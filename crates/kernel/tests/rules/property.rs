@@ -116,10 +116,10 @@ fn end(world: &World, id: SessionId, n: u8, m: u8) -> End {
             Work::Model { .. } if m == 7 => said(vec![], Stop::MaxTokens),
             Work::Model { .. } if m == 8 => said(vec![], Stop::Refusal),
             Work::Model { .. } => says(calls(run, m)),
-            Work::Tools { .. } => ran(run, m % 4 != 0),
-            Work::Check { .. } if m % 3 == 0 => checked("c", Status::Passed, Status::Failed),
-            Work::Inspect { .. } => inspected(usize::from(m % 3 == 0)),
-            Work::Integrate { .. } if m % 4 == 0 => integrated(None, Some("conflict")),
+            Work::Tools { .. } => ran(run, !m.is_multiple_of(4)),
+            Work::Check { .. } if m.is_multiple_of(3) => checked("c", Status::Passed, Status::Failed),
+            Work::Inspect { .. } => inspected(usize::from(m.is_multiple_of(3))),
+            Work::Integrate { .. } if m.is_multiple_of(4) => integrated(None, Some("conflict")),
             work => well(run, work),
         },
     }
@@ -139,7 +139,7 @@ fn play(world: &mut World, step: Move) {
             ];
             let wish = wish(world, id, what, which);
             let mut intent = world.intent(id, sources[usize::from(which) % sources.len()], wish);
-            intent.ttl_ms = (which % 5 == 0).then_some(u64::from(which) * 100);
+            intent.ttl_ms = which.is_multiple_of(5).then_some(u64::from(which) * 100);
             world.feed(id, Input::Inbox(vec![Ok(intent)]));
         }
         Move::End(how, which) => {
@@ -252,18 +252,18 @@ fn an_external_call_never_runs_again_unasked() {
             world.wish(
                 id,
                 Source::User,
-                if n % 3 == 0 { Wish::Deny { approval } } else { Wish::Approve { approval, hash } },
+                if n.is_multiple_of(3) { Wish::Deny { approval } } else { Wish::Approve { approval, hash } },
             );
             continue;
         }
         let run = world.flight(id).clone();
         let end = match &run.work {
             Work::Model { .. } => says(vec![external(&format!("x{n}"))]),
-            Work::Tools { .. } if run.class == EffectClass::External && n % 2 == 0 => End::Unknown,
+            Work::Tools { .. } if run.class == EffectClass::External && n.is_multiple_of(2) => End::Unknown,
             work => well(&run, work),
         };
         world.end(id, end);
-        if n % 7 == 0 {
+        if n.is_multiple_of(7) {
             world.restart();
         }
     }

@@ -214,9 +214,8 @@ fn a_childs_mode_and_model_are_the_parents_unless_said() {
     let wish =
         Control::Delegate { goal, bytes: 4, mode: "review".into(), budget: Amount::UNLIMITED, tools: None };
     world.end(ROOT, says(vec![control("d1", wish), delegate("d2", "two")]));
-    let modes: Vec<String> =
+    let mut modes: Vec<String> =
         world.root().children.keys().map(|id| world.state(*id).spec.clone().unwrap().mode).collect();
-    let mut sorted = modes.clone();
-    sorted.sort();
-    assert_eq!(sorted, ["code", "review"]);
+    modes.sort();
+    assert_eq!(modes, ["code", "review"]);
 }
