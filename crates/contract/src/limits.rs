@@ -88,6 +88,8 @@ pub const LOG_TAIL_BYTES: usize = 4 * 1024;
 pub const OUTPUT_KEEP_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of a file the read tool returns at once.
 pub const READ_BYTES: usize = 64 * 1024;
+/// Longest command line of the shell tool, bytes; the kernel takes 128 KiB for one argument.
+pub const COMMAND_BYTES: usize = 120 * 1024;
 /// Lines of a file the read tool returns at once.
 pub const READ_LINES: u64 = 2_000;
 /// Bytes of one line the read tool shows.

@@ -166,7 +166,7 @@ impl From<Error> for Fault {
             Error::System { .. } => {
                 (Kind::Transient, "sandbox", "check `ulimit -a` and free disk space".to_owned())
             }
-            Error::Lost { .. } => (Kind::Transient, "warden-killed", String::new()),
+            Error::Lost { .. } => (Kind::Transient, "warden-killed", "run it again".to_owned()),
         };
         Self::new(kind, code, error.to_string()).hint(hint)
     }

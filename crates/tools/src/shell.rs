@@ -7,7 +7,7 @@ use crate::judge::{Content, judged};
 use crate::tree::Tree;
 use crate::{name, view};
 use contract::action::EffectClass;
-use contract::limits::{OUTPUT_VIEW_BYTES, TOOL_MAX_MS, TOOL_MS};
+use contract::limits::{COMMAND_BYTES, OUTPUT_VIEW_BYTES, TOOL_MAX_MS, TOOL_MS};
 use contract::model::ToolSpec;
 use contract::port::{Delta, Sink};
 use contract::tool::{Judged, Output, Scope, Stopped, Tool};
@@ -119,6 +119,11 @@ impl Args {
         }
         if parsed.command.contains('\0') {
             return Err(refuse("`shell`: the command holds a zero byte"));
+        }
+        if parsed.command.len() > COMMAND_BYTES {
+            return Err(refuse(format!(
+                "`shell`: the command is longer than {COMMAND_BYTES} bytes: write it to a file and run that"
+            )));
         }
         if parsed.timeout_ms.is_some_and(|ms| ms == 0 || ms > TOOL_MAX_MS) {
             return Err(refuse(format!("`shell`: timeout_ms must be between 1 and {TOOL_MAX_MS}")));
@@ -287,6 +292,7 @@ mod tests {
             json!({"command": " "}),
             json!({"command": "ls", "cwd": ".."}),
             json!({"command": "ls", "timeout_ms": 0}),
+            json!({"command": "x".repeat(COMMAND_BYTES + 1)}),
             json!({"command": "ls", "background": true}),
         ] {
             assert!(class(bad.clone()).is_err(), "{bad}");

@@ -1,6 +1,6 @@
 //! Walks the workspace in a fixed order, as list and search see it: hidden files too, ignore files honoured,
 //! git's own directory and foreign file systems left out, links never followed.
-//! Knows nothing of what is done with a name. Start at [`files`].
+//! Knows nothing of what is done with a name. Start at [`entries`].
 //!
 //! The walker reads directories by path, so a directory swapped for a link meanwhile could lead it outside;
 //! whoever uses a name opens it through [`Tree`], which refuses such a name then.
