@@ -14,6 +14,6 @@ mod fold;
 mod make;
 mod property;
 mod recovery;
-//mod views;
+mod views;
 mod workflow;
 mod world;
