@@ -58,6 +58,39 @@ impl Session {
             }
             Event::Judged { verdict, result, reasons } => self.judged(*verdict, result, reasons),
             Event::Noticed { notice } => self.noticed(notice)?,
+            Event::ApprovalAsked { .. }
+            | Event::ApprovalAnswered { .. }
+            | Event::Asked { .. }
+            | Event::Answered { .. }
+            | Event::CallAnswered { .. }
+            | Event::ChildOpened { .. } => self.fold_wait(at, event)?,
+            Event::Planned { tasks } => {
+                self.plan.tasks = tasks.iter().map(|task| (task.clone(), TaskState::Pending)).collect();
+            }
+            Event::TaskMoved { task, to } => {
+                let found = self.plan.tasks.iter_mut().find(|(t, _)| &t.id == task);
+                found.ok_or_else(|| Illegal::new("plan", event))?.1 = *to;
+            }
+            Event::Cut { items, .. } => {
+                let left = self.items.len().saturating_sub(1) as u64;
+                if *items > left {
+                    return Err(Illegal::new(format!("{left} items that may be cut"), event));
+                }
+                self.items.drain(1..=*items as usize);
+            }
+            Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::Failed { .. }
+            | Event::Recovered { .. }
+            | Event::CancelAsked { .. }
+            | Event::Ended { .. } => self.fold_phase(at, event)?,
+        }
+        Ok(())
+    }
+
+    /// What calls wait for: people and children, and their answers.
+    fn fold_wait(&mut self, at: Timestamp, event: &Event) -> Result<(), Illegal> {
+        match event {
             Event::ApprovalAsked { approval, subject, hash, expires } => {
                 if let Subject::Call { call } = subject {
                     self.move_call(call, CallMove::AskApproval)?;
@@ -110,20 +143,14 @@ impl Session {
                 // The steps taken ahead were given back: the child may need them.
                 self.block = None;
             }
-            Event::Planned { tasks } => {
-                self.plan.tasks = tasks.iter().map(|task| (task.clone(), TaskState::Pending)).collect();
-            }
-            Event::TaskMoved { task, to } => {
-                let found = self.plan.tasks.iter_mut().find(|(t, _)| &t.id == task);
-                found.ok_or_else(|| Illegal::new("plan", event))?.1 = *to;
-            }
-            Event::Cut { items, .. } => {
-                let left = self.items.len().saturating_sub(1) as u64;
-                if *items > left {
-                    return Err(Illegal::new(format!("{left} items that may be cut"), event));
-                }
-                self.items.drain(1..=*items as usize);
-            }
+            _ => return Err(Illegal::new("waits", event)),
+        }
+        Ok(())
+    }
+
+    /// Whether the session goes on, waits for a person, or is over.
+    fn fold_phase(&mut self, at: Timestamp, event: &Event) -> Result<(), Illegal> {
+        match event {
             Event::Paused { why, what, hint, code } => {
                 self.phase = self.phase.next(PhaseMove::Pause)?;
                 self.retry_at = None;
@@ -173,6 +200,7 @@ impl Session {
                 self.questions.clear();
                 self.end = Some(Ended { state: *state, code: *code, why: why.clone(), summary: *summary });
             }
+            _ => return Err(Illegal::new(self.phase, event)),
         }
         Ok(())
     }

@@ -38,8 +38,7 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
         reserved: Amount::ZERO,
     };
     let finished = |end| Event::Finished { outcome: Outcome { action, attempt: 1, end, used: Amount::ZERO } };
-    let call = || "c".to_owned();
-    vec![
+    let mut events = vec![
         ("opened", Event::Opened { spec: Box::new(spec()) }),
         ("submitted", Event::Submitted { intent }),
         ("disposed", Event::Disposed { intent: id, how: Disposal::Applied }),
@@ -67,6 +66,14 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
         ("staged-nowhere", Event::Staged { to: "nowhere".into(), round: 1, why: String::new() }),
         ("judged", Event::Judged { verdict: Verdict::Confirmed, result: "c".into(), reasons: vec![] }),
         ("noticed", Event::Noticed { notice: Notice::ReplyCut }),
+    ];
+    events.extend(later(id, action));
+    events
+}
+
+fn later(id: SessionId, action: ActionId) -> Vec<(&'static str, Event)> {
+    let call = || "c".to_owned();
+    vec![
         (
             "approval-asked",
             Event::ApprovalAsked {
