@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
     Step { name: "tests", gate: Gate::Tests(&["--workspace"]) },
     Step { name: "sim", gate: Gate::Chore(crate::sim::run, &["--seeds", "120"]) },
     Step { name: "plants", gate: Gate::Chore(crate::sim::run, &["--plants"]) },
+    Step { name: "matrix", gate: Gate::Chore(crate::matrix::run, &[]) },
     Step { name: "crash", gate: Gate::Chore(crate::crash::run, &["--kills", "40"]) },
 ];
 

@@ -91,7 +91,9 @@ impl Case {
         std::fs::write(repo.join("file.txt"), "base\n")?;
         std::fs::write(repo.join(".kapell/config.toml"), "[checks.there]\nrun = \"test -f file.txt\"\n")?;
         let outside = dir.0.join("outside.log");
-        let mut script = String::from("[model]\ncontext_tokens = 100000\noutput_tokens = 1000\n");
+        let mut script = String::from(
+            "[model]\ncontext_tokens = 100000\noutput_tokens = 1000\nprice_input_usd_per_mtok = 0.0\nprice_output_usd_per_mtok = 0.0\n",
+        );
         for n in 0..TURNS {
             let command = format!("echo line-{n} >> {}; sleep 0.03", outside.display());
             script.push_str(&format!("\n[[turn]]\ntext = \"turn {n}\"\n[[turn.call]]\ntool = \"shell\"\nargs = {{ command = \"{command}\" }}\n"));
@@ -137,9 +139,16 @@ impl Case {
 
     fn play(&mut self, tally: &Tally) -> Result<()> {
         let model = format!("builtin/script:{}", self.dir.0.join("script.toml").display());
-        let mut args = vec!["run".to_owned(), "--model".into(), model, "append the lines".into()];
+        let mut args = vec![
+            "run".to_owned(),
+            "--ask".into(),
+            "never".into(),
+            "--model".into(),
+            model,
+            "append the lines".into(),
+        ];
         let mut kills = 0;
-        for _ in 0..400 {
+        for _ in 0..150 {
             let words: Vec<&str> = args.iter().map(String::as_str).collect();
             let mut child = self.kapell(&words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
             let patience = if kills < KILLS_PER_CASE {
@@ -179,7 +188,13 @@ impl Case {
                 }
             }
         }
-        bail!("the session does not come to an end")
+        let shown = self.ask(&["sessions", "show", "last"])?;
+        let resumed = self.ask(&["resume", "last"])?;
+        bail!(
+            "the session does not come to an end\n{}\n{}",
+            String::from_utf8_lossy(&shown.stdout),
+            String::from_utf8_lossy(&resumed.stderr)
+        )
     }
 
     /// A person decides about an action whose outcome nobody knows: mostly no, sometimes yes.
@@ -215,7 +230,7 @@ impl Case {
 
     /// Everything seen before is still there, byte for byte, and every hash holds. False: there is no session yet.
     fn kept(&mut self) -> Result<bool> {
-        let out = self.ask(&["events", "last", "--json"])?;
+        let out = self.ask(&["events", "last"])?;
         if !out.status.success() {
             ensure!(self.seen.is_empty(), "events are gone: {}", String::from_utf8_lossy(&out.stderr));
             return Ok(false);
@@ -234,7 +249,7 @@ impl Case {
     fn state(&self) -> Result<String> {
         let out = self.ask(&["sessions", "show", "last", "--json"])?;
         let value: serde_json::Value = serde_json::from_slice(&out.stdout).context("sessions show --json")?;
-        value["status"].as_str().map(str::to_owned).context("no status")
+        value["state"].as_str().map(str::to_owned).context("no state")
     }
 
     /// Nothing that carries this case's mark is alive.

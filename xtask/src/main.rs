@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod crash;
 mod crates;
+mod matrix;
 mod programs;
 mod sim;
 mod tidy;
@@ -34,6 +35,11 @@ const COMMANDS: &[Command] = &[
         name: "crash",
         about: "kill the real binary at random moments; --kills N, --seed S",
         run: crash::run,
+    },
+    Command {
+        name: "matrix",
+        about: "the real binary on a damaged, full or read-only store",
+        run: matrix::run,
     },
     Command {
         name: "crates",

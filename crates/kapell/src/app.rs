@@ -8,7 +8,7 @@ use crate::clock::System;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::guard::Locks;
-use crate::home::Home;
+use crate::home::{self, Home};
 use crate::term::Term;
 use crate::toolbox;
 use contract::journal::Journal;
@@ -77,7 +77,7 @@ impl App {
     /// The engine over the real ports. Needs a tokio runtime.
     pub(crate) fn wire(&self) -> Result<Wired, Failure> {
         self.home.create()?;
-        let store = Sqlite::open(&self.home.state, journal::Options::default()).map_err(|e| e.fault())?;
+        let store = Sqlite::open(&self.home.data, journal::Options::default()).map_err(|e| e.fault())?;
         Ok(self.wire_over(Arc::new(store)))
     }
 
@@ -86,7 +86,7 @@ impl App {
         if !self.home.store_file().exists() {
             return Ok(None);
         }
-        let store = Sqlite::open_read_only(&self.home.state).map_err(|e| e.fault())?;
+        let store = Sqlite::open_read_only(&self.home.data).map_err(|e| e.fault())?;
         Ok(Some(self.wire_over(Arc::new(store))))
     }
 
@@ -113,8 +113,11 @@ impl App {
 
     /// The workspaces alone.
     pub(crate) fn workspace(&self) -> workspace::Git {
-        let options =
-            workspace::Options { records: Some(self.home.run_dir()), ..workspace::Options::default() };
+        let options = workspace::Options {
+            records: Some(self.home.run_dir()),
+            ignore: home::git_ignore(variable),
+            ..workspace::Options::default()
+        };
         workspace::Git::new(self.home.state.clone(), self.home.cache.clone(), options)
     }
 

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Home {
     /// What people write: `config.toml`.
     pub(crate) config: PathBuf,
-    /// What people install or keep.
+    /// What must not be lost: the store.
     pub(crate) data: PathBuf,
-    /// What Kapell must not lose: the store, workspaces; locks and process records.
+    /// Workspaces, locks and process records.
     pub(crate) state: PathBuf,
     /// What can be deleted at any time.
     pub(crate) cache: PathBuf,
@@ -51,7 +51,7 @@ impl Home {
 
     /// Makes the directories that are written to, for their owner only.
     pub(crate) fn create(&self) -> Result<(), Fault> {
-        for dir in [&self.state, &self.cache] {
+        for dir in [&self.data, &self.state, &self.cache] {
             create_private(dir)?;
         }
         Ok(())
@@ -59,7 +59,7 @@ impl Home {
 
     /// The store's file.
     pub(crate) fn store_file(&self) -> PathBuf {
-        self.state.join("kapell.db")
+        self.data.join("kapell.db")
     }
 
     /// One directory per session: its clone and its builds.
@@ -71,6 +71,13 @@ impl Home {
     pub(crate) fn run_dir(&self) -> PathBuf {
         self.state.join("run")
     }
+}
+
+/// The person's own ignore rules, where git looks for them when its settings name no other place.
+pub(crate) fn git_ignore(env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let set = |name: &str| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let config = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")))?;
+    Some(config.join("git").join("ignore"))
 }
 
 /// Makes a directory (and its parents) that only its owner can enter.

@@ -98,7 +98,12 @@ const BANS: &[Ban] = &[
     Ban {
         rule: "command",
         words: &["Command::new"],
-        place: Place::Outside(&["crates/sandbox/", "crates/workspace/src/process.rs", "crates/bench/", "xtask/"]),
+        place: Place::Outside(&[
+            "crates/sandbox/",
+            "crates/workspace/src/process.rs",
+            "crates/bench/",
+            "xtask/",
+        ]),
         in_tests: false,
         advice: "programs are started by `sandbox` (group, limits, stop ladder), git by workspace's process module",
     },

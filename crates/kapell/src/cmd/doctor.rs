@@ -146,9 +146,9 @@ fn roots(app: &App) -> Vec<Finding> {
             format!("{} ({origin}{})", dir.display(), if dir.is_dir() { "" } else { ", not made yet" });
         findings.push(finding(Level::Ok, name, what, ""));
     }
-    findings.push(disk(&home.state));
-    if home.state.is_dir() {
-        findings.push(commits(&home.state));
+    findings.push(disk(&home.data));
+    if home.data.is_dir() {
+        findings.push(commits(&home.data));
     }
     findings
 }

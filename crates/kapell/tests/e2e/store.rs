@@ -29,7 +29,7 @@ fn damage_is_found_and_named() {
     let world = landed();
     let well = world.run(&["verify"]).expect(0);
     assert!(well.out.contains("All is well."), "{}", well.out);
-    let file = world.path("kapell/state/kapell.db");
+    let file = world.path("kapell/data/kapell.db");
     let mut bytes = std::fs::read(&file).unwrap();
     let at = bytes.windows(9).position(|window| window == b"CONFIRMED").expect("an event in plain sight");
     bytes[at] = b'X';
