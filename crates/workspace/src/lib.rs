@@ -82,8 +82,11 @@ pub struct Git {
 /// One session's state in this process; whoever works on the session holds the lock.
 type Slot = Arc<tokio::sync::Mutex<Option<Open>>>;
 
+/// The lock on a session's state.
+type Guard = OwnedMutexGuard<Option<Open>>;
+
 /// A session that is ready, locked.
-struct Held(OwnedMutexGuard<Option<Open>>);
+struct Held(Guard);
 
 impl Git {
     /// Sessions go below `state`, throw-away checkouts and build caches below `cache`. Touches nothing yet.

@@ -5,8 +5,9 @@
 use crate::git::{Binary, Repo, pieces};
 use crate::object::read_plain;
 use crate::origin::Origin;
-use crate::session::{Facts, Home, Open, Record, io_fault};
-use crate::{Git, Held, blocking};
+use crate::session::{Facts, Home, Open, Record, STAGE, io_fault};
+use crate::tidy::remove_tree;
+use crate::{Git, Guard, Held, blocking};
 use contract::workspace::{self, Ready};
 use contract::{Fault, Kind, SessionId};
 use std::path::Path;
@@ -26,7 +27,7 @@ impl Git {
             *guard = Open::load(home.clone()).map_err(fault)?;
         }
         if guard.is_none() {
-            *guard = Some(self.make(home, origin).await?);
+            guard = self.make(guard, home, origin).await?;
         }
         let held = Held(guard);
         held.guard(&self.binary)?;
@@ -34,7 +35,8 @@ impl Git {
         Ok(Ready { root: held.home.tree.clone(), base, target, notes })
     }
 
-    async fn make(&self, home: Home, wanted: workspace::Origin) -> Result<Open, Fault> {
+    /// File work takes the session's lock along: it goes on when this future is dropped, and nobody else may begin.
+    async fn make(&self, guard: Guard, home: Home, wanted: workspace::Origin) -> Result<Guard, Fault> {
         let binary = self.binary.of(home.session);
         let (repo, parent) = self.origin_repo(&binary, &wanted.repo)?;
         let base = match (&wanted.base, parent) {
@@ -49,9 +51,15 @@ impl Git {
         if ended.code != Some(0) {
             return Err(repo.failed(&pinned, &ended));
         }
-        let open = Open { facts: facts(&repo, &origin, parent.is_some())?, home, image: None, last: None };
-        let open = blocking(move || found(open, &origin).map(|open| (open, origin))).await?;
-        let (mut open, origin) = open.map_err(|error| io_fault("making", &self.sessions, &error))?;
+        let facts = facts(&repo, &origin, parent.is_some())?;
+        let open = Open { facts, home: home.staged(), image: None, last: None };
+        let fault = |error: std::io::Error| io_fault("making", &self.sessions, &error);
+        let (guard, founded) = blocking(move || {
+            let founded = found(&home, &open, &origin).map(|()| (home, open, origin));
+            (guard, founded)
+        })
+        .await?;
+        let (home, mut open, origin) = founded.map_err(fault)?;
         let own = Repo::own(&binary, &open.home.git, &open.home.tree);
         let checkout = ["-c", "checkout.workers=0", "read-tree", "-m", "-u", &open.facts.base];
         let dirty = async {
@@ -63,8 +71,9 @@ impl Git {
         let (checked_out, dirty) = tokio::join!(own.call(checkout), dirty);
         checked_out?;
         open.facts.notes = self.notes(&open, dirty?, &origin);
-        let finished = blocking(move || finish(open, &origin)).await?;
-        finished.map_err(|error| io_fault("making", &self.sessions, &error))
+        let (mut guard, finished) = blocking(move || (guard, finish(home, open, &origin))).await?;
+        *guard = Some(finished.map_err(fault)?);
+        Ok(guard)
     }
 
     /// The repository worked for: Kapell's own one when it is another session's workspace.
@@ -149,9 +158,9 @@ fn facts(repo: &Repo, origin: &Origin, child: bool) -> Result<Facts, Fault> {
     })
 }
 
-/// Makes the session's directory with marker and repository; what an earlier try left is removed first.
-fn found(open: Open, origin: &Origin) -> std::io::Result<Open> {
-    let home = &open.home;
+/// Makes the session's directory with its marker, and in it the repository to check out with. What an earlier try
+/// left is removed.
+fn found(home: &Home, open: &Open, origin: &Origin) -> std::io::Result<()> {
     if let Some(parent) = home.dir.parent() {
         std::fs::create_dir_all(parent)?;
     }
@@ -165,18 +174,30 @@ fn found(open: Open, origin: &Origin) -> std::io::Result<Open> {
         other => other?,
     }
     home.save(&Record { session: home.session, ready: None })?;
-    for dir in [&home.tree, &home.git] {
-        crate::tidy::remove_tree(dir)?;
-    }
-    open.found(&origin.exclude, origin.shallow.as_deref())?;
+    remove_tree(&home.tree)?;
+    remove_tree(&home.git)?;
+    clear_stages(home);
+    open.found(&origin.exclude, origin.shallow.as_deref())
+}
+
+/// Moves the parts to where they belong, adds the agent's repository, and then the record that says all of it stands.
+fn finish(home: Home, open: Open, origin: &Origin) -> std::io::Result<Open> {
+    std::fs::rename(&open.home.git, &home.git)?;
+    std::fs::rename(&open.home.tree, &home.tree)?;
+    let open = Open { home, ..open };
+    open.found_agents(&origin.exclude, origin.shallow.as_deref())?;
+    clear_stages(&open.home);
+    open.home.save(&Record { session: open.home.session, ready: Some(open.facts.clone()) })?;
     Ok(open)
 }
 
-/// The agent's repository, then the record that says all of it stands.
-fn finish(open: Open, origin: &Origin) -> std::io::Result<Open> {
-    open.found_agents(&origin.exclude, origin.shallow.as_deref())?;
-    open.home.save(&Record { session: open.home.session, ready: Some(open.facts.clone()) })?;
-    Ok(open)
+/// Removes stages, as far as that goes: in one a program may still be dying. The rest goes with the session.
+fn clear_stages(home: &Home) {
+    for entry in std::fs::read_dir(&home.dir).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(STAGE.as_bytes()) {
+            drop(remove_tree(&entry.path()));
+        }
+    }
 }
 
 /// Entries of the user's tree that differ from its HEAD.

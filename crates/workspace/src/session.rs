@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Beginning of the names of directories in which a session's parts are made.
+pub(crate) const STAGE: &str = "making-";
 /// Longest name a savepoint may have.
 const LABEL_BYTES: usize = 100;
 /// Who signs what Kapell commits when git knows no name of the user.
@@ -39,6 +41,14 @@ impl Home {
     pub(crate) fn new(sessions: &Path, session: SessionId) -> Self {
         let dir = sessions.join(session.to_string());
         Self { session, git: dir.join("git"), tree: dir.join("tree"), dir }
+    }
+
+    /// Places inside the session's directory where its parts are made, before they are moved to where they belong.
+    /// Each try has its own: a program of a broken-off try may still be dying in its.
+    pub(crate) fn staged(&self) -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let stage = self.dir.join(format!("{STAGE}{}-{}", since.as_nanos(), std::process::id()));
+        Self { git: stage.join("git"), tree: stage.join("tree"), ..self.clone() }
     }
 
     /// The record, which is also the marker that Kapell made this directory.

@@ -11,6 +11,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+/// Tries to remove a directory while something still writes into it.
+const REMOVE_TRIES: u32 = 5;
+
 /// A session's directory, for a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -60,7 +63,7 @@ impl Git {
             Err(Fault::new(Kind::UserFixable, code, format!("the workspace of session {session} {what}"))
                 .hint(hint))
         };
-        let Some(_alone) = self.alone(session).await? else {
+        let Some(alone) = self.alone(session).await? else {
             return refuse("workspace-in-use", "is in use by a running program", "`kapell cancel` ends it");
         };
         let home = self.home(session);
@@ -88,6 +91,7 @@ impl Git {
         *slot = None;
         let dir = home.dir.clone();
         let gone = crate::blocking(move || {
+            let _locked = (slot, alone);
             // The marker goes last, so that an interrupted removal can be taken up again.
             remove_tree(&home.tree)?;
             remove_tree(&home.git)?;
@@ -186,12 +190,19 @@ pub(crate) fn remove_tree(dir: &Path) -> io::Result<()> {
         // checkouts in a check slot whose lock they hold; links inside are removed, never followed.
         std::fs::remove_dir_all(dir)
     };
-    match remove() {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            make_writable(dir)?;
-            remove()
+    let mut tries = 0;
+    loop {
+        match remove() {
+            Err(error) if tries < REMOVE_TRIES => match error.kind() {
+                io::ErrorKind::PermissionDenied => make_writable(dir)?,
+                // A program that was killed a moment ago wrote one more file.
+                io::ErrorKind::DirectoryNotEmpty => {}
+                io::ErrorKind::NotFound => return Ok(()),
+                _ => return Err(error),
+            },
+            other => return other,
         }
-        other => other,
+        tries += 1;
     }
 }
 

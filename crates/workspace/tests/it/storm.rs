@@ -5,18 +5,29 @@ use contract::workspace::Workspace;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Sessions in the storm; each makes, breaks off, saves, rewinds and removes.
-const CYCLES: u64 = 200;
+/// Cycles in the everyday run, and in the full one; each makes, breaks off, saves, rewinds and removes a session.
+const SOME: u64 = 60;
+const ALL: u64 = 500;
 /// How many at a time.
 const AT_ONCE: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hundreds_of_cycles_leave_the_users_repository_whole() {
+async fn many_cycles_leave_the_users_repository_whole() {
+    storm(SOME).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute; run it with `cargo test -p workspace -- --ignored`"]
+async fn five_hundred_cycles_leave_the_users_repository_whole() {
+    storm(ALL).await;
+}
+
+async fn storm(cycles: u64) {
     let world = Arc::new(World::new());
     world.write("untracked", "of the user");
     let before = world.fingerprint();
     let gate = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
-    let cycles = (0..CYCLES).map(|number| {
+    let cycles = (0..cycles).map(|number| {
         let (world, gate) = (Arc::clone(&world), Arc::clone(&gate));
         tokio::spawn(async move {
             let _turn = gate.acquire().await.unwrap();
