@@ -61,6 +61,8 @@ impl Slot {
         for side in [Side::Base, Side::Result] {
             remove_tree(&self.checkout(side))?;
             remove_tree(&self.index(side))?;
+            // A git that was killed leaves its lock; whoever holds the slot knows that no other git is at work here.
+            remove_tree(&self.index(side).with_extension("index.lock"))?;
         }
         self.clear_programs()
     }
@@ -128,5 +130,26 @@ fn name(side: Side) -> &'static str {
     match side {
         Side::Base => "base",
         Side::Result => "result",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_is_gone_when_the_slot_is_taken_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let take = || Slot::take(dir.path(), Path::new("/project")).unwrap();
+        let slot = take();
+        std::fs::create_dir_all(slot.checkout(Side::Base).join("src")).unwrap();
+        for file in ["base.index", "base.index.lock", "result.index.lock"] {
+            std::fs::write(slot.dir.join(file), "").unwrap();
+        }
+        drop(slot);
+        let slot = take();
+        let mut left: Vec<_> = std::fs::read_dir(&slot.dir).unwrap().flatten().map(|e| e.file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["lock"]);
     }
 }
