@@ -69,10 +69,9 @@ fn reply(request: &Request) -> Reply {
     });
     let number = request.ordinal + 1;
     let calls: Vec<ToolUse> = (wants.into_iter().enumerate())
-        .map(|(i, want)| ToolUse {
-            id: format!("call-{number}-{}", i + 1),
-            tool: want.tool.into(),
-            args: want.args,
+        .map(|(i, want)| {
+            let (tool, args) = wire::spoken(want);
+            ToolUse { id: format!("call-{number}-{}", i + 1), tool: tool.into(), args }
         })
         .collect();
     let stop = if calls.is_empty() { Stop::EndTurn } else { Stop::ToolUse };

@@ -4,16 +4,30 @@
 //! That makes a reply a pure function of the conversation while the program reads from top to
 //! bottom. Knows no tool and no compiler. Start at [`reply`] and [`Talk::ask`].
 
+use super::wire;
 use contract::model::{Message, Request, ToolUse};
 use serde_json::Value;
 
 /// A call the program wants made.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Want {
-    /// Which tool.
-    pub tool: &'static str,
-    /// Its arguments.
-    pub args: Value,
+pub(crate) enum Want {
+    /// This call.
+    Call {
+        /// Which tool.
+        tool: &'static str,
+        /// Its arguments.
+        args: Value,
+    },
+    /// Whatever call turns this file from one text into the other. Put into words only when it is
+    /// really made: on the way there it is enough that the call on record does the same.
+    Change {
+        /// The file.
+        path: String,
+        /// Its text before.
+        from: String,
+        /// Its text afterwards.
+        to: String,
+    },
 }
 
 /// The result of a call.
@@ -70,11 +84,7 @@ impl Talk<'_> {
             return Err(Pause::Ask { text: text.into(), calls });
         };
         let same = round.calls.len() == calls.len()
-            && round
-                .calls
-                .iter()
-                .zip(&calls)
-                .all(|(made, want)| made.tool == want.tool && made.args == want.args);
+            && round.calls.iter().zip(&calls).all(|(made, want)| is_same(made, want));
         if !same {
             return Err(Pause::Diverged);
         }
@@ -102,6 +112,16 @@ impl Talk<'_> {
             1 + if reads { 1 } else { u32::try_from(round.calls.len()).unwrap_or(u32::MAX) }
         };
         self.rounds[self.turn_start..self.next].iter().map(cost).sum()
+    }
+}
+
+/// Is this call on record the one that is wanted?
+fn is_same(made: &ToolUse, want: &Want) -> bool {
+    match want {
+        Want::Call { tool, args } => made.tool == *tool && made.args == *args,
+        Want::Change { path, from, to } => {
+            made.args["path"] == **path && wire::changed(made, from).is_some_and(|text| text == *to)
+        }
     }
 }
 
@@ -155,7 +175,7 @@ mod tests {
     use serde_json::json;
 
     fn want(tool: &'static str, n: u32) -> Want {
-        Want { tool, args: json!({ "n": n }) }
+        Want::Call { tool, args: json!({ "n": n }) }
     }
 
     fn program(talk: &mut Talk<'_>) -> Result<std::convert::Infallible, Pause> {
@@ -189,10 +209,9 @@ mod tests {
     }
 
     fn said(calls: &[Want]) -> Message {
-        let calls = calls.iter().enumerate().map(|(i, want)| ToolUse {
-            id: i.to_string(),
-            tool: want.tool.into(),
-            args: want.args.clone(),
+        let calls = calls.iter().enumerate().map(|(i, want)| {
+            let (tool, args) = wire::spoken(want.clone());
+            ToolUse { id: i.to_string(), tool: tool.into(), args }
         });
         Message::Assistant { text: String::new(), calls: calls.collect() }
     }

@@ -4,14 +4,15 @@
 
 use super::patch::{Edit, edits};
 use super::replay::{Answer, Want};
-use serde_json::json;
+use contract::model::ToolUse;
+use serde_json::{Value, json};
 
 pub(crate) fn list() -> Want {
-    Want { tool: "list", args: json!({}) }
+    Want::Call { tool: "list", args: json!({}) }
 }
 
 pub(crate) fn shell(command: &str, timeout_ms: u64) -> Want {
-    Want { tool: "shell", args: json!({ "command": command, "timeout_ms": timeout_ms }) }
+    Want::Call { tool: "shell", args: json!({ "command": command, "timeout_ms": timeout_ms }) }
 }
 
 pub(crate) fn finish(done: bool, summary: &str) -> Want {
@@ -20,34 +21,59 @@ pub(crate) fn finish(done: bool, summary: &str) -> Want {
     } else {
         json!({ "status": "blocked", "needs": "language-model", "summary": summary })
     };
-    Want { tool: "finish", args }
+    Want::Call { tool: "finish", args }
 }
 
 /// Looks for a word in all files git does not ignore.
 pub(crate) fn search_word(word: &str) -> Want {
-    Want { tool: "search", args: json!({ "pattern": format!(r"\b{word}\b"), "glob": "*.rs" }) }
+    Want::Call { tool: "search", args: json!({ "pattern": format!(r"\b{word}\b"), "glob": "*.rs" }) }
 }
 
 /// A page of a file or output, from this line (from 1) on.
 pub(crate) fn read(path: &str, offset: usize) -> Want {
-    Want { tool: "read", args: json!({ "path": path, "offset": offset }) }
+    Want::Call { tool: "read", args: json!({ "path": path, "offset": offset }) }
 }
 
 /// These many lines of a file or output, from this line (from 1) on.
 pub(crate) fn read_lines(path: &str, offset: usize, limit: usize) -> Want {
-    Want { tool: "read", args: json!({ "path": path, "offset": offset, "limit": limit }) }
+    Want::Call { tool: "read", args: json!({ "path": path, "offset": offset, "limit": limit }) }
 }
 
-/// Turns a file from one text into another. Edits keep what the text does not show (which line ends,
-/// a missing last one), so the file is written whole only where no edit can be said exactly.
+/// Turns a file from one text into another.
 pub(crate) fn change(path: &str, from: &str, to: &str) -> Want {
-    match edits(from, to) {
-        None => Want { tool: "write", args: json!({ "path": path, "content": to }) },
-        Some(edits) => {
-            let edit = |edit: &Edit| json!({ "old_string": edit.old, "new_string": edit.new });
-            let edits: Vec<_> = edits.iter().map(edit).collect();
-            Want { tool: "edit", args: json!({ "path": path, "edits": edits }) }
+    Want::Change { path: path.into(), from: from.into(), to: to.into() }
+}
+
+/// A call in words. A change is said in edits, which keep what the text does not show (which line
+/// ends, a missing last one); the file is written whole only where no edit can be said exactly.
+pub(crate) fn spoken(want: Want) -> (&'static str, Value) {
+    match want {
+        Want::Call { tool, args } => (tool, args),
+        Want::Change { path, from, to } => match edits(&from, &to) {
+            None => ("write", json!({ "path": path, "content": to })),
+            Some(edits) => {
+                let edit = |edit: &Edit| json!({ "old_string": edit.old, "new_string": edit.new });
+                let edits: Vec<_> = edits.iter().map(edit).collect();
+                ("edit", json!({ "path": path, "edits": edits }))
+            }
+        },
+    }
+}
+
+/// What a call made of this text; `None` when it is no change, or not one that fits.
+pub(crate) fn changed(made: &ToolUse, from: &str) -> Option<String> {
+    match made.tool.as_str() {
+        "write" => made.args["content"].as_str().map(str::to_owned),
+        "edit" => {
+            let mut text = from.to_owned();
+            for edit in made.args["edits"].as_array()? {
+                let (old, new) = (edit["old_string"].as_str()?, edit["new_string"].as_str()?);
+                let at = text.find(old)?;
+                text.replace_range(at..at + old.len(), new);
+            }
+            Some(text)
         }
+        _ => None,
     }
 }
 
@@ -122,6 +148,15 @@ mod tests {
         assert_eq!(page(&answer(text)), Some(Page { text: "a\tb\n\n".into(), next: Some(11) }));
         assert_eq!(page(&answer("[the file is empty]")), Some(Page { text: String::new(), next: None }));
         assert_eq!(page(&Answer { ok: false, text: "there is no line 9".into() }), None);
+    }
+
+    #[test]
+    fn a_change_on_record_is_known_again() {
+        let (from, to) = ("a\nb\nc\n", "a\nB\nc\nd\n");
+        let (tool, args) = spoken(change("f", from, to));
+        let made = ToolUse { id: "c".into(), tool: tool.into(), args };
+        assert_eq!((tool, changed(&made, from).as_deref()), ("edit", Some(to)));
+        assert_eq!(changed(&made, "other"), None);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use std::ops::Range;
 
 /// Could following this advice break a configuration that was not compiled?
 pub(crate) fn depends_on_configuration(diag: &Diag, texts: &Texts) -> bool {
+    if !diag.code.starts_with("unused_") && diag.code != "dead_code" {
+        return false;
+    }
     let Some((text, range)) = place(diag, texts) else { return false };
     match diag.code.as_str() {
         "unused_imports" => {
@@ -33,9 +36,12 @@ pub(crate) fn depends_on_configuration(diag: &Diag, texts: &Texts) -> bool {
 /// A glob that brings in nothing here, because all that could come is for another platform, gets
 /// the condition of what it would bring in.
 pub(super) fn condition_glob(diag: &Diag, texts: &Texts) -> Option<Fix> {
+    if diag.code != "unused_imports" {
+        return None;
+    }
     let (text, range) = place(diag, texts)?;
     let statement = statement(text, &range);
-    let module = glob(&text[statement.clone()]).filter(|_| diag.code == "unused_imports")?;
+    let module = glob(&text[statement.clone()])?;
     let theirs = module_texts(diag, module, texts).next()?;
     let lines: Vec<&str> = theirs.lines().collect();
     let public = lines.iter().enumerate().filter(|(_, line)| line.starts_with("pub "));
@@ -53,9 +59,10 @@ pub(super) fn condition_glob(diag: &Diag, texts: &Texts) -> Option<Fix> {
 
 /// Files that have to be read before advice about this finding can be judged.
 pub(crate) fn also_needed(diag: &Diag, texts: &Texts) -> Vec<String> {
-    let module = place(diag, texts)
-        .filter(|_| diag.code == "unused_imports")
-        .and_then(|(text, range)| glob(&text[statement(text, &range)]));
+    if diag.code != "unused_imports" {
+        return Vec::new();
+    }
+    let module = place(diag, texts).and_then(|(text, range)| glob(&text[statement(text, &range)]));
     module.map(|module| module_files(diag, module).to_vec()).unwrap_or_default()
 }
 
