@@ -174,7 +174,10 @@ impl Case {
                 Some(8) => self.decide(tally)?,
                 None | Some(1) => {
                     let state = self.state()?;
-                    ensure!(state != "failed" && state != "cancelled", "the session ended as {state}");
+                    if state == "failed" || state == "cancelled" {
+                        let shown = self.ask(&["sessions", "show", "last"])?;
+                        bail!("the session ended as {state}\n{}", String::from_utf8_lossy(&shown.stdout));
+                    }
                     if state == "completed" {
                         return self.judge(tally);
                     }

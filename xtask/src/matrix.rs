@@ -7,6 +7,7 @@
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// Room that is enough to begin and too little to end.
 const SMALL: &str = "size=6m";
@@ -100,6 +101,18 @@ impl Place {
 
     /// A whole session whose tools print this many bytes each.
     fn session(&self, turns: usize, bytes: usize) -> Result<Output> {
+        let path = self.script(turns, bytes)?;
+        self.kapell(&[
+            "run",
+            "--ask",
+            "never",
+            "--model",
+            &format!("builtin/script:{}", path.display()),
+            "print",
+        ])
+    }
+
+    fn script(&self, turns: usize, bytes: usize) -> Result<PathBuf> {
         let mut script = String::from(
             "[model]\ncontext_tokens = 1000000\noutput_tokens = 1000\nprice_input_usd_per_mtok = 0.0\nprice_output_usd_per_mtok = 0.0\n",
         );
@@ -110,14 +123,25 @@ impl Place {
         script.push_str("\n[[turn]]\ntext = \"done\"\n");
         let path = self.dir.join("script.toml");
         std::fs::write(&path, script)?;
-        self.kapell(&[
-            "run",
-            "--ask",
-            "never",
-            "--model",
-            &format!("builtin/script:{}", path.display()),
-            "print",
-        ])
+        Ok(path)
+    }
+
+    /// The same, killed in the middle: its last commits stand in the write-ahead log only.
+    fn killed(&self, turns: usize, bytes: usize, after: Duration) -> Result<()> {
+        let path = self.script(turns, bytes)?;
+        let model = format!("builtin/script:{}", path.display());
+        let mut child = Command::new(&self.binary)
+            .args(["run", "--ask", "never", "--model", &model, "print"])
+            .current_dir(self.dir.join("repo"))
+            .env("KAPELL_HOME", self.home())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        std::thread::sleep(after);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
     }
 
     fn text(out: &Output) -> String {
@@ -130,8 +154,13 @@ impl Place {
         let text = Self::text(&verify);
         ensure!(verify.status.code() == Some(1), "verify ended with {}: {text}", verify.status);
         ensure!(!text.contains("panicked"), "it panicked: {text}");
-        let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
-        Ok(line)
+        let named = |line: &&str| {
+            line.contains("blob") && line.contains("damage")
+                || line.contains("corrupt")
+                || line.contains("malformed")
+        };
+        let line = text.lines().find(named).or_else(|| text.lines().rfind(|line| !line.trim().is_empty()));
+        Ok(line.unwrap_or_default().trim().to_owned())
     }
 }
 
@@ -207,8 +236,7 @@ fn first_file(dir: &Path) -> Result<Option<PathBuf>> {
 
 /// A crash leaves a write-ahead log that ends anywhere: what was merged is there, the chain holds, work goes on.
 fn truncated_wal(place: &Place) -> Result<Outcome> {
-    let out = place.session(6, 100)?;
-    ensure!(out.status.success(), "{}", Place::text(&out));
+    place.killed(20, 100, Duration::from_millis(900))?;
     let events = Place::text(&place.kapell(&["events", "last"])?).lines().count();
     let db = std::fs::read(place.store())?;
     let wal = place.dir.join("home/data/kapell.db-wal");

@@ -246,12 +246,15 @@ fn plain(text: &str) -> String {
     if text.trim().is_empty() { "unknown".to_owned() } else { text.trim().to_owned() }
 }
 
+/// How the names of files begin that were to replace another and, after a crash, never did.
+pub(crate) const TEMP: &str = ".tmp-";
+
 /// Replaces a file as a whole: readers see the old bytes or the new ones. `sync` = also after a power cut.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let dir = path.parent().ok_or_else(|| io::Error::other("a path without a directory"))?;
-    let temp = dir.join(format!(".tmp-{}-{number}", std::process::id()));
+    let temp = dir.join(format!("{TEMP}{}-{number}", std::process::id()));
     let mut file = std::fs::File::create(&temp)?;
     let written = file.write_all(bytes).and_then(|()| if sync { file.sync_all() } else { Ok(()) });
     if let Err(error) = written.and_then(|()| std::fs::rename(&temp, path)) {

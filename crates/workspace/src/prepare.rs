@@ -3,7 +3,7 @@
 //! Safe to repeat at any point: what is half made is made anew. Start at [`Git::prepare_session`].
 
 use crate::git::{Binary, Repo, pieces};
-use crate::object::read_plain;
+use crate::object::{TEMP, read_plain};
 use crate::origin::Origin;
 use crate::session::{Facts, Home, Open, Record, STAGE, io_fault};
 use crate::tidy::remove_tree;
@@ -166,8 +166,7 @@ fn found(home: &Home, open: &Open, origin: &Origin) -> std::io::Result<()> {
     }
     match std::fs::create_dir(&home.dir) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let ours = home.record()?.is_some() || std::fs::read_dir(&home.dir)?.next().is_none();
-            if !ours {
+            if home.record()?.is_none() && !only_leftovers(&home.dir)? {
                 return Err(std::io::Error::other("it exists and was not made by Kapell; move it away"));
             }
         }
@@ -178,6 +177,16 @@ fn found(home: &Home, open: &Open, origin: &Origin) -> std::io::Result<()> {
     remove_tree(&home.git)?;
     clear_stages(home);
     open.found(&origin.exclude, origin.shallow.as_deref())
+}
+
+/// True when a try that died before its marker stood left nothing but the marker's unfinished file; that is removed.
+fn only_leftovers(dir: &Path) -> std::io::Result<bool> {
+    let entries: Vec<_> = std::fs::read_dir(dir)?.collect::<Result<_, _>>()?;
+    let ours = entries.iter().all(|entry| entry.file_name().as_encoded_bytes().starts_with(TEMP.as_bytes()));
+    if ours {
+        entries.iter().try_for_each(|entry| std::fs::remove_file(entry.path()))?;
+    }
+    Ok(ours)
 }
 
 /// Moves the parts to where they belong, adds the agent's repository, and then the record that says all of it stands.
@@ -205,4 +214,22 @@ async fn uncommitted(repo: &Repo) -> Result<usize, Fault> {
     let answer =
         repo.call(["status", "--porcelain", "-z", "--no-renames", "--untracked-files=normal"]).await?;
     Ok(pieces(&answer).count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unfinished_marker_is_ours_and_anything_else_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(format!("{TEMP}1-0")), "half").unwrap();
+        assert!(only_leftovers(dir.path()).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        for name in ["file", &format!("{TEMP}2-0")] {
+            std::fs::write(dir.path().join(name), "somebody's").unwrap();
+        }
+        assert!(!only_leftovers(dir.path()).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
 }
