@@ -62,7 +62,9 @@ impl Prompter {
                 _ => "your answer (empty: later)? ",
             };
             self.start();
-            // What was typed before the question was there is no answer to it.
+            // What was typed before the question was there is no answer to it. Without a terminal there is nothing
+            // to be thrown away.
+            let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
             while self.lines.as_mut().is_some_and(|lines| lines.try_recv().is_ok()) {}
             out::print(&format!("\n{}{how}", asked.page()));
             self.asking = Some((blocker.clone(), asked));

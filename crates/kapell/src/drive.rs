@@ -7,7 +7,6 @@ use crate::ask::Prompter;
 use crate::exit::{self, Failure};
 use crate::out::Pipe;
 use crate::pick::short;
-use crate::show::json_line;
 use crate::show::progress::{Progress, REDRAW};
 use crate::show::stream::Stream;
 use crate::signals::Signals;
@@ -166,8 +165,8 @@ impl Drive<'_> {
             let blobs = &*self.wired.store;
             self.progress.happened(&self.tree, blobs, happened).await;
             if let Some(lines) = &mut self.lines {
-                for record in lines.stream.records(&self.tree, blobs, happened).await {
-                    lines.pipe.send(json_line(&record)).await;
+                if let Some(line) = lines.stream.record(&self.tree, blobs, happened).await {
+                    lines.pipe.send(line).await;
                 }
             }
         }

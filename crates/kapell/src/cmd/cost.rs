@@ -1,6 +1,6 @@
 //! `cost`: what was spent, is reserved and is left, over the whole tree.
 //!
-//! Renders the ledger; the kernel keeps it. Start at [`run`].
+//! Renders the kernel's account ([`kernel::view::cost`]) and its ledgers. Start at [`run`].
 
 use super::work::leave;
 use crate::app::{self, App, Wired};
@@ -9,10 +9,12 @@ use crate::out;
 use crate::pick::{self, short};
 use crate::quantity::span;
 use crate::show::{clean, headline, json_page, table::table};
+use contract::event::{Event, LedgerEvent};
 use contract::journal::Journal;
 use contract::money::usd;
-use contract::{Amount, SessionId};
+use contract::{Amount, SessionId, StreamId};
 use kernel::ledger::Ledger;
+use kernel::view::{Cost, Part};
 use serde_json::{Value, json};
 
 /// Characters of a goal.
@@ -31,53 +33,88 @@ pub(crate) async fn run(app: &App, name: Option<&str>) -> Result<u8, Failure> {
 
 async fn one(app: &App, wired: &Wired, name: &str) -> Result<u8, Failure> {
     let session = pick::session(&*wired.store, name).await?;
-    let state = wired.engine.look(session).await?;
-    let root = state.as_ref().map_or(session, kernel::Session::root);
-    let ledger = wired.engine.ledger(root).await?;
-    let mut rows = Vec::new();
-    let mut open = vec![(0, session)];
-    while let Some((depth, id)) = open.pop() {
-        let Some(state) = wired.engine.look(id).await? else { continue };
-        open.extend(state.children.keys().rev().map(|child| (depth + 1, *child)));
-        rows.push((depth, id, state.used));
-    }
+    let root = wired.engine.look(session).await?.map_or(session, |state| state.root());
+    let cost = account(wired, root).await?;
     if app.global.json {
-        let own: Vec<Value> = rows
-            .iter()
-            .map(|(_, id, used)| json!({"session_id": id.to_string(), "used": amount(*used)}))
-            .collect();
-        let mut value = figures(&ledger, session);
-        value["root"] = root.to_string().into();
-        value["frozen"] = ledger.frozen().into();
-        value["sessions"] = own.into();
-        out::print(&json_page(&value));
+        out::print(&json_page(&serde_json::to_value(&cost).unwrap_or_default()));
         return Ok(exit::OK);
     }
-    let (settled, held, cap, left) =
-        (ledger.settled(session), ledger.held(session), ledger.cap(session), ledger.left(session));
     let line = |name: &str, of: Amount| {
         vec![name.to_owned(), money(of.nanos), number(of.tokens), number(of.steps), time(of.time_ms)]
     };
-    let lines = [line("spent", settled), line("reserved", held), line("cap", cap), line("left", left)];
+    let left = cost.cap.minus(cost.total.settled.plus(cost.total.held));
+    let left = unlimited_stays(cost.cap, left);
+    let lines = [
+        line("spent", cost.total.settled),
+        line("reserved", cost.total.held),
+        line("cap", cost.cap),
+        line("left", left),
+    ];
     out::print(&table(&["", "MONEY", "TOKENS", "STEPS", "TIME"], &lines, None));
-    if ledger.frozen() {
-        out::print(&format!(
-            "frozen: more was billed than reserved; kapell resume {} --add-usd 1 goes on\n",
-            short(root)
-        ));
+    if cost.frozen {
+        let hint = format!("kapell resume {} --add-usd 1", short(root));
+        out::print(&format!("frozen: more was billed than reserved; {hint} goes on\n"));
     }
-    if rows.len() > 1 {
-        out::print("\neach session by itself:\n");
-        let cells: Vec<Vec<String>> = rows
+    let part = |part: &Part| {
+        let of = part.settled;
+        vec![
+            clean::line(&part.name),
+            part.calls.to_string(),
+            money(of.nanos),
+            number(of.tokens),
+            number(of.steps),
+        ]
+    };
+    for (title, parts) in [("MODEL", &cost.models), ("ACTION", &cost.kinds)] {
+        let cells: Vec<Vec<String>> = parts.iter().map(part).collect();
+        out::print(&format!("\n{}", table(&[title, "CALLS", "MONEY", "TOKENS", "STEPS"], &cells, None)));
+    }
+    if cost.sessions.len() > 1 {
+        let cells: Vec<Vec<String>> = cost
+            .sessions
             .iter()
-            .map(|(depth, id, used)| {
-                let name = format!("{}{}", "  ".repeat(*depth), short(*id));
-                vec![name, money(used.nanos), number(used.tokens), number(used.steps), time(used.time_ms)]
+            .map(|one| {
+                let mark = if one.session == session { " *" } else { "" };
+                let parent = one.parent.map(short).unwrap_or_default();
+                let of = one.own.settled;
+                vec![
+                    format!("{}{mark}", short(one.session)),
+                    parent,
+                    money(of.nanos),
+                    number(of.tokens),
+                    number(of.steps),
+                ]
             })
             .collect();
-        out::print(&table(&["SESSION", "MONEY", "TOKENS", "STEPS", "TIME"], &cells, None));
+        out::print(&format!("\n{}", table(&["SESSION", "OF", "MONEY", "TOKENS", "STEPS"], &cells, None)));
     }
     Ok(exit::OK)
+}
+
+/// The whole tree's account: its ledger, and the events of everybody in it for what the money was for.
+async fn account(wired: &Wired, root: SessionId) -> Result<Cost, Failure> {
+    let ledger = engine::store::records::<LedgerEvent>(&*wired.store, StreamId::Tree(root)).await?;
+    let mut sessions = vec![root];
+    sessions.extend(ledger.iter().filter_map(|record| match &record.event {
+        LedgerEvent::Admitted { session, .. } => Some(*session),
+        _ => None,
+    }));
+    let mut events = Vec::with_capacity(sessions.len());
+    for id in sessions {
+        events.push((id, engine::store::records::<Event>(&*wired.store, StreamId::Session(id)).await?));
+    }
+    Ok(kernel::view::cost(&ledger, events.iter().map(|(id, records)| (*id, records.as_slice()))))
+}
+
+/// What has no cap has no rest either.
+fn unlimited_stays(cap: Amount, left: Amount) -> Amount {
+    let unit = |cap: u64, left: u64| if cap == u64::MAX { cap } else { left };
+    Amount {
+        nanos: unit(cap.nanos, left.nanos),
+        tokens: unit(cap.tokens, left.tokens),
+        steps: unit(cap.steps, left.steps),
+        time_ms: unit(cap.time_ms, left.time_ms),
+    }
 }
 
 async fn all(app: &App, wired: &Wired) -> Result<u8, Failure> {

@@ -85,7 +85,7 @@ async fn show(
     heading(&format!("events (all: kapell events {})", short(session)));
     out::print(&events(wired, session).await?);
     heading(&format!("why (all: kapell why {})", short(session)));
-    out::print(&why::newest(app, wired, session, WHYS).await?);
+    out::print(&why::newest(wired, session, WHYS).await?);
     out::print(&format!("\nThe repository is in {}: git -C {0} log -p\n", dir.display()));
     Ok(())
 }

@@ -87,9 +87,8 @@ async fn workspaces(
             continue;
         }
         let mut item = Item::new("workspace", short(listed.session), listed.bytes);
-        let lock = wired.locks.claim(listed.session)?;
         if !dry {
-            match wired.git.remove(listed.session, lock.is_none()).await {
+            match wired.git.remove(listed.session).await {
                 Ok(removed) => {
                     item.name.extend(removed.parked.map(|parked| format!(" (work kept as {parked})")))
                 }

@@ -1,6 +1,7 @@
 //! `why`: for every action who wanted it, why it won, and why the others waited.
 //!
-//! Renders what stands in the journal. Start at [`run`].
+//! Renders the kernel's own explanation ([`kernel::view::why`]); adds only what the texts behind the digests say.
+//! Start at [`run`].
 
 use super::work::leave;
 use crate::app::{self, App, Wired};
@@ -9,23 +10,19 @@ use crate::out;
 use crate::pick::{self, short};
 use crate::quantity::{clock, span};
 use crate::show::{clean, describe, json_page};
-use contract::action::{EffectClass, Work};
-use contract::event::{Event, Other};
+use contract::action::Work;
+use contract::event::{Disposal, Event};
 use contract::intent::Source;
-use contract::record::Record;
-use contract::{ActionId, SessionId, StreamId, Timestamp};
-use serde_json::{Value, json};
+use contract::port::Clock as _;
+use contract::{ActionId, SessionId, StreamId};
+use kernel::view::{Chosen, Fate, Unchosen, Why};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
-/// One selection and what came of it.
-struct Choice {
-    action: ActionId,
-    at: Timestamp,
-    source: Source,
-    wish: String,
-    why: String,
-    others: Vec<Other>,
-    started: Option<(Work, EffectClass, String)>,
-    ends: Vec<(u32, String, u64)>,
+/// The explanation, and what each action does in full.
+struct Told {
+    why: Why,
+    works: BTreeMap<ActionId, Work>,
 }
 
 /// Explains; the exit code.
@@ -38,120 +35,128 @@ pub(crate) async fn run(app: &App, name: &str, action: Option<ActionId>) -> Resu
 
 async fn why(app: &App, wired: &Wired, name: &str, action: Option<ActionId>) -> Result<u8, Failure> {
     let session = pick::session(&*wired.store, name).await?;
-    let mut choices = choices(wired, session).await?;
+    let mut told = tell(wired, session).await?;
     if let Some(action) = action {
-        choices.retain(|choice| choice.action == action);
-        if choices.is_empty() {
+        told.why.actions.retain(|chosen| chosen.action == action);
+        told.why.intents.clear();
+        if told.why.actions.is_empty() {
             let hint = format!("kapell why {} shows all of them", short(session));
-            return Err(Failure::usage(
-                "no-action",
-                format!("there is no action {action} in this session"),
-                hint,
-            ));
+            let what = format!("there is no action {action} in this session");
+            return Err(Failure::usage("no-action", what, hint));
         }
     }
     if app.global.json {
-        out::print(&json_page(&choices.iter().map(json).collect()));
+        let value = serde_json::to_value(&told.why).unwrap_or_default();
+        out::print(&json_page(&value));
         return Ok(exit::OK);
     }
-    if choices.is_empty() {
+    if told.why.actions.is_empty() {
         out::print("Nothing was selected yet.\n");
     }
-    for choice in &choices {
-        out::print(&text(wired, choice).await);
+    for chosen in &told.why.actions {
+        out::print(&text(wired, chosen, told.works.get(&chosen.action)).await);
+    }
+    if action.is_none() {
+        out::print(&rest(&told.why));
     }
     Ok(exit::OK)
 }
 
 /// The newest few, as text.
-pub(crate) async fn newest(
-    _app: &App,
-    wired: &Wired,
-    session: SessionId,
-    most: usize,
-) -> Result<String, Failure> {
-    let choices = choices(wired, session).await?;
+pub(crate) async fn newest(wired: &Wired, session: SessionId, most: usize) -> Result<String, Failure> {
+    let told = tell(wired, session).await?;
     let mut out = String::new();
-    for choice in choices.iter().skip(choices.len().saturating_sub(most)) {
-        out.push_str(&text(wired, choice).await);
+    for chosen in told.why.actions.iter().skip(told.why.actions.len().saturating_sub(most)) {
+        out.push_str(&text(wired, chosen, told.works.get(&chosen.action)).await);
     }
     Ok(out)
 }
 
-async fn choices(wired: &Wired, session: SessionId) -> Result<Vec<Choice>, Failure> {
+async fn tell(wired: &Wired, session: SessionId) -> Result<Told, Failure> {
     let records = engine::store::records::<Event>(&*wired.store, StreamId::Session(session)).await?;
-    let mut choices: Vec<Choice> = Vec::new();
-    for Record { at, event, .. } in records {
-        match event {
-            Event::Selected { action, source, wish, why, others, .. } => {
-                choices.push(Choice {
-                    action,
-                    at,
-                    source,
-                    wish,
-                    why,
-                    others,
-                    started: None,
-                    ends: Vec::new(),
-                });
-            }
-            Event::Started { action, work, class, why, .. } => {
-                if let Some(choice) = choices.iter_mut().rfind(|choice| choice.action == action) {
-                    choice.started = Some((work, class, why));
-                }
-            }
-            Event::Finished { outcome } => {
-                if let Some(choice) = choices.iter_mut().rfind(|choice| choice.action == outcome.action) {
-                    let (_, how) = describe::end(&outcome.end);
-                    choice.ends.push((outcome.attempt, how, at.since(choice.at)));
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(choices)
+    let why = kernel::view::why(session, &records, crate::clock::System::default().now());
+    let work = |event: Event| match event {
+        Event::Started { action, work, .. } => Some((action, work)),
+        _ => None,
+    };
+    Ok(Told { why, works: records.into_iter().filter_map(|record| work(record.event)).collect() })
 }
 
-async fn text(wired: &Wired, choice: &Choice) -> String {
-    let source = word(choice.source);
-    let mut out = format!("{} {}", choice.action, clock(choice.at));
-    if let Some((work, class, why)) = &choice.started {
-        let what = describe::work(&*wired.store, work).await;
-        out.push_str(&format!(" {}: {what}\n  class {}: {}", work.name(), class.name(), clean::line(why)));
+/// One action as text. Writing into a String cannot fail, here and below.
+async fn text(wired: &Wired, chosen: &Chosen, work: Option<&Work>) -> String {
+    let mut out = format!("{} {} {}", chosen.action, clock(chosen.at), chosen.work);
+    if let Some(work) = work {
+        let _ = write!(out, ": {}", describe::work(&*wired.store, work).await);
     }
-    out.push_str(&format!("\n  wanted by {source} ({}): {}\n", choice.wish, clean::line(&choice.why)));
-    for other in &choice.others {
-        out.push_str(&format!(
-            "  not {} of {}: {}\n",
-            other.wish,
-            word(other.source),
-            clean::line(&other.why)
-        ));
+    if let Some(last) = chosen.attempts.last() {
+        let _ = write!(out, "\n  class {}: {}", last.class.name(), clean::line(&last.class_why));
     }
-    for (attempt, how, took) in &choice.ends {
-        let which = if choice.ends.len() > 1 { format!("attempt {attempt} ") } else { String::new() };
-        out.push_str(&format!("  {which}ended after {}: {}\n", span(*took), clean::line(how)));
+    let _ = writeln!(
+        out,
+        "\n  wanted by {} ({}): {}",
+        word(chosen.source),
+        chosen.wish,
+        clean::line(&chosen.why)
+    );
+    for other in &chosen.others {
+        let _ = writeln!(out, "  not {} of {}: {}", other.wish, word(other.source), clean::line(&other.why));
+    }
+    for attempt in &chosen.attempts {
+        let which =
+            if chosen.attempts.len() > 1 { format!("attempt {} ", attempt.attempt) } else { String::new() };
+        let approval =
+            attempt.approval.as_ref().map(|id| format!(" (under approval {id})")).unwrap_or_default();
+        let _ = match (&attempt.end, attempt.ended) {
+            (Some(end), Some(at)) => {
+                writeln!(
+                    out,
+                    "  {which}ended after {}: {}{approval}",
+                    span(at.since(attempt.at)),
+                    clean::line(end)
+                )
+            }
+            _ => writeln!(out, "  {which}runs until {} at most{approval}", clock(attempt.deadline)),
+        };
+    }
+    for then in &chosen.then {
+        let _ = writeln!(out, "  then {}", clean::line(then));
     }
     out
 }
 
-fn json(choice: &Choice) -> Value {
-    let started = choice.started.as_ref();
-    let others = choice.others.iter().map(|other| {
-        json!({"source": word(other.source), "wish": other.wish, "why": other.why, "intent": other.intent.map(|id| id.to_string())})
-    });
-    json!({
-        "action": choice.action.to_string(),
-        "at": choice.at.to_string(),
-        "source": word(choice.source),
-        "wish": choice.wish,
-        "why": choice.why,
-        "work": started.map(|(work, ..)| work.name()),
-        "class": started.map(|(_, class, _)| class.name()),
-        "class_why": started.map(|(.., why)| why),
-        "others": others.collect::<Vec<_>>(),
-        "ends": choice.ends.iter().map(|(attempt, how, ms)| json!({"attempt": attempt, "how": how, "ms": ms})).collect::<Vec<_>>(),
-    })
+/// What never became an action, and what the session waits for now.
+fn rest(why: &Why) -> String {
+    let mut out = String::new();
+    for intent in &why.intents {
+        let _ = writeln!(out, "{}", unchosen(intent));
+    }
+    for (at, what) in &why.garbled {
+        let _ = writeln!(out, "{} refused from the inbox: {}", clock(*at), clean::line(what));
+    }
+    if let Some(waits) = &why.waits {
+        let _ = writeln!(out, "now: {}", clean::line(&waits.what));
+        if !waits.type_next.is_empty() {
+            let _ = writeln!(out, "  type: {}", clean::line(&waits.type_next));
+        }
+    }
+    if let Some(ended) = &why.ended {
+        let _ = writeln!(out, "ended: {}", clean::line(ended));
+    }
+    out
+}
+
+fn unchosen(intent: &Unchosen) -> String {
+    let fate = match &intent.fate {
+        Fate::Waits(why) => format!("still waits: {}", clean::line(why)),
+        Fate::Disposed { how, .. } => match how {
+            Disposal::Applied => "took effect at once".to_owned(),
+            Disposal::Merged => "was delivered together with another".to_owned(),
+            Disposal::Superseded => "was superseded: another one did the same".to_owned(),
+            Disposal::Expired => "expired before its turn came".to_owned(),
+            Disposal::Refused(why) => format!("was refused: {}", clean::line(why)),
+        },
+    };
+    format!("{} {} of {} {fate}", clock(intent.submitted), intent.wish, word(intent.source))
 }
 
 /// The stored name of a source.

@@ -1,9 +1,9 @@
 //! `--output-format stream-json`: what happens as JSON lines, in the shapes of FORMATS.md section 6.
 //!
-//! Every call is paired with a result. Knows no terminal. Start at [`Stream::init`] and [`Stream::records`]; the last
+//! Every call is paired with a result. Knows no terminal. Start at [`Stream::init`] and [`Stream::record`]; the last
 //! line is [`super::result`]'s.
 
-use super::text;
+use super::{json_line, text};
 use crate::tree::{self, Happened, Tree};
 use contract::action::{Call, Done, End, Work};
 use contract::event::Event;
@@ -42,16 +42,16 @@ impl Stream {
         })
     }
 
-    /// The lines of one event.
-    pub(crate) async fn records(
+    /// The line of one event, if it has one.
+    pub(crate) async fn record(
         &mut self,
         tree: &Tree,
         blobs: &dyn Blobs,
         happened: &Happened,
-    ) -> Vec<Value> {
+    ) -> Option<String> {
         let id = happened.session;
         let above = tree.get(id).and_then(tree::parent).map(|parent| parent.call.clone());
-        let results = |results: Vec<Value>| vec![user(id, above.as_ref(), results)];
+        let results = |results: Vec<Value>| Some(json_line(&user(id, above.as_ref(), results)));
         match &happened.record.event {
             Event::Finished { outcome } => match &outcome.end {
                 End::Done(Done::Said { text, calls, stop, usage, .. }) => {
@@ -59,12 +59,12 @@ impl Stream {
                     let content = spoken(blobs, *text, calls).await;
                     let model = model.unwrap_or_default();
                     let message = message(&outcome.action.to_string(), &model, content, *stop, *usage);
-                    vec![json!({
+                    Some(json_line(&json!({
                         "type": "assistant",
                         "session_id": id.to_string(),
                         "message": message,
                         "parent_tool_use_id": above,
-                    })]
+                    })))
                 }
                 End::Done(Done::Ran { results: ran, .. }) => {
                     let mut all = Vec::new();
@@ -75,32 +75,32 @@ impl Stream {
                 }
                 End::Done(Done::Adopted { clean, text, .. }) => match self.adopting.remove(&id) {
                     Some(call) => results(vec![tool_result(&call, &shown(blobs, *text).await, !clean)]),
-                    None => Vec::new(),
+                    None => None,
                 },
-                _ => Vec::new(),
+                _ => None,
             },
             Event::Started { work: Work::Adopt { call, .. }, .. } => {
                 self.adopting.insert(id, call.clone());
-                Vec::new()
+                None
             }
             Event::CallAnswered { call, ok, what } => results(vec![tool_result(call, what, !ok)]),
             Event::Answered { question, text, .. } => match self.questions.remove(&(id, question.clone())) {
                 Some(call) => results(vec![tool_result(&call, &shown(blobs, *text).await, false)]),
-                None => Vec::new(),
+                None => None,
             },
             Event::Submitted { intent } => {
                 self.submitted(tree, blobs, id, intent).await;
-                Vec::new()
+                None
             }
             Event::Disposed { intent, .. } => match self.ends.remove(intent) {
                 Some((call, what, ok)) => results(vec![tool_result(&call, &what, !ok)]),
-                None => Vec::new(),
+                None => None,
             },
             Event::Asked { question, call, .. } => {
                 if let Some(call) = call {
                     self.questions.insert((id, question.clone()), call.clone());
                 }
-                vec![raw(happened)]
+                Some(raw(happened))
             }
             Event::Judged { .. }
             | Event::ApprovalAsked { .. }
@@ -109,8 +109,8 @@ impl Stream {
             | Event::Staged { .. }
             | Event::Recovered { .. }
             | Event::ChildOpened { .. }
-            | Event::Failed { .. } => vec![raw(happened)],
-            _ => Vec::new(),
+            | Event::Failed { .. } => Some(raw(happened)),
+            _ => None,
         }
     }
 
@@ -180,10 +180,10 @@ fn tool_result(call: &str, text: &str, error: bool) -> Value {
     json!({"type": "tool_result", "tool_use_id": call, "content": text, "is_error": error})
 }
 
-/// The record itself, as it is stored.
-fn raw(happened: &Happened) -> Value {
-    let record: Value = serde_json::from_slice(&happened.stored.bytes).unwrap_or(Value::Null);
-    json!({"type": "event", "session_id": happened.session.to_string(), "record": record})
+/// The record itself, byte for byte as it is stored.
+fn raw(happened: &Happened) -> String {
+    let record = String::from_utf8_lossy(&happened.stored.bytes);
+    format!("{{\"type\":\"event\",\"session_id\":\"{}\",\"record\":{record}}}\n", happened.session)
 }
 
 #[cfg(test)]

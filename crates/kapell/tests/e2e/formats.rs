@@ -2,7 +2,7 @@
 //!
 //! Start at [`CASES`].
 
-use crate::world::{DONE, World, call, fixes, shell, write};
+use crate::world::{DONE, Ended, World, call, fixes, shell, write};
 use serde_json::Value;
 
 /// Name, turns, extra arguments, exit code, `termination_reason`, `subtype`.
@@ -64,37 +64,41 @@ fn check_result(name: &str, result: &Value, case: &Case) {
 }
 
 #[test]
-fn every_end_in_every_format() {
+fn every_end_in_text() {
+    CASES.iter().for_each(|case| {
+        let ended = play(case, "text");
+        assert!(!ended.out.contains("{\"type\""), "{}", case.0);
+    });
+}
+
+#[test]
+fn every_end_in_json() {
+    CASES.iter().for_each(|case| check_result(case.0, &play(case, "json").json(), case));
+}
+
+#[test]
+fn every_end_in_stream_json() {
     for case in CASES {
-        let (name, turns, extra, code, ..) = case;
-        for format in ["text", "json", "stream-json"] {
-            let world = World::new();
-            let model = world.script("play", &turns());
-            let mut args = vec!["run", "make the test pass", "--output-format", format];
-            if !extra.contains(&"-m") {
-                args.extend(["-m", &model]);
-            }
-            args.extend(*extra);
-            let ended = world.run(&args).expect(*code);
-            match format {
-                "text" => assert!(!ended.out.contains("{\"type\""), "{name}"),
-                "json" => check_result(name, &ended.json(), case),
-                _ => {
-                    let lines = ended.lines();
-                    check_result(name, lines.last().unwrap(), case);
-                    let results = lines.iter().filter(|line| line["type"] == "result").count();
-                    assert_eq!(results, 1, "{name}");
-                    if lines.len() > 1 {
-                        assert_eq!(
-                            (&lines[0]["type"], &lines[0]["subtype"]),
-                            (&"system".into(), &"init".into()),
-                            "{name}"
-                        );
-                    }
-                }
-            }
+        let lines = play(case, "stream-json").lines();
+        check_result(case.0, lines.last().unwrap(), case);
+        assert_eq!(lines.iter().filter(|line| line["type"] == "result").count(), 1, "{}", case.0);
+        if lines.len() > 1 {
+            let first = (&lines[0]["type"], &lines[0]["subtype"]);
+            assert_eq!(first, (&"system".into(), &"init".into()), "{}", case.0);
         }
     }
+}
+
+fn play(case: &Case, format: &str) -> Ended {
+    let (_, turns, extra, code, ..) = case;
+    let world = World::new();
+    let model = world.script("play", &turns());
+    let mut args = vec!["run", "make the test pass", "--output-format", format];
+    if !extra.contains(&"-m") {
+        args.extend(["-m", &model]);
+    }
+    args.extend(*extra);
+    world.run(&args).expect(*code)
 }
 
 #[test]

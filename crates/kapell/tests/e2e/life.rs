@@ -75,6 +75,28 @@ fn interrupted_it_stops_in_order_and_goes_on_later() {
 }
 
 #[test]
+fn a_second_interrupt_kills_at_once() {
+    let world = World::new();
+    // A command that takes no notice of being asked to stop.
+    let turns = shell(&format!(
+        "trap \"\" INT TERM; echo $$ > {}; sleep 600 & wait; wait",
+        world.path("pid").display()
+    ));
+    let model = world.script("stubborn", &turns);
+    let running = world.start(&["run", "-m", &model, "--ask", "never", "goal"]);
+    until("the command runs", || world.read("pid").trim().parse::<i32>().is_ok());
+    let pid = rustix::process::Pid::from_raw(world.read("pid").trim().parse().unwrap()).unwrap();
+    running.signal(Signal::INT);
+    world.wait("it is stopping", |_| true);
+    running.signal(Signal::INT);
+    let begin = std::time::Instant::now();
+    running.end().expect(130);
+    // Asked, told, killed: the whole ladder takes longer than that.
+    assert!(begin.elapsed().as_millis() < u128::from(contract::limits::STOP_INT_MS));
+    until("it is gone", || rustix::process::test_kill_process(pid).is_err());
+}
+
+#[test]
 fn a_timeout_is_a_stop_with_its_own_code() {
     let world = World::new();
     let model = world.script("slow", "[[turn]]\ndelay_ms = 60000\ntext = \"slow\"\n");

@@ -112,3 +112,48 @@ fn a_follower_sees_every_event_once() {
     let rest = world.run(&["events", "last", "--after", "3"]).expect(0).lines();
     assert_eq!(rest[..], seen[3..]);
 }
+
+#[test]
+fn at_a_terminal_one_is_asked_and_only_a_typed_yes_counts() {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+    let world = World::new();
+    let model = world.script("out", &outside(&world));
+    let line = format!("{} run -m '{model}' 'make the test pass'", env!("CARGO_BIN_EXE_kapell"));
+    // `script` gives it a terminal; where there is no such program, there is nothing to be seen.
+    let bare = world.kapell(&[]);
+    let mut command = Command::new("timeout");
+    command.env_clear().envs(bare.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .args(["120", "script", "-qec", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .current_dir(world.repo());
+    let Ok(mut child) = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else { return };
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    // Typed ahead: no answer to a question that was not there yet.
+    keys.write_all(b"yes\n").unwrap();
+    let mut shown = Vec::new();
+    let mut until = |wanted: &str, shown: &mut Vec<u8>| {
+        let mut piece = [0; 4096];
+        loop {
+            let at = shown.windows(wanted.len()).position(|window| window == wanted.as_bytes());
+            if let Some(at) = at {
+                drop(shown.drain(..at + wanted.len()));
+                return;
+            }
+            let read = screen.read(&mut piece).unwrap();
+            assert!(read > 0, "the end before `{wanted}`:\n{}", String::from_utf8_lossy(shown));
+            shown.extend_from_slice(&piece[..read]);
+        }
+    };
+    until("yes / no / later?", &mut shown);
+    assert_eq!(world.read("outside.log"), "");
+    keys.write_all(b"sure\n").unwrap();
+    until("please type yes, no or later", &mut shown);
+    until("yes / no / later?", &mut shown);
+    keys.write_all(b"yes\n").unwrap();
+    until("CONFIRMED", &mut shown);
+    until("next: ", &mut shown);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(world.read("outside.log"), "once\n");
+}
