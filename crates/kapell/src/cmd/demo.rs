@@ -55,20 +55,14 @@ async fn demo(app: &App, work: &Work<'_>, dir: Option<PathBuf>) -> Result<u8, Fa
     let wired = app.wire()?;
     let plan = Plan { goal: GOAL.to_owned(), spec, timeout: None };
     let done = match start(work, &wired, plan, &mut signals).await {
-        Ok(summary) => show(app, work, &wired, &summary, &dir).await.map(|()| summary.code),
+        Ok(summary) => show(work, &wired, &summary, &dir).await.map(|()| summary.code),
         Err(failure) => Err(failure),
     };
     leave(wired).await;
     done
 }
 
-async fn show(
-    app: &App,
-    work: &Work<'_>,
-    wired: &Wired,
-    summary: &Summary,
-    dir: &Path,
-) -> Result<(), Failure> {
+async fn show(work: &Work<'_>, wired: &Wired, summary: &Summary, dir: &Path) -> Result<(), Failure> {
     if work.format != Format::Text {
         let mut record = summary.json();
         record["repo"] = dir.display().to_string().into();
