@@ -59,7 +59,7 @@ impl App {
             let what = format!("the current directory cannot be read: {error}");
             Failure::usage("no-directory", what, "cd to a directory that exists")
         })?;
-        let home = Home::find(variable).map_err(Failure::from).map_err(Failure::as_usage)?;
+        let home = Home::find(variable).map_err(Failure::from).map_err(Failure::into_usage)?;
         let term = Term::find(global.no_color, variable);
         Ok(Self { home, global, term, cwd, clock: Arc::default() })
     }
@@ -138,5 +138,5 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 /// The fault for "there is no session yet", for commands that need one.
 pub(crate) fn no_sessions() -> Failure {
     let fault = Fault::new(Kind::UserFixable, "no-session", "there are no sessions yet");
-    Failure::from(fault.hint("kapell run \"your goal\", or kapell demo")).as_usage()
+    Failure::from(fault.hint("kapell run \"your goal\", or kapell demo")).into_usage()
 }

@@ -164,10 +164,10 @@ impl Drive<'_> {
             self.noted(happened);
             let blobs = &*self.wired.store;
             self.progress.happened(&self.tree, blobs, happened).await;
-            if let Some(lines) = &mut self.lines {
-                if let Some(line) = lines.stream.record(&self.tree, blobs, happened).await {
-                    lines.pipe.send(line).await;
-                }
+            if let Some(lines) = &mut self.lines
+                && let Some(line) = lines.stream.record(&self.tree, blobs, happened).await
+            {
+                lines.pipe.send(line).await;
             }
         }
         Ok(!news.is_empty())

@@ -66,7 +66,7 @@ impl Failure {
     }
 
     /// The same error, as one of usage.
-    pub(crate) fn as_usage(mut self) -> Self {
+    pub(crate) fn into_usage(mut self) -> Self {
         self.code = USAGE;
         self
     }

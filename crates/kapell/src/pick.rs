@@ -7,19 +7,12 @@ use contract::event::Event;
 use contract::journal::{Journal, Listed};
 use contract::session::SessionSpec;
 use contract::{Fault, Kind, SessionId, StreamId, record};
+pub(crate) use kernel::view::short;
 
-/// Hex digits that name a session among people.
-const SHORT: usize = 8;
 /// Fewer characters could be meant for something else.
 const FEWEST: usize = 4;
 /// Candidates named in an error.
 const NAMED: usize = 5;
-
-/// The last hex digits of an id: what is shown, and what can be typed. The first ones are the time, and alike.
-pub(crate) fn short(id: SessionId) -> String {
-    let text = id.to_string();
-    text[text.len() - SHORT..].to_owned()
-}
 
 /// The session of this name.
 pub(crate) async fn session(journal: &dyn Journal, name: &str) -> Result<SessionId, Failure> {
@@ -58,7 +51,7 @@ fn by_name(name: &str, ids: &[SessionId]) -> Result<SessionId, Failure> {
 }
 
 fn usage(code: &str, what: String, hint: String) -> Failure {
-    Failure::from(Fault::new(Kind::UserFixable, code, what).hint(hint)).as_usage()
+    Failure::from(Fault::new(Kind::UserFixable, code, what).hint(hint)).into_usage()
 }
 
 fn names(ids: &[SessionId]) -> String {

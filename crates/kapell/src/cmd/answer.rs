@@ -26,6 +26,12 @@ async fn answer(app: &App, wired: &Wired, name: &str, text: String) -> Result<u8
     let session = pick::session(&*wired.store, name).await?;
     let tree = Tree::open(&wired.engine, session).await?;
     let (session, question) = find(&tree, session)?;
+    // The question may be named: `kapell answer SESSION q7 "the answer"`.
+    let text =
+        match text.strip_prefix(question.as_str()).and_then(|rest| rest.strip_prefix(char::is_whitespace)) {
+            Some(rest) if !rest.trim().is_empty() => rest.trim_start().to_owned(),
+            _ => text,
+        };
     let wish = Wish::Answer {
         question: question.clone(),
         text: Digest::of(text.as_bytes()),

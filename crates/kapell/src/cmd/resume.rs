@@ -132,7 +132,7 @@ fn orders(
         Some(id) => {
             let repo = state.spec.as_ref().map(|spec| spec.repo.clone()).unwrap_or_default();
             let (model, _) =
-                providers::open(id, Path::new(&repo)).map_err(|f| Failure::from(f).as_usage())?;
+                providers::open(id, Path::new(&repo)).map_err(|f| Failure::from(f).into_usage())?;
             unasked(state, id)?;
             Some(Box::new(model))
         }

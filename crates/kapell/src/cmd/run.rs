@@ -109,7 +109,7 @@ pub(crate) fn spec(
         if config.model.origin != Origin::Flag {
             fault.what = format!("{} (from {})", fault.what, config.model.origin);
         }
-        Failure::from(fault).as_usage()
+        Failure::from(fault).into_usage()
     })?;
     let usual = Limits::default();
     let tools =
@@ -201,8 +201,8 @@ mod tests {
             made(RunOptions { model: Some("builtin/fixr".into()), ..Default::default() }).unwrap_err();
         assert_eq!(error.code, 2);
         assert!(error.fault.hint.contains("builtin/fixer"));
-        let mut config = Config::default();
-        config.model = Of { value: "x/y".into(), origin: Origin::Env("KAPELL_MODEL") };
+        let model = Of { value: "x/y".into(), origin: Origin::Env("KAPELL_MODEL") };
+        let config = Config { model, ..Config::default() };
         let error = spec("g", "/r".into(), &config, RunOptions::default()).unwrap_err();
         assert!(error.fault.what.ends_with("(from KAPELL_MODEL)"), "{}", error.fault.what);
     }

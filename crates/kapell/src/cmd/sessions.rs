@@ -17,7 +17,9 @@ use contract::money::usd;
 use contract::workspace::Workspace;
 use contract::{SessionId, Timestamp};
 use kernel::Session;
+use kernel::view;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Sessions that are listed when nobody asks for all.
 const NEWEST: usize = 30;
@@ -153,7 +155,11 @@ impl Row {
 
 /// One word for where it stands. What nobody holds does not run, whatever its last event says.
 fn word(state: &Session, held: bool, now: Timestamp) -> &'static str {
-    match state.status(now) {
+    alive(state.status(now), held)
+}
+
+fn alive(status: &'static str, held: bool) -> &'static str {
+    match status {
         "running" | "active" | "created" if !held => "stopped",
         other => other,
     }
@@ -239,50 +245,69 @@ async fn tree(app: &App, wired: &Wired, name: Option<&str>) -> Result<u8, Failur
             roots.into_iter().map(|(listed, _)| listed.session).collect()
         }
     };
-    let (mut text, mut values) = (String::new(), Vec::new());
+    let mut family = Family::default();
     for root in roots {
-        let mut flat: Vec<(usize, Row)> = Vec::new();
-        let mut open = vec![(0, root)];
-        while let Some((depth, id)) = open.pop() {
-            let row = Row::of(app, wired, id).await?;
-            open.extend(row.state.children.keys().rev().map(|child| (depth + 1, *child)));
-            flat.push((depth, row));
-        }
-        values.push(nested(&mut flat.iter().peekable(), 0));
-        for (depth, row) in &flat {
-            let asks =
-                row.state.pending_approval().map_or(String::new(), |(id, _)| format!(" · approval {id}"));
-            let line = format!(
-                "{}{} {} · {} steps · {}{asks} · {}",
-                "  ".repeat(*depth),
-                short(row.state.id),
-                row.word,
-                row.state.step,
-                usd(row.state.used.nanos),
-                clean::cut(&row.goal, GOAL)
-            );
-            text.push_str(&format!("{line}\n"));
-        }
+        family.add(wired, root).await?;
     }
-    let values: Vec<Value> = values.into_iter().flatten().collect();
+    let rows = view::board(&family.states, app.now());
     if app.global.json {
-        out::print(&json_page(&Value::Array(values)));
+        let rows = rows.iter().map(|row| family.json(row));
+        out::print(&json_page(&Value::Array(rows.collect())));
     } else {
+        let mut text = String::new();
+        rows.iter().for_each(|row| family.text(row, 0, &mut text));
         out::print(&text);
     }
     Ok(exit::OK)
 }
 
-/// Rows in depth-first order as nested objects.
-fn nested<'a>(
-    rows: &mut std::iter::Peekable<impl Iterator<Item = &'a (usize, Row)>>,
-    depth: usize,
-) -> Vec<Value> {
-    let mut out = Vec::new();
-    while let Some((_, row)) = rows.next_if(|(at, _)| *at == depth) {
-        let mut value = row.json();
-        value["below"] = Value::Array(nested(rows, depth + 1));
-        out.push(value);
+/// Sessions with everything below them, and what the kernel's board cannot know: texts, and who lives.
+#[derive(Default)]
+struct Family {
+    states: Vec<Session>,
+    goals: BTreeMap<SessionId, String>,
+    held: BTreeSet<SessionId>,
+}
+
+impl Family {
+    async fn add(&mut self, wired: &Wired, root: SessionId) -> Result<(), Failure> {
+        let mut open = vec![root];
+        while let Some(id) = open.pop() {
+            let Some(state) = wired.engine.look(id).await? else { continue };
+            open.extend(state.children.keys());
+            if let Some(spec) = &state.spec {
+                self.goals.insert(id, headline(&*wired.store, spec.goal).await);
+            }
+            if wired.locks.held(id) {
+                self.held.insert(id);
+            }
+            self.states.push(state);
+        }
+        Ok(())
     }
-    out
+
+    fn word(&self, row: &view::Row) -> &'static str {
+        alive(row.status, self.held.contains(&row.id))
+    }
+
+    fn json(&self, row: &view::Row) -> Value {
+        let mut value = serde_json::to_value(row).unwrap_or_default();
+        value["status"] = self.word(row).into();
+        value["goal_text"] = self.goals.get(&row.id).cloned().into();
+        value["children"] = row.children.iter().map(|child| self.json(child)).collect();
+        value
+    }
+
+    fn text(&self, row: &view::Row, depth: usize, out: &mut String) {
+        let mut parts = vec![
+            format!("{}{} {}", "  ".repeat(depth), row.short, self.word(row)),
+            format!("{} steps", row.used.steps),
+            usd(row.used.nanos),
+        ];
+        parts.extend(row.doing.as_ref().map(|doing| clean::line(&format!("{} {}", doing.work, doing.on))));
+        parts.extend(row.waits.as_ref().map(|waits| clean::cut(&clean::line(&waits.what), GOAL)));
+        parts.extend(self.goals.get(&row.id).map(|goal| clean::cut(goal, GOAL)));
+        out.push_str(&format!("{}\n", parts.join(" · ")));
+        row.children.iter().for_each(|child| self.text(child, depth + 1, out));
+    }
 }

@@ -64,7 +64,9 @@ impl Summary {
             None => String::new(),
         };
         let ledger = wired.engine.ledger(state.root()).await;
-        let used = ledger.map_or(state.used, |ledger| ledger.settled(state.id));
+        let mut used = ledger.map_or(state.used, |ledger| ledger.settled(state.id));
+        // Steps are settled in blocks: what was taken lately counts too.
+        used.steps = used.steps.max(tree.sessions().map(|state| state.used.steps).sum());
         let mut summary = Self {
             session: Some(state.id),
             code,

@@ -135,7 +135,7 @@ fn a_child_does_a_part_and_its_parent_takes_it_over() {
         |line: &&serde_json::Value| line["type"] == "assistant" && line["parent_tool_use_id"].is_string();
     assert!(lines.iter().any(|line| of_child(&line)), "{}", ended.out);
     let tree = world.run(&["sessions", "tree", "--json"]).expect(0).json();
-    assert_eq!(tree[0]["below"][0]["state"], "completed", "{tree:#}");
+    assert_eq!(tree[0]["children"][0]["status"], "completed", "{tree:#}");
     let shown = world.run(&["sessions", "tree"]).expect(0);
     assert_eq!(shown.out.lines().filter(|line| line.starts_with("  ")).count(), 1, "{}", shown.out);
     let cost = world.run(&["cost", "last", "--json"]).expect(0).json();
