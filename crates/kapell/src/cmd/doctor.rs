@@ -153,8 +153,8 @@ fn roots(app: &App) -> Vec<Finding> {
     findings
 }
 
-fn disk(state: &Path) -> Finding {
-    let there = state.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
+fn disk(data: &Path) -> Finding {
+    let there = data.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
     match rustix::fs::statvfs(there) {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -174,8 +174,8 @@ fn disk(state: &Path) -> Finding {
 }
 
 /// Writes and syncs a small file again and again: what every durable step has to pay.
-fn commits(state: &Path) -> Finding {
-    let path = state.join(format!(".doctor-{}", std::process::id()));
+fn commits(data: &Path) -> Finding {
+    let path = data.join(format!(".doctor-{}", std::process::id()));
     let measured = measure(&path);
     // It was made a moment ago by this process; when it stays, the next doctor says nothing wrong.
     let _ = std::fs::remove_file(&path);
@@ -203,8 +203,8 @@ fn commits(state: &Path) -> Finding {
             )
         }
         Err(error) => {
-            let hint = "make the state directory writable, or set KAPELL_HOME=/some/directory";
-            finding(Level::Bad, "commit", format!("cannot write in {}: {error}", state.display()), hint)
+            let hint = "make the data directory writable, or set KAPELL_HOME=/some/directory";
+            finding(Level::Bad, "commit", format!("cannot write in {}: {error}", data.display()), hint)
         }
     }
 }

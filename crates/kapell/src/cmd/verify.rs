@@ -58,7 +58,7 @@ async fn verify(app: &App, wired: &Wired) -> Result<u8, Failure> {
     match code {
         exit::OK => out::print("All is well.\n"),
         _ => out::print(
-            "next: restore a backup of the state directory, or kapell events SESSION --export DIR to keep what can be read\n",
+            "next: restore a backup of the data directory, or kapell events SESSION --export DIR to keep what can be read\n",
         ),
     }
     Ok(code)

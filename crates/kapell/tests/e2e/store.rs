@@ -71,7 +71,7 @@ fn a_store_that_cannot_be_written_can_still_be_read() {
     let world = landed();
     let events = world.run(&["events", "last"]).expect(0).out;
     for name in ["kapell.db", "kapell.db-wal", "kapell.db-shm"] {
-        let path = world.path(&format!("kapell/state/{name}"));
+        let path = world.path(&format!("kapell/data/{name}"));
         if path.exists() {
             std::fs::set_permissions(path, PermissionsExt::from_mode(0o444)).unwrap();
         }
