@@ -148,7 +148,8 @@ mod tests {
         }
         drop(slot);
         let slot = take();
-        let mut left: Vec<_> = std::fs::read_dir(&slot.dir).unwrap().flatten().map(|e| e.file_name()).collect();
+        let mut left: Vec<_> =
+            std::fs::read_dir(&slot.dir).unwrap().flatten().map(|e| e.file_name()).collect();
         left.sort();
         assert_eq!(left, ["lock"]);
     }
