@@ -362,6 +362,10 @@ fn holds(before: &State, after: &State, group: &[Fix], aim: Aim) -> bool {
         return false;
     }
     let (was, is) = (&before.findings, &after.findings);
+    // What is no longer looked at is not mended.
+    if !was.units().is_subset(&is.units()) {
+        return false;
+    }
     let (broken, breaks) = (was.broken(), is.broken());
     let newly = breaks.difference(&broken).any(|target| was.targets.contains(*target));
     let hard = |findings: &Findings| -> BTreeSet<(String, String)> {

@@ -116,6 +116,9 @@ struct Span {
     expansion: Option<serde::de::IgnoredAny>,
 }
 
+/// Marks a target that was built for its tests.
+const TEST: &str = " test";
+
 /// Every compiler message among these lines, which may be folded; other lines are passed over.
 pub(crate) fn parse(output: &str) -> Findings {
     let mut findings = Findings::default();
@@ -127,7 +130,7 @@ pub(crate) fn parse(output: &str) -> Findings {
         match (line.reason.as_str(), line.message) {
             ("compiler-artifact", _) if own => {
                 let test = line.profile.is_some_and(|profile| profile.test);
-                findings.targets.insert(if test { format!("{name} test") } else { name });
+                findings.targets.insert(if test { format!("{name}{TEST}") } else { name });
             }
             ("compiler-message", Some(message)) if own => take(&mut findings, name, message),
             ("compiler-message", Some(message)) if message.level == "error" => {
@@ -260,6 +263,11 @@ impl Diag {
 }
 
 impl Findings {
+    /// Names of the targets that were looked at, whether for themselves or for their tests.
+    pub(crate) fn units(&self) -> BTreeSet<&str> {
+        self.targets.iter().map(|target| target.strip_suffix(TEST).unwrap_or(target)).collect()
+    }
+
     /// Targets the compiler could not get through.
     pub(crate) fn broken(&self) -> BTreeSet<&str> {
         let hard = self.diags.iter().filter(|diag| diag.hard);

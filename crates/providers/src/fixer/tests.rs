@@ -126,6 +126,11 @@ impl World {
                 }
             }
         }
+        // In this world a library that says so is built under another name.
+        let package = match self.files["src/lib.rs"].contains("vanish") {
+            true => package.replace("\"x\"}", "\"y\"}"),
+            false => package.to_owned(),
+        };
         if !broken {
             let _ =
                 writeln!(output, r#"{{"reason":"compiler-artifact",{package},"profile":{{"test":false}}}}"#);
@@ -204,6 +209,14 @@ fn advice_that_fails_a_test_is_taken_back() {
     world.failing = |files| if files["src/lib.rs"].contains("due") { vec!["t"] } else { vec![] };
     assert_eq!(world.play("make clippy pass")["status"], "blocked");
     assert_eq!(world.files["src/lib.rs"], "uno\ntwo\ndieci\n");
+}
+
+#[test]
+fn a_target_that_is_no_longer_looked_at_is_not_mended() {
+    let mut world = World::new("one\n", vec![rule("one", "l", "vanish", SURE)]);
+    let end = world.play("make clippy pass");
+    assert_eq!(end["status"], "blocked", "{end}");
+    assert_eq!(world.files["src/lib.rs"], "one\n");
 }
 
 #[test]

@@ -123,6 +123,13 @@ fn without_harness(manifest: &str, name: &str) -> Option<String> {
         return (!table.contains("harness"))
             .then(|| format!("{}harness = false\n{}", &manifest[..own], &manifest[own..]));
     }
+    // In the oldest edition one entry would hide every benchmark that has none.
+    let discovers = manifest.contains("autobenches")
+        || manifest.contains("edition = \"20") && !manifest.contains("\"2015\"");
+    let manifest = match discovers {
+        true => manifest.to_owned(),
+        false => manifest.replacen("[package]\n", "[package]\nautobenches = true\n", 1),
+    };
     Some(format!("{}\n\n[[bench]]\n{entry}harness = false\n", manifest.trim_end()))
 }
 
@@ -164,8 +171,10 @@ mod tests {
     fn the_manifest_says_that_there_is_a_main() {
         assert_eq!(
             without_harness("[package]\n", "b").unwrap(),
-            "[package]\n\n[[bench]]\nname = \"b\"\nharness = false\n"
+            "[package]\nautobenches = true\n\n[[bench]]\nname = \"b\"\nharness = false\n"
         );
+        let newer = "[package]\nedition = \"2021\"\n";
+        assert!(!without_harness(newer, "b").unwrap().contains("autobenches"));
         let declared = "[[bench]]\nname = \"a\"\n\n[[bench]]\nname = \"b\"\n\n[lib]\n";
         let expected = "[[bench]]\nname = \"a\"\n\n[[bench]]\nharness = false\nname = \"b\"\n\n[lib]\n";
         assert_eq!(without_harness(declared, "b").unwrap(), expected);
