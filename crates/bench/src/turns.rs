@@ -90,7 +90,7 @@ fn once(binary: &Path, turns: usize) -> Result<(Duration, Duration, f64)> {
 /// When the first model action started, by the journal.
 fn first_model(binary: &Path, dir: &Path, since: std::time::SystemTime) -> Result<Duration> {
     let out = Command::new(binary)
-        .args(["events", "last", "--json"])
+        .args(["events", "last"])
         .env("KAPELL_HOME", std::path::absolute(dir.join("home"))?)
         .output()?;
     let text = String::from_utf8_lossy(&out.stdout);
