@@ -48,7 +48,9 @@ mod bounded {
         match Wire::deserialize(d)? {
             Wire::Number(n) => Ok(n),
             Wire::Word(word) if word == UNLIMITED => Ok(u64::MAX),
-            Wire::Word(word) => Err(serde::de::Error::custom(format!("`{word}` is neither a number nor `{UNLIMITED}`"))),
+            Wire::Word(word) => {
+                Err(serde::de::Error::custom(format!("`{word}` is neither a number nor `{UNLIMITED}`")))
+            }
         }
     }
 }
