@@ -16,7 +16,7 @@ const LARGE: &str = "size=200m";
 
 pub(crate) fn run(_: &[String]) -> Result<()> {
     let binary = crate::programs::build("kapell", false)?;
-    let rows: [(&str, fn(&Place) -> Result<Outcome>); 6] = [
+    let rows: [(&str, Row); 6] = [
         ("bit flips in the log", flips_in_log),
         ("bit flips in a large blob", flips_in_blob),
         ("truncated write-ahead log", truncated_wal),
@@ -46,6 +46,9 @@ pub(crate) fn run(_: &[String]) -> Result<()> {
     ensure!(failed == 0, "{failed} row(s) of the matrix do not hold");
     Ok(())
 }
+
+/// Does something bad and says what came of it.
+type Row = fn(&Place) -> Result<Outcome>;
 
 enum Outcome {
     Held(String),

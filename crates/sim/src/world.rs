@@ -537,9 +537,8 @@ impl World {
         let tries = self.resumed.entry(id).or_default();
         if self.calm && matches!(wish, Wish::Resume { .. } | Wish::AddBudget { .. }) {
             *tries += 1;
-            if *tries > 4 {
-                wish = Wish::Cancel;
-            } else if matches!(wish, Wish::AddBudget { .. }) && state.root() != id {
+            // Only the root's budget can be raised, and nobody is patient for ever.
+            if *tries > 4 || matches!(wish, Wish::AddBudget { .. }) && state.root() != id {
                 wish = Wish::Cancel;
             }
         }
@@ -571,7 +570,7 @@ impl World {
     }
 
     fn at_rest(&mut self) -> Result<bool, String> {
-        if self.steps % 16 != 0 || !self.unfinished()?.is_empty() {
+        if !self.steps.is_multiple_of(16) || !self.unfinished()?.is_empty() {
             return Ok(false);
         }
         let sessions: Vec<SessionId> = self.sessions.iter().copied().collect();
