@@ -9,7 +9,7 @@ use std::time::Instant;
 pub(crate) fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     println!("  steps   events   open store ms   fold ms   RSS MB");
-    for steps in [500_u32, 5_000, 50_000] {
+    for steps in [1_000_u32, 10_000, 100_000] {
         let dir = tempfile::tempdir_in(".")?;
         let id = runtime.block_on(async {
             let engine = rig::engine(rig::store(dir.path())?, steps);
@@ -26,7 +26,7 @@ pub(crate) fn run() -> Result<()> {
         let events = state.map_or(0, |state| state.seq);
         println!(
             "{:>7} {events:>8} {:>15.1} {:>9.1} {:>8.1}",
-            2 * steps,
+            steps,
             opened.as_secs_f64() * 1e3,
             folded.as_secs_f64() * 1e3,
             stats::rss_mb()

@@ -31,8 +31,11 @@ impl Clock for Real {
     }
 }
 
-/// Calls the tool `steps` times, then stops.
+/// Calls the tool `steps` times, [`CALLS`] times in a message, then stops. Each call is an action of its own.
 struct Loop(u32);
+
+/// Calls in one message: nearly every step is then a durable step and nothing else.
+const CALLS: u32 = 50;
 
 impl Model for Loop {
     fn card(&self) -> Card {
@@ -45,10 +48,10 @@ impl Model for Loop {
         _: Cancel,
         _: &'a dyn Sink,
     ) -> BoxFuture<'a, Result<Reply, Fault>> {
-        let go_on = request.ordinal < self.0;
-        let call = ToolUse { id: format!("c{}", request.ordinal), tool: "nothing".into(), args: json!({}) };
-        let calls = if go_on { vec![call] } else { Vec::new() };
-        let stop = if go_on { Stop::ToolUse } else { Stop::EndTurn };
+        let left = self.0.saturating_sub(request.ordinal * CALLS).min(CALLS);
+        let call = |n| ToolUse { id: format!("c{n}"), tool: "nothing".into(), args: json!({}) };
+        let calls: Vec<ToolUse> = (0..left).map(call).collect();
+        let stop = if left > 0 { Stop::ToolUse } else { Stop::EndTurn };
         let usage = Usage { input: 10, output: 10 };
         Box::pin(async move { Ok(Reply { text: String::new(), calls, stop, usage }) })
     }
@@ -76,7 +79,7 @@ impl Tool for Nothing {
 
     fn judge(&self, _: &Value, _: &Scope) -> Result<Judged, Fault> {
         Ok(Judged {
-            class: EffectClass::Pure,
+            class: EffectClass::Keyed,
             why: "nothing".into(),
             hash: Digest::default(),
             deadline_ms: None,

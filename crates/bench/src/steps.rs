@@ -24,6 +24,8 @@ async fn row(sessions: usize, steps: u32) -> Result<(f64, String)> {
         if let Some(error) = engine.stopped(id).await {
             anyhow::bail!("{id}: {error}");
         }
+        let end = engine.look(id).await?.and_then(|state| state.end);
+        anyhow::ensure!(end.as_ref().is_some_and(|end| end.code == 0), "{id} ended as {end:?}");
     }
     let seconds = began.elapsed().as_secs_f64();
     let (mut count, mut gaps) = (0_u64, Vec::new());
@@ -57,7 +59,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         "sessions  steps    steps/s  p50 ms  p99 ms  bytes/step  cpu us   RSS MB  of bare commits  of bare group  of fdatasync"
     );
     let mut one = None;
-    for (sessions, steps) in [(1, 1_500), (8, 800), (64, 300), (512, 60)] {
+    for (sessions, steps) in [(1, 4_000), (8, 1_500), (64, 500), (512, 100)] {
         let steps = if quick { steps / 5 } else { steps };
         let sync = floor::fdatasync_rate(dir.path(), FLOOR / 2)?;
         let scratch = tempfile::tempdir_in(dir.path())?;

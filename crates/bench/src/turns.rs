@@ -56,6 +56,8 @@ fn once(binary: &Path, turns: usize) -> Result<(Duration, Duration, f64)> {
         .args([
             "run",
             "--no-land",
+            "--ask",
+            "never",
             "--output-format",
             "json",
             "--max-turns",
