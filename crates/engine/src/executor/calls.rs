@@ -50,27 +50,28 @@ impl Toolbox {
         }
         let step = job.run.action.step;
         let numbered = wanted.into_iter().take(limits::CALLS_RECORDED).enumerate();
+        let mut room = DECISION_BYTES;
         numbered
             .map(|(index, wanted)| {
                 let fits = index < limits::CALLS_PER_MESSAGE;
-                self.call(format!("c{step}-{index}"), wanted, fits, kept)
+                self.call(format!("c{step}-{index}"), wanted, fits.then_some(&mut room), kept)
             })
             .collect()
     }
 
-    fn call(&self, id: CallId, wanted: ToolUse, fits: bool, kept: &mut Kept) -> Call {
+    /// `room`: bytes that this message's decisions may still take; none when the call itself is one too many.
+    fn call(&self, id: CallId, wanted: ToolUse, room: Option<&mut usize>, kept: &mut Kept) -> Call {
         let tool: String = wanted.tool.chars().take(NAME_CHARS).collect();
         // Keys of a serde_json map are sorted, so the same arguments are the same bytes.
         let bytes = wanted.args.to_string();
         let hash = Digest::chain(&Digest::of(tool.as_bytes()), bytes.as_bytes());
         let args = kept.put(bytes);
-        let judged = if fits {
-            self.judge(&tool, wanted.args, kept)
-        } else {
-            Err(format!(
+        let judged = match room {
+            Some(room) => self.judge(&tool, wanted.args, kept).and_then(|meaning| recordable(meaning, room)),
+            None => Err(format!(
                 "not run: a message makes at most {} calls; make this one again in the next",
                 limits::CALLS_PER_MESSAGE
-            ))
+            )),
         };
         let call = Call {
             id,
@@ -119,6 +120,18 @@ impl Toolbox {
     fn tool_names(&self) -> Vec<&str> {
         self.tools.iter().map(|(spec, _)| spec.name.as_str()).collect()
     }
+}
+
+/// Bytes that the decisions of one message may take: they stand in its record, which has a limit.
+const DECISION_BYTES: usize = limits::RECORD_BYTES / 4;
+
+/// A decision stands in the event itself; one that is too large for it could never be recorded.
+fn recordable(meaning: Meaning, room: &mut usize) -> Result<Meaning, String> {
+    if let Meaning::Decision(decision) = &meaning {
+        let bytes = serde_json::to_vec(decision).map_or(usize::MAX, |json| json.len());
+        *room = room.checked_sub(bytes).ok_or("not done: too much for one message; make it smaller")?;
+    }
+    Ok(meaning)
 }
 
 /// Bytes of a refusal; reservations count on it.

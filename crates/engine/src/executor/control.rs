@@ -58,6 +58,23 @@ fn said(field: &str, text: String) -> Result<String, String> {
     if text.is_empty() { Err(format!("`{field}` is empty")) } else { Ok(text.to_owned()) }
 }
 
+/// Characters of a name that a model makes up.
+const NAME_CHARS: usize = 64;
+
+/// Names stand in events; texts do not.
+fn is_name(text: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    !text.is_empty() && text.chars().count() <= NAME_CHARS && text.chars().all(fits)
+}
+
+fn named(field: &str, name: &str) -> Result<(), String> {
+    if is_name(name) {
+        return Ok(());
+    }
+    let shown = clip(name);
+    Err(format!("`{field}` is a short name of letters, digits and `-`, not `{shown}`"))
+}
+
 // finish
 
 #[derive(Deserialize)]
@@ -87,7 +104,7 @@ fn finish() -> ToolSpec {
             "status": {"type": "string", "enum": ["done", "blocked"], "description":
                 "`done`: the goal is reached as far as you can see; Kapell's checks decide. `blocked`: you cannot go on."},
             "needs": {"type": "string", "description":
-                "When blocked: what is missing, such as `person` or `language-model`."},
+                "When blocked: what is missing, in one word, such as `person` or `language-model`."},
             "summary": {"type": "string", "description":
                 "What you changed and why, or what stands in the way. A few sentences."},
         }),
@@ -99,8 +116,9 @@ fn read_finish(args: Finish, kept: &mut Kept) -> Result<Control, String> {
     let done = args.status == Status::Done;
     let needs = match args.needs.as_deref().map(str::trim) {
         _ if done => String::new(),
-        None | Some("") => NEEDS_PERSON.to_owned(),
-        Some(needs) => needs.to_owned(),
+        // More than a name is what the summary is for: it goes on record as a text, not as part of an event.
+        Some(needs) if is_name(needs) => needs.to_owned(),
+        None | Some(_) => NEEDS_PERSON.to_owned(),
     };
     Ok(Control::Finish { done, needs, summary: kept.put(args.summary.trim()) })
 }
@@ -169,7 +187,7 @@ fn read_plan(args: Plan, kept: &mut Kept) -> Result<Control, String> {
     }
     let mut ids = BTreeSet::new();
     for task in &tasks {
-        said("id", task.id.clone())?;
+        named("id", &task.id)?;
         said("goal", task.goal.clone())?;
         if !ids.insert(task.id.as_str()) {
             return Err(format!("two tasks have the id `{}`", task.id));
@@ -241,6 +259,7 @@ fn delegate() -> ToolSpec {
 
 fn read_delegate(args: Delegate, allowed: &[&str], kept: &mut Kept) -> Result<Control, String> {
     let goal = said("goal", args.goal)?;
+    args.mode.iter().filter(|mode| !mode.is_empty()).try_for_each(|mode| named("mode", mode))?;
     if let Some(unknown) = args.tools.iter().flatten().find(|name| !allowed.contains(&name.as_str())) {
         let near = suggestion(unknown, allowed.iter().copied());
         return Err(format!(
@@ -320,6 +339,11 @@ mod tests {
             (json!({"status": "done", "needs": "more", "summary": "x"}), control(true, "")),
             (json!({"status": "blocked", "summary": "x"}), control(false, "person")),
             (
+                json!({"status": "blocked", "needs": "the key sk-1 does not work", "summary": "x"}),
+                control(false, "person"),
+            ),
+            (json!({"status": "blocked", "needs": "x".repeat(65), "summary": "x"}), control(false, "person")),
+            (
                 json!({"status": "blocked", "needs": "language-model", "summary": "x"}),
                 control(false, "language-model"),
             ),
@@ -356,6 +380,7 @@ mod tests {
                 "in a circle: a, b",
             ),
             (json!([{"id": "a", "goal": " "}]), "`goal` is empty"),
+            (json!([{"id": "the whole text of it", "goal": "1"}]), "`id` is a short name"),
             (json!([{"id": "a", "goal": "1", "before": []}]), "unknown field `before`"),
         ] {
             let error = read("plan", json!({ "tasks": tasks })).unwrap_err();

@@ -338,6 +338,21 @@ async fn too_many_calls_are_answered_with_errors_and_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_decisions_of_one_message_fit_into_its_record() {
+    let world = World::default();
+    let id = |n: usize| format!("task-{n:050}");
+    let task = |n: usize| json!({"id": id(n), "goal": "g", "after": (0..n).map(id).collect::<Vec<_>>()});
+    let tasks: Vec<Value> = (0..limits::PLAN_TASKS).map(task).collect();
+    let small = json!({"tasks": [{"id": "a", "goal": "g"}]});
+    world.model_says("", vec![wants("1", "plan", json!({ "tasks": tasks })), wants("2", "plan", small)]);
+    let end = world.end(world.run_of(model("fake/model"))).await;
+    let calls = said(&end);
+    assert!(calls[0].error.is_some() && calls[0].control.is_none());
+    assert!(calls[1].control.is_some());
+    assert!(serde_json::to_vec(&end).unwrap().len() < limits::RECORD_BYTES);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_model_of_another_price_is_priced_by_its_own_card() {
     let world = World::default();
     world.model_says("hm", Vec::new());

@@ -5,7 +5,7 @@
 
 use super::{Halt, Job, Kept, goal};
 use contract::action::{Done, Prepared};
-use contract::checks::{CheckJob, CheckOutput, Report, Side, Status, Suite};
+use contract::checks::{CheckJob, CheckOutput, Flag, Report, Side, Status, Suite};
 use contract::port::Delta;
 use contract::workspace::{Landing, Origin};
 use contract::{ActionId, BoxFuture, Fault, Kind, SessionId, limits};
@@ -88,7 +88,26 @@ fn message(goal: &str) -> String {
 pub(super) async fn inspect(job: &Job, result: &str) -> Result<Done, Halt> {
     let (session, base) = (job.run.session, job.base()?);
     let change = job.ports.workspace.inspect(session, base, result.to_owned()).await?;
-    Ok(Done::Inspected { flags: change.flags, files: change.files })
+    Ok(Done::Inspected { flags: recordable(change.flags), files: change.files })
+}
+
+/// Bytes of flags that are put on record: they stand in an event, which has a limit.
+const FLAGS_BYTES: usize = limits::RECORD_BYTES / 4;
+
+/// The first flags, as many as fit, and one about those that do not. None becomes none.
+fn recordable(mut flags: Vec<Flag>) -> Vec<Flag> {
+    let mut bytes = 0;
+    let fitting = flags.iter().take_while(|flag| {
+        bytes += serde_json::to_vec(flag).map_or(FLAGS_BYTES, |json| json.len());
+        bytes <= FLAGS_BYTES
+    });
+    let (fitting, all) = (fitting.count(), flags.len());
+    if fitting < all {
+        flags.truncate(fitting);
+        let what = format!("{} more findings are not listed; look at the whole change", all - fitting);
+        flags.push(Flag { code: "more".into(), path: String::new(), what });
+    }
+    flags
 }
 
 /// Lands the result, or says why not. When the target has moved, the checks run on the merged tree first.
@@ -174,6 +193,22 @@ fn undo_label(rewind: ActionId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn however_many_flags_fit_into_an_event() {
+        let flag = |n: usize| Flag {
+            code: "test-deleted".into(),
+            path: format!("tests/{n}.rs"),
+            what: "a file of the tests was deleted".into(),
+        };
+        let few: Vec<Flag> = (0..9).map(flag).collect();
+        assert_eq!(recordable(few.clone()), few);
+        let many = recordable((0..20_000).map(flag).collect());
+        assert!(serde_json::to_vec(&many).unwrap().len() < limits::RECORD_BYTES / 2);
+        assert_eq!(many[0], flag(0));
+        let left = format!("{} more findings are not listed", 20_001 - many.len());
+        assert!(many.last().unwrap().what.starts_with(&left));
+    }
 
     #[test]
     fn the_subject_is_the_goals_first_line() {
