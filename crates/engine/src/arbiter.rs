@@ -8,7 +8,7 @@ use crate::executor::{self, Finished};
 use crate::guard::Held;
 use crate::task::{self, Kind, Task};
 use crate::{store, watch};
-use contract::action::{Effect, Run};
+use contract::action::{Effect, Outcome, Run};
 use contract::cancel::Urgency;
 use contract::journal::{Class, Error, Mail};
 use contract::port::Sink;
@@ -42,8 +42,16 @@ const RELOADS: u32 = 8;
 /// The action in flight, as this process sees it.
 struct Flight {
     action: ActionId,
+    attempt: u32,
     cancel: Cancel,
     _task: Task<()>,
+}
+
+impl Flight {
+    /// An attempt that was given up may still report: the next one under the same name goes on.
+    fn ends_with(&self, outcome: &Outcome) -> bool {
+        (self.action, self.attempt) == (outcome.action, outcome.attempt)
+    }
 }
 
 pub(crate) struct Arbiter {
@@ -78,10 +86,25 @@ impl Arbiter {
         if let Some(flight) = &flight {
             flight.cancel.cancel(Urgency::Now);
         }
-        self.shared
-            .settle_down(self.core.state.id, &self.core.state, self.core.unsnapped(), failure.is_none())
-            .await;
-        self.status.send_replace(Status::Stopped(failure));
+        // From here on nobody can leave anything here: who tries starts the session anew, once this has ended.
+        self.mailbox.close();
+        let mut poked = false;
+        while let Ok(letter) = self.mailbox.try_recv() {
+            poked |= matches!(letter, Letter::Poke);
+        }
+        let sound = failure.is_none();
+        let Self { shared, core, status, address, _guard: guard, .. } = self;
+        shared.settle_down(core.state.id, &core.state, core.unsnapped(), sound).await;
+        // Who waits for the end may start it again at once: by then nothing of it may be in the way.
+        drop(flight);
+        drop(guard);
+        status.send_replace(Status::Stopped(failure));
+        if sound {
+            shared.forget(core.state.id, &address);
+        }
+        if poked && sound && core.state.phase != Phase::Ended {
+            shared.wake(core.state.id, attend(&core));
+        }
     }
 
     async fn serve(&mut self, flight: &mut Option<Flight>) -> Result<(), Error> {
@@ -93,6 +116,9 @@ impl Arbiter {
                 let _ = opened.send(done.as_ref().map(|_| ()).map_err(Clone::clone));
             }
             wake_at = done?;
+            // What was read before the session was ours may have been old: only now it is known who is below it.
+            let how = attend(&self.core);
+            self.core.state.live_children().for_each(|child| self.shared.wake(child, how));
         }
         let mut inbox = true;
         loop {
@@ -114,7 +140,7 @@ impl Arbiter {
             wake_at = match letter {
                 Some(Letter::Outcome(finished)) => {
                     let Finished { outcome, blobs } = *finished;
-                    flight.take_if(|f| f.action == outcome.action);
+                    flight.take_if(|flight| flight.ends_with(&outcome));
                     self.step(Input::Outcome(Box::new(outcome)), blobs, Vec::new(), flight).await?
                 }
                 Some(Letter::Poke) => {
@@ -199,7 +225,7 @@ impl Arbiter {
                 governor.forget(self.core.state.root());
                 governor.release(self.core.state.id)
             };
-            woken.into_iter().for_each(|session| self.shared.poke(session));
+            self.shared.poke_all(woken);
             return Err(error);
         }
         Ok(step)
@@ -222,14 +248,14 @@ impl Arbiter {
                     }
                 }
                 Effect::Wake(session) => {
-                    self.shared.wake(session, if self.core.hold { Attend::Settle } else { Attend::GoOn });
+                    self.shared.wake(session, attend(&self.core));
                 }
             }
         }
     }
 
     fn launch(&self, run: Run) -> Flight {
-        let (cancel, action) = (Cancel::new(), run.action);
+        let (cancel, action, attempt) = (Cancel::new(), run.action, run.attempt);
         let (shared, address, token) = (Arc::clone(&self.shared), self.address.clone(), cancel.clone());
         let sink: Arc<dyn Sink> = Arc::new(shared.progress_of(run.session, action));
         let task = task::spawn(Kind::Action, async move {
@@ -237,8 +263,13 @@ impl Arbiter {
             // A closed mailbox means that the arbiter has stopped: recovery will deal with the action.
             let _ = address.send(Letter::Outcome(Box::new(finished))).await;
         });
-        Flight { action, cancel, _task: task }
+        Flight { action, attempt, cancel, _task: task }
     }
+}
+
+/// How others are attended by a session like this.
+fn attend(core: &Core) -> Attend {
+    if core.hold { Attend::Settle } else { Attend::GoOn }
 }
 
 /// Sleeps until the wall clock has reached this moment; for ever when there is none.
@@ -267,4 +298,21 @@ pub(crate) fn opening(spec: SessionSpec) -> Input {
 /// A place from which everything about a session can be followed.
 pub(crate) fn follow(shared: &Shared, id: SessionId, after: u64) -> watch::Watch {
     watch::Watch::new(Arc::clone(&shared.journal), StreamId::Session(id), after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::Amount;
+    use contract::action::End;
+
+    #[tokio::test]
+    async fn a_late_word_of_an_attempt_that_was_given_up_does_not_end_the_next_one() {
+        let action = ActionId { turn: 1, step: 2 };
+        let task = task::spawn(Kind::Action, std::future::pending());
+        let flight = Flight { action, attempt: 2, cancel: Cancel::new(), _task: task };
+        let outcome = |attempt| Outcome { action, attempt, end: End::Unknown, used: Amount::ZERO };
+        assert!(!flight.ends_with(&outcome(1)));
+        assert!(flight.ends_with(&outcome(2)));
+    }
 }

@@ -77,6 +77,13 @@ struct Live {
     status: watch::Receiver<Status>,
 }
 
+impl Live {
+    /// Nothing of it is left: it has stopped, or it panicked and can say nothing any more.
+    fn gone(&self) -> bool {
+        matches!(*self.status.borrow(), Status::Stopped(_)) || self.status.has_changed().is_err()
+    }
+}
+
 pub(crate) struct Shared {
     pub(crate) ports: Ports,
     pub(crate) journal: Arc<dyn Journal>,
@@ -225,8 +232,14 @@ impl Engine {
         let stopped = status.wait_for(|status| matches!(status, Status::Stopped(_))).await;
         match stopped.as_deref() {
             Ok(Status::Stopped(error)) => error.clone(),
-            _ => None,
+            Ok(_) => None,
+            Err(_) => Some(Error::Closed(format!("the arbiter of session {id} panicked"))),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Stops in order: nothing new starts, what runs is stopped and its end recorded, leases are given back.
@@ -234,7 +247,7 @@ impl Engine {
         loop {
             let live: Vec<_> = {
                 let mut lives = self.shared.lives();
-                lives.retain(|_, live| !matches!(*live.status.borrow(), Status::Stopped(_)));
+                lives.retain(|_, live| !live.gone());
                 lives.values().map(|live| (live.address.clone(), live.status.clone())).collect()
             };
             if live.is_empty() {
@@ -263,12 +276,13 @@ impl Shared {
         self.governor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lives(&self) -> MutexGuard<'_, BTreeMap<SessionId, Live>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        self.lives().len()
     }
 
-    fn is_live(&self, id: SessionId) -> bool {
-        self.lives().get(&id).is_some_and(|live| !matches!(*live.status.borrow(), Status::Stopped(_)))
+    fn lives(&self) -> MutexGuard<'_, BTreeMap<SessionId, Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What has just become durable and will be asked for soon.
@@ -276,19 +290,44 @@ impl Shared {
         self.recent.keep(blobs);
     }
 
-    pub(crate) fn poke(&self, id: SessionId) {
-        if let Some(live) = self.lives().get(&id) {
-            // Full: it will look anyway. Closed: nobody is there to look.
-            let _ = live.address.try_send(Letter::Poke);
+    /// Tells the session's arbiter to look; false when there is none here, or none that will look again.
+    pub(crate) fn poke(&self, id: SessionId) -> bool {
+        // Full: it will look anyway.
+        let told = |live: &Live| {
+            !matches!(live.address.try_send(Letter::Poke), Err(mpsc::error::TrySendError::Closed(_)))
+        };
+        self.lives().get(&id).is_some_and(told)
+    }
+
+    /// Tells those that are here.
+    pub(crate) fn poke_all(&self, ids: Vec<SessionId>) {
+        for id in ids {
+            self.poke(id);
         }
     }
 
     pub(crate) fn wake(&self, id: SessionId, how: Attend) {
-        if self.is_live(id) {
-            return self.poke(id);
+        if !self.poke(id) {
+            // The receiver goes away with the engine: then nobody is left to be woken.
+            let _ = self.wakes.send((id, how));
         }
-        // The receiver goes away with the engine: then nobody is left to be woken.
-        let _ = self.wakes.send((id, how));
+    }
+
+    /// Nobody needs to know any more that this arbiter was here.
+    pub(crate) fn forget(&self, id: SessionId, address: &mpsc::Sender<Letter>) {
+        let mut lives = self.lives();
+        if lives.get(&id).is_some_and(|live| live.address.same_channel(address)) {
+            lives.remove(&id);
+        }
+    }
+
+    /// Waits for an arbiter that is on its way out.
+    async fn out_of_the_way(&self, id: SessionId) {
+        let status = self.lives().get(&id).map(|live| live.status.clone());
+        if let Some(mut status) = status {
+            // An error: it panicked, and is gone as well.
+            let _ = status.wait_for(|status| matches!(status, Status::Stopped(_))).await;
+        }
     }
 
     pub(crate) fn progress_of(self: &Arc<Self>, session: SessionId, action: ActionId) -> impl Sink + use<> {
@@ -355,21 +394,16 @@ impl Shared {
     }
 
     async fn attend(self: &Arc<Self>, id: SessionId, how: Attend) -> Result<Result<(), Lease>, Fault> {
-        if self.is_live(id) {
-            self.poke(id);
+        if self.poke(id) {
             return Ok(Ok(()));
         }
+        self.out_of_the_way(id).await;
         let Some(state) = store::session(&*self.journal, id).await.map_err(|e| e.fault())? else {
             let what = format!("there is no session {id}");
             return Err(Fault::new(FaultKind::UserFixable, "no-session", what).hint("kapell sessions"));
         };
-        let children: Vec<SessionId> = state.live_children().collect();
         let hold = how == Attend::Settle;
-        let started = self.start(id, Start { state, first: Input::Recover, hold, opened: None }).await?;
-        if started.is_ok() {
-            children.into_iter().for_each(|child| self.wake(child, how));
-        }
-        Ok(started)
+        self.start(id, Start { state, first: Input::Recover, hold, opened: None }).await
     }
 
     pub(crate) async fn snapshot(&self, state: &Session) {
@@ -391,7 +425,7 @@ impl Shared {
     /// An arbiter has stopped: what it held is given back.
     pub(crate) async fn settle_down(&self, id: SessionId, state: &Session, unsnapped: u64, sound: bool) {
         let woken = self.governor().release(id);
-        woken.into_iter().for_each(|session| self.poke(session));
+        self.poke_all(woken);
         if sound && unsnapped >= limits::SNAPSHOT_EVENTS {
             self.snapshot(state).await;
         }
@@ -429,7 +463,7 @@ async fn polling(shared: Arc<Shared>) {
             continue;
         }
         match shared.journal.inbox_sessions().await {
-            Ok(sessions) => sessions.into_iter().for_each(|id| shared.poke(id)),
+            Ok(sessions) => shared.poke_all(sessions),
             Err(error) => tracing::warn!(%error, "inbox not read"),
         }
     }

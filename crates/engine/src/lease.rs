@@ -32,15 +32,16 @@ impl Leases {
         if held.is_empty() {
             return Ok(Vec::new());
         }
-        let asked: Vec<SessionId> = held.iter().map(|lease| lease.session).collect();
-        let kept = journal.renew(held, now).await?;
-        let lost = |session: &SessionId| !kept.iter().any(|lease| lease.session == *session);
-        let lost: Vec<SessionId> = asked.into_iter().filter(lost).collect();
+        let kept = journal.renew(held.clone(), now).await?;
         let mut leases = self.lock();
-        for lease in kept {
-            // Only what is still held: it may have been given back meanwhile.
-            if let Some(held) = leases.get_mut(&lease.session) {
-                *held = lease;
+        let mut lost = Vec::new();
+        for asked in held {
+            let (session, fence) = (asked.session, asked.fence);
+            // Only what is still held: it may have been given back meanwhile, and taken anew.
+            let Some(own) = leases.get_mut(&session).filter(|own| own.fence == fence) else { continue };
+            match kept.iter().find(|lease| lease.session == session) {
+                Some(lease) => *own = lease.clone(),
+                None => lost.push(session),
             }
         }
         lost.iter().for_each(|session| drop(leases.remove(session)));

@@ -12,6 +12,8 @@ pub mod lease;
 mod recent;
 pub mod store;
 pub mod task;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 
 pub use crate::core::Core;

@@ -21,11 +21,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 pub(super) const SESSION: SessionId = SessionId(7);
 pub(super) const ACTION: ActionId = ActionId { turn: 2, step: 9 };
-pub(super) const GOAL: &str = "make clippy pass";
+pub(crate) const GOAL: &str = "make clippy pass";
 
 /// The world a test sets up and looks at afterwards.
 #[derive(Clone, Default)]
-pub(super) struct World(Arc<Inner>);
+pub(crate) struct World(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -110,7 +110,7 @@ impl World {
         lock(&self.0.request).clone().unwrap()
     }
 
-    pub(super) fn ports(&self) -> Ports {
+    pub(crate) fn ports(&self) -> Ports {
         Ports {
             blobs: Arc::new(self.clone()),
             workspace: Arc::new(self.clone()),
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// A prepared session's run of this work.
-    pub(super) fn run_of(&self, work: Work) -> Run {
+    pub(crate) fn run_of(&self, work: Work) -> Run {
         let card = Card {
             context_tokens: 1_000,
             output_tokens: 1_000,

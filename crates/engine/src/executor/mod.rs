@@ -39,7 +39,7 @@ mod calls;
 mod control;
 mod conversation;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 mod goal;
 mod model;
 mod notice;
