@@ -41,6 +41,27 @@ impl Locks {
     }
 }
 
+/// Times an exclusive lock is tried while others only look.
+const TRIES: u32 = 1_000;
+
+/// Takes the lock; false when somebody has it. Who only looks ([`Locks::held`]) holds it shared, for a moment.
+fn taken(file: &File) -> std::io::Result<bool> {
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        match file.try_lock_shared() {
+            Ok(()) => file.unlock()?,
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        std::thread::yield_now();
+    }
+    Ok(false)
+}
+
 impl Guard for Locks {
     fn claim(&self, session: SessionId) -> Result<Option<Box<dyn Held>>, Fault> {
         create_private(&self.dir)?;
@@ -52,10 +73,8 @@ impl Guard for Locks {
         };
         let file =
             File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| fault(&e))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(fault(&error)),
+        if !taken(&file).map_err(|e| fault(&e))? {
+            return Ok(None);
         }
         let records = self.records(session);
         let swept = sandbox::sweep(&records).map_err(|error| {
@@ -84,5 +103,24 @@ mod tests {
         assert!(other.held(session) && other.claim(session).unwrap().is_none());
         drop(lock);
         assert!(!other.held(session) && other.claim(session).unwrap().is_some());
+    }
+
+    #[test]
+    fn who_only_looks_keeps_nobody_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (locks, looking) = (Locks::new(dir.path().join("run")), Locks::new(dir.path().join("run")));
+        let session = SessionId(7);
+        drop(locks.claim(session).unwrap());
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    looking.held(session);
+                }
+            });
+            let claimed = (0..2_000).filter(|_| locks.claim(session).unwrap().is_some()).count();
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(claimed, 2_000);
+        });
     }
 }
