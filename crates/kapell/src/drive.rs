@@ -253,7 +253,12 @@ impl Drive<'_> {
 
     /// Long silence: whoever should be at work may have died with its process. Takes over what nobody holds.
     async fn look_after(&mut self) -> Result<(), Failure> {
-        for id in self.tree.busy(self.app.now()) {
+        let mut idle = self.tree.busy(self.app.now());
+        // What was asked for and is not on record lies in an inbox that nobody may be reading any more.
+        if !self.awaited.is_empty() && !idle.contains(&self.tree.root) {
+            idle.push(self.tree.root);
+        }
+        for id in idle {
             let held = self.wired.engine.attend(id, Attend::GoOn).await?;
             if id != self.tree.root {
                 continue;

@@ -178,6 +178,27 @@ fn two_processes_do_not_run_one_session() {
 }
 
 #[test]
+fn who_follows_a_process_that_leaves_without_a_word_goes_on_itself() {
+    let world = World::new();
+    let model = world.script("asks", &format!("{}{DONE}", call("ask", "question = \"Which colour?\"")));
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(8);
+    let id = world.shown()["session_id"].as_str().unwrap().to_owned();
+    // Another process has it, and will never look into its inbox.
+    let holder = std::fs::File::open(world.path(&format!("kapell/state/run/{id}.lock"))).unwrap();
+    holder.lock().unwrap();
+    let err = std::fs::File::create(world.path("err.txt")).unwrap();
+    let mut child = world.kapell(&["resume", "last"]).stderr(err).spawn().unwrap();
+    until("it follows", || world.read("err.txt").contains("following it"));
+    drop(holder);
+    let mut code = None;
+    until("it rests", || {
+        code = child.try_wait().unwrap();
+        code.is_some()
+    });
+    assert_eq!(code.unwrap().code(), Some(8), "{}", world.read("err.txt"));
+}
+
+#[test]
 fn nothing_a_command_started_outlives_the_run() {
     let world = World::new();
     let marker = world.path("pid");
