@@ -19,6 +19,7 @@ use kernel::governor::Slots;
 use kernel::ledger::Ledger;
 use kernel::{Governor, Input, Session};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -91,6 +92,8 @@ pub(crate) struct Shared {
     options: Options,
     governor: Mutex<Governor>,
     live: Mutex<BTreeMap<SessionId, Live>>,
+    /// It is being shut down: whoever is started from here on starts nothing.
+    closing: AtomicBool,
     leases: Leases,
     recent: Arc<Recent>,
     progress: broadcast::Sender<Progress>,
@@ -125,6 +128,7 @@ impl Engine {
             governor: Mutex::new(Governor::new(options.slots)),
             options,
             live: Mutex::default(),
+            closing: AtomicBool::new(false),
             leases: Leases::default(),
             recent,
             progress: broadcast::channel(PROGRESS).0,
@@ -244,6 +248,7 @@ impl Engine {
 
     /// Stops in order: nothing new starts, what runs is stopped and its end recorded, leases are given back.
     pub async fn shutdown(&self) {
+        self.shared.closing.store(true, Ordering::SeqCst);
         loop {
             let live: Vec<_> = {
                 let mut lives = self.shared.lives();
@@ -374,11 +379,12 @@ impl Shared {
         };
         self.ensure_ledger(&start.state).await.map_err(|e| e.fault())?;
         let mut core = Core::new(start.state, lease.fence);
-        core.hold = start.hold;
         self.leases.add(lease);
         let (address, mailbox) = mpsc::channel(MAILBOX);
         let (status, seen) = watch::channel(Status::Busy);
         self.lives().insert(id, Live { address: address.clone(), status: seen });
+        // After it can be seen: either a shutdown finds it and waits for it, or it finds the shutdown.
+        core.hold = start.hold || self.closing.load(Ordering::SeqCst);
         let arbiter = Arbiter {
             shared: Arc::clone(self),
             core,

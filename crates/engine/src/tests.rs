@@ -87,8 +87,12 @@ impl Stage {
     }
 
     async fn recoveries(&self) -> usize {
+        self.count(|event| matches!(event, Event::Recovered { .. })).await
+    }
+
+    async fn count(&self, fits: impl Fn(&Event) -> bool) -> usize {
         let records = crate::store::records::<Event>(&self.store, StreamId::Session(self.id)).await.unwrap();
-        records.iter().filter(|record| matches!(record.event, Event::Recovered { .. })).count()
+        records.iter().filter(|record| fits(&record.event)).count()
     }
 }
 
@@ -126,6 +130,18 @@ async fn whoever_saw_an_arbiter_stop_can_start_it_again_at_once() {
     }
     stage.engine.shutdown().await;
     assert_eq!(stage.engine.shared().remembered(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_shutdown_nothing_starts_any_more() {
+    let stage = paused().await;
+    stage.engine.shutdown().await;
+    let started = stage.count(|event| matches!(event, Event::Started { .. })).await;
+    stage.submit(Wish::Resume { model: None }).await;
+    stage.engine.attend(stage.id, Attend::GoOn).await.unwrap().unwrap();
+    assert_eq!(stage.engine.stopped(stage.id).await, None);
+    assert_eq!(stage.recoveries().await, 1);
+    assert_eq!(stage.count(|event| matches!(event, Event::Started { .. })).await, started);
 }
 
 #[tokio::test(start_paused = true)]
