@@ -163,6 +163,11 @@ pub(crate) enum Verb {
     },
     /// Check the store: every hash, every chain, every fold, every snapshot
     Verify,
+    /// Copy the whole store, while sessions run, and check the copy
+    Backup {
+        /// Where to; must not exist yet, or be empty
+        dir: PathBuf,
+    },
     /// Look at everything Kapell needs and say what is wrong
     Doctor,
     /// Remove what is not needed any more: workspaces of ended sessions, stale records, caches
@@ -180,6 +185,11 @@ pub(crate) enum Listing {
     List(ListOptions),
     /// One session: state, verdict, what it waits for
     Show {
+        /// Which session
+        session: String,
+    },
+    /// Who said what in a session, each call with its result
+    Transcript {
         /// Which session
         session: String,
     },

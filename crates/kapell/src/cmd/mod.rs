@@ -4,6 +4,7 @@
 
 mod answer;
 mod approve;
+mod backup;
 mod cancel;
 mod cost;
 mod demo;
@@ -16,6 +17,7 @@ mod rewind;
 mod run;
 mod sessions;
 mod tell;
+mod transcript;
 mod verify;
 mod why;
 mod work;
@@ -103,6 +105,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Rewind { session, action } => rewind::run(app, &session, action).await,
         Verb::Diff { session } => diff::run(app, &session).await,
         Verb::Verify => verify::run(app).await,
+        Verb::Backup { dir } => backup::run(app, &dir).await,
         Verb::Doctor => doctor::run(app).await,
         Verb::Gc { dry_run } => gc::run(app, dry_run).await,
     }

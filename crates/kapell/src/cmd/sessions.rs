@@ -33,6 +33,7 @@ pub(crate) async fn run(app: &App, what: Option<Listing>, options: ListOptions) 
         None => list(app, &wired, options).await,
         Some(Listing::List(options)) => list(app, &wired, options).await,
         Some(Listing::Show { session }) => show(app, &wired, &session).await,
+        Some(Listing::Transcript { session }) => super::transcript::run(app, &wired, &session).await,
         Some(Listing::Tree { session }) => tree(app, &wired, session.as_deref()).await,
     };
     leave(wired).await;
@@ -41,7 +42,9 @@ pub(crate) async fn run(app: &App, what: Option<Listing>, options: ListOptions) 
 
 fn none(app: &App, what: Option<&Listing>) -> Result<u8, Failure> {
     match what {
-        Some(Listing::Show { .. } | Listing::Tree { session: Some(_) }) => Err(app::no_sessions()),
+        Some(Listing::Show { .. } | Listing::Transcript { .. } | Listing::Tree { session: Some(_) }) => {
+            Err(app::no_sessions())
+        }
         _ if app.global.json => {
             out::print("[]\n");
             Ok(exit::OK)

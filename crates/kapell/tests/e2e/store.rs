@@ -39,6 +39,29 @@ fn damage_is_found_and_named() {
 }
 
 #[test]
+fn a_backup_is_a_store_of_its_own() {
+    let world = landed();
+    let dir = world.path("other/data");
+    std::fs::create_dir_all(dir.parent().unwrap()).unwrap();
+    world.run(&["backup", dir.to_str().unwrap()]).expect(0);
+    world.run(&["backup", dir.to_str().unwrap()]).expect(2);
+    let mut there = world.kapell(&["events", "last"]);
+    there.env("KAPELL_HOME", world.path("other"));
+    let copied = crate::world::finish(there, b"").expect(0).out;
+    assert_eq!(copied, world.run(&["events", "last"]).expect(0).out);
+}
+
+#[test]
+fn a_transcript_has_every_word_and_every_result() {
+    let world = landed();
+    let told = world.run(&["sessions", "transcript", "last"]).expect(0).out;
+    assert!(told.contains("you\n  make the test pass\n"), "{told}");
+    assert!(told.contains("-> write {") && told.contains("<- ok"), "{told}");
+    let entries = world.run(&["sessions", "transcript", "last", "--json"]).expect(0).json();
+    assert_eq!(entries[0]["role"], "user", "{entries:#}");
+}
+
+#[test]
 fn gc_takes_what_is_over_and_leaves_the_record() {
     let world = landed();
     let events = world.run(&["events", "last"]).expect(0).out;

@@ -1,0 +1,110 @@
+//! `sessions transcript`: who said what, from the first word to the last, each call with its result.
+//!
+//! Renders the kernel's view ([`kernel::view::transcript`]) with the texts behind its digests. Start at [`run`].
+
+use crate::app::{App, Wired};
+use crate::exit::{self, Failure};
+use crate::out;
+use crate::pick;
+use crate::quantity::clock;
+use crate::show::{self, clean, json_page};
+use contract::action::Role;
+use contract::event::{Event, Notice};
+use contract::{Digest, StreamId};
+use kernel::view::{Entry, Made};
+use std::fmt::Write as _;
+
+/// Bytes of one text that are shown; the rest is in `events --export`.
+const SHOWN: usize = 4 * 1024;
+
+/// Prints the conversation; the exit code.
+pub(super) async fn run(app: &App, wired: &Wired, name: &str) -> Result<u8, Failure> {
+    let session = pick::session(&*wired.store, name).await?;
+    let records = engine::store::records::<Event>(&*wired.store, StreamId::Session(session)).await?;
+    let entries = kernel::view::transcript(&records);
+    if app.global.json {
+        out::print(&json_page(&serde_json::to_value(&entries).unwrap_or_default()));
+        return Ok(exit::OK);
+    }
+    for entry in &entries {
+        out::print(&text(wired, entry).await);
+    }
+    Ok(exit::OK)
+}
+
+/// One contribution. Writing into a String cannot fail.
+async fn text(wired: &Wired, entry: &Entry) -> String {
+    let who = match entry.role {
+        Role::User => "you",
+        Role::Notice => "kapell",
+        Role::Assistant | Role::Tool => "agent",
+    };
+    let action = entry.action.map(|action| format!(" {action}")).unwrap_or_default();
+    let mut out = format!("{}{action} {who}\n", clock(entry.at));
+    if let Some(digest) = entry.text {
+        out.push_str(&indented(&blob(wired, digest).await, "  "));
+    }
+    if let Some(notice) = &entry.notice {
+        out.push_str(&indented(&told(notice), "  "));
+    }
+    for made in &entry.calls {
+        out.push_str(&call(wired, made).await);
+    }
+    out
+}
+
+async fn call(wired: &Wired, made: &Made) -> String {
+    let mut out =
+        format!("  -> {} {}\n", clean::line(&made.tool), clean::line(&blob(wired, made.args).await));
+    match &made.outcome {
+        None => out.push_str("  <- nothing yet\n"),
+        Some(outcome) => {
+            let exit = outcome.exit.map(|code| format!(", exit {code}")).unwrap_or_default();
+            let _ = writeln!(out, "  <- {}{exit}", if outcome.ok { "ok" } else { "error" });
+            if let Some(digest) = outcome.text {
+                out.push_str(&indented(&blob(wired, digest).await, "     "));
+            }
+            if let Some(notice) = &outcome.notice {
+                out.push_str(&indented(&told(notice), "     "));
+            }
+        }
+    }
+    out
+}
+
+/// A notice by its facts; the agent gets it worded.
+fn told(notice: &Notice) -> String {
+    match notice {
+        Notice::Told { what } => what.clone(),
+        other => serde_json::to_string(other).unwrap_or_default(),
+    }
+}
+
+async fn blob(wired: &Wired, digest: Digest) -> String {
+    match show::text(&*wired.store, digest).await {
+        Ok(text) => text,
+        Err(fault) => format!("[{}]", fault.what),
+    }
+}
+
+fn indented(text: &str, by: &str) -> String {
+    let end = text.floor_char_boundary(SHOWN);
+    let mut out: String = clean::text(&text[..end]).lines().map(|line| format!("{by}{line}\n")).collect();
+    if end < text.len() {
+        let _ = writeln!(out, "{by}[{} bytes more]", text.len() - end);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_at_a_character_and_say_so() {
+        let text = "é".repeat(SHOWN);
+        let shown = indented(&text, "  ");
+        assert!(shown.ends_with(&format!("[{} bytes more]\n", SHOWN)), "{}", &shown[shown.len() - 40..]);
+        assert_eq!(indented("a\nb\u{1b}[31m", "> "), "> a\n> b\n");
+    }
+}
