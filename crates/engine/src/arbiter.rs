@@ -235,7 +235,9 @@ impl Arbiter {
         let id = self.core.state.id;
         let state = store::session(&*self.shared.journal, id).await?.unwrap_or_else(|| Session::new(id));
         self.core.state = state;
-        self.shared.load_ledger(self.core.state.root()).await
+        self.shared.load_ledger(self.core.state.root()).await?;
+        self.shared.governor().keep(&self.core.state);
+        Ok(())
     }
 
     fn dispatch(&self, effects: Vec<Effect>, flight: &mut Option<Flight>) {

@@ -13,29 +13,30 @@ use contract::intent::{Source, Wish};
 use contract::journal::{Error, Journal};
 use contract::port::Clock;
 use contract::{Fault, SessionId, StreamId, Timestamp};
-use journal::{Memory, Op};
+use journal::{Inject, Memory, Op};
 use kernel::governor::Slots;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// One lock for each session, like those of the operating system.
 #[derive(Debug, Default)]
-struct Locks(Arc<AtomicBool>);
+struct Locks(Arc<Mutex<BTreeSet<SessionId>>>);
 
-struct Lock(Arc<AtomicBool>);
+struct Lock(Arc<Mutex<BTreeSet<SessionId>>>, SessionId);
 
 impl Held for Lock {}
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.0.lock().unwrap().remove(&self.1);
     }
 }
 
 impl Guard for Locks {
-    fn claim(&self, _: SessionId) -> Result<Option<Box<dyn Held>>, Fault> {
-        let free = !self.0.swap(true, Ordering::SeqCst);
-        Ok(free.then(|| Box::new(Lock(Arc::clone(&self.0))) as Box<dyn Held>))
+    fn claim(&self, id: SessionId) -> Result<Option<Box<dyn Held>>, Fault> {
+        let free = self.0.lock().unwrap().insert(id);
+        Ok(free.then(|| Box::new(Lock(Arc::clone(&self.0), id)) as Box<dyn Held>))
     }
 }
 
@@ -66,17 +67,22 @@ struct Stage {
 
 /// A session that is opened and paused by a person.
 async fn paused() -> Stage {
-    let (world, store, clock) = (World::default(), Memory::new(), Arc::new(Fragile::default()));
+    let stage = opened(&World::default()).await;
+    stage.submit(Wish::Pause).await;
+    stage
+}
+
+/// A session that is opened; one model call may run at a time.
+async fn opened(world: &World) -> Stage {
+    let (store, clock) = (Memory::new(), Arc::new(Fragile::default()));
     let mut ports = world.ports();
     ports.clock = clock.clone();
     ports.blobs = Arc::new(store.clone());
-    let options = Options { owner: "test".into(), slots: Slots::for_cores(4) };
+    let options = Options { owner: "test".into(), slots: Slots { model: 1, ..Slots::for_cores(4) } };
     let engine = Engine::new(ports, Arc::new(store.clone()), Arc::new(Locks::default()), options);
     let spec = world.run_of(Work::Prepare).context.spec;
     let id = engine.open(spec, vec![crate::executor::fake::GOAL.into()]).await.unwrap();
-    let stage = Stage { engine, store, clock, id };
-    stage.submit(Wish::Pause).await;
-    stage
+    Stage { engine, store, clock, id }
 }
 
 impl Stage {
@@ -155,6 +161,31 @@ async fn an_arbiter_that_panicked_is_told_and_stands_in_nobodys_way() {
     stage.engine.attend(stage.id, Attend::Settle).await.unwrap().unwrap();
     assert_eq!(stage.engine.stopped(stage.id).await, None);
     assert_eq!(stage.recoveries().await, 1);
+    stage.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_keeps_its_slot_when_a_commit_is_refused() {
+    let (world, calls) = (World::default(), Arc::new(AtomicU64::new(0)));
+    let counted = Arc::clone(&calls);
+    world.model(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::pending())
+    });
+    let stage = opened(&world).await;
+    let short = std::time::Duration::from_millis(10);
+    tokio::time::sleep(short).await;
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    let mut refuse = true;
+    stage.store.set_faults(move |_, op| {
+        (op == Op::Append && std::mem::take(&mut refuse)).then_some(Inject::Conflict)
+    });
+    stage.submit(Wish::Continue).await;
+    tokio::time::sleep(short).await;
+    let spec = world.run_of(Work::Prepare).context.spec;
+    stage.engine.open(spec, Vec::new()).await.unwrap();
+    tokio::time::sleep(short).await;
+    assert_eq!(calls.load(Ordering::SeqCst), 1, "the only slot for model calls is taken");
     stage.engine.shutdown().await;
 }
 

@@ -5,6 +5,7 @@
 use contract::SessionId;
 use std::collections::BTreeMap;
 
+use crate::Session;
 use crate::ledger::Ledger;
 
 /// Kinds of work that are bounded over all sessions of a process.
@@ -123,6 +124,13 @@ impl Governor {
         self.give_back(session);
         self.held.insert(session, slot);
         *self.used.entry(slot).or_default() += 1;
+    }
+
+    /// A session that was read again: what it has in flight keeps its slot.
+    pub fn keep(&mut self, session: &Session) {
+        if let Some(attempt) = &session.running {
+            self.take(session.id, crate::start::slot(&attempt.work));
+        }
     }
 
     /// Remembers that this session waits for a slot.

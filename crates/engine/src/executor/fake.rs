@@ -98,7 +98,7 @@ impl World {
         });
     }
 
-    pub(super) fn model(
+    pub(crate) fn model(
         &self,
         respond: impl Fn(Cancel) -> BoxFuture<'static, Result<Reply, Fault>> + Send + Sync + 'static,
     ) {
