@@ -70,9 +70,7 @@ pub(crate) struct Arbiter {
 pub(crate) enum Status {
     /// It may start something at any moment.
     #[default]
-    Busy,
-    /// It waits for somebody or some time, and nothing runs.
-    Resting,
+    Lives,
     /// Its arbiter has stopped; the reason when it was not its end.
     Stopped(Option<Error>),
 }
@@ -131,8 +129,6 @@ impl Arbiter {
             if self.over(flight.is_some()) {
                 return Ok(());
             }
-            self.status
-                .send_if_modified(|status| replace(status, flight.is_some(), &self.core.state, wake_at));
             let letter = tokio::select! {
                 letter = self.mailbox.recv() => letter,
                 () = until(&self.shared, wake_at) => None,
@@ -282,14 +278,6 @@ async fn until(shared: &Shared, at: Option<Timestamp>) {
         }
         None => std::future::pending().await,
     }
-}
-
-fn replace(status: &mut Status, flying: bool, state: &Session, wake_at: Option<Timestamp>) -> bool {
-    let waits = state.phase == Phase::Paused || state.waiting(state.at).is_some() || wake_at.is_none();
-    let new = if !flying && waits { Status::Resting } else { Status::Busy };
-    let changed = *status != new;
-    *status = new;
-    changed
 }
 
 /// The first input of a session that is to exist.

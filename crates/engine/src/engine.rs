@@ -219,18 +219,8 @@ impl Engine {
         &self.shared.journal
     }
 
-    /// Resolves when the session's arbiter rests or has stopped here; at once when it does not live here.
+    /// Resolves when the session's arbiter has stopped here; at once when it does not live here.
     /// The error: why it stopped, when it was not its end.
-    pub async fn rest(&self, id: SessionId) -> Option<Error> {
-        let mut status = self.shared.lives().get(&id).map(|live| live.status.clone())?;
-        let resting = status.wait_for(|status| *status != Status::Busy).await;
-        match resting.as_deref() {
-            Ok(Status::Stopped(error)) => error.clone(),
-            _ => None,
-        }
-    }
-
-    /// Resolves when the session's arbiter has stopped here.
     pub async fn stopped(&self, id: SessionId) -> Option<Error> {
         let mut status = self.shared.lives().get(&id).map(|live| live.status.clone())?;
         let stopped = status.wait_for(|status| matches!(status, Status::Stopped(_))).await;
@@ -381,7 +371,7 @@ impl Shared {
         let mut core = Core::new(start.state, lease.fence);
         self.leases.add(lease);
         let (address, mailbox) = mpsc::channel(MAILBOX);
-        let (status, seen) = watch::channel(Status::Busy);
+        let (status, seen) = watch::channel(Status::Lives);
         self.lives().insert(id, Live { address: address.clone(), status: seen });
         // After it can be seen: either a shutdown finds it and waits for it, or it finds the shutdown.
         core.hold = start.hold || self.closing.load(Ordering::SeqCst);
