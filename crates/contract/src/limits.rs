@@ -30,8 +30,6 @@ pub const WORKAROUND_TOKENS: u64 = 10_000;
 pub const APPROVAL_MS: u64 = 7 * 24 * 3600 * 1000;
 /// A waiting intent gains one class per this many milliseconds (ageing).
 pub const AGEING_MS: u64 = 30_000;
-/// Pause after an ended turn before the main loop may open the next, milliseconds.
-pub const COOLDOWN_MS: u64 = 0;
 /// Bytes a notice takes in a request at most, once worded.
 pub const NOTICE_BYTES: u64 = 16 * 1024;
 /// Tokens of instructions and tool descriptions allowed for in a reservation.
