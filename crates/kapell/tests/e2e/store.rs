@@ -89,6 +89,23 @@ fn a_session_has_several_names() {
 }
 
 #[test]
+fn a_dry_gc_only_looks() {
+    let world = landed();
+    let run = world.path("kapell/state/run");
+    // What a session whose lock is gone already has left.
+    std::fs::create_dir_all(run.join("01a1f870-0000-7000-8000-000000000001")).unwrap();
+    let names = || {
+        let entries = std::fs::read_dir(&run).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = names();
+    let dry = world.run(&["gc", "--dry-run"]).expect(0);
+    assert!(dry.out.contains("locks and records"), "{}", dry.out);
+    assert_eq!(names(), before);
+    world.run(&["gc"]).expect(0);
+}
+
+#[test]
 fn a_store_that_cannot_be_written_can_still_be_read() {
     use std::os::unix::fs::PermissionsExt;
     let world = landed();
