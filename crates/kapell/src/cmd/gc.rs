@@ -112,8 +112,14 @@ fn locks(
         let path = entry.path();
         let id = path.file_stem().and_then(|stem| stem.to_str()?.parse::<SessionId>().ok());
         let Some(id) = id.filter(|id| !unfinished.contains(id)) else { continue };
-        // Claiming also ends what its dead holder left running.
-        let Some(_lock) = wired.locks.claim(id)? else { continue };
+        if wired.locks.held(id) {
+            continue;
+        }
+        // Claiming makes the file and ends what a dead holder left running: that is more than looking.
+        let lock = if dry { None } else { wired.locks.claim(id)? };
+        if lock.is_none() && !dry {
+            continue;
+        }
         count += 1;
         size += entry.metadata().map_or(0, |meta| meta.len());
         if !dry {
