@@ -8,12 +8,12 @@ use crate::executor::{self, Finished};
 use crate::guard::Held;
 use crate::task::{self, Kind, Task};
 use crate::{store, watch};
-use contract::action::{Effect, Outcome, Run};
+use contract::action::{Effect, End, Outcome, Run};
 use contract::cancel::Urgency;
 use contract::journal::{Class, Error, Mail};
 use contract::port::Sink;
 use contract::session::SessionSpec;
-use contract::{ActionId, Cancel, SessionId, StreamId, Timestamp};
+use contract::{ActionId, Cancel, Fault, SessionId, StreamId, Timestamp};
 use kernel::fsm::Phase;
 use kernel::{Input, Session};
 use std::sync::Arc;
@@ -170,8 +170,8 @@ impl Arbiter {
     /// Decide, commit, dispatch. A conflict means that somebody else wrote: read again, decide again.
     async fn step(
         &mut self,
-        input: Input,
-        blobs: Vec<Vec<u8>>,
+        mut input: Input,
+        mut blobs: Vec<Vec<u8>>,
         rows: Vec<u64>,
         flight: &mut Option<Flight>,
     ) -> Result<Option<Timestamp>, Error> {
@@ -189,6 +189,11 @@ impl Arbiter {
                     return Ok(step.wake_at);
                 }
                 Err(error) if error.class() == Class::Retry && reload < RELOADS => {}
+                Err(Error::Invalid(why)) if reload < RELOADS => {
+                    // A record that the store refuses would come again with every resume.
+                    input = refused(&input, &why).ok_or(Error::Invalid(why))?;
+                    blobs = Vec::new();
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -270,6 +275,15 @@ fn attend(core: &Core) -> Attend {
     if core.hold { Attend::Settle } else { Attend::GoOn }
 }
 
+/// The outcome to put on record when the store refuses the real one (too large a record): that it failed, and why.
+fn refused(input: &Input, why: &str) -> Option<Input> {
+    let Input::Outcome(outcome) = input else { return None };
+    let what = format!("the outcome of action {} cannot be recorded: {why}", outcome.action);
+    let end = End::Failed(Fault::new(contract::Kind::Permanent, "unrecordable", what));
+    let known = matches!(&outcome.end, End::Failed(fault) if fault.code == "unrecordable");
+    (!known).then(|| Input::Outcome(Box::new(Outcome { end, ..(**outcome).clone() })))
+}
+
 /// Sleeps until the wall clock has reached this moment; for ever when there is none.
 async fn until(shared: &Shared, at: Option<Timestamp>) {
     match at {
@@ -294,7 +308,6 @@ pub(crate) fn follow(shared: &Shared, id: SessionId, after: u64) -> watch::Watch
 mod tests {
     use super::*;
     use contract::Amount;
-    use contract::action::End;
 
     #[tokio::test]
     async fn a_late_word_of_an_attempt_that_was_given_up_does_not_end_the_next_one() {
@@ -304,5 +317,21 @@ mod tests {
         let outcome = |attempt| Outcome { action, attempt, end: End::Unknown, used: Amount::ZERO };
         assert!(!flight.ends_with(&outcome(1)));
         assert!(flight.ends_with(&outcome(2)));
+    }
+
+    #[test]
+    fn an_outcome_that_cannot_be_recorded_becomes_a_failure_once() {
+        let action = ActionId { turn: 1, step: 2 };
+        let outcome =
+            Outcome { action, attempt: 1, end: End::Unknown, used: Amount { tokens: 7, ..Amount::ZERO } };
+        let failed = refused(&Input::Outcome(Box::new(outcome)), "too large").unwrap();
+        let Input::Outcome(outcome) = &failed else { panic!("{failed:?}") };
+        assert!(
+            matches!(&outcome.end, End::Failed(fault) if fault.what.contains("too large")),
+            "{outcome:?}"
+        );
+        assert_eq!(outcome.used.tokens, 7, "what was spent stays spent");
+        assert_eq!(refused(&failed, "still"), None);
+        assert_eq!(refused(&Input::Tick, "too large"), None);
     }
 }

@@ -409,11 +409,15 @@ impl Shared {
             tracing::warn!(%error, session = %state.id, "no snapshot");
         }
         let root = state.root();
-        let ledger = self.governor().peek(root).cloned();
-        if let Some(ledger) = ledger.filter(|ledger| ledger.seq >= limits::SNAPSHOT_EVENTS)
-            && let Err(error) =
+        // From the journal, not from memory: what is decided and not committed must not stand under its head's hash.
+        let kept = match store::ledger(&*self.journal, root).await {
+            Ok(ledger) if ledger.seq >= limits::SNAPSHOT_EVENTS => {
                 store::snapshot(&*self.journal, contract::StreamId::Tree(root), ledger.seq, &ledger).await
-        {
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
             tracing::warn!(%error, %root, "no snapshot of the ledger");
         }
     }

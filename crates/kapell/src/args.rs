@@ -122,6 +122,11 @@ pub(crate) enum Verb {
         /// Which session; without it: all of them
         session: Option<String>,
     },
+    /// Let a session finish its action in flight, then wait for you
+    Pause {
+        /// Which session
+        session: String,
+    },
     /// Stop a session for good, with everything below it
     Cancel {
         /// Which session

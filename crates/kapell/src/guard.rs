@@ -9,6 +9,7 @@ use engine::Guard;
 use engine::guard::Held;
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Locks under one directory.
 #[derive(Debug)]
@@ -43,9 +44,13 @@ impl Locks {
 
 /// Times an exclusive lock is tried while others only look.
 const TRIES: u32 = 1_000;
+/// Times a holder must be seen before it counts as one, a millisecond apart: a program that is being started has the
+/// lock of its parent until it is another program.
+const SEEN: u32 = 25;
 
 /// Takes the lock; false when somebody has it. Who only looks ([`Locks::held`]) holds it shared, for a moment.
 fn taken(file: &File) -> std::io::Result<bool> {
+    let mut seen = 0;
     for _ in 0..TRIES {
         match file.try_lock() {
             Ok(()) => return Ok(true),
@@ -54,7 +59,11 @@ fn taken(file: &File) -> std::io::Result<bool> {
         }
         match file.try_lock_shared() {
             Ok(()) => file.unlock()?,
-            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::WouldBlock) if seen == SEEN => return Ok(false),
+            Err(TryLockError::WouldBlock) => {
+                seen += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
             Err(TryLockError::Error(error)) => return Err(error),
         }
         std::thread::yield_now();

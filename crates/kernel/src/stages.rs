@@ -32,8 +32,12 @@ impl Draft<'_> {
     fn agent_yielded(&mut self) -> Result<(), Illegal> {
         match self.s.finish.clone() {
             Some(finish) if !finish.done => {
-                let needs = if finish.needs.is_empty() { "you" } else { finish.needs.as_str() };
-                let what = format!("the agent cannot go on: it needs {}", needs.replace('-', " "));
+                let needs = finish.needs.as_str();
+                let missing = match needs {
+                    "" | "you" => "you".to_owned(),
+                    other => format!("a {}", other.replace('-', " ")),
+                };
+                let what = format!("the agent cannot go on: it needs {missing}");
                 let hint = match needs {
                     "language-model" => format!("kapell resume {} --model PROVIDER/NAME", self.s.id),
                     _ => format!("kapell resume {} \"your instructions\"", self.s.id),

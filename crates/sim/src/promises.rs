@@ -85,10 +85,20 @@ pub(crate) fn effect(eyes: &Memory, run: &Run, times: u64) -> Result<(), String>
     let Work::Tools { calls } = &run.work else { return Ok(()) };
     let Some(call) = calls.iter().find(|call| call.tool == "external") else { return Ok(()) };
     let events = records(eyes, run.session)?;
+    // A repeat may be agreed to under one action and, when that did not begin, happen under the next one.
+    let carries =
+        |work: &Work| matches!(work, Work::Tools { calls } if calls.iter().any(|c| c.id == call.id));
+    let actions: BTreeSet<_> = events
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::Started { action, work, .. } if carries(work) => Some(*action),
+            _ => None,
+        })
+        .collect();
     let mut again = BTreeSet::new();
     for record in &events {
         if let Event::ApprovalAsked { approval, subject: Subject::RunAgain { action }, .. } = &record.event
-            && *action == run.action
+            && actions.contains(action)
         {
             again.insert(approval.clone());
         }
@@ -97,8 +107,10 @@ pub(crate) fn effect(eyes: &Memory, run: &Run, times: u64) -> Result<(), String>
     let yes = events.iter().filter(agreed).count() as u64;
     if times > 1 + yes {
         return Err(format!(
-            "promise 2: call {} of {} took effect {times} times, a person agreed to {yes} repeats",
-            call.id, run.session
+            "promise 2: call {} of {} took effect {times} times, a person agreed to {yes} repeats\n{}",
+            call.id,
+            run.session,
+            tail(eyes, run.session)
         ));
     }
     Ok(())

@@ -12,6 +12,7 @@ mod diff;
 mod doctor;
 mod events;
 mod gc;
+mod pause;
 mod resume;
 mod rewind;
 mod run;
@@ -98,6 +99,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         },
         Verb::Why { session, action } => why::run(app, &session, action).await,
         Verb::Cost { session } => cost::run(app, session.as_deref()).await,
+        Verb::Pause { session } => pause::run(app, &session).await,
         Verb::Cancel { session } => cancel::run(app, &session).await,
         Verb::Approve { session, approval } => approve::run(app, &session, approval.as_deref(), true).await,
         Verb::Deny { session, approval } => approve::run(app, &session, approval.as_deref(), false).await,

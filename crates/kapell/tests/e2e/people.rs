@@ -88,6 +88,20 @@ fn cancel_from_another_terminal_ends_it_for_good() {
 }
 
 #[test]
+fn pause_waits_for_the_action_in_flight_and_resume_goes_on() {
+    let world = World::new();
+    let model =
+        world.script("slow", &format!("[[turn]]\ndelay_ms = 1500\ntext = \"slow\"\n{}", shell("true")));
+    let running = world.start(&["run", "-m", &model, "--ask", "never", "make the test pass", "--json"]);
+    world.wait("the model is asked", |shown| shown["steps"] == 2);
+    world.run(&["pause", "last"]).expect(0);
+    running.end().expect(0);
+    let shown = world.shown();
+    assert_eq!((shown["state"].as_str(), shown["steps"].as_u64()), (Some("paused"), Some(2)), "{shown:#}");
+    world.run(&["cancel", "last"]).expect(0);
+}
+
+#[test]
 fn cancel_of_a_session_that_nobody_holds_is_final_at_once() {
     let world = World::new();
     let model = world.script("out", &outside(&world));
