@@ -27,6 +27,7 @@ struct Tally {
     repeats: AtomicU64,
     denied: AtomicU64,
     events: AtomicU64,
+    told: AtomicU64,
 }
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -49,11 +50,12 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     })?;
     let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
     println!(
-        "crash: {} kills over {} sessions in {:.0} s; {} events kept; {} outcomes unknown: {} repeats a person approved, {} denied; no line doubled, no event lost, nothing left alive",
+        "crash: {} kills over {} sessions in {:.0} s; {} events kept, {} of them announced before the process ended; {} outcomes unknown: {} repeats a person approved, {} denied; no line doubled, no event lost, nothing left alive",
         count(&tally.kills),
         count(&tally.cases),
         began.elapsed().as_secs_f32(),
         count(&tally.events),
+        count(&tally.told),
         count(&tally.unknown),
         count(&tally.repeats),
         count(&tally.denied)
@@ -150,7 +152,10 @@ impl Case {
         let mut kills = 0;
         for _ in 0..150 {
             let words: Vec<&str> = args.iter().map(String::as_str).collect();
-            let mut child = self.kapell(&words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+            // What it prints is what it was told is durable: the acknowledgements of this process.
+            let told = std::fs::File::create(self.told())?;
+            let stream = ["--output-format", "stream-json"];
+            let mut child = self.kapell(&words).args(stream).stdout(told).stderr(Stdio::piped()).spawn()?;
             let patience = if kills < KILLS_PER_CASE {
                 Duration::from_millis(20 + self.random(500))
             } else {
@@ -164,7 +169,7 @@ impl Case {
                 tally.kills.fetch_add(1, Ordering::Relaxed);
                 self.nothing_alive()?;
             }
-            if !self.kept()? {
+            if !self.kept(tally)? {
                 // Killed before the session existed: start it again.
                 continue;
             }
@@ -232,10 +237,12 @@ impl Case {
     }
 
     /// Everything seen before is still there, byte for byte, and every hash holds. False: there is no session yet.
-    fn kept(&mut self) -> Result<bool> {
+    fn kept(&mut self, tally: &Tally) -> Result<bool> {
         let out = self.ask(&["events", "last"])?;
         if !out.status.success() {
             ensure!(self.seen.is_empty(), "events are gone: {}", String::from_utf8_lossy(&out.stderr));
+            let told = std::fs::read(self.told())?;
+            ensure!(!told.contains(&b'\n'), "a session was announced and is not in the store");
             return Ok(false);
         }
         let now: Vec<String> = String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect();
@@ -244,9 +251,57 @@ impl Case {
             "acknowledged events were lost or changed"
         );
         self.seen = now;
+        tally.told.fetch_add(self.acknowledged()?, Ordering::Relaxed);
+        self.started_first()?;
         let out = self.ask(&["verify"])?;
         ensure!(out.status.success(), "verify: {}", String::from_utf8_lossy(&out.stderr));
         Ok(true)
+    }
+
+    fn told(&self) -> PathBuf {
+        self.dir.0.join("told.jsonl")
+    }
+
+    /// Whatever the process had printed before it died is on record. Returns how many such lines there were.
+    fn acknowledged(&self) -> Result<u64> {
+        let text = std::fs::read_to_string(self.told())?;
+        let mut count = 0;
+        // The last line may be torn: only whole ones were told.
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            let value: serde_json::Value = serde_json::from_str(line)?;
+            let on_record = match value["type"].as_str() {
+                Some("event") => {
+                    let record = line.split_once("\"record\":").map(|(_, rest)| rest.trim_end());
+                    let record = record.and_then(|rest| rest.strip_suffix('}')).unwrap_or(line);
+                    self.seen.iter().any(|event| event == record)
+                }
+                Some("assistant") => {
+                    let action = format!("\"action\":{}", value["message"]["id"]);
+                    self.seen.iter().any(|event| event.contains("\"finished\"") && event.contains(&action))
+                }
+                Some("user") => {
+                    let call = value["message"]["content"][0]["tool_use_id"].to_string();
+                    let answers = |event: &&String| {
+                        event.contains("\"finished\"") || event.contains("\"call-answered\"")
+                    };
+                    self.seen.iter().filter(answers).any(|event| event.contains(&format!("\"call\":{call}")))
+                }
+                _ => continue,
+            };
+            ensure!(on_record, "acknowledged and lost: {line}");
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// No effect outside without its start on record.
+    fn started_first(&self) -> Result<()> {
+        let text = std::fs::read_to_string(self.dir.0.join("outside.log")).unwrap_or_default();
+        let lines: std::collections::BTreeSet<&str> = text.lines().collect();
+        let shell = |event: &&String| event.contains("\"started\"") && event.contains("\"shell\"");
+        let started = self.seen.iter().filter(shell).filter(|event| event.contains("\"attempt\":1,")).count();
+        ensure!(lines.len() <= started, "{} effects outside, {started} starts on record", lines.len());
+        Ok(())
     }
 
     fn state(&self) -> Result<String> {
