@@ -1,13 +1,17 @@
-//! `cargo xtask bench steps|resume|turns`: figures beside floors of the same run. The work is in `crates/bench`.
+//! `cargo xtask bench WHAT`: figures beside floors of the same run. The work is in `crates/bench`.
 
 use anyhow::Result;
 
-/// Always optimised; `turns` also needs the optimised binary.
+/// What needs the kapell binary as well.
+const WITH_BINARY: [&str; 4] = ["turns", "resume", "idle", "--quick"];
+
+/// Always optimised, the binary too; but `--quick` measures nothing: it shows that each command runs.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let mut args = args.to_vec();
-    if args.first().is_some_and(|arg| arg == "turns") {
-        let binary = crate::programs::build("kapell", true)?;
+    let optimised = args.first().is_none_or(|arg| arg != "--quick");
+    if args.first().is_some_and(|arg| WITH_BINARY.contains(&arg.as_str())) {
+        let binary = crate::programs::build("kapell", optimised)?;
         args.insert(1, binary.display().to_string());
     }
-    crate::programs::run("bench", true, &args)
+    crate::programs::run("bench", optimised, &args)
 }

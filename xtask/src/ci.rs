@@ -32,9 +32,12 @@ const STEPS: &[Step] = &[
     },
     Step { name: "core-tests", gate: Gate::Tests(&["-p", "kernel", "-p", "contract"]) },
     Step { name: "tests", gate: Gate::Tests(&["--workspace"]) },
-    Step { name: "sim", gate: Gate::Chore(crate::sim::run, &["--seeds", "120"]) },
+    Step { name: "sim", gate: Gate::Chore(crate::sim::run, &["--seeds", "1000"]) },
+    Step { name: "model", gate: Gate::Chore(crate::model::run, &[]) },
     Step { name: "plants", gate: Gate::Chore(crate::sim::run, &["--plants"]) },
     Step { name: "matrix", gate: Gate::Chore(crate::matrix::run, &[]) },
+    Step { name: "power", gate: Gate::Chore(crate::power::run, &[]) },
+    Step { name: "faults", gate: Gate::Chore(crate::faults::run, &["--points", "8"]) },
     Step { name: "crash", gate: Gate::Chore(crate::crash::run, &["--kills", "40"]) },
 ];
 
@@ -88,7 +91,7 @@ fn cargo(args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn has_nextest() -> bool {
+pub(crate) fn has_nextest() -> bool {
     let asked =
         crate::cargo().args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     asked.is_ok_and(|status| status.success())

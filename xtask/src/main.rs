@@ -5,12 +5,21 @@
 
 mod bench;
 mod ci;
+mod coverage;
 mod crash;
 mod crates;
+mod faults;
+mod fuzz;
 mod matrix;
+mod model;
+mod mutants;
+mod power;
 mod programs;
+mod proof;
+mod shim;
 mod sim;
 mod tidy;
+mod tools;
 
 use anyhow::{Context, Result};
 use std::path::PathBuf;
@@ -28,12 +37,17 @@ const COMMANDS: &[Command] = &[
     Command { name: "ci", about: "every gate, in order, stopping at the first failure", run: ci::run },
     Command {
         name: "sim",
-        about: "seeds through kernel and engine with faults; --seeds N, --seed S, --plants",
+        about: "seeds through kernel, engine and stores with faults; --seeds N, --seed S, --plants",
         run: sim::run,
     },
     Command {
+        name: "model",
+        about: "every run of the kernel within small bounds; --plants, --seconds N, --depth N",
+        run: model::run,
+    },
+    Command {
         name: "crash",
-        about: "kill the real binary at random moments; --kills N, --seed S",
+        about: "kill the real binary at random moments; --kills N, --seed S, --continue, --case N, --only NAME",
         run: crash::run,
     },
     Command {
@@ -42,14 +56,40 @@ const COMMANDS: &[Command] = &[
         run: matrix::run,
     },
     Command {
+        name: "faults",
+        about: "the real binary, crash or error at every write; --points N | --long, --at KIND:POINT",
+        run: faults::run,
+    },
+    Command {
+        name: "power",
+        about: "power cuts over a recorded run of the real binary; --states N, --control normal|nosync",
+        run: power::run,
+    },
+    Command {
         name: "crates",
         about: "real crates from the registry through the fixer, as a table",
         run: crates::run,
     },
     Command {
         name: "bench",
-        about: "steps | resume | turns, as ratios to floors of the same run",
+        about: "steps | resume | turns | arbiter | fan | idle | amplification | baseline; --quick runs each once, small",
         run: bench::run,
+    },
+    Command {
+        name: "mutants",
+        about: "do the tests notice wrong code; --sample N, --seed S, --in-diff COMMIT",
+        run: mutants::run,
+    },
+    Command { name: "coverage", about: "lines of the critical crates that no test runs", run: coverage::run },
+    Command {
+        name: "proof",
+        about: "every layer of the proof with its figures; --long writes them into docs/proof.md",
+        run: proof::run,
+    },
+    Command {
+        name: "fuzz",
+        about: "libFuzzer over the properties of every parser; --seconds N, --keep, TARGET...",
+        run: fuzz::run,
     },
     Command { name: "tidy", about: "the project's own rules, each finding with what to do", run: tidy::run },
 ];

@@ -203,7 +203,10 @@ fn flips_in_log(place: &Place) -> Result<Outcome> {
                 );
                 harmless += 1;
             }
-            Some(1) => found += 1,
+            Some(1) => {
+                ensure!(text.to_lowercase().contains("damaged"), "byte {at}: it has no name: {text}");
+                found += 1;
+            }
             other => anyhow::bail!("byte {at}: verify ended with {other:?}: {text}"),
         }
     }

@@ -20,7 +20,7 @@ pub(crate) fn build(package: &str, release: bool) -> Result<PathBuf> {
     Ok(target_dir()?.join(if release { "release" } else { "debug" }).join(package))
 }
 
-fn target_dir() -> Result<PathBuf> {
+pub(crate) fn target_dir() -> Result<PathBuf> {
     let out = crate::cargo()
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(crate::root()?)

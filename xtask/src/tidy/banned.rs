@@ -23,7 +23,8 @@ enum Place {
 }
 
 /// Who may read the process environment and print.
-const SURFACES: &[&str] = &["crates/kapell/", "xtask/", "crates/sim/", "crates/bench/"];
+const SURFACES: &[&str] =
+    &["crates/kapell/", "xtask/", "crates/sim/", "crates/model/", "crates/bench/", "crates/power/"];
 
 const BANS: &[Ban] = &[
     Ban {
@@ -102,6 +103,7 @@ const BANS: &[Ban] = &[
             "crates/sandbox/",
             "crates/workspace/src/process.rs",
             "crates/bench/",
+            "crates/power/",
             "xtask/",
         ]),
         in_tests: false,

@@ -24,16 +24,19 @@ const fn floor(name: &'static str, on: &'static [&'static str], dev: &'static [&
 const ALL: &[&str] = &["*"];
 
 const FLOORS: &[Floor] = &[
-    Floor { external: Some(&["serde", "serde_json", "blake3"]), ..floor("contract", &[], &[]) },
+    Floor { external: Some(&["serde", "serde_json", "blake3"]), ..floor("contract", &[], &["corpus"]) },
     Floor { external: Some(&["serde"]), ..floor("kernel", &["contract"], &[]) },
-    floor("journal", &["contract"], &[]),
-    floor("sandbox", &["contract"], &[]),
-    floor("workspace", &["contract", "sandbox"], &[]),
-    floor("providers", &["contract"], &["tools", "sandbox"]),
-    floor("tools", &["contract", "sandbox"], &[]),
-    floor("engine", &["contract", "kernel"], &["journal"]),
+    floor("journal", &["contract"], &["corpus"]),
+    floor("sandbox", &["contract"], &["corpus"]),
+    floor("workspace", &["contract", "sandbox"], &["corpus"]),
+    floor("providers", &["contract"], &["tools", "sandbox", "corpus"]),
+    floor("tools", &["contract", "sandbox"], &["corpus"]),
+    floor("corpus", &[], &[]),
+    floor("engine", &["contract", "kernel"], &["journal", "corpus"]),
     floor("sim", &["contract", "kernel", "engine", "journal"], &[]),
+    floor("power", &["contract", "kernel", "engine", "journal"], &[]),
     floor("bench", &["contract", "kernel", "engine", "journal"], &[]),
+    floor("model", &["contract", "kernel", "engine", "journal"], &[]),
     floor("kapell", ALL, ALL),
     floor("xtask", ALL, ALL),
 ];
@@ -53,7 +56,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("libc", &["sandbox"], "only the sandbox calls the system unsafely"),
     ("clap", &["kapell"], "only the binary reads arguments"),
     ("tracing-subscriber", &["kapell"], "only the binary decides where logs go"),
-    ("anyhow", &["kapell", "xtask", "bench"], "libraries have typed errors"),
+    ("anyhow", &["kapell", "xtask", "bench", "power"], "libraries have typed errors"),
 ];
 
 /// Dependencies that go against the table.
@@ -121,7 +124,9 @@ pub(super) fn unused(tree: &Tree) -> Vec<Finding> {
 /// What every manifest states: the workspace's lints, and versions in one place.
 pub(super) fn manifests(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for file in tree.ending("/Cargo.toml") {
+    // A workspace of its own (the fuzz targets) has nothing to inherit.
+    let shares = |file: &&super::tree::File| !file.text.contains("\n[workspace]\n");
+    for file in tree.ending("/Cargo.toml").filter(shares) {
         // The sandbox denies `unsafe` instead of forbidding it: it alone needs exceptions.
         let lints = if file.path == "crates/sandbox/Cargo.toml" {
             "unsafe_code = \"deny\""

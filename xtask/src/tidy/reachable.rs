@@ -83,12 +83,12 @@ fn switched_off(tree: &Tree) -> Vec<Finding> {
 fn is_target(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     let package = match parts.as_slice() {
-        ["crates", _, rest @ ..] | ["xtask", rest @ ..] => rest,
+        ["crates", _, rest @ ..] | ["xtask" | "fuzz", rest @ ..] => rest,
         rest => rest,
     };
     let kind = match package {
         ["build.rs"] | ["src", "lib.rs" | "main.rs"] => return true,
-        ["src", "bin", rest @ ..] | ["tests" | "examples" | "benches", rest @ ..] => rest,
+        ["src", "bin", rest @ ..] | ["tests" | "examples" | "benches" | "fuzz_targets", rest @ ..] => rest,
         _ => return false,
     };
     matches!(kind, [_] | [_, "main.rs"])

@@ -129,7 +129,9 @@ impl Tree {
 
 /// Recorded input and data of tests: nobody's prose, nobody's code.
 pub(super) fn is_data(path: &str) -> bool {
-    ["/golden/v", "/fixtures/", "/data/", "/snapshots/"].iter().any(|part| path.contains(part))
+    ["/golden/v", "/fixtures/", "/data/", "/snapshots/", "fuzz/corpus/"]
+        .iter()
+        .any(|part| path.contains(part))
 }
 
 fn packages(root: &Path) -> Result<Vec<Package>> {

@@ -9,6 +9,11 @@ use std::collections::BTreeMap;
 /// Crates that are there more than once, and why that cannot be helped.
 const DOUBLES: &[(&str, &str)] = &[
     ("syn", "derive macros move from 2 to 3 one by one; build time only, nothing of it is shipped"),
+    ("getrandom", "stateright's rand is one behind; dev only, nothing of it is shipped"),
+    ("hashbrown", "stateright's dashmap is behind; dev only, nothing of it is shipped"),
+    ("r-efi", "stateright's getrandom is one behind; dev only, nothing of it is shipped"),
+    ("rand", "stateright is one behind; dev only, nothing of it is shipped"),
+    ("rand_core", "stateright's rand is one behind; dev only, nothing of it is shipped"),
     ("similar", "insta still asks for 2; tests only, nothing of it is shipped"),
 ];
 
