@@ -1,20 +1,53 @@
 //! `cargo xtask bench`: figures as ratios against floors taken in the same run. Commands, never tests.
 //!
-//! Start at `steps.rs` (durable steps) and `turns.rs` (whole turns through the binary).
+//! Start at `steps.rs` (durable steps), `turns.rs` (whole turns through the binary) and `baseline/` (Kapell beside
+//! a naive conductor). What runs in a process of its own is started through [`own`].
 
+mod amplification;
+mod arbiter;
+mod baseline;
+mod fan;
 mod floor;
+mod history;
+mod idle;
+mod measure;
+mod own;
 mod resume;
 mod rig;
 mod stats;
 mod steps;
 mod turns;
 
+const WHAT: &str = "steps | resume | turns | arbiter | fan | idle | amplification | baseline";
+
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest = args.get(1..).unwrap_or_default();
     match args.first().map(String::as_str) {
-        Some("steps") => steps::run(&args[1..]),
-        Some("resume") => resume::run(),
-        Some("turns") => turns::run(&args[1..]),
-        _ => anyhow::bail!("what to measure: steps | resume | turns"),
+        Some("steps") => steps::run(rest),
+        Some("resume") => resume::run(rest),
+        Some("turns") => turns::run(rest),
+        Some("arbiter") => arbiter::run(rest),
+        Some("fan") => fan::run(rest),
+        Some("idle") => idle::run(rest),
+        Some("amplification") => amplification::run(rest),
+        Some("baseline") => baseline::run(rest),
+        // Only started by ourselves.
+        Some("worker") => baseline::worker(rest),
+        Some("fan-one") => fan::one(rest),
+        Some("--quick") => quick(rest),
+        _ => anyhow::bail!("what to measure: {WHAT}; all of them in their smallest form: --quick"),
     }
+}
+
+/// Everything once, small: that each command runs at all. The path of the kapell binary comes first.
+fn quick(args: &[String]) -> anyhow::Result<()> {
+    let small = ["--quick".to_owned()];
+    let with_binary = [args, &small].concat();
+    arbiter::run(&small)?;
+    fan::run(&small)?;
+    idle::run(&with_binary)?;
+    resume::run(&with_binary)?;
+    amplification::run(&small)?;
+    baseline::run(&small)
 }

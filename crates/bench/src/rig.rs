@@ -1,7 +1,8 @@
 //! An engine over a real store, with models and tools that answer at once: what is left is Kapell's own work.
 
 use contract::action::EffectClass;
-use contract::checks::{CheckJob, CheckOutput, Checks, Suite};
+use contract::checks::{CheckJob, CheckOutput, Checks, Report, Suite};
+use contract::journal::Journal;
 use contract::model::{Card, Model, ModelRef, Models, Price, Reply, Request, Stop, ToolSpec, ToolUse, Usage};
 use contract::port::{Clock, Sink};
 use contract::session::{Ask, Limits, Rights, SessionSpec};
@@ -66,7 +67,19 @@ impl Models for One {
     }
 }
 
-struct Nothing;
+/// What the tool's calls give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outputs {
+    /// The same text each time: it is stored once.
+    Same,
+    /// Another text each time: each is a blob of its own, as real outputs are.
+    Fresh,
+}
+
+struct Nothing {
+    outputs: Outputs,
+    calls: AtomicU64,
+}
 
 impl Tool for Nothing {
     fn spec(&self) -> ToolSpec {
@@ -87,7 +100,11 @@ impl Tool for Nothing {
     }
 
     fn run<'a>(&'a self, _: Value, _: Scope, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Output> {
-        Box::pin(async { Output::ok("done") })
+        let n = match self.outputs {
+            Outputs::Same => 0,
+            Outputs::Fresh => self.calls.fetch_add(1, Ordering::Relaxed),
+        };
+        Box::pin(async move { if n == 0 { Output::ok("done") } else { Output::ok(format!("done {n}")) } })
     }
 }
 
@@ -112,8 +129,9 @@ impl Workspace for Still {
     fn restore(&self, _: SessionId, _: String) -> BoxFuture<'_, Result<bool, Fault>> {
         Box::pin(async { Ok(true) })
     }
+    /// Nothing was changed: the result is the base.
     fn commit(&self, _: SessionId, _: String) -> BoxFuture<'_, Result<String, Fault>> {
-        no()
+        Box::pin(async { Ok("0".into()) })
     }
     fn inspect(&self, _: SessionId, _: String, _: String) -> BoxFuture<'_, Result<Change, Fault>> {
         no()
@@ -142,11 +160,12 @@ impl Checks for Still {
     }
     fn run<'a>(
         &'a self,
-        _: CheckJob,
+        job: CheckJob,
         _: Cancel,
         _: &'a dyn Sink,
     ) -> BoxFuture<'a, Result<CheckOutput, Fault>> {
-        no()
+        let report = Report { same_tree: true, base: job.base, result: job.result, runs: Vec::new() };
+        Box::pin(async { Ok(CheckOutput { report, blobs: Vec::new() }) })
     }
 }
 
@@ -157,13 +176,36 @@ pub(crate) fn store(dir: &Path) -> anyhow::Result<Arc<Sqlite>> {
 
 /// An engine whose sessions make `steps` calls each.
 pub(crate) fn engine(journal: Arc<Sqlite>, steps: u32) -> Engine {
+    engine_of(journal, steps, Outputs::Same)
+}
+
+/// The same, with a say in what the calls give.
+pub(crate) fn engine_of(journal: Arc<Sqlite>, steps: u32, outputs: Outputs) -> Engine {
+    engine_with(journal, Arc::new(One(steps)), tools_with(outputs))
+}
+
+/// The one tool there is, called `nothing`.
+pub(crate) fn tools() -> Vec<Arc<dyn Tool>> {
+    tools_with(Outputs::Same)
+}
+
+fn tools_with(outputs: Outputs) -> Vec<Arc<dyn Tool>> {
+    vec![Arc::new(Nothing { outputs, calls: AtomicU64::new(0) })]
+}
+
+/// An engine over this store whose sessions talk to these models and call these tools.
+pub(crate) fn engine_with(
+    journal: Arc<dyn Journal>,
+    models: Arc<dyn Models>,
+    tools: Vec<Arc<dyn Tool>>,
+) -> Engine {
     let still = Arc::new(Still);
     let ports = Ports {
         blobs: journal.clone(),
         workspace: still.clone(),
         checks: still,
-        tools: vec![Arc::new(Nothing)],
-        models: Arc::new(One(steps)),
+        tools,
+        models,
         clock: Arc::new(Real::default()),
         env: Vec::new(),
     };

@@ -6,6 +6,7 @@ use crate::model::{Stop, Usage};
 use crate::session::SessionSpec;
 use crate::{ActionId, Amount, CallId, Digest, Fault, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a crash in the middle of an action means (DESIGN section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -220,7 +221,7 @@ pub struct Run {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
     /// What the session was opened with.
-    pub spec: SessionSpec,
+    pub spec: Arc<SessionSpec>,
     /// Base commit once prepared.
     pub base: Option<String>,
     /// Branch to land on, once prepared.

@@ -1,6 +1,6 @@
 //! What can go wrong, typed at its source (DESIGN section 6).
 
-use crate::Digest;
+use crate::{Digest, text};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -36,8 +36,14 @@ impl Kind {
 /// Codes of faults that say "nothing has run yet" begin with this: even an external effect's outcome is then known.
 pub const NOT_RUN: &str = "not-run";
 
+/// Longest code, bytes; a script writes its own.
+const CODE_BYTES: usize = 64;
+
 /// The code of a model's "this conversation is too long for me": the kernel cuts it shorter and asks again.
 pub const CONTEXT_FULL: &str = "context-full";
+
+/// Code of a fault for a disk without space: it goes away when a person makes room, whatever was being done.
+pub const DISK_FULL: &str = "disk-full";
 
 /// A failure as a value: what happened, to what, what to type next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,12 +66,13 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A failure of this kind, code and sentence.
+    /// A failure of this kind, code and sentence. Faults go on record and to terminals, and may quote what failed: their
+    /// texts are made clean and short here, whoever wrote them.
     pub fn new(kind: Kind, code: &str, what: impl Into<String>) -> Self {
         Self {
             kind,
-            code: code.into(),
-            what: what.into(),
+            code: text::bounded(code, CODE_BYTES),
+            what: text::sentence(&what.into()),
             hint: String::new(),
             detail: None,
             retry_after_ms: None,
@@ -75,7 +82,7 @@ impl Fault {
     /// Adds what to type next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = hint.into();
+        self.hint = text::sentence(&hint.into());
         self
     }
 }

@@ -24,10 +24,49 @@ impl SessionId {
     }
 }
 
+/// Characters of a UUID.
+const UUID: usize = 36;
+
+impl SessionId {
+    /// The text, without the detour through a formatter: it stands in nearly every record.
+    fn text(&self) -> [u8; UUID] {
+        let mut text = [b'-'; UUID];
+        let places = (0..UUID).filter(|at| ![8, 13, 18, 23].contains(at));
+        let nibbles = self.0.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        for (place, nibble) in places.zip(nibbles) {
+            text[place] = b"0123456789abcdef"[usize::from(nibble)];
+        }
+        text
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let h = format!("{:032x}", self.0);
-        write!(f, "{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
+        f.write_str(ascii(&self.text()))
+    }
+}
+
+impl Serialize for SessionId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(ascii(&self.text()))
+    }
+}
+
+/// Digits and dashes that were put there one by one.
+pub(crate) fn ascii(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Writes a number's decimal digits in front of `end`; where they begin.
+pub(crate) fn decimal(mut n: u64, text: &mut [u8], end: usize) -> usize {
+    let mut at = end;
+    loop {
+        at -= 1;
+        text[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            return at;
+        }
     }
 }
 
@@ -78,9 +117,27 @@ pub struct ActionId {
     pub step: u32,
 }
 
+impl ActionId {
+    /// Calls `f` with the text.
+    fn with_text<R>(&self, f: impl FnOnce(&str) -> R) -> R {
+        // Twice ten digits and the dot.
+        let mut text = [b'.'; 21];
+        let dot = decimal(self.step.into(), &mut text, 21) - 1;
+        text[dot] = b'.';
+        let from = decimal(self.turn.into(), &mut text, dot);
+        f(ascii(&text[from..]))
+    }
+}
+
 impl fmt::Display for ActionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.turn, self.step)
+        self.with_text(|text| f.write_str(text))
+    }
+}
+
+impl Serialize for ActionId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        self.with_text(|text| s.serialize_str(text))
     }
 }
 
@@ -89,19 +146,23 @@ impl FromStr for ActionId {
     fn from_str(s: &str) -> Result<Self, BadId> {
         let parse = || {
             let (turn, step) = s.split_once('.')?;
-            Some(Self { turn: turn.parse().ok()?, step: step.parse().ok()? })
+            // One spelling only: no sign, no leading zero.
+            let plain = |n: &str| n == "0" || n.starts_with(|c: char| ('1'..='9').contains(&c));
+            (plain(turn) && plain(step))
+                .then_some(Self { turn: turn.parse().ok()?, step: step.parse().ok()? })
         };
         parse().ok_or_else(|| BadId(s.chars().take(64).collect()))
     }
 }
 
-macro_rules! as_text {
+impl Serialize for StreamId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+macro_rules! from_text {
     ($($name:ty),*) => {$(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
-            }
-        }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
@@ -110,7 +171,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(SessionId, ActionId, StreamId);
+from_text!(SessionId, ActionId, StreamId);
 
 /// A model's own name for a tool call; unique inside one model message only.
 pub type CallId = String;
@@ -161,6 +222,18 @@ mod tests {
         assert_eq!(text, "01934567-89ab-7fff-bfff-ffffffffffff");
         assert_eq!(text.parse::<SessionId>().unwrap(), id);
         assert_eq!(serde_json::from_str::<SessionId>(&format!("\"{text}\"")).unwrap(), id);
+    }
+
+    #[test]
+    fn an_action_reads_as_turn_and_step() {
+        for (turn, step, text) in
+            [(0, 0, "0.0"), (1, 20, "1.20"), (u32::MAX, u32::MAX, "4294967295.4294967295")]
+        {
+            let id = ActionId { turn, step };
+            assert_eq!(id.to_string(), text);
+            assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{text}\""));
+            assert_eq!(text.parse::<ActionId>().unwrap(), id);
+        }
     }
 
     #[test]

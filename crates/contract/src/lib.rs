@@ -17,9 +17,14 @@ pub mod journal;
 pub mod limits;
 pub mod model;
 pub mod money;
+#[cfg(planted)]
+pub mod planted;
 pub mod port;
+#[cfg(any(test, fuzzing))]
+pub mod props;
 pub mod record;
 pub mod session;
+pub mod text;
 pub mod time;
 pub mod tool;
 pub mod workspace;
@@ -32,3 +37,21 @@ pub use id::{ActionId, ApprovalId, CallId, Fence, IntentId, QuestionId, Seq, Ses
 pub use money::Amount;
 pub use port::BoxFuture;
 pub use time::Timestamp;
+
+/// Is this known bug switched on? `false`, at compile time, in every build but the simulator's own.
+#[cfg(not(planted))]
+#[macro_export]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
+/// Is this known bug switched on in this thread?
+#[cfg(planted)]
+#[macro_export]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::planted::on($crate::planted::Bug::$bug)
+    };
+}

@@ -112,6 +112,8 @@ pub const BLOB_ROW_BYTES: usize = 64 * 1024;
 pub const RECENT_BYTES: u64 = 8 * 1024 * 1024;
 /// Blobs below this many bytes are stored as they are.
 pub const BLOB_PLAIN_BYTES: usize = 512;
+/// Bytes of one text in an event that a model, a tool or a failure had a word in; longer ones are blobs.
+pub const SENTENCE_BYTES: usize = 1024;
 /// Largest single event record, bytes.
 pub const RECORD_BYTES: usize = 1024 * 1024;
 /// Activity after which a snapshot is due, milliseconds.

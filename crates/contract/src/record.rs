@@ -62,11 +62,17 @@ pub trait Storable: Serialize + DeserializeOwned {
     fn upcast(version: u32, event: Value) -> Value;
 }
 
+/// Most records fit into this, bytes.
+const USUAL_BYTES: usize = 512;
+
 /// The bytes of a record.
 pub fn encode<E: Storable>(seq: Seq, at: Timestamp, event: &E) -> Vec<u8> {
     let wire = Wire { v: VERSION, seq, at, event };
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
     // Types of this crate have string keys only and no failing serialisers.
-    serde_json::to_vec(&wire).unwrap_or_else(|error| unreachable!("an event does not serialise: {error}"))
+    serde_json::to_writer(&mut bytes, &wire)
+        .unwrap_or_else(|error| unreachable!("an event does not serialise: {error}"));
+    bytes
 }
 
 /// The record in these bytes, upcast to the current version.

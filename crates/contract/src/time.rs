@@ -1,5 +1,6 @@
 //! UTC instants with millisecond resolution, stored as RFC 3339 text.
 
+use crate::id::{ascii, decimal};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -9,15 +10,35 @@ use std::str::FromStr;
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// This instant and `ms` milliseconds more; saturates.
+    /// The last moment that can be written down: the end of the year 9999.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// This instant and `ms` milliseconds more, at most [`Self::MAX`].
     pub fn plus(self, ms: u64) -> Self {
-        Self(self.0.saturating_add(ms))
+        Self(self.0.saturating_add(ms)).min(Self::MAX)
     }
 
     /// Milliseconds from `earlier` to here; 0 when the clock went backwards.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+}
+
+/// A duration as people write it (`500ms`, `30s`, `10m`, `2h`, `7d`; a bare number counts seconds) in milliseconds;
+/// `None` = it is none, or nothing, or too long for a number.
+pub fn duration_ms(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..end].parse().ok()?;
+    let unit = match &text[end..] {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(unit).filter(|ms| *ms > 0)
 }
 
 /// Civil date of a day number (days since 1970-01-01). Proleptic Gregorian; Howard Hinnant's algorithm.
@@ -42,14 +63,30 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     (era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy).checked_sub(719_468)
 }
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (secs, ms) = (self.0 / 1000, self.0 % 1000);
+impl Timestamp {
+    /// Calls `f` with the text. Without a formatter: several stand in every record.
+    fn with_text<R>(self, f: impl FnOnce(&str) -> R) -> R {
+        // A year of five digits could be written but never read again.
+        let at = self.0.min(Self::MAX.0);
+        let (secs, ms) = (at / 1000, at % 1000);
         let (year, month, day) = civil(secs / 86_400);
         let (h, m, s) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z")
+        let mut text = *SHAPE;
+        for (n, end) in [(year, 4), (month, 7), (day, 10), (h, 13), (m, 16), (s, 19), (ms, 23)] {
+            decimal(n, &mut text, end);
+        }
+        f(ascii(&text))
     }
 }
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_text(|text| f.write_str(text))
+    }
+}
+
+/// How a moment is written; 0 = any digit.
+const SHAPE: &[u8; 24] = b"0000-00-00T00:00:00.000Z";
 
 impl FromStr for Timestamp {
     type Err = crate::id::BadId;
@@ -57,15 +94,18 @@ impl FromStr for Timestamp {
         let parse = || {
             let n = |from: usize, to: usize| s.get(from..to)?.parse::<u64>().ok();
             let b = s.as_bytes();
-            let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (23, b'Z')];
-            if b.len() != 24 || marks.iter().any(|&(i, c)| b[i] != c) {
+            // `parse` alone would take a sign.
+            let fits = |(c, shape): (&u8, &u8)| if *shape == b'0' { c.is_ascii_digit() } else { c == shape };
+            if b.len() != SHAPE.len() || !b.iter().zip(SHAPE).all(fits) {
                 return None;
             }
             let (month, day, h, m, sec) = (n(5, 7)?, n(8, 10)?, n(11, 13)?, n(14, 16)?, n(17, 19)?);
-            if !(1..=12).contains(&month) || !(1..=31).contains(&day) || h > 23 || m > 59 || sec > 60 {
+            if !(1..=12).contains(&month) || !(1..=31).contains(&day) || h > 23 || m > 59 || sec > 59 {
                 return None;
             }
-            let day_number = days(n(0, 4)?, month, day)?;
+            let year = n(0, 4)?;
+            // Not every month has that day.
+            let day_number = days(year, month, day).filter(|number| civil(*number) == (year, month, day))?;
             Some(Self((day_number * 86_400 + h * 3600 + m * 60 + sec) * 1000 + n(20, 23)?))
         };
         parse().ok_or_else(|| crate::id::BadId(s.chars().take(64).collect()))
@@ -74,7 +114,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        self.with_text(|text| s.serialize_str(text))
     }
 }
 
@@ -95,6 +135,7 @@ mod tests {
             (0, "1970-01-01T00:00:00.000Z"),
             (951_782_400_000, "2000-02-29T00:00:00.000Z"),
             (1_795_154_844_123, "2026-11-20T06:07:24.123Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(Timestamp(ms).to_string(), text);
             assert_eq!(text.parse::<Timestamp>().unwrap(), Timestamp(ms));
@@ -111,7 +152,15 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in ["", "2026-11-20", "2026-13-01T00:00:00.000Z", "2026-11-20T06:07:24,123Z"] {
+        for bad in [
+            "",
+            "2026-11-20",
+            "2026-13-01T00:00:00.000Z",
+            "2026-02-29T00:00:00.000Z",
+            "+026-11-20T06:07:24.123Z",
+            "2026-11-20T06:07:60.123Z",
+            "2026-11-20T06:07:24,123Z",
+        ] {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
         }
     }

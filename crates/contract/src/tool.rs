@@ -5,6 +5,7 @@ use crate::model::ToolSpec;
 use crate::port::{Blobs, Sink};
 use crate::{BoxFuture, Cancel, Digest, Fault, SessionId};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -84,6 +85,10 @@ impl Output {
 pub trait Tool: Send + Sync {
     /// How a model sees it.
     fn spec(&self) -> ToolSpec;
+    /// The name in its spec; for who looks for one tool among many.
+    fn name(&self) -> Cow<'_, str> {
+        Cow::Owned(self.spec().name)
+    }
     /// Checks the arguments and says what running them means. A fault's text goes to the model.
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault>;
     /// Runs it. Must end soon after `cancel`, leaving nothing alive.

@@ -2,21 +2,25 @@
 //!
 //! Decides nothing: that is [`kernel::decide`]. Starts nothing before its commit is durable. Start at [`Arbiter::run`].
 
-use crate::core::{Core, Moment, Step};
+use crate::commit::{self, Committed, Host};
+use crate::core::Core;
 use crate::engine::{Attend, Shared};
 use crate::executor::{self, Finished};
 use crate::guard::Held;
 use crate::task::{self, Kind, Task};
-use crate::{store, watch};
-use contract::action::{Effect, End, Outcome, Run};
+use crate::tree::Present;
+use crate::watch;
+use contract::action::{Effect, Outcome, Run};
 use contract::cancel::Urgency;
-use contract::journal::{Class, Error, Mail};
+use contract::journal::{Error, Mail};
 use contract::port::Sink;
 use contract::session::SessionSpec;
-use contract::{ActionId, Cancel, Fault, SessionId, StreamId, Timestamp};
+use contract::{ActionId, Cancel, SessionId, StreamId, Timestamp};
 use kernel::fsm::Phase;
 use kernel::{Input, Session};
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
@@ -36,15 +40,23 @@ pub(crate) enum Letter {
 /// Letters a mailbox holds; a poke that finds it full is not needed.
 pub(crate) const MAILBOX: usize = 16;
 
-/// Times a conflict is answered by reading again before the session is given up.
-const RELOADS: u32 = 8;
+/// Attempts that are over at once after which others on this thread get a turn.
+const AT_ONCE: u32 = 8;
 
 /// The action in flight, as this process sees it.
 struct Flight {
     action: ActionId,
     attempt: u32,
     cancel: Cancel,
-    _task: Task<()>,
+    now: Now,
+}
+
+/// Where an attempt is.
+enum Now {
+    /// On its way, in a task of its own; its outcome comes as a letter.
+    Flies { _task: Task<()> },
+    /// It was over at once; the outcome waits here for its turn.
+    Landed(Option<Box<Finished>>),
 }
 
 impl Flight {
@@ -61,7 +73,10 @@ pub(crate) struct Arbiter {
     pub(crate) address: mpsc::Sender<Letter>,
     pub(crate) first: Option<Input>,
     pub(crate) opened: Option<oneshot::Sender<Result<(), Error>>>,
+    /// Attempts that were over at once so far.
+    pub(crate) at_once: u32,
     pub(crate) status: latest::Sender<Status>,
+    pub(crate) present: Present,
     pub(crate) _guard: Box<dyn Held>,
 }
 
@@ -91,10 +106,11 @@ impl Arbiter {
             poked |= matches!(letter, Letter::Poke);
         }
         let sound = failure.is_none();
-        let Self { shared, core, status, address, _guard: guard, .. } = self;
+        let Self { shared, core, status, address, present, _guard: guard, .. } = self;
         shared.settle_down(core.state.id, &core.state, core.unsnapped(), sound).await;
         // Who waits for the end may start it again at once: by then nothing of it may be in the way.
         drop(flight);
+        drop(present);
         drop(guard);
         status.send_replace(Status::Stopped(failure));
         if sound {
@@ -107,8 +123,13 @@ impl Arbiter {
 
     async fn serve(&mut self, flight: &mut Option<Flight>) -> Result<(), Error> {
         let mut wake_at = None;
+        // Taking over starts nothing before the inbox was heard: a cancel that waited there has the first word.
+        let mut taking_over = matches!(self.first, Some(Input::Recover));
         if let Some(first) = self.first.take() {
+            let hold = self.core.hold;
+            self.core.hold |= taking_over;
             let done = self.step(first, Vec::new(), Vec::new(), flight).await;
+            self.core.hold = hold;
             if let Some(opened) = self.opened.take() {
                 // Nobody may be listening any more; the session goes on all the same.
                 let _ = opened.send(done.as_ref().map(|_| ()).map_err(Clone::clone));
@@ -122,18 +143,17 @@ impl Arbiter {
         loop {
             if std::mem::take(&mut inbox) {
                 let mail = self.shared.journal.inbox(self.core.state.id).await?;
+                let began = std::mem::take(&mut taking_over);
                 if !mail.is_empty() {
                     wake_at = self.mail(mail, flight).await?;
+                } else if began {
+                    wake_at = self.step(Input::Tick, Vec::new(), Vec::new(), flight).await?;
                 }
             }
             if self.over(flight.is_some()) {
                 return Ok(());
             }
-            let letter = tokio::select! {
-                letter = self.mailbox.recv() => letter,
-                () = until(&self.shared, wake_at) => None,
-            };
-            wake_at = match letter {
+            wake_at = match self.next(wake_at, flight.as_mut()).await? {
                 Some(Letter::Outcome(finished)) => {
                     let Finished { outcome, blobs } = *finished;
                     flight.take_if(|flight| flight.ends_with(&outcome));
@@ -153,6 +173,34 @@ impl Arbiter {
         }
     }
 
+    /// The next letter, or that the time has come. What others sent goes before what came of this session's own work.
+    async fn next(
+        &mut self,
+        wake_at: Option<Timestamp>,
+        flight: Option<&mut Flight>,
+    ) -> Result<Option<Letter>, Error> {
+        if let Some(Flight { now: Now::Landed(finished), .. }) = flight {
+            // Work that is always over at once must not keep others from running.
+            self.at_once += 1;
+            if self.at_once.is_multiple_of(AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
+            let letter = self.mailbox.try_recv().ok();
+            if let Some(letter) = letter.or_else(|| finished.take().map(Letter::Outcome)) {
+                return Ok(Some(letter));
+            }
+        }
+        let letter = tokio::select! {
+            letter = self.mailbox.recv() => letter,
+            () = until(&self.shared, wake_at) => None,
+            () = raised_elsewhere(&self.shared, &self.core.state) => {
+                commit::load_ledger(&*self.shared, self.core.state.root()).await?;
+                None
+            }
+        };
+        Ok(letter)
+    }
+
     fn over(&self, flying: bool) -> bool {
         !flying && (self.core.hold || self.core.state.phase == Phase::Ended)
     }
@@ -167,84 +215,30 @@ impl Arbiter {
         self.step(Input::Inbox(letters), Vec::new(), rows, flight).await
     }
 
-    /// Decide, commit, dispatch. A conflict means that somebody else wrote: read again, decide again.
+    /// Decide, commit, dispatch.
     async fn step(
         &mut self,
-        mut input: Input,
-        mut blobs: Vec<Vec<u8>>,
+        input: Input,
+        blobs: Vec<Vec<u8>>,
         rows: Vec<u64>,
         flight: &mut Option<Flight>,
     ) -> Result<Option<Timestamp>, Error> {
-        for reload in 0..=RELOADS {
-            if reload > 0 {
-                self.reload().await?;
-            }
-            match self.attempt(input.clone(), blobs.clone(), rows.clone()).await {
-                Ok(step) => {
-                    self.shared.keep(blobs);
-                    self.dispatch(step.effects, flight);
-                    if step.snapshot {
-                        self.shared.snapshot(&self.core.state).await;
-                    }
-                    return Ok(step.wake_at);
-                }
-                Err(error) if error.class() == Class::Retry && reload < RELOADS => {}
-                Err(Error::Invalid(why)) if reload < RELOADS => {
-                    // A record that the store refuses would come again with every resume.
-                    input = refused(&input, &why).ok_or(Error::Invalid(why))?;
-                    blobs = Vec::new();
-                }
-                Err(error) => return Err(error),
-            }
+        let Committed { step, blobs } =
+            commit::step(&*self.shared, &mut self.core, input, blobs, rows).await?;
+        self.shared.keep(blobs);
+        self.dispatch(step.effects, flight).await;
+        if step.snapshot {
+            self.shared.snapshot(&self.core.state).await;
         }
-        Err(Error::Busy(format!("session {} could not be written", self.core.state.id)))
+        Ok(step.wake_at)
     }
 
-    async fn attempt(&mut self, input: Input, blobs: Vec<Vec<u8>>, rows: Vec<u64>) -> Result<Step, Error> {
-        let (step, commit) = loop {
-            self.shared.ensure_ledger(&self.core.state).await?;
-            // Held from the decision until the batch is queued: the ledger's events queue in the order they were decided.
-            let mut governor = self.shared.governor();
-            if self.core.state.seq > 0 && governor.peek(self.core.state.root()).is_none() {
-                continue;
-            }
-            let moment =
-                Moment { now: self.shared.ports.clock.now(), random: self.shared.ports.clock.random() };
-            let mut step =
-                self.core.step(&mut governor, input, moment).map_err(|e| Error::Corrupt(e.to_string()))?;
-            step.batch.blobs = blobs;
-            step.batch.consume = rows;
-            let commit =
-                (!step.is_empty()).then(|| self.shared.journal.append(std::mem::take(&mut step.batch)));
-            break (step, commit);
-        };
-        if let Some(commit) = commit
-            && let Err(error) = commit.await
-        {
-            let woken = {
-                let mut governor = self.shared.governor();
-                governor.forget(self.core.state.root());
-                governor.release(self.core.state.id)
-            };
-            self.shared.poke_all(woken);
-            return Err(error);
-        }
-        Ok(step)
-    }
-
-    async fn reload(&mut self) -> Result<(), Error> {
-        let id = self.core.state.id;
-        let state = store::session(&*self.shared.journal, id).await?.unwrap_or_else(|| Session::new(id));
-        self.core.state = state;
-        self.shared.load_ledger(self.core.state.root()).await?;
-        self.shared.governor().keep(&self.core.state);
-        Ok(())
-    }
-
-    fn dispatch(&self, effects: Vec<Effect>, flight: &mut Option<Flight>) {
+    async fn dispatch(&self, effects: Vec<Effect>, flight: &mut Option<Flight>) {
+        let mut launched = None;
         for effect in effects {
             match effect {
-                Effect::Run(run) => *flight = Some(self.launch(*run)),
+                // Last: it may take a while, and the others are waited for.
+                Effect::Run(run) => launched = Some(run),
                 Effect::Cancel { action, now } => {
                     if let Some(flight) = flight.as_ref().filter(|f| f.action == action) {
                         flight.cancel.cancel(if now { Urgency::Now } else { Urgency::Graceful });
@@ -255,18 +249,30 @@ impl Arbiter {
                 }
             }
         }
+        if let Some(run) = launched {
+            *flight = Some(self.launch(*run).await);
+        }
     }
 
-    fn launch(&self, run: Run) -> Flight {
+    /// Starts the attempt here and now; what is not over at once goes on in a task of its own.
+    async fn launch(&self, run: Run) -> Flight {
         let (cancel, action, attempt) = (Cancel::new(), run.action, run.attempt);
         let (shared, address, token) = (Arc::clone(&self.shared), self.address.clone(), cancel.clone());
         let sink: Arc<dyn Sink> = Arc::new(shared.progress_of(run.session, action));
-        let task = task::spawn(Kind::Action, async move {
-            let finished = executor::execute(&shared.ports, run, token, sink).await;
-            // A closed mailbox means that the arbiter has stopped: recovery will deal with the action.
-            let _ = address.send(Letter::Outcome(Box::new(finished))).await;
-        });
-        Flight { action, attempt, cancel, _task: task }
+        let mut running = Box::pin(async move { executor::execute(&shared.ports, run, token, sink).await });
+        let first = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
+        let now = match first {
+            Poll::Ready(finished) => Now::Landed(Some(Box::new(finished))),
+            Poll::Pending => {
+                let _task = task::spawn(Kind::Action, async move {
+                    let finished = running.await;
+                    // A closed mailbox means that the arbiter has stopped: recovery will deal with the action.
+                    let _ = address.send(Letter::Outcome(Box::new(finished))).await;
+                });
+                Now::Flies { _task }
+            }
+        };
+        Flight { action, attempt, cancel, now }
     }
 }
 
@@ -275,13 +281,22 @@ fn attend(core: &Core) -> Attend {
     if core.hold { Attend::Settle } else { Attend::GoOn }
 }
 
-/// The outcome to put on record when the store refuses the real one (too large a record): that it failed, and why.
-fn refused(input: &Input, why: &str) -> Option<Input> {
-    let Input::Outcome(outcome) = input else { return None };
-    let what = format!("the outcome of action {} cannot be recorded: {why}", outcome.action);
-    let end = End::Failed(Fault::new(contract::Kind::Permanent, "unrecordable", what));
-    let known = matches!(&outcome.end, End::Failed(fault) if fault.code == "unrecordable");
-    (!known).then(|| Input::Outcome(Box::new(Outcome { end, ..(**outcome).clone() })))
+/// How often who stopped for want of budget looks whether another process raised it.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Resolves when a session that stopped for want of budget may find some: its tree's ledger was written to by another
+/// process, whose wake-ups end at its own sessions.
+async fn raised_elsewhere(shared: &Shared, state: &Session) {
+    if state.pause.as_ref().is_none_or(|pause| pause.why != "budget") {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let known = shared.governor().peek(state.root()).map_or(0, |ledger| ledger.seq);
+        if shared.journal.head(StreamId::Tree(state.root())).await.is_ok_and(|head| head.seq > known) {
+            return;
+        }
+    }
 }
 
 /// Sleeps until the wall clock has reached this moment; for ever when there is none.
@@ -308,30 +323,15 @@ pub(crate) fn follow(shared: &Shared, id: SessionId, after: u64) -> watch::Watch
 mod tests {
     use super::*;
     use contract::Amount;
+    use contract::action::End;
 
     #[tokio::test]
     async fn a_late_word_of_an_attempt_that_was_given_up_does_not_end_the_next_one() {
         let action = ActionId { turn: 1, step: 2 };
-        let task = task::spawn(Kind::Action, std::future::pending());
-        let flight = Flight { action, attempt: 2, cancel: Cancel::new(), _task: task };
+        let now = Now::Flies { _task: task::spawn(Kind::Action, std::future::pending()) };
+        let flight = Flight { action, attempt: 2, cancel: Cancel::new(), now };
         let outcome = |attempt| Outcome { action, attempt, end: End::Unknown, used: Amount::ZERO };
         assert!(!flight.ends_with(&outcome(1)));
         assert!(flight.ends_with(&outcome(2)));
-    }
-
-    #[test]
-    fn an_outcome_that_cannot_be_recorded_becomes_a_failure_once() {
-        let action = ActionId { turn: 1, step: 2 };
-        let outcome =
-            Outcome { action, attempt: 1, end: End::Unknown, used: Amount { tokens: 7, ..Amount::ZERO } };
-        let failed = refused(&Input::Outcome(Box::new(outcome)), "too large").unwrap();
-        let Input::Outcome(outcome) = &failed else { panic!("{failed:?}") };
-        assert!(
-            matches!(&outcome.end, End::Failed(fault) if fault.what.contains("too large")),
-            "{outcome:?}"
-        );
-        assert_eq!(outcome.used.tokens, 7, "what was spent stays spent");
-        assert_eq!(refused(&failed, "still"), None);
-        assert_eq!(refused(&Input::Tick, "too large"), None);
     }
 }

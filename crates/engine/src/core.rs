@@ -78,6 +78,14 @@ impl Core {
                 ended: self.state.phase == kernel::fsm::Phase::Ended,
             });
         }
+        if decision.ledger.is_empty()
+            && decision.events.iter().any(wants_budget)
+            && !contract::planted!(StaleNo)
+        {
+            // A no holds only while the budget is what was looked at: nothing is written, but the place is checked.
+            let (stream, expected) = (StreamId::Tree(root), governor.ledger(root).seq);
+            appends.push(Append { stream, expected, fence: None, records: Vec::new(), ended: false });
+        }
         if !decision.ledger.is_empty() {
             let after = governor.ledger(root).seq;
             let expected = after - decision.ledger.len() as u64;
@@ -112,8 +120,9 @@ impl Core {
         *count += events;
         let since = *since.get_or_insert(now);
         let active = *count >= limits::SNAPSHOT_EVENTS && now.since(since) >= limits::SNAPSHOT_MS;
-        let resting =
-            events > 0 && *count >= limits::SNAPSHOT_EVENTS && self.state.phase != kernel::fsm::Phase::Active;
+        // Waiting for a person is rest too: it may last for days, and be taken up by another process.
+        let rests = self.state.phase != kernel::fsm::Phase::Active || self.state.waiting(now).is_some();
+        let resting = events > 0 && *count >= limits::SNAPSHOT_EVENTS && rests;
         if active || resting {
             self.fresh = (0, None);
         }
@@ -125,6 +134,18 @@ impl Core {
         self.fresh.0
     }
 }
+
+/// Does this say that the budget does not suffice?
+fn wants_budget(event: &Event) -> bool {
+    match event {
+        Event::Paused { why, .. } => why == "budget",
+        Event::Ended { code, .. } => *code == BUDGET_CODE,
+        _ => false,
+    }
+}
+
+/// Exit code of a session that its budget has ended (DESIGN section 7).
+const BUDGET_CODE: u8 = 7;
 
 fn encode<E: record::Storable>(before: u64, at: Timestamp, events: &[E]) -> Vec<Vec<u8>> {
     (before + 1..).zip(events).map(|(seq, event)| record::encode(seq, at, event)).collect()

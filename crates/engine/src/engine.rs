@@ -3,18 +3,22 @@
 //! Knows which sessions live in this process; nothing of who asks. Start at [`Engine`].
 
 use crate::arbiter::{self, Arbiter, Letter, MAILBOX, Status};
-use crate::core::Core;
+use crate::breakdown::{self, Breakdowns};
+use crate::commit::{self, Host};
+use crate::core::{Core, Moment};
 use crate::executor::Ports;
 use crate::guard::Guard;
 use crate::lease::Leases;
+use crate::named;
 use crate::recent::Recent;
 use crate::task::{self, Kind, Task};
+use crate::tree::{Present, Trees};
 use crate::{Watch, store};
 use contract::intent::{Intent, Source, Wish};
 use contract::journal::{Error, Journal, Lease, Submitted};
 use contract::port::{Delta, Sink};
 use contract::session::SessionSpec;
-use contract::{ActionId, Fault, Kind as FaultKind, SessionId, limits};
+use contract::{ActionId, Digest, Fault, Kind as FaultKind, SessionId, limits};
 use kernel::governor::Slots;
 use kernel::ledger::Ledger;
 use kernel::{Governor, Input, Session};
@@ -72,6 +76,8 @@ pub struct Progress {
 
 /// Progress items a slow listener may lag behind before it loses the oldest.
 const PROGRESS: usize = 1024;
+/// Sessions that are taken up at the same time: each needs a lock, a lease and its journal read.
+const WAKERS: usize = 8;
 
 struct Live {
     address: mpsc::Sender<Letter>,
@@ -92,20 +98,24 @@ pub(crate) struct Shared {
     options: Options,
     governor: Mutex<Governor>,
     live: Mutex<BTreeMap<SessionId, Live>>,
+    pub(crate) trees: Trees,
     /// It is being shut down: whoever is started from here on starts nothing.
     closing: AtomicBool,
+    /// Shared by those who wake sessions; a shutdown waits for all of them.
+    waking: tokio::sync::RwLock<()>,
     leases: Leases,
+    breakdowns: Breakdowns,
     recent: Arc<Recent>,
     progress: broadcast::Sender<Progress>,
-    /// Sessions to be attended because another one's effect says so.
-    wakes: mpsc::UnboundedSender<(SessionId, Attend)>,
+    /// Sessions to be attended because another one's effect says so. One session always goes the same way.
+    wakes: [mpsc::UnboundedSender<(SessionId, Attend)>; WAKERS],
 }
 
 /// The engine: cheap to clone, ends with [`Engine::shutdown`].
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
-    _helpers: Arc<[Task<()>; 3]>,
+    _helpers: Arc<Vec<Task<()>>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -119,8 +129,14 @@ impl Engine {
     pub fn new(mut ports: Ports, journal: Arc<dyn Journal>, guard: Arc<dyn Guard>, options: Options) -> Self {
         let recent = Arc::new(Recent::new(ports.blobs));
         ports.blobs = recent.clone();
+        ports.tools = named::all(ports.tools);
         // Unbounded, but bounded by what is sent: one entry per commit that names another session.
-        let (wakes, woken) = mpsc::unbounded_channel();
+        let mut woken = Vec::with_capacity(WAKERS);
+        let wakes = std::array::from_fn(|_| {
+            let (wake, to_be_woken) = mpsc::unbounded_channel();
+            woken.push(to_be_woken);
+            wake
+        });
         let shared = Arc::new(Shared {
             ports,
             journal,
@@ -128,17 +144,21 @@ impl Engine {
             governor: Mutex::new(Governor::new(options.slots)),
             options,
             live: Mutex::default(),
+            trees: Trees::default(),
             closing: AtomicBool::new(false),
+            waking: tokio::sync::RwLock::default(),
             leases: Leases::default(),
+            breakdowns: Breakdowns::default(),
             recent,
             progress: broadcast::channel(PROGRESS).0,
             wakes,
         });
-        let helpers = [
+        let mut helpers = vec![
             task::spawn(Kind::Watch, renewing(Arc::clone(&shared))),
             task::spawn(Kind::Watch, polling(Arc::clone(&shared))),
-            task::spawn(Kind::Watch, waking(Arc::clone(&shared), woken)),
         ];
+        helpers
+            .extend(woken.into_iter().map(|way| task::spawn(Kind::Watch, waking(Arc::clone(&shared), way))));
         Self { shared, _helpers: Arc::new(helpers) }
     }
 
@@ -222,13 +242,7 @@ impl Engine {
     /// Resolves when the session's arbiter has stopped here; at once when it does not live here.
     /// The error: why it stopped, when it was not its end.
     pub async fn stopped(&self, id: SessionId) -> Option<Error> {
-        let mut status = self.shared.lives().get(&id).map(|live| live.status.clone())?;
-        let stopped = status.wait_for(|status| matches!(status, Status::Stopped(_))).await;
-        match stopped.as_deref() {
-            Ok(Status::Stopped(error)) => error.clone(),
-            Ok(_) => None,
-            Err(_) => Some(Error::Closed(format!("the arbiter of session {id} panicked"))),
-        }
+        self.shared.out_of_the_way(id).await
     }
 
     #[cfg(test)]
@@ -239,6 +253,9 @@ impl Engine {
     /// Stops in order: nothing new starts, what runs is stopped and its end recorded, leases are given back.
     pub async fn shutdown(&self) {
         self.shared.closing.store(true, Ordering::SeqCst);
+        // A lease once asked for is taken even when nobody waits for it any more: cut off there, this process would
+        // give its lock back first and then take the lease from whoever has the lock by then.
+        drop(self.shared.waking.write().await);
         loop {
             let live: Vec<_> = {
                 let mut lives = self.shared.lives();
@@ -266,11 +283,28 @@ struct Start {
     opened: Option<oneshot::Sender<Result<(), Error>>>,
 }
 
-impl Shared {
-    pub(crate) fn governor(&self) -> MutexGuard<'_, Governor> {
+impl Host for Shared {
+    fn journal(&self) -> &dyn Journal {
+        &*self.journal
+    }
+
+    fn governor(&self) -> MutexGuard<'_, Governor> {
         self.governor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn moment(&self) -> Moment {
+        Moment { now: self.ports.clock.now(), random: self.ports.clock.random() }
+    }
+
+    /// Tells those that are here.
+    fn poke_all(&self, ids: Vec<SessionId>) {
+        for id in ids {
+            self.poke(id);
+        }
+    }
+}
+
+impl Shared {
     #[cfg(test)]
     pub(crate) fn remembered(&self) -> usize {
         self.lives().len()
@@ -294,17 +328,10 @@ impl Shared {
         self.lives().get(&id).is_some_and(told)
     }
 
-    /// Tells those that are here.
-    pub(crate) fn poke_all(&self, ids: Vec<SessionId>) {
-        for id in ids {
-            self.poke(id);
-        }
-    }
-
     pub(crate) fn wake(&self, id: SessionId, how: Attend) {
         if !self.poke(id) {
             // The receiver goes away with the engine: then nobody is left to be woken.
-            let _ = self.wakes.send((id, how));
+            let _ = self.wakes[(id.0 % WAKERS as u128) as usize].send((id, how));
         }
     }
 
@@ -316,12 +343,14 @@ impl Shared {
         }
     }
 
-    /// Waits for an arbiter that is on its way out.
-    async fn out_of_the_way(&self, id: SessionId) {
-        let status = self.lives().get(&id).map(|live| live.status.clone());
-        if let Some(mut status) = status {
-            // An error: it panicked, and is gone as well.
-            let _ = status.wait_for(|status| matches!(status, Status::Stopped(_))).await;
+    /// Waits for an arbiter that is on its way out; why it stopped, when it was not its end.
+    async fn out_of_the_way(&self, id: SessionId) -> Option<Error> {
+        let mut status = self.lives().get(&id).map(|live| live.status.clone())?;
+        let stopped = status.wait_for(|status| matches!(status, Status::Stopped(_))).await;
+        match stopped.as_deref() {
+            Ok(Status::Stopped(error)) => error.clone(),
+            Ok(_) => None,
+            Err(_) => Some(Error::Closed(format!("the arbiter of session {id} panicked"))),
         }
     }
 
@@ -335,21 +364,11 @@ impl Shared {
         Tell(self.progress.clone(), session, action)
     }
 
-    pub(crate) async fn load_ledger(&self, root: SessionId) -> Result<(), Error> {
-        let ledger = store::ledger(&*self.journal, root).await?;
-        self.governor().load(root, ledger);
-        Ok(())
-    }
-
-    /// A failed commit of a relative may have thrown the tree's ledger away: then it is read again.
-    pub(crate) async fn ensure_ledger(&self, state: &Session) -> Result<(), Error> {
-        let known = state.seq == 0 || self.governor().peek(state.root()).is_some();
-        if known { Ok(()) } else { self.load_ledger(state.root()).await }
-    }
-
     /// Takes lock and lease, then starts the arbiter.
     async fn start(self: &Arc<Self>, id: SessionId, start: Start) -> Result<Result<(), Lease>, Fault> {
-        let Some(guard) = self.guard.claim(id)? else {
+        let guard = Arc::clone(&self.guard);
+        // Waits for another process, and for killed programs to be gone: not on a thread that others need.
+        let Some(guard) = task::blocking(move || guard.claim(id)).await? else {
             let holder = self.journal.holder(id).await.map_err(|e| e.fault())?;
             let unknown = Lease {
                 session: id,
@@ -367,7 +386,8 @@ impl Shared {
             Ok(lease) => lease,
             Err(other) => return Ok(Err(other)),
         };
-        self.ensure_ledger(&start.state).await.map_err(|e| e.fault())?;
+        let present = Present::enter(self, start.state.root());
+        commit::ensure_ledger(&**self, &start.state).await.map_err(|e| e.fault())?;
         let mut core = Core::new(start.state, lease.fence);
         self.leases.add(lease);
         let (address, mailbox) = mpsc::channel(MAILBOX);
@@ -382,7 +402,9 @@ impl Shared {
             address,
             first: Some(start.first),
             opened: start.opened,
+            at_once: 0,
             status,
+            present,
             _guard: guard,
         };
         drop(task::spawn(Kind::Arbiter, arbiter.run()));
@@ -393,13 +415,32 @@ impl Shared {
         if self.poke(id) {
             return Ok(Ok(()));
         }
-        self.out_of_the_way(id).await;
+        let broke = self.out_of_the_way(id).await.filter(breakdown::comes_again);
         let Some(state) = store::session(&*self.journal, id).await.map_err(|e| e.fault())? else {
             let what = format!("there is no session {id}");
             return Err(Fault::new(FaultKind::UserFixable, "no-session", what).hint("kapell sessions"));
         };
+        if let Some(error) = broke
+            && self.breakdowns.count(&state) >= breakdown::TRIES
+        {
+            return Err(self.give_up(&state, &error).await?);
+        }
         let hold = how == Attend::Settle;
         self.start(id, Start { state, first: Input::Recover, hold, opened: None }).await
+    }
+
+    /// A session that breaks down whenever it is taken up is left alone here, and its parent hears that it failed.
+    async fn give_up(&self, state: &Session, error: &Error) -> Result<Fault, Fault> {
+        let fault = breakdown::fault(state.id, error);
+        if let Some(parent) = state.spec.as_ref().and_then(|spec| spec.parent.as_ref()) {
+            let why = fault.what.clone().into_bytes();
+            let clock = &self.ports.clock;
+            let word = breakdown::word(parent, state.id, Digest::of(&why), (clock.now(), clock.random()));
+            self.journal.put(vec![why]).await.map_err(|e| e.fault())?;
+            self.journal.submit(word).await.map_err(|e| e.fault())?;
+            self.poke(parent.session);
+        }
+        Ok(fault)
     }
 
     pub(crate) async fn snapshot(&self, state: &Session) {
@@ -472,6 +513,11 @@ async fn polling(shared: Arc<Shared>) {
 /// Starts sessions that another one's effect named: children just born, parents with a result to take.
 async fn waking(shared: Arc<Shared>, mut woken: mpsc::UnboundedReceiver<(SessionId, Attend)>) {
     while let Some((id, how)) = woken.recv().await {
+        let _until_it_is_held = shared.waking.read().await;
+        if shared.closing.load(Ordering::SeqCst) {
+            // What it was to look at lies in its inbox, for the next process.
+            continue;
+        }
         match shared.attend(id, how).await {
             Ok(_) => {}
             Err(fault) => tracing::warn!(%fault, session = %id, "not woken"),

@@ -33,14 +33,16 @@ impl Leases {
             return Ok(Vec::new());
         }
         let kept = journal.renew(held.clone(), now).await?;
+        let mut kept: BTreeMap<SessionId, Lease> =
+            kept.into_iter().map(|lease| (lease.session, lease)).collect();
         let mut leases = self.lock();
         let mut lost = Vec::new();
         for asked in held {
             let (session, fence) = (asked.session, asked.fence);
             // Only what is still held: it may have been given back meanwhile, and taken anew.
             let Some(own) = leases.get_mut(&session).filter(|own| own.fence == fence) else { continue };
-            match kept.iter().find(|lease| lease.session == session) {
-                Some(lease) => *own = lease.clone(),
+            match kept.remove(&session) {
+                Some(lease) => *own = lease,
                 None => lost.push(session),
             }
         }

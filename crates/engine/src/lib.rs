@@ -1,19 +1,25 @@
 //! The only home of concurrency: an arbiter per live session, the executor, timers, leases, recovery, subscriptions.
 //!
 //! Knows ports and the kernel; no SQL, no git, no vendor, no surface. Start at [`engine::Engine`] (what surfaces
-//! call), then [`core`] (the synchronous step that the simulator drives too) and `arbiter` (the loop around it).
+//! call), then [`commit`] and [`core`] (the step that the simulator drives too) and `arbiter` (the loop around it).
 
 mod arbiter;
+mod breakdown;
+pub mod commit;
 pub mod core;
 pub mod engine;
 pub mod executor;
 pub mod guard;
 pub mod lease;
+mod named;
+#[cfg(any(test, fuzzing))]
+pub mod props;
 mod recent;
 pub mod store;
 pub mod task;
 #[cfg(test)]
 mod tests;
+mod tree;
 pub mod watch;
 
 pub use crate::core::Core;

@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 /// Records read at once.
 const PAGE: usize = 2_000;
 
+/// What a snapshot holds.
 #[derive(Serialize, Deserialize)]
-struct Wrapped<T> {
-    schema: u32,
-    state: T,
+pub(crate) struct Wrapped<T> {
+    pub(crate) schema: u32,
+    pub(crate) state: T,
 }
 
 /// The session as the journal has it; `None` when there is no such session.
@@ -24,7 +25,7 @@ pub async fn session(journal: &dyn Journal, id: SessionId) -> Result<Option<Sess
     let stream = StreamId::Session(id);
     let mut state = newest(journal, stream, |s: &Session| s.seq).await?.unwrap_or_else(|| Session::new(id));
     let after = state.seq;
-    each(journal, stream, after, |record| {
+    each(journal, stream, after, |record, _| {
         state.apply(record.at, &record.event).map_err(|e| broken(stream, record.seq, &e))
     })
     .await?;
@@ -36,7 +37,7 @@ pub async fn ledger(journal: &dyn Journal, root: SessionId) -> Result<Ledger, Er
     let stream = StreamId::Tree(root);
     let mut ledger = newest(journal, stream, |l: &Ledger| l.seq).await?.unwrap_or_else(|| Ledger::new(root));
     let after = ledger.seq;
-    each(journal, stream, after, |record| {
+    each(journal, stream, after, |record, _| {
         ledger.apply(&record.event).map_err(|e| broken(stream, record.seq, &e))
     })
     .await?;
@@ -46,7 +47,7 @@ pub async fn ledger(journal: &dyn Journal, root: SessionId) -> Result<Ledger, Er
 /// Every record of a stream, in order.
 pub async fn records<E: Storable>(journal: &dyn Journal, stream: StreamId) -> Result<Vec<Record<E>>, Error> {
     let mut all = Vec::new();
-    each(journal, stream, 0, |record| {
+    each(journal, stream, 0, |record, _| {
         all.push(record);
         Ok(())
     })
@@ -54,17 +55,22 @@ pub async fn records<E: Storable>(journal: &dyn Journal, stream: StreamId) -> Re
     Ok(all)
 }
 
-async fn each<E: Storable>(
+/// Hands over the records of a stream after `after`, one by one, with their bytes. Only a page of them is in memory.
+pub async fn each<E: Storable>(
     journal: &dyn Journal,
     stream: StreamId,
     after: Seq,
-    mut f: impl FnMut(Record<E>) -> Result<(), Error>,
+    mut f: impl FnMut(Record<E>, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut after = after;
     loop {
         let page = journal.read(stream, after, PAGE).await?;
         for stored in &page {
-            f(decode(stream, stored.seq, &stored.bytes)?)?;
+            if stored.seq != after + 1 && !contract::planted!(ReplayHole) {
+                let why = format!("{stream}: event {} comes after event {after}", stored.seq);
+                return Err(Error::Corrupt(why));
+            }
+            f(decode(stream, stored.seq, &stored.bytes)?, &stored.bytes)?;
             after = stored.seq;
         }
         if page.len() < PAGE {
@@ -81,8 +87,24 @@ pub fn decode<E: Storable>(stream: StreamId, seq: Seq, bytes: &[u8]) -> Result<R
     })
 }
 
-fn broken(stream: StreamId, seq: Seq, error: &kernel::Illegal) -> Error {
+/// The error for an event that the fold refuses.
+pub fn broken(stream: StreamId, seq: Seq, error: &kernel::Illegal) -> Error {
     Error::Corrupt(format!("event {seq} of {stream} does not fit what came before: {error}"))
+}
+
+/// The session in a snapshot; `None` when it is of another schema.
+pub fn session_in(snapshot: &Snapshot) -> Option<Session> {
+    folded(snapshot)
+}
+
+/// The ledger in a snapshot; `None` when it is of another schema.
+pub fn ledger_in(snapshot: &Snapshot) -> Option<Ledger> {
+    folded(snapshot)
+}
+
+fn folded<T: DeserializeOwned>(snapshot: &Snapshot) -> Option<T> {
+    let Wrapped { schema, state } = serde_json::from_slice(&snapshot.json).ok()?;
+    (schema == kernel::session::SCHEMA).then_some(state)
 }
 
 /// The newest snapshot that is sound, of this schema, and of this very history.
@@ -92,13 +114,11 @@ async fn newest<T: DeserializeOwned>(
     seq: fn(&T) -> Seq,
 ) -> Result<Option<T>, Error> {
     for snapshot in journal.snapshots(stream).await? {
-        let Ok(Wrapped { schema, state }) = serde_json::from_slice::<Wrapped<T>>(&snapshot.json) else {
-            continue;
-        };
+        let Some(state) = folded(&snapshot) else { continue };
         let same = journal.read(stream, snapshot.seq.saturating_sub(1), 1).await?;
         let same =
             same.first().is_some_and(|stored| stored.seq == snapshot.seq && stored.hash == snapshot.head);
-        if schema == kernel::session::SCHEMA && seq(&state) == snapshot.seq && same {
+        if seq(&state) == snapshot.seq && (same || contract::planted!(AnySnapshot)) {
             return Ok(Some(state));
         }
     }

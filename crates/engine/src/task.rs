@@ -2,8 +2,10 @@
 //!
 //! Knows nothing of sessions or actions. Start at [`Kind`], then [`spawn`].
 
+use std::any::Any;
 use std::future::Future;
-use std::pin::Pin;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
@@ -55,7 +57,7 @@ pub struct Task<T> {
 pub enum Lost {
     /// It panicked; the message, bounded.
     Panicked(String),
-    /// It was aborted, by [`Task::abort`] or by the end of the runtime.
+    /// It was aborted, by the end of the runtime.
     Aborted,
 }
 
@@ -72,11 +74,31 @@ where
     Task { kind, handle: tokio::spawn(future.instrument(span)) }
 }
 
-impl<T> Task<T> {
-    /// Drops its future at its next await.
-    pub fn abort(&self) {
-        self.handle.abort();
+/// Runs what waits without giving way on a thread of its own. It comes to its end whoever waits for it; a panic in
+/// it is a panic here.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(payload) => std::panic::resume_unwind(payload),
+            // Only the end of the runtime keeps it from being run, and that is the end of this future too.
+            Err(_) => std::future::pending().await,
+        },
     }
+}
+
+/// Runs a future where it is awaited; a panic in it is a value here too. For work that nobody waits for elsewhere: a
+/// task costs more than most tool calls that only read.
+pub async fn caught<F: Future>(future: F) -> Result<F::Output, Lost> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        // What panicked is not polled again: the answer below ends this future, and drops the other.
+        match panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(Ok),
+            Err(payload) => Poll::Ready(Err(Lost::Panicked(message(&*payload)))),
+        }
+    })
+    .await
 }
 
 impl<T> Future for Task<T> {
@@ -98,7 +120,7 @@ impl<T> Drop for Task<T> {
     }
 }
 
-fn message(payload: &(dyn std::any::Any + Send)) -> String {
+fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()
         .copied()
@@ -117,6 +139,24 @@ mod tests {
     async fn a_panic_is_a_value() {
         let lost = spawn(Kind::Action, async { panic!("no {}", "luck") }).await;
         assert_eq!(lost.map(|(): ()| ()), Err(Lost::Panicked("no luck".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn what_blocks_keeps_nobody_else_from_running() {
+        let (send, receive) = std::sync::mpsc::channel();
+        let other = spawn(Kind::Watch, async move { send.send(7) });
+        assert_eq!(blocking(move || receive.recv()).await, Ok(7));
+        assert_eq!(other.await, Ok(Ok(())));
+    }
+
+    #[tokio::test]
+    async fn so_it_is_without_a_task() {
+        let lost = caught(async {
+            tokio::task::yield_now().await;
+            panic!("no {}", "luck")
+        });
+        assert_eq!(lost.await.map(|(): ()| ()), Err(Lost::Panicked("no luck".to_owned())));
+        assert_eq!(caught(async { 7 }).await, Ok(7));
     }
 
     #[tokio::test]

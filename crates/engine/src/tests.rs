@@ -3,15 +3,17 @@
 //! The loop's decisions are tested in the kernel and by the simulator; here is what only the shell around them can
 //! get wrong. Start at [`Stage`].
 
+use crate::commit::Host;
 use crate::executor::fake::World;
 use crate::guard::{Guard, Held};
 use crate::lease::Leases;
 use crate::{Attend, Engine, Options, Order};
 use contract::action::Work;
-use contract::event::Event;
-use contract::intent::{Source, Wish};
-use contract::journal::{Error, Journal};
+use contract::event::{Event, LedgerEvent};
+use contract::intent::{Intent, Source, Wish};
+use contract::journal::{Append, Batch, Error, Journal};
 use contract::port::Clock;
+use contract::session::Parent;
 use contract::{Fault, SessionId, StreamId, Timestamp};
 use journal::{Inject, Memory, Op};
 use kernel::governor::Slots;
@@ -40,6 +42,22 @@ impl Guard for Locks {
     }
 }
 
+/// A lock that somebody waits for: says when, and takes it when told to.
+#[derive(Debug)]
+struct Slow {
+    asked: tokio::sync::mpsc::UnboundedSender<()>,
+    go: Mutex<std::sync::mpsc::Receiver<()>>,
+    locks: Locks,
+}
+
+impl Guard for Slow {
+    fn claim(&self, id: SessionId) -> Result<Option<Box<dyn Held>>, Fault> {
+        self.asked.send(()).unwrap();
+        self.go.lock().unwrap().recv().unwrap();
+        self.locks.claim(id)
+    }
+}
+
 /// Time that stands still; it can be told to fail.
 #[derive(Debug, Default)]
 struct Fragile {
@@ -49,11 +67,11 @@ struct Fragile {
 
 impl Clock for Fragile {
     fn now(&self) -> Timestamp {
-        assert!(!self.broken.load(Ordering::SeqCst), "the clock is broken");
         Timestamp(1_000)
     }
 
     fn random(&self) -> u128 {
+        assert!(!self.broken.load(Ordering::SeqCst), "the clock is broken");
         u128::from(self.drawn.fetch_add(1, Ordering::SeqCst))
     }
 }
@@ -74,18 +92,31 @@ async fn paused() -> Stage {
 
 /// A session that is opened; one model call may run at a time.
 async fn opened(world: &World) -> Stage {
+    guarded(world, Arc::new(Locks::default())).await
+}
+
+async fn guarded(world: &World, guard: Arc<dyn Guard>) -> Stage {
     let (store, clock) = (Memory::new(), Arc::new(Fragile::default()));
-    let mut ports = world.ports();
-    ports.clock = clock.clone();
-    ports.blobs = Arc::new(store.clone());
-    let options = Options { owner: "test".into(), slots: Slots { model: 1, ..Slots::for_cores(4) } };
-    let engine = Engine::new(ports, Arc::new(store.clone()), Arc::new(Locks::default()), options);
-    let spec = world.run_of(Work::Prepare).context.spec;
+    let engine = engine(world, &store, &clock, guard);
+    let spec = (*world.run_of(Work::Prepare).context.spec).clone();
     let id = engine.open(spec, vec![crate::executor::fake::GOAL.into()]).await.unwrap();
     Stage { engine, store, clock, id }
 }
 
+fn engine(world: &World, store: &Memory, clock: &Arc<Fragile>, guard: Arc<dyn Guard>) -> Engine {
+    let mut ports = world.ports();
+    ports.clock = clock.clone();
+    ports.blobs = Arc::new(store.clone());
+    let options = Options { owner: "test".into(), slots: Slots { model: 1, ..Slots::for_cores(4) } };
+    Engine::new(ports, Arc::new(store.clone()), guard, options)
+}
+
 impl Stage {
+    /// Another process over the same store.
+    fn anew(self, guard: Arc<dyn Guard>) -> Self {
+        Self { engine: engine(&World::default(), &self.store, &self.clock, guard), ..self }
+    }
+
     async fn submit(&self, wish: Wish) {
         let order =
             Order { session: self.id, source: Source::User, wish, key: None, ttl_ms: None, blobs: vec![] };
@@ -106,6 +137,7 @@ impl Stage {
 async fn what_pokes_an_arbiter_on_its_way_out_is_looked_at_all_the_same() {
     let stage = paused().await;
     stage.engine.shutdown().await;
+    let stage = stage.anew(Arc::new(Locks::default()));
     assert_eq!(stage.recoveries().await, 0);
     // The second lease write of a short visit gives the lease back: then a relative pokes.
     let (engine, id, seen) = (stage.engine.clone(), stage.id, Arc::new(Mutex::new(0)));
@@ -150,6 +182,64 @@ async fn after_a_shutdown_nothing_starts_any_more() {
     assert_eq!(stage.count(|event| matches!(event, Event::Started { .. })).await, started);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_waits_for_a_session_that_is_just_being_taken_over() {
+    let stage = paused().await;
+    stage.engine.shutdown().await;
+    let (asked, mut asks) = tokio::sync::mpsc::unbounded_channel();
+    let (go, told) = std::sync::mpsc::channel();
+    let slow = Slow { asked, go: Mutex::new(told), locks: Locks::default() };
+    let stage = stage.anew(Arc::new(slow));
+    stage.engine.shared().wake(stage.id, Attend::Settle);
+    asks.recv().await.unwrap();
+    let mut shutdown = polled(stage.engine.clone());
+    assert!(!shutdown(), "its lease would be taken after its lock was given back");
+    go.send(()).unwrap();
+    while !shutdown() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stage.recoveries().await, 1, "what was taken over was given back in order");
+    stage.engine.shared().wake(stage.id, Attend::Settle);
+    tokio::task::yield_now().await;
+    assert!(asks.try_recv().is_err(), "nobody is woken any more");
+}
+
+/// A shutdown, to be looked at now and then: is it done?
+fn polled(engine: Engine) -> impl FnMut() -> bool {
+    let mut shutdown: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> =
+        Box::pin(async move { engine.shutdown().await });
+    let mut done = false;
+    move || {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        done = done || shutdown.as_mut().poll(&mut context).is_ready();
+        done
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tree_in_which_nobody_lives_any_more_leaves_no_ledger_behind() {
+    let stage = paused().await;
+    let known = || stage.engine.shared().governor().peek(stage.id).is_some();
+    assert!(known());
+    stage.submit(Wish::Cancel).await;
+    assert_eq!(stage.engine.stopped(stage.id).await, None);
+    assert!(!known(), "the session has ended, and with it the tree");
+    let other = stage
+        .engine
+        .open((*World::default().run_of(Work::Prepare).context.spec).clone(), vec![])
+        .await
+        .unwrap();
+    let known = || stage.engine.shared().governor().peek(other).is_some();
+    stage.engine.attend(other, Attend::GoOn).await.unwrap().unwrap();
+    assert!(known(), "who lives here needs it");
+    stage.engine.shutdown().await;
+    assert!(!known());
+    // Taken up again it is read again.
+    stage.engine.attend(other, Attend::Settle).await.unwrap().unwrap();
+    assert_eq!(stage.engine.stopped(other).await, None);
+    assert!(!known());
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_arbiter_that_panicked_is_told_and_stands_in_nobodys_way() {
     let stage = paused().await;
@@ -161,6 +251,64 @@ async fn an_arbiter_that_panicked_is_told_and_stands_in_nobodys_way() {
     stage.engine.attend(stage.id, Attend::Settle).await.unwrap().unwrap();
     assert_eq!(stage.engine.stopped(stage.id).await, None);
     assert_eq!(stage.recoveries().await, 1);
+    stage.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_breaks_down_again_and_again_is_a_failure_its_parent_hears_of() {
+    let stage = paused().await;
+    let mut spec = (*World::default().run_of(Work::Prepare).context.spec).clone();
+    let action = contract::ActionId { turn: 1, step: 1 };
+    let (session, root, call) = (stage.id, stage.id, "c1".into());
+    spec.parent = Some(Parent { session, root, ancestors: vec![root], goals: vec![spec.goal], action, call });
+    let child = stage.engine.open(spec, Vec::new()).await.unwrap();
+    stage.engine.shutdown().await;
+    let stage = stage.anew(Arc::new(Locks::default()));
+    let attend = || stage.engine.attend(child, Attend::GoOn);
+    for _ in 0..crate::breakdown::TRIES {
+        stage.clock.broken.store(true, Ordering::SeqCst);
+        attend().await.unwrap().unwrap();
+        assert!(stage.engine.stopped(child).await.is_some());
+        stage.clock.broken.store(false, Ordering::SeqCst);
+        assert_eq!(stage.store.inbox(stage.id).await.unwrap(), [], "it is tried again first");
+    }
+    for _ in 0..2 {
+        let fault = attend().await.unwrap_err();
+        assert!(fault.code == "broken-session" && fault.what.contains("panicked"), "{fault:?}");
+        let mail = stage.store.inbox(stage.id).await.unwrap();
+        let [mail] = &mail[..] else { panic!("told once: {mail:?}") };
+        let told = &mail.intent.as_ref().unwrap().wish;
+        assert!(matches!(told, Wish::SubtaskEnded { child: of, end } if *of == child && end.code == 1));
+    }
+    assert_eq!(stage.recoveries().await, 0);
+    stage.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_raised_by_another_process_is_noticed_by_who_waits_for_it() {
+    let world = World::default();
+    let (store, clock) = (Memory::new(), Arc::new(Fragile::default()));
+    let engine = engine(&world, &store, &clock, Arc::new(Locks::default()));
+    let mut spec = (*world.run_of(Work::Prepare).context.spec).clone();
+    spec.budget.steps = 1;
+    let id = engine.open(spec, vec![crate::executor::fake::GOAL.into()]).await.unwrap();
+    let stage = Stage { engine, store, clock, id };
+    let wait = async |fits: fn(&Event) -> bool| {
+        let seen = async {
+            while stage.count(fits).await == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), seen).await.expect("in time");
+    };
+    wait(|event| matches!(event, Event::Paused { why, .. } if why == "budget")).await;
+    let head = stage.store.head(StreamId::Tree(id)).await.unwrap();
+    let amount = contract::Amount { steps: 100, ..contract::Amount::ZERO };
+    let raised = contract::record::encode(head.seq + 1, Timestamp(1_000), &LedgerEvent::Raised { amount });
+    let (stream, expected) = (StreamId::Tree(id), head.seq);
+    let append = Append { stream, expected, fence: None, records: vec![raised], ended: false };
+    stage.store.append(Batch { appends: vec![append], ..Batch::default() }).await.unwrap();
+    wait(|event| matches!(event, Event::Resumed { .. })).await;
     stage.engine.shutdown().await;
 }
 
@@ -182,7 +330,7 @@ async fn what_is_in_flight_keeps_its_slot_when_a_commit_is_refused() {
     });
     stage.submit(Wish::Continue).await;
     tokio::time::sleep(short).await;
-    let spec = world.run_of(Work::Prepare).context.spec;
+    let spec = (*world.run_of(Work::Prepare).context.spec).clone();
     stage.engine.open(spec, Vec::new()).await.unwrap();
     tokio::time::sleep(short).await;
     assert_eq!(calls.load(Ordering::SeqCst), 1, "the only slot for model calls is taken");
@@ -208,4 +356,35 @@ async fn a_renewal_does_not_take_what_was_given_back_and_taken_anew() {
     });
     assert_eq!(leases.renew(&store, now).await.unwrap(), []);
     assert_eq!(leases.remove(id), Some(new));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_that_waited_is_heard_before_anything_starts_anew() {
+    let world = World::default();
+    world.model(move |_| Box::pin(std::future::pending()));
+    let stage = opened(&world).await;
+    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    // The process dies in a model call; whoever takes over finds a cancel waiting.
+    let next = stage.store.crash();
+    let order = Intent {
+        id: SessionId(99),
+        session: stage.id,
+        source: Source::User,
+        wish: Wish::Cancel,
+        key: "cancel".into(),
+        at: Timestamp(1_000),
+        ttl_ms: None,
+    };
+    next.submit(order).await.unwrap();
+    let mut ports = world.ports();
+    ports.clock = stage.clock.clone();
+    let options = Options { owner: "next".into(), slots: Slots::for_cores(4) };
+    let engine = Engine::new(ports, Arc::new(next.clone()), Arc::new(Locks::default()), options);
+    engine.attend(stage.id, Attend::GoOn).await.unwrap().unwrap();
+    assert_eq!(engine.stopped(stage.id).await, None);
+    let records = crate::store::records::<Event>(&next, StreamId::Session(stage.id)).await.unwrap();
+    let taken = records.iter().position(|record| matches!(record.event, Event::Recovered { .. })).unwrap();
+    let started = |record: &&contract::record::Record<Event>| matches!(record.event, Event::Started { .. });
+    assert_eq!(records[taken..].iter().find(started), None);
+    assert!(matches!(records.last().unwrap().event, Event::Ended { .. }), "{records:#?}");
 }

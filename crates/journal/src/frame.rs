@@ -3,6 +3,7 @@
 //! Layout of the record bytes: for each record its length (4 bytes, little endian), then the record as given.
 //! Knows no SQL. Start at [`Frame`].
 
+use contract::journal::Stored;
 use contract::{Digest, Seq};
 
 /// Everything in a row of the log but the records.
@@ -84,6 +85,21 @@ pub(crate) fn unpack(mut bytes: &[u8], count: u64) -> Option<Vec<&[u8]>> {
         bytes = rest;
     }
     (bytes.is_empty() && records.len() as u64 == count).then_some(records)
+}
+
+/// Appends a frame's records and gives the chain hash after them; `None` when they are not what was hashed.
+pub(crate) fn unfold(
+    header: &Header,
+    records: &[u8],
+    before: Digest,
+    out: &mut Vec<Stored>,
+) -> Option<Digest> {
+    let mut hash = before;
+    for (seq, bytes) in (header.first..).zip(unpack(records, header.count)?) {
+        hash = Digest::chain(&hash, bytes);
+        out.push(Stored { seq, bytes: bytes.to_vec(), hash });
+    }
+    (hash == header.hash || contract::planted!(SkipChain)).then_some(hash)
 }
 
 #[cfg(test)]

@@ -10,10 +10,12 @@ mod frame;
 mod memory;
 mod notify;
 mod oneshot;
+#[cfg(any(test, fuzzing))]
+pub mod props;
 mod queue;
 mod rules;
 mod sqlite;
 
-pub use memory::{Faults, Inject, Memory, Op};
+pub use memory::{Faults, Inject, Memory, Op, Tear};
 pub use rules::genesis;
-pub use sqlite::{Mark, Options, Sqlite, Stats, Swept};
+pub use sqlite::{Audit, Leased, Mark, Options, Sqlite, Stats, Swept};

@@ -27,6 +27,13 @@ pub(crate) fn channel<T>() -> (Reply<T>, Answer<T>) {
     (Reply(Arc::clone(&state)), Answer(state))
 }
 
+impl<T> Answer<T> {
+    /// Nothing more has to be waited for.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).done
+    }
+}
+
 impl<T> Reply<T> {
     /// Answers; nobody listening is no error.
     pub(crate) fn send(self, value: T) {

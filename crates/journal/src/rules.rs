@@ -61,7 +61,7 @@ pub(crate) fn fence(append: &Append, lease: Option<Held>) -> Result<(), Error> {
         None => append.expected == 0 && append.fence.is_none(),
         Some(lease) => lease.held && append.fence == Some(lease.fence),
     };
-    if permitted { Ok(()) } else { Err(Error::Fenced { session }) }
+    if permitted || contract::planted!(NoFencing) { Ok(()) } else { Err(Error::Fenced { session }) }
 }
 
 /// Has a lease until `until` lapsed at `now`? One that ends absurdly far ahead was granted before the clock

@@ -10,6 +10,7 @@ use contract::port::Blobs;
 use contract::{Digest, StreamId, Timestamp, limits};
 use journal::Sqlite;
 use journal::conformance::block_on;
+use rusqlite::OptionalExtension;
 use std::fs;
 use std::path::Path;
 
@@ -214,28 +215,152 @@ fn a_lost_frame_is_named_and_what_came_before_is_read() {
     assert!(found.iter().any(|damage| damage.what == hurt.to_string() && damage.seq == Some(101)));
 }
 
+/// A store with 40 frames in turn on four streams, none of them in the table of heads yet. Rows from 1.
+struct Tail(tempfile::TempDir);
+
+impl Tail {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        for n in 0..40 {
+            append(&store, tree(n % 4 + 1), n / 4, 1).unwrap();
+        }
+        Self(dir)
+    }
+
+    fn sql(&self, sql: &str) -> i64 {
+        let conn = rusqlite::Connection::open(self.0.path().join("kapell.db")).unwrap();
+        conn.query_row(sql, [], |row| row.get(0)).optional().unwrap().unwrap_or_default()
+    }
+
+    fn open(&self) -> Sqlite {
+        open(self.0.path())
+    }
+}
+
 #[test]
-fn nothing_is_built_on_a_damaged_end() {
-    let sample = Sample::new();
-    let dir = sample.with(&sample.file());
-    let (hurt, sound) = (sample.streams[0], sample.streams[1]);
-    let other = rusqlite::Connection::open(dir.path().join("kapell.db")).unwrap();
-    let number = |sql: &str| other.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
-    // One frame later than what the table of heads accounts for (the first append may be the one that updates it).
-    let mut last = sample.content.records[0].len() as u64;
-    while number("SELECT max(id) FROM log WHERE stream = 1") <= number("SELECT log FROM flushed") {
-        last = append(&open(dir.path()), hurt, last, 1).unwrap().seq;
+fn a_stream_with_a_damaged_end_is_kept_apart_and_the_others_go_on() {
+    for damage in [
+        // Whatever is altered in the last frame of stream 4, row 40: two of its columns, or its seal, say whose it is.
+        "UPDATE log SET ended = 1 WHERE id = 40 RETURNING 0",
+        "UPDATE log SET first = 99 WHERE id = 40 RETURNING 0",
+        "UPDATE log SET nth = 7, count = 3, hash = x'00' WHERE id = 40 RETURNING 0",
+        "UPDATE log SET stream = 2 WHERE id = 40 RETURNING 0",
+        "UPDATE log SET stream = 77 WHERE id = 40 RETURNING 0",
+        "UPDATE log SET prev = 35 WHERE id = 40 RETURNING 0",
+    ] {
+        let tail = Tail::new();
+        tail.sql(damage);
+        let store = tail.open();
+        let refused = append(&store, tree(4), 10, 1).unwrap_err();
+        assert!(refused.to_string().contains("row 40"), "{damage}: {refused}");
+        assert_eq!(
+            block_on(store.read(tree(4), 0, 9)).unwrap().len(),
+            9,
+            "{damage}: what is sound can be read"
+        );
+        assert!(matches!(block_on(store.read(tree(4), 0, 10)), Err(Error::Corrupt(_))), "{damage}");
+        // Beyond what would bring the table of heads up to date, and in a process that comes later.
+        for n in 0..limits::JOURNAL_HEADS_FRAMES + 20 {
+            append(&store, tree(n % 3 + 1), 10 + n / 3, 1).unwrap();
+        }
+        append(&store, tree(9), 0, 1).expect("a new one");
+        let held = lease(&store, 9);
+        block_on(store.release(held)).unwrap();
+        drop(store);
+        let store = tail.open();
+        assert!(matches!(append(&store, tree(4), 10, 1), Err(Error::Corrupt(_))), "{damage}: still");
+        assert!(matches!(append(&store, tree(4), 9, 1), Err(Error::Corrupt(_))), "{damage}: nor before it");
+        append(&store, tree(9), 1, 1).unwrap();
+        let found = block_on(store.verify()).unwrap().damage;
+        assert!(found.iter().any(|damage| damage.problem.contains("row 40")), "{damage}: {found:?}");
+        assert!(
+            matches!(store.mark(), Err(Error::Corrupt(_))),
+            "what the damaged record mentions is not swept"
+        );
     }
-    // It now claims to end a session.
-    other
-        .execute("UPDATE log SET ended = 1 WHERE id = (SELECT max(id) FROM log WHERE stream = 1)", [])
-        .unwrap();
+}
+
+#[test]
+fn where_nobody_can_tell_whose_row_is_lost_only_those_go_on_that_cannot_have_lost_it() {
+    for damage in [
+        "DELETE FROM log WHERE id = 38 RETURNING 0",
+        "UPDATE log SET stream = 77, prev = 1 WHERE id = 38 RETURNING 0",
+    ] {
+        let tail = Tail::new();
+        tail.sql(damage);
+        let store = tail.open();
+        // Row 38 was the last of stream 2. Streams 3 and 4 have newer frames in an unbroken line; 1 ends before it.
+        for (stream, goes_on) in [(1, false), (2, false), (3, true), (4, true)] {
+            let seq = block_on(store.head(tree(stream))).unwrap().seq;
+            assert_eq!(append(&store, tree(stream), seq, 1).is_ok(), goes_on, "{damage}: stream {stream}");
+            assert_eq!(block_on(store.read(tree(stream), 0, 9)).unwrap().len(), 9, "{damage}: reading");
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_does_not_fit_the_one_before_it_gives_its_stream_away() {
+    let tail = Tail::new();
+    // Row 34 of stream 2 is gone, row 38 names it.
+    tail.sql("DELETE FROM log WHERE id = 34 RETURNING 0");
+    let store = tail.open();
+    assert!(matches!(append(&store, tree(2), 10, 1), Err(Error::Corrupt(_))));
+    assert_eq!(block_on(store.read(tree(2), 0, 8)).unwrap().len(), 8);
+    for stream in [1, 3, 4] {
+        append(&store, tree(stream), 10, 1).unwrap();
+    }
+}
+
+#[test]
+fn once_a_session_is_at_rest_the_end_of_the_log_cannot_be_cut_off_unnoticed() {
+    let tail = Tail::new();
+    let cut = "DELETE FROM log WHERE id > 35 RETURNING 0";
+    let store = tail.open();
+    let held = lease(&store, 1);
+    block_on(store.release(held)).unwrap();
+    assert_eq!(tail.sql("SELECT log FROM flushed"), 40);
+    drop(store);
+    tail.sql(cut);
+    let found = block_on(tail.open().verify()).unwrap().damage;
+    assert!(found.iter().any(|damage| damage.problem.contains("its end is missing")), "{found:?}");
+}
+
+#[test]
+fn the_end_of_a_stream_with_a_snapshot_cannot_be_cut_off_unnoticed() {
+    let tail = Tail::new();
+    let store = tail.open();
+    let head = block_on(store.head(tree(4))).unwrap();
+    let snapshot = Snapshot { seq: head.seq, head: head.hash, json: b"{}".to_vec() };
+    block_on(store.snapshot(tree(4), snapshot)).unwrap();
+    assert_eq!(block_on(store.verify()).unwrap().damage, []);
+    drop(store);
+    tail.sql("DELETE FROM log WHERE id > 35 RETURNING 0");
+    let found = block_on(tail.open().verify()).unwrap().damage;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].what.as_str(), found[0].seq), (tree(4).to_string().as_str(), Some(9)));
+    assert!(found[0].problem.contains("a snapshot of event 10"), "{found:?}");
+}
+
+#[test]
+fn an_audit_shows_what_the_port_does_not() {
+    let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    assert!(matches!(block_on(store.head(hurt)), Err(Error::Corrupt(_))));
-    assert_eq!(block_on(store.read(sound, 0, usize::MAX)).unwrap(), sample.content.records[1]);
-    for (stream, at) in [(hurt, last), (sound, sample.content.records[1].len() as u64)] {
-        assert!(matches!(append(&store, stream, at, 1), Err(Error::Corrupt(_))));
-    }
+    block_on(store.put(vec![b"one".to_vec(), b"three".to_vec()])).unwrap();
+    block_on(store.release(lease(&store, 3))).unwrap();
+    lease(&store, 4);
+    block_on(store.submit(intent("k"))).unwrap();
+    let audit = store.audit().unwrap();
+    let number = audit.blob(Digest::of(b"one")).unwrap().unwrap();
+    assert!(number <= audit.blobs().unwrap());
+    assert_eq!(audit.blob(Digest::of(b"two")), Ok(None));
+    assert_eq!(audit.blobs_outside(|other| other == number), Ok((1, 5)));
+    assert_eq!(audit.read_blob(Digest::of(b"one")), Ok(b"one".to_vec()));
+    let (mut leases, mut mail) = (Vec::new(), Vec::new());
+    audit.leases(|lease| leases.push((lease.session, lease.owner, lease.fence))).unwrap();
+    audit.mail(|session, intent| mail.push((session, intent))).unwrap();
+    assert_eq!(leases, [(session(3), None, 1), (session(4), Some("engine".into()), 1)]);
+    assert_eq!(mail, [(session(3), Ok(intent("k")))]);
 }
 
 #[test]

@@ -213,6 +213,26 @@ fn a_sweep_takes_what_nobody_refers_to_and_nothing_else() {
 }
 
 #[test]
+fn no_sweep_begins_while_somebody_may_be_about_to_mention_a_blob() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, other) = (open(dir.path()), open(dir.path()));
+    // Stored before the mark, mentioned only after the sweep would be over.
+    block_on(other.put(vec![b"a goal".to_vec()])).unwrap();
+    assert!(matches!(store.mark(), Err(Error::Busy(_))));
+    drop(Sqlite::open_read_only(dir.path()).unwrap());
+    drop(other);
+    let mark = store.mark().unwrap();
+    // Who comes after the mark is safe.
+    let other = open(dir.path());
+    block_on(other.put(vec![b"another".to_vec(), b"a goal".to_vec()])).unwrap();
+    assert_eq!(store.sweep_blobs(&HashSet::new(), mark, false).unwrap().blobs, 0);
+    assert!(
+        matches!(store.mark(), Err(Error::Busy(_))),
+        "its own lock is back after a mark, and the other's counts"
+    );
+}
+
+#[test]
 fn compacting_gives_space_back_while_the_store_is_open() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

@@ -2,11 +2,11 @@
 //!
 //! Knows no configuration and does nothing. Start at [`Cli`]; what a command means is in `cmd/`.
 
-use crate::nearest::nearest;
 use crate::quantity;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use contract::session::Ask;
+use contract::text::nearest;
 use contract::{ActionId, Amount};
 use std::path::PathBuf;
 
@@ -166,8 +166,11 @@ pub(crate) enum Verb {
         /// Which session
         session: String,
     },
-    /// Check the store: every hash, every chain, every fold, every snapshot
-    Verify,
+    /// Check the store, or one session of it: every hash, every chain, every fold, every snapshot, every blob
+    Verify {
+        /// Only this session
+        session: Option<String>,
+    },
     /// Copy the whole store, while sessions run, and check the copy
     Backup {
         /// Where to; must not exist yet, or be empty

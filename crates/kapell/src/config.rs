@@ -5,9 +5,9 @@
 //! Start at [`Config::load`].
 
 use crate::exit::Failure;
-use crate::nearest::suggestion;
 use crate::quantity;
 use contract::session::Ask;
+use contract::text::suggestion;
 use contract::{Amount, limits};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -156,7 +156,12 @@ impl Config {
                 ));
             }
         };
-        File { path, text: &text, project }.read(self)
+        self.read(path, &text, project)
+    }
+
+    /// Takes over what this file says; `project` = it came with a clone.
+    pub(crate) fn read(&mut self, path: &Path, text: &str, project: bool) -> Result<(), Failure> {
+        File { path, text, project }.read(self)
     }
 }
 
@@ -260,7 +265,11 @@ impl File<'_> {
             let table = self.table(check, &title)?;
             for (key, value) in table {
                 match key.get_ref().as_ref() {
-                    "run" => drop(self.string(value)?),
+                    "run" => {
+                        if self.string(value)?.trim().is_empty() {
+                            return Err(self.wrong(value.span().start, format!("`{title}.run` is empty")));
+                        }
+                    }
                     "kind" => drop(self.word(value, &CHECK_KINDS)?),
                     "timeout" => {
                         let text = self.string(value)?;

@@ -16,6 +16,7 @@ use contract::limits::INBOX_POLL_MS;
 use contract::{BoxFuture, SessionId, Timestamp};
 use engine::Attend;
 use kernel::fsm::Phase;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -63,6 +64,8 @@ pub(crate) struct Drive<'a> {
     pub(crate) awaited: Vec<String>,
     /// Asks on the terminal, when there is one.
     pub(crate) prompter: Option<Prompter>,
+    /// Sessions that break down whenever they are taken up.
+    pub(crate) given_up: BTreeSet<SessionId>,
 }
 
 /// What woke the loop.
@@ -259,7 +262,17 @@ impl Drive<'_> {
             idle.push(self.tree.root);
         }
         for id in idle {
-            let held = self.wired.engine.attend(id, Attend::GoOn).await?;
+            let held = match self.wired.engine.attend(id, Attend::GoOn).await {
+                Ok(held) => held,
+                // Its parent has been told that it failed, and decides.
+                Err(fault) if id != self.tree.root => {
+                    if self.given_up.insert(id) {
+                        self.progress.note(&format!("given up: {}; {}", fault.what, fault.hint));
+                    }
+                    continue;
+                }
+                Err(fault) => return Err(fault.into()),
+            };
             if id != self.tree.root {
                 continue;
             }

@@ -8,7 +8,8 @@ use contract::{Fault, Kind, SessionId};
 use engine::Guard;
 use engine::guard::Held;
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Locks under one directory.
@@ -32,7 +33,8 @@ impl Locks {
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    fn path(&self, session: SessionId) -> PathBuf {
+    /// The lock file of a session.
+    pub(crate) fn path(&self, session: SessionId) -> PathBuf {
         self.dir.join(format!("{session}.lock"))
     }
 
@@ -71,6 +73,23 @@ fn taken(file: &File) -> std::io::Result<bool> {
     Ok(false)
 }
 
+/// The lock file, locked; `None` when somebody has it. Who removes a session's lock file holds it meanwhile: a lock on a
+/// file that is not there any more keeps nobody out, so it is taken again on the one that is.
+fn locked(path: &Path) -> std::io::Result<Option<File>> {
+    loop {
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        if !taken(&file)? {
+            return Ok(None);
+        }
+        let ours = file.metadata()?;
+        match std::fs::metadata(path) {
+            Ok(now) if (now.dev(), now.ino()) == (ours.dev(), ours.ino()) => return Ok(Some(file)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+}
+
 impl Guard for Locks {
     fn claim(&self, session: SessionId) -> Result<Option<Box<dyn Held>>, Fault> {
         create_private(&self.dir)?;
@@ -80,11 +99,7 @@ impl Guard for Locks {
             Fault::new(Kind::UserFixable, "no-lock", what)
                 .hint("make the state directory writable, or set KAPELL_HOME")
         };
-        let file =
-            File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| fault(&e))?;
-        if !taken(&file).map_err(|e| fault(&e))? {
-            return Ok(None);
-        }
+        let Some(file) = locked(&path).map_err(|e| fault(&e))? else { return Ok(None) };
         let records = self.records(session);
         let swept = sandbox::sweep(&records).map_err(|error| {
             let what = format!("cannot look for left-over programs in {}: {error}", records.display());
@@ -112,6 +127,34 @@ mod tests {
         assert!(other.held(session) && other.claim(session).unwrap().is_none());
         drop(lock);
         assert!(!other.held(session) && other.claim(session).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_lock_file_that_is_removed_while_it_is_held_lets_no_two_in() {
+        use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        let session = SessionId(7);
+        let (inside, over) = (AtomicU32::new(0), AtomicBool::new(false));
+        let claims = |remove: bool| {
+            let locks = Locks::new(dir.path().join("run"));
+            let mut got = 0;
+            while !over.load(Ordering::Relaxed) && got < 3_000 {
+                let Some(_lock) = locks.claim(session).unwrap() else { continue };
+                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two hold it");
+                got += 1;
+                std::thread::yield_now();
+                inside.fetch_sub(1, Ordering::SeqCst);
+                // The last thing its holder does.
+                if remove {
+                    std::fs::remove_file(locks.path(session)).unwrap();
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        };
+        std::thread::scope(|scope| {
+            let others = [true, false, false].map(|remove| scope.spawn(move || claims(remove)));
+            others.into_iter().for_each(|other| other.join().unwrap());
+        });
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) async fn session(journal: &dyn Journal, name: &str) -> Result<Session
     by_name(name, &ids)
 }
 
-fn by_name(name: &str, ids: &[SessionId]) -> Result<SessionId, Failure> {
+pub(crate) fn by_name(name: &str, ids: &[SessionId]) -> Result<SessionId, Failure> {
     let wanted: String = name.chars().filter(|c| *c != '-').collect::<String>().to_lowercase();
     let plain = |id: &SessionId| format!("{:032x}", id.0);
     let fits = |id: &&SessionId| plain(id).starts_with(&wanted) || plain(id).ends_with(&wanted);

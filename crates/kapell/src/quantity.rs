@@ -20,21 +20,10 @@ pub(crate) fn nanos(text: &str) -> Result<u64, String> {
     whole.checked_mul(NANOS_PER_USD).and_then(|n| n.checked_add(part)).ok_or_else(bad)
 }
 
-/// A duration (`500ms`, `30s`, `10m`, `2h`, `7d`; a bare number counts seconds) in milliseconds.
+/// A duration ([`contract::time::duration_ms`]) in milliseconds, or what to write instead.
 pub(crate) fn millis(text: &str) -> Result<u64, String> {
     let bad = || format!("`{text}` is not a duration; write it like 500ms, 30s, 10m, 2h or 7d");
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..end].parse().map_err(|_| bad())?;
-    let unit = match &text[end..] {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(bad()),
-    };
-    number.checked_mul(unit).filter(|ms| *ms > 0).ok_or_else(bad)
+    contract::time::duration_ms(text).ok_or_else(bad)
 }
 
 /// A whole number, `_` and the suffixes `k` and `M` allowed.

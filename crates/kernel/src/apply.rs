@@ -12,6 +12,7 @@ use contract::action::{Control, Item, Role, Work};
 use contract::event::{Answer, Disposal, Event, Notice, Subject, TaskState};
 use contract::intent::{Intent, Wish};
 use contract::{Timestamp, limits};
+use std::sync::Arc;
 
 impl Session {
     /// Folds one event. An event the state has no place for is an error: the journal or the kernel is broken.
@@ -42,7 +43,7 @@ impl Session {
                 self.opened = at;
                 self.model = Some(spec.model.clone());
                 self.items.push_back(said(Role::User, spec.goal, spec.goal_bytes));
-                self.spec = Some(spec.clone());
+                self.spec = Some(Arc::new((**spec).clone()));
             }
             Event::Submitted { intent } => self.queue.push(intent.clone()),
             Event::Disposed { intent, how } => self.dispose(*intent, how)?,

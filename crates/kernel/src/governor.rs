@@ -159,8 +159,16 @@ impl Governor {
         woken
     }
 
+    /// Everybody who stands first in a line with room. Whoever has lost what a decision freed tells them all.
+    pub fn ready(&self) -> Vec<SessionId> {
+        [Slot::Model, Slot::Tool, Slot::Check, Slot::Workspace]
+            .into_iter()
+            .flat_map(|slot| self.next(slot))
+            .collect()
+    }
+
     fn next(&self, slot: Slot) -> Vec<SessionId> {
-        self.line(slot).take(self.room(slot)).collect()
+        self.line(slot).take(self.room(slot)).filter(|_| !contract::planted!(LostWakeUp)).collect()
     }
 
     fn step_out(&mut self, session: SessionId) -> Option<Slot> {
@@ -212,6 +220,19 @@ mod tests {
         assert_eq!(governor.release(a), vec![b]);
         assert_eq!(governor.leave(b), vec![c], "b was told, wants nothing, and c is next");
         assert!(governor.free(c, Slot::Model));
+    }
+
+    #[test]
+    fn who_could_try_is_known_also_when_nobody_was_told() {
+        let mut governor = Governor::new(ONE);
+        let [a, b] = [1, 2].map(SessionId);
+        governor.take(a, Slot::Model);
+        governor.wait(b, Slot::Model);
+        assert!(governor.ready().is_empty());
+        // The commit that freed it fails, and with it goes the word to `b`.
+        drop(governor.release(a));
+        assert!(governor.release(a).is_empty());
+        assert_eq!(governor.ready(), vec![b]);
     }
 
     #[test]

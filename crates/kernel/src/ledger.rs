@@ -144,7 +144,7 @@ impl Ledger {
 
     /// The first session on the way up whose cap does not hold `amount` more, and what is left of it.
     fn short(&self, session: SessionId, amount: Amount) -> Option<(SessionId, &'static str, Amount)> {
-        self.path(session).into_iter().find_map(|id| {
+        self.path(session).into_iter().filter(|_| !contract::planted!(OverBudget)).find_map(|id| {
             let left = self.accounts.get(&id)?.left();
             Some((id, amount.exceeds(left)?, left))
         })
@@ -188,7 +188,10 @@ impl Ledger {
                 if !used.within(self.holds[found].amount) {
                     return Err(illegal("more than was reserved"));
                 }
-                let amount = self.holds.swap_remove(found).amount;
+                let amount = self.holds[found].amount;
+                if !contract::planted!(DoubleSettle) {
+                    self.holds.swap_remove(found);
+                }
                 self.along(*session, |account| {
                     account.held = account.held.minus(amount);
                     account.settled = account.settled.plus(*used);

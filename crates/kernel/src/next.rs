@@ -11,7 +11,7 @@ use contract::checks::Verdict;
 use contract::event::{Answer, Disposal, Event, Final, Other, Subject};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
 use contract::session::StageKind;
-use contract::{ActionId, IntentId, SessionId, limits};
+use contract::{ActionId, IntentId, SessionId, limits, text};
 
 /// What was chosen to run.
 pub(crate) struct Choice {
@@ -43,7 +43,7 @@ impl Draft<'_> {
             if self.s.running.is_some() {
                 return Ok(());
             }
-            if self.s.cancel {
+            if self.s.cancel && !(contract::planted!(CancelRespawn) && self.s.redo.is_some()) {
                 self.collect_children()?;
                 if self.s.running_children().next().is_some() {
                     return Ok(());
@@ -73,6 +73,7 @@ impl Draft<'_> {
             || self.landing_refused()?
             || self.budget_came_back()?
             || self.answer_calls()?
+            || self.spoken_before()?
             || self.repeated()?
         {
             return Ok(true);
@@ -164,7 +165,8 @@ impl Draft<'_> {
     }
 
     fn child_ended(&mut self, intent: &Intent, child: SessionId, end: &ChildEnd) -> Result<bool, Illegal> {
-        let waiting = self.s.children.get(&child).filter(|record| !record.ended);
+        let waiting =
+            self.s.children.get(&child).filter(|record| !record.ended || contract::planted!(AdoptTwice));
         match (waiting.map(|record| record.call.clone()), end.commit.clone()) {
             (None, _) => {
                 self.dispose(intent.id, Disposal::Refused("no such child is awaited".into()))?;
@@ -245,6 +247,11 @@ impl Draft<'_> {
     }
 
     pub(crate) fn dispose(&mut self, intent: IntentId, how: Disposal) -> Result<(), Illegal> {
+        let how = match how {
+            // It may name what the other side wrote.
+            Disposal::Refused(why) => Disposal::Refused(text::sentence(&why)),
+            other => other,
+        };
         self.emit(Event::Disposed { intent, how })
     }
 
@@ -314,18 +321,19 @@ impl Draft<'_> {
         if self.s.turn != Turn::Calls || self.s.phase != Phase::Active || self.s.redo.is_some() {
             return Ok(false);
         }
-        let Some(slot) = self.s.calls.iter().find(|slot| slot.state == CallState::Open).cloned() else {
+        let Some(slot) = self.s.calls.iter().find(|slot| slot.state == CallState::Open) else {
             return Ok(false);
         };
         if slot.call.control.is_some() {
-            return self.control(&slot.call);
+            let call = slot.call.clone();
+            return self.control(&call);
         }
         let asks = self.needs_approval(slot.call.class);
         if asks && slot.approval.is_none() && self.s.live_children().next().is_none() {
             let approval = format!("a{}", self.s.seq + 1);
             let expires = self.ctx.now.plus(limits::APPROVAL_MS);
-            let subject = Subject::Call { call: slot.call.id.clone() };
-            self.emit(Event::ApprovalAsked { approval, subject, hash: slot.call.hash, expires })?;
+            let (subject, hash) = (Subject::Call { call: slot.call.id.clone() }, slot.call.hash);
+            self.emit(Event::ApprovalAsked { approval, subject, hash, expires })?;
             return Ok(true);
         }
         Ok(false)

@@ -54,6 +54,12 @@ mod tests {
     }
 
     #[test]
+    fn both_ends_of_the_jitter_are_reached() {
+        assert_eq!(delay_ms(Kind::Transient, 1, None, 0), 90);
+        assert_eq!(delay_ms(Kind::Transient, 1, None, 20), 110);
+    }
+
+    #[test]
     fn the_other_sides_word_wins() {
         assert_eq!(delay_ms(Kind::RateLimited, 1, Some(90_000), 7), 90_000);
     }

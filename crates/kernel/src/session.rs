@@ -15,6 +15,7 @@ use contract::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// Version of the serialised state (snapshots). A snapshot of another version is not used.
 pub const SCHEMA: u32 = 2;
@@ -31,7 +32,8 @@ pub struct Session {
     /// When its last event was written.
     pub at: Timestamp,
     /// What it was opened with; `None` before its first event.
-    pub spec: Option<Box<SessionSpec>>,
+    #[serde(with = "shared")]
+    pub spec: Option<Arc<SessionSpec>>,
     /// Active, paused or ended.
     pub phase: Phase,
     /// Why it is paused, when it is.
@@ -112,6 +114,25 @@ pub struct Session {
     pub block: Option<StepBlock>,
     /// What was really used so far by this session alone.
     pub used: Amount,
+}
+
+/// A shared value is stored as the value.
+mod shared {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::sync::Arc;
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        it: &Option<Arc<T>>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        it.as_deref().serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Arc<T>>, D::Error> {
+        Ok(Option::<T>::deserialize(d)?.map(Arc::new))
+    }
 }
 
 /// An attempt in flight.
@@ -411,10 +432,10 @@ impl Session {
     }
 
     /// What executing an action needs to know.
-    pub fn context(&self, spec: &SessionSpec, with_items: bool) -> Context {
+    pub fn context(&self, spec: Arc<SessionSpec>, with_items: bool) -> Context {
         let prepared = self.prepared.as_ref();
         Context {
-            spec: spec.clone(),
+            spec,
             base: prepared.map(|p| p.base.clone()),
             target: prepared.and_then(|p| p.target.clone()),
             checks: prepared.map(|p| p.checks.clone()).unwrap_or_default(),

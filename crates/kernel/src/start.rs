@@ -153,7 +153,7 @@ impl Draft<'_> {
             deadline,
             restore: attempt > 1 && choice.class == EffectClass::Staged,
             approved,
-            context: Box::new(self.s.context(&spec, with_items)),
+            context: Box::new(self.s.context(spec, with_items)),
             work: choice.work,
         };
         self.out.effects.push(Effect::Run(Box::new(run)));
@@ -202,8 +202,11 @@ impl Draft<'_> {
     pub(crate) fn budget_came_back(&mut self) -> Result<bool, Illegal> {
         let stopped =
             self.s.phase == Phase::Paused && self.s.pause.as_ref().is_some_and(|p| p.why == "budget");
+        if !stopped {
+            return Ok(false);
+        }
         let Want::Work(work, ..) = self.want() else { return Ok(false) };
-        if !stopped || self.demand(&work).is_err() {
+        if self.demand(&work).is_err() {
             return Ok(false);
         }
         self.emit(Event::Resumed { model: None })?;

@@ -51,7 +51,6 @@ pub fn judge(report: &Report, goal: &[String]) -> Judgement {
                 refuted.push(format!("{name}: fails on the result"));
                 against.push((*name).to_owned());
             }
-            (_, Some(Status::Failed)) => {}
             (Some(Status::Passed), state) | (_, state) if wanted || base == Some(Status::Passed) => {
                 let how = match state {
                     Some(Status::Flaky) => "gives both answers on the same tree",

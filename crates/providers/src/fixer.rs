@@ -7,10 +7,10 @@
 
 mod attempt;
 mod cargo;
-mod diag;
+pub(crate) mod diag;
 mod goal;
 mod other;
-mod patch;
+pub(crate) mod patch;
 mod replay;
 mod rules;
 mod source;

@@ -6,7 +6,8 @@
 #![warn(missing_docs)]
 
 pub mod fixer;
-mod nearest;
+#[cfg(any(test, fuzzing))]
+pub mod props;
 pub mod registry;
 pub mod script;
 

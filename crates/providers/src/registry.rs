@@ -2,9 +2,9 @@
 //!
 //! Start at [`open`]: a new provider is one more row of [`BUILT_IN`] or a prefix beside it.
 
-use crate::nearest::nearest;
 use crate::{Fixer, Script};
 use contract::model::{Model, ModelRef, Models};
+use contract::text::suggestion;
 use contract::{Fault, Kind};
 use std::path::Path;
 use std::sync::Arc;
@@ -41,10 +41,7 @@ fn unknown(id: &str) -> Fault {
         let what = format!("`{id}` names no script file");
         return fault(what, format!("add its path: `{SCRIPT}:path/to/script.toml`"));
     }
-    let guess = match nearest(name, [FIXER, SCRIPT]) {
-        Some(near) => format!("did you mean `{near}`? "),
-        None => String::new(),
-    };
+    let guess = suggestion(name, [FIXER, SCRIPT]);
     fault(format!("there is no model `{id}`"), format!("{guess}models: {}", BUILT_IN.join(", ")))
 }
 

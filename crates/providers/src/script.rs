@@ -61,6 +61,21 @@ impl Script {
         None
     }
 
+    /// Every turn can be found and filled in, whatever was said before.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn plays(&self) {
+        for ordinal in [0, 1, 2, 7, u32::MAX - 1, u32::MAX] {
+            let Some((turn, nth)) = self.turn(ordinal) else { continue };
+            assert!((1..=turn.repeat).contains(&nth));
+            let last = "{{last}} {{step}}\u{1b}[1m";
+            let fill = Fill { last, step: ordinal.saturating_add(1), nth };
+            let text = fill.text(&turn.text);
+            // What came from outside is not a template.
+            assert_eq!(text.matches(last).count(), turn.text.matches("{{last}}").count());
+            turn.calls.iter().for_each(|call| drop(fill.value(&call.args)));
+        }
+    }
+
     fn reply(&self, request: &Request, turn: &Turn, nth: u32) -> Result<Reply, Fault> {
         let last = last_text(request);
         if let Some(wanted) = turn.when.as_ref().filter(|wanted| !last.contains(wanted.as_str())) {

@@ -23,6 +23,8 @@ mod environ;
 pub mod helper;
 mod keeper;
 mod proc;
+#[cfg(any(test, fuzzing))]
+pub mod props;
 mod record;
 mod run;
 mod sys;
@@ -32,5 +34,5 @@ mod wire;
 pub use capture::Captured;
 pub use command::{Command, Grace};
 pub use environ::is_secret;
-pub use record::{Swept, sweep};
+pub use record::{Swept, look, sweep};
 pub use run::{Ended, Error, Progress, Stage, run};

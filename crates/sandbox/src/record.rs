@@ -64,13 +64,12 @@ impl Record {
         // A leader that has ended already may have given its number away: then it has another parent.
         let leader = found(leader).filter(|stat| stat.parent == warden);
         let warden = leader.and_then(|_| found(warden));
-        let mut file = fs::OpenOptions::new().append(true).open(&self.path)?;
-        let mut line = |word: &str, stat: Option<Stat>| match stat {
-            Some(stat) => writeln!(file, "{word} {} {}", stat.pid.as_raw_pid(), stat.start),
-            None => Ok(()),
+        let line = |word: &str, stat: Option<Stat>| {
+            stat.map_or_else(String::new, |stat| format!("{word} {} {}\n", stat.pid.as_raw_pid(), stat.start))
         };
-        line("leader", leader)?;
-        line("warden", warden)
+        // In one write: a crash leaves both or neither, and a line is never half a line.
+        let lines = line("leader", leader) + &line("warden", warden);
+        fs::OpenOptions::new().append(true).open(&self.path)?.write_all(lines.as_bytes())
     }
 
     pub(crate) fn close(&self) -> io::Result<()> {
@@ -135,6 +134,28 @@ impl Left {
         }
         found
     }
+}
+
+/// How many records are in this directory, and how many of them name something that lives. Changes nothing.
+pub fn look(dir: &Path) -> io::Result<(u32, u32)> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
+        other => other?,
+    };
+    let (mut records, mut alive) = (0, 0);
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let token = path.file_stem().and_then(|stem| stem.to_str());
+        let Some(token) = token.filter(|_| path.extension().is_some_and(|end| end == SUFFIX)) else {
+            continue;
+        };
+        // One that goes away meanwhile has been ended.
+        let Ok(text) = fs::read(&path) else { continue };
+        let left = Left::parse(token, &String::from_utf8_lossy(&text));
+        let now = left.boot.as_ref().is_none_or(|boot| *boot == proc::boot_id());
+        records += 1;
+        alive += u32::from(now && !left.alive(&proc::all()).is_empty());
+    }
+    Ok((records, alive))
 }
 
 /// Kills what runs of a dead Kapell left, by the records in this directory, and removes the records.
@@ -227,6 +248,7 @@ mod tests {
             fs::write(dir.path().join(format!("t{n}.run")), text).unwrap();
         }
         fs::write(dir.path().join("unrelated.txt"), "kept").unwrap();
+        assert_eq!(look(dir.path()).unwrap(), (2, 0));
         assert_eq!(sweep(dir.path()).unwrap(), Swept { killed: 0, gone: 2, left: 0 });
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(sweep(&dir.path().join("none")).unwrap(), Swept::default());

@@ -1,12 +1,14 @@
 //! Who acts on sessions from outside: the person at any terminal, and what models, tools and checks answer.
 //!
-//! Everything is drawn from the seed. Start at [`outcome`] and [`wish`].
+//! Everything is drawn from the seed. Start at [`spec`], [`outcome`] and [`wish`].
 
+use crate::oracle::external;
 use crate::rng::Rng;
 use contract::action::{
     Call, CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Run, Task, Work,
 };
 use contract::checks::{CheckRun, Flag, Report, Side, Status};
+use contract::error::{CONTEXT_FULL, NOT_RUN};
 use contract::intent::Wish;
 use contract::model::{Card, ModelRef, Price, Stop, Usage};
 use contract::session::{Ask, Limits, Rights, SessionSpec};
@@ -14,35 +16,52 @@ use contract::{ActionId, Amount, Digest, Fault, Kind};
 use kernel::Session;
 use kernel::fsm::ApprovalState;
 
+pub(crate) fn model(rng: &mut Rng) -> ModelRef {
+    let price = Some(Price { input: 3_000_000, output: 15_000_000 }).filter(|_| rng.chance(950));
+    let context_tokens = rng.of(&[50_000, 50_000, 13_000]);
+    ModelRef { id: "sim/model".into(), card: Card { context_tokens, output_tokens: 1_000, price } }
+}
+
 pub(crate) fn spec(rng: &mut Rng) -> SessionSpec {
-    let card = Card {
-        context_tokens: 50_000,
-        output_tokens: 1_000,
-        price: Some(Price { input: 3_000_000, output: 15_000_000 }),
-    };
-    let ask = if rng.chance(300) { Ask::External } else { Ask::Never };
+    let ask = rng.of(&[Ask::Never, Ask::Never, Ask::External, Ask::Writes]);
     let tight = Amount { nanos: 2_000_000, tokens: 400_000, steps: 40, time_ms: u64::MAX };
-    let limits = Limits { steps_per_turn: 12, depth: 2, children: 3, rounds: 2, same_failures: 3 };
+    let steps = Amount { steps: 10, time_ms: 3_600_000, ..Amount::UNLIMITED };
+    let limits = Limits {
+        steps_per_turn: rng.of(&[8, 24]),
+        depth: 2,
+        children: 3,
+        rounds: 2,
+        same_failures: rng.of(&[2, 3]),
+    };
     SessionSpec {
         goal: Digest::of(&rng.next().to_le_bytes()),
         goal_bytes: 100,
         repo: "/repo".into(),
         base: None,
         target: None,
-        model: ModelRef { id: "sim/model".into(), card },
+        model: model(rng),
         mode: "code".into(),
         workflow: if rng.chance(100) { kernel::workflow::bare() } else { kernel::workflow::standard() },
         rights: Rights::all(ask),
         limits,
-        budget: if rng.chance(300) { tight } else { Amount::UNLIMITED },
+        budget: rng.of(&[Amount::UNLIMITED, Amount::UNLIMITED, Amount::UNLIMITED, tight, steps]),
         goal_checks: Vec::new(),
         parent: None,
     }
 }
 
+/// What goes wrong inside an attempt: per hundred thousand.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Trouble {
+    pub(crate) failure: u64,
+    pub(crate) wrong: u64,
+    pub(crate) overbill: u64,
+}
+
 /// How an attempt ends, if it is left to end.
-pub(crate) fn outcome(rng: &mut Rng, run: &Run, fault_rate: u64, wrong_class: bool) -> Outcome {
-    let end = if rng.chance(fault_rate) { failure(rng, run) } else { End::Done(done(rng, run, wrong_class)) };
+pub(crate) fn outcome(rng: &mut Rng, run: &Run, trouble: Trouble) -> Outcome {
+    let end =
+        if rng.rarely(trouble.failure) { failure(rng, run) } else { End::Done(done(rng, run, trouble)) };
     let mut used = Amount { steps: 1, time_ms: rng.below(500), ..Amount::ZERO };
     if let End::Done(Done::Said { usage, .. }) = &end {
         used.tokens = usage.input + usage.output;
@@ -53,32 +72,45 @@ pub(crate) fn outcome(rng: &mut Rng, run: &Run, fault_rate: u64, wrong_class: bo
 
 fn failure(rng: &mut Rng, run: &Run) -> End {
     let kinds = [Kind::Transient, Kind::RateLimited, Kind::Degraded, Kind::UserFixable, Kind::Permanent];
-    let kind = *rng.pick(&kinds).unwrap_or(&Kind::Transient);
-    match rng.below(4) {
-        0 => End::TimedOut,
-        1 if run.class == EffectClass::External => {
-            End::Failed(Fault::new(kind, contract::error::NOT_RUN, "not begun"))
+    let kind = rng.of(&kinds);
+    match rng.below(8) {
+        0 | 1 => End::TimedOut,
+        2 | 3 if run.class == EffectClass::External => End::Failed(Fault::new(kind, NOT_RUN, "not begun")),
+        4 if matches!(run.work, Work::Model { .. }) => {
+            End::Failed(Fault::new(Kind::Permanent, CONTEXT_FULL, "too long for me"))
         }
+        5 => {
+            let fault = Fault::new(kind, "simulated", "it went wrong").hint("try again");
+            End::Failed(Fault { retry_after_ms: Some(rng.below(20_000)), ..fault })
+        }
+        6 if run.class != EffectClass::External => End::Cancelled,
         _ => End::Failed(Fault::new(kind, "simulated", "it went wrong")),
     }
 }
 
-fn done(rng: &mut Rng, run: &Run, wrong_class: bool) -> Done {
+fn done(rng: &mut Rng, run: &Run, trouble: Trouble) -> Done {
     let digest = Digest::of(&rng.next().to_le_bytes());
+    if rng.rarely(trouble.wrong) {
+        return Done::Rewound { to: ActionId { turn: 9, step: 999 }, undo: "of another kind".into() };
+    }
     match &run.work {
-        Work::Prepare => Done::Prepared(Prepared {
-            base: "base".into(),
-            target: Some("main".into()),
-            checks: Vec::new(),
-            setup: Vec::new(),
-            goal_checks: Vec::new(),
-            notes: Vec::new(),
-        }),
-        Work::Model { ordinal, .. } => said(rng, run, *ordinal, wrong_class),
+        Work::Prepare => {
+            let goal_checks = if rng.chance(100) { vec!["test".into()] } else { Vec::new() };
+            Done::Prepared(Prepared {
+                base: "base".into(),
+                target: Some("main".into()),
+                checks: Vec::new(),
+                setup: Vec::new(),
+                goal_checks,
+                notes: Vec::new(),
+            })
+        }
+        Work::Model { ordinal, .. } => said(rng, run, *ordinal, trouble),
         Work::Tools { calls } => {
+            let stubborn = |call: &Call| call.args == stubborn();
             let results = calls.iter().map(|call| CallResult {
                 call: call.id.clone(),
-                ok: rng.chance(850),
+                ok: !stubborn(call) && rng.chance(850),
                 text: digest,
                 bytes: rng.below(2_000),
                 full: None,
@@ -86,10 +118,8 @@ fn done(rng: &mut Rng, run: &Run, wrong_class: bool) -> Done {
                 changed: false,
             });
             let results = results.collect();
-            Done::Ran {
-                results,
-                savepoint: (run.class != EffectClass::Pure).then(|| format!("save-{}", run.action)),
-            }
+            let savepoint = (run.class != EffectClass::Pure).then(|| format!("save-{}", run.action));
+            Done::Ran { results, savepoint }
         }
         Work::Check { base_known } => Done::Checked(report(rng, *base_known, run.action)),
         Work::Inspect { .. } => {
@@ -104,15 +134,16 @@ fn done(rng: &mut Rng, run: &Run, wrong_class: bool) -> Done {
     }
 }
 
+/// Arguments of a call that never goes well.
+fn stubborn() -> Digest {
+    Digest([7; 32])
+}
+
 fn integrated(rng: &mut Rng, result: &str) -> Integrated {
-    let mut end =
-        Integrated { landed: None, branch: Some("main".into()), why: None, detail: None, report: None };
-    match rng.below(10) {
-        0 => end.why = Some("conflict".into()),
-        1 => end.why = Some("dirty".into()),
-        _ => end.landed = Some(result.to_owned()),
-    }
-    end
+    let whys = ["conflict", "dirty", "checks", "moved", "no-branch", "not-asked", "nothing-to-land"];
+    let why = rng.pick(&whys).filter(|_| rng.chance(250)).map(|why| (*why).to_owned());
+    let landed = why.is_none().then(|| result.to_owned());
+    Integrated { landed, branch: Some("main".into()), why, detail: None, report: None }
 }
 
 fn report(rng: &mut Rng, base_known: bool, action: ActionId) -> Report {
@@ -125,65 +156,56 @@ fn report(rng: &mut Rng, base_known: bool, action: ActionId) -> Report {
         ms: 1,
         tests: None,
     };
-    let result = *rng
-        .pick(&[Status::Passed, Status::Passed, Status::Passed, Status::Failed, Status::CouldNotRun])
-        .unwrap_or(&Status::Passed);
-    let mut runs = vec![run(Side::Result, result)];
+    use Status::{CouldNotRun, Failed, Flaky, Passed};
+    let result = rng.of(&[Passed, Passed, Passed, Passed, Passed, Failed, Failed, CouldNotRun, Flaky]);
+    let mut report = Report {
+        base: "base".into(),
+        result: format!("result-{action}"),
+        same_tree: rng.chance(100),
+        runs: vec![run(Side::Result, result)],
+    };
     if !base_known {
-        runs.insert(0, run(Side::Base, if rng.chance(500) { Status::Passed } else { Status::Failed }));
+        report.runs.insert(0, run(Side::Base, if rng.chance(500) { Passed } else { Failed }));
     }
-    Report { base: "base".into(), result: format!("result-{action}"), same_tree: false, runs }
+    if report.same_tree && rng.chance(500) {
+        report.runs.clear();
+    }
+    report
 }
 
-fn said(rng: &mut Rng, run: &Run, ordinal: u32, wrong_class: bool) -> Done {
+fn said(rng: &mut Rng, run: &Run, ordinal: u32, trouble: Trouble) -> Done {
     let card = run.context.spec.model.card;
-    let usage = Usage { input: rng.below(5_000), output: rng.below(card.output_tokens) };
+    let mut usage = Usage { input: rng.below(5_000), output: rng.below(card.output_tokens) };
+    if rng.rarely(trouble.overbill) {
+        usage.output += 5_000_000;
+    }
     let text = Some(Digest::of(&rng.next().to_le_bytes()));
     let more = ordinal < 8 && rng.chance(800);
     let count = if more { 1 + rng.below(3) } else { 0 };
-    let calls: Vec<Call> =
-        (0..count).map(|n| call(rng, &format!("c{}.{n}", run.action.step), wrong_class)).collect();
+    let calls: Vec<Call> = (0..count).map(|n| call(rng, &format!("c{}.{n}", run.action.step))).collect();
     let stop = match (calls.is_empty(), rng.below(20)) {
         (true, 0) => Stop::Refusal,
         (true, 1) => Stop::MaxTokens,
         (true, _) => Stop::EndTurn,
         (false, _) => Stop::ToolUse,
     };
-    Done::Said { text, bytes: 200, calls, stop, usage }
+    Done::Said { text, bytes: rng.of(&[200, 200, 9_000]), calls, stop, usage }
 }
 
-fn call(rng: &mut Rng, id: &str, wrong_class: bool) -> Call {
+fn call(rng: &mut Rng, id: &str) -> Call {
     let digest = Digest::of(&rng.next().to_le_bytes());
-    let class = *rng
-        .pick(&[EffectClass::Pure, EffectClass::Pure, EffectClass::Staged, EffectClass::External])
-        .unwrap_or(&EffectClass::Pure);
-    let control = match rng.below(24) {
-        0 => Some(Control::Ask { question: digest }),
-        1 => Some(Control::Plan {
-            tasks: vec![
-                Task { id: "a".into(), goal: digest, after: vec![] },
-                Task { id: "b".into(), goal: digest, after: vec!["a".into()] },
-            ],
-        }),
-        2 | 3 => Some(Control::Delegate {
-            goal: digest,
-            bytes: 10,
-            mode: String::new(),
-            budget: Amount::UNLIMITED,
-            tools: None,
-        }),
-        4 => Some(Control::Finish { done: rng.chance(700), needs: "language-model".into(), summary: digest }),
-        _ => None,
-    };
+    let classes = [EffectClass::Pure, EffectClass::Pure, EffectClass::Staged, EffectClass::External];
+    let class = rng.of(&classes);
+    let control = control(rng, digest);
     let tool = if class == EffectClass::External { "external" } else { "other" };
-    // The planted bug: an external effect that calls itself harmless.
-    let class = if wrong_class && class == EffectClass::External { EffectClass::Staged } else { class };
     let class = if control.is_some() { EffectClass::Pure } else { class };
     let error = (control.is_none() && rng.chance(30)).then_some(digest);
+    let args = if class == EffectClass::Pure && rng.chance(250) { stubborn() } else { digest };
+    let tool = if control.is_some() { "control" } else { tool };
     Call {
         id: id.to_owned(),
         tool: tool.into(),
-        args: digest,
+        args,
         class,
         why: "simulated".into(),
         hash: digest,
@@ -191,6 +213,46 @@ fn call(rng: &mut Rng, id: &str, wrong_class: bool) -> Call {
         control,
         error,
     }
+}
+
+fn control(rng: &mut Rng, digest: Digest) -> Option<Control> {
+    match rng.below(24) {
+        0 => Some(Control::Ask { question: digest }),
+        1 => Some(Control::Plan { tasks: plan(rng, digest) }),
+        2 | 3 => Some(Control::Delegate {
+            goal: digest,
+            bytes: 10,
+            mode: String::new(),
+            budget: rng.of(&[Amount::UNLIMITED, Amount { steps: 20, ..Amount::UNLIMITED }]),
+            tools: None,
+        }),
+        4 => Some(Control::Finish {
+            done: rng.chance(700),
+            needs: rng.of(&["language-model", "you", ""]).into(),
+            summary: digest,
+        }),
+        _ => None,
+    }
+}
+
+/// Up to four tasks in any order, sometimes in a circle.
+fn plan(rng: &mut Rng, goal: Digest) -> Vec<Task> {
+    let count = rng.below(5);
+    let mut tasks: Vec<Task> = Vec::new();
+    for n in 0..count {
+        let after: Vec<String> =
+            tasks.iter().filter(|_| rng.chance(400)).map(|task| task.id.clone()).collect();
+        tasks.push(Task { id: format!("t{n}"), goal, after });
+    }
+    if let Some(first) = tasks.first_mut()
+        && rng.chance(80)
+    {
+        first.after = vec![format!("t{}", count - 1)];
+    }
+    for at in (1..tasks.len()).rev() {
+        tasks.swap(at, rng.below(at as u64 + 1) as usize);
+    }
+    tasks
 }
 
 /// What the person wants next. `helpful` answers what is asked and lets things go on.
@@ -218,22 +280,33 @@ pub(crate) fn wish(rng: &mut Rng, state: &Session, helpful: bool) -> Option<Wish
         let pause = state.pause.as_ref()?;
         return Some(match pause.why.as_str() {
             "budget" => Wish::AddBudget {
-                amount: Amount { nanos: 50_000_000, tokens: 1_000_000, steps: 100, time_ms: 0 },
+                amount: Amount { nanos: 50_000_000, tokens: 1_000_000, steps: 100, time_ms: 3_600_000 },
             },
             _ => Wish::Resume { model: None },
         });
     }
-    Some(match rng.below(12) {
+    Some(match rng.below(24) {
         0 => Wish::Cancel,
-        1 => Wish::Pause,
-        2 | 3 => Wish::Resume { model: None },
-        4 => Wish::Rewind {
+        1 | 2 => Wish::Pause,
+        3..=6 => Wish::Resume { model: None },
+        7 => Wish::Resume { model: Some(Box::new(model(rng))) },
+        8 | 9 => Wish::Rewind {
             to: state.savepoints.back().map_or(ActionId { turn: 1, step: 1 }, |(action, _)| *action),
         },
-        5 => Wish::Continue,
-        6 => Wish::AddBudget { amount: Amount { tokens: 1_000, ..Amount::ZERO } },
-        7 => Wish::Approve { approval: "a1".into(), hash: text },
-        8 => Wish::Initialise,
+        10 | 11 => Wish::Continue,
+        12 | 13 => Wish::AddBudget { amount: Amount { tokens: 100_000, steps: 20, ..Amount::ZERO } },
+        14 => Wish::Approve { approval: "a1".into(), hash: text },
+        15 => Wish::Initialise,
         _ => Wish::Message { text, bytes: 10 },
     })
+}
+
+/// Did this attempt do something outside, given how it ended?
+pub(crate) fn not_run(outcome: &Outcome) -> bool {
+    matches!(&outcome.end, End::Failed(fault) if fault.code == NOT_RUN)
+}
+
+/// Has it an effect that shows outside?
+pub(crate) fn shows(run: &Run) -> bool {
+    external(run).is_some()
 }

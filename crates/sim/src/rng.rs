@@ -1,4 +1,6 @@
 //! The one source of chance: SplitMix64 (Steele, Lea, Flood 2014). Seeded, portable, the same for ever.
+//!
+//! Knows nothing of what is drawn. Start at [`Rng`].
 
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
@@ -30,8 +32,18 @@ impl Rng {
         self.below(1000) < per_mille
     }
 
+    /// True in `rate` of a hundred thousand cases.
+    pub(crate) fn rarely(&mut self, rate: u64) -> bool {
+        self.below(100_000) < rate
+    }
+
     pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         let len = from.len() as u64;
         if len == 0 { None } else { from.get(self.below(len) as usize) }
+    }
+
+    /// One of these; `of` must not be empty.
+    pub(crate) fn of<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
     }
 }

@@ -2,10 +2,9 @@
 //! Knows nothing of how a path stays inside (`tree.rs`). Start at [`Edit`], then [`apply`].
 
 use crate::args::{blocking, parse, refuse};
-use crate::judge::{Content, judged};
+use crate::judge::changes_one_file;
 use crate::name;
 use crate::tree::Tree;
-use contract::action::EffectClass;
 use contract::limits::EDIT_BYTES;
 use contract::model::ToolSpec;
 use contract::port::Sink;
@@ -72,10 +71,7 @@ impl Tool for Edit {
 
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault> {
         let parsed = Args::parse(args)?;
-        let target = Tree::at(&scope.root)?.target(&name::parse(&parsed.path)?, false)?;
-        let now = target.and_then(|target| target.digest());
-        let content = Content { files: vec![(parsed.path, now)], ..Content::default() };
-        Ok(judged("edit", args, scope, EffectClass::Staged, "changes one file of the workspace", content))
+        changes_one_file("edit", args, scope, parsed.path, "changes one file of the workspace")
     }
 
     fn run<'a>(&'a self, args: Value, scope: Scope, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Output> {
@@ -139,6 +135,12 @@ impl std::fmt::Display for Which {
             Self(n, all) => write!(f, "edit {} of {all}: ", n + 1),
         }
     }
+}
+
+/// What a file of these bytes holds after a call of these arguments, and how many replacements there were.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn edited(args: &Value, now: Vec<u8>) -> Result<(Vec<u8>, usize), Fault> {
+    apply(now, &Args::parse(args)?.edits)
 }
 
 /// The bytes after all edits, and how many replacements there were.

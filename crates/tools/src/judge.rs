@@ -1,9 +1,11 @@
 //! What running a call would mean, and the hash that binds an approval to its exact content (promise 8).
 //! Knows nothing of approvals. Start at [`judged`].
 
+use crate::name;
+use crate::tree::Tree;
 use contract::action::EffectClass;
 use contract::tool::{Judged, Scope};
-use contract::{Digest, limits};
+use contract::{Digest, Fault, limits};
 use serde_json::{Value, json};
 
 /// The exact content of a call, besides tool and arguments.
@@ -45,6 +47,20 @@ pub(crate) fn judged(
         hash: Digest::of(text.as_bytes()),
         deadline_ms: content.deadline_ms.map(|ms| ms.min(limits::TOOL_MAX_MS)),
     }
+}
+
+/// The judgement over a tool that changes this one file: staged, and bound to what the file holds now.
+pub(crate) fn changes_one_file(
+    tool: &str,
+    args: &Value,
+    scope: &Scope,
+    path: String,
+    why: &str,
+) -> Result<Judged, Fault> {
+    let target = Tree::at(&scope.root)?.target(&name::parse(&path)?, false)?;
+    let now = target.and_then(|target| target.digest());
+    let content = Content { files: vec![(path, now)], ..Content::default() };
+    Ok(judged(tool, args, scope, EffectClass::Staged, why, content))
 }
 
 /// JSON with sorted keys and no white space, however the map was built.

@@ -11,6 +11,8 @@ mod edit;
 mod judge;
 mod list;
 mod name;
+#[cfg(any(test, fuzzing))]
+pub mod props;
 mod read;
 mod search;
 mod shell;

@@ -104,6 +104,19 @@ impl Args {
     }
 }
 
+/// Does this line match a call of these arguments?
+#[cfg(any(test, fuzzing))]
+pub(crate) fn matches(args: &Value, line: &[u8]) -> Result<bool, Fault> {
+    let matcher = Args::parse(args)?.matcher()?;
+    let mut found = false;
+    let sink = grep_searcher::sinks::Bytes(|_, _| {
+        found = true;
+        Ok(false)
+    });
+    Searcher::new().search_slice(&matcher, line, sink).map_err(|error| refuse(format!("{error}")))?;
+    Ok(found)
+}
+
 fn search(args: Args, scope: &Scope, cancel: &Cancel) -> Result<Output, Fault> {
     let tree = Tree::at(&scope.root)?;
     let matcher = args.matcher()?;

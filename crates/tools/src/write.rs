@@ -2,10 +2,9 @@
 //! Knows nothing of how a path stays inside (`tree.rs`). Start at [`Write`].
 
 use crate::args::{blocking, parse, refuse};
-use crate::judge::{Content, judged};
+use crate::judge::changes_one_file;
 use crate::name;
 use crate::tree::Tree;
-use contract::action::EffectClass;
 use contract::limits::EDIT_BYTES;
 use contract::model::ToolSpec;
 use contract::port::Sink;
@@ -46,10 +45,7 @@ impl Tool for Write {
 
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault> {
         let parsed = Args::parse(args)?;
-        let target = Tree::at(&scope.root)?.target(&name::parse(&parsed.path)?, false)?;
-        let now = target.and_then(|target| target.digest());
-        let content = Content { files: vec![(parsed.path, now)], ..Content::default() };
-        Ok(judged("write", args, scope, EffectClass::Staged, "writes one file of the workspace", content))
+        changes_one_file("write", args, scope, parsed.path, "writes one file of the workspace")
     }
 
     fn run<'a>(&'a self, args: Value, scope: Scope, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Output> {
@@ -191,7 +187,7 @@ mod tests {
         assert_ne!(first, hash("a"));
         assert_eq!(
             bench.judge(&Write, json!({"path": "x/y", "content": ""})).unwrap().class,
-            EffectClass::Staged
+            contract::action::EffectClass::Staged
         );
     }
 

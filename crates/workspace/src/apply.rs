@@ -6,7 +6,7 @@
 use crate::git::{Repo, pieces};
 use crate::image::Image;
 use crate::object::{EXEC, GITLINK, LINK, Oid, Store};
-use crate::table::split;
+use crate::table::{is_inside, split};
 use contract::{Fault, Kind};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -37,9 +37,13 @@ pub(crate) async fn between(repo: &Repo, from: &str, to: &str) -> Result<Vec<Cha
         return Ok(Vec::new());
     }
     let args = ["diff-tree", "-r", "-z", "--raw", "--full-index", "--no-renames", from, to];
-    let answer = repo.call(args).await?;
+    differences(&repo.call(args).await?)
+}
+
+/// What `diff-tree -z --raw` answered.
+pub(crate) fn differences(answer: &[u8]) -> Result<Vec<Change>, Fault> {
     let mut changes = Vec::new();
-    let mut parts = pieces(&answer);
+    let mut parts = pieces(answer);
     while let (Some(head), Some(path)) = (parts.next(), parts.next()) {
         // `:100644 100755 <oid> <oid> M`
         let head = String::from_utf8_lossy(head).into_owned();
@@ -51,6 +55,11 @@ pub(crate) async fn between(repo: &Repo, from: &str, to: &str) -> Result<Vec<Cha
                 format!("git's answer is not a diff: {head}"),
             ));
         };
+        if !is_inside(path) {
+            let what = format!("a commit holds the path `{}`", String::from_utf8_lossy(path));
+            return Err(Fault::new(Kind::Permanent, "path-outside", what)
+                .hint("no worktree can hold it: make the commit anew without it"));
+        }
         let side = |mode: &str, oid: &str| {
             let mode = u32::from_str_radix(mode, 8).ok().filter(|&mode| mode != 0)?;
             Some((mode, Oid::parse(oid)?))
@@ -92,7 +101,7 @@ pub(crate) async fn contents(
 }
 
 /// One answer of `cat-file --batch`: `<oid> <type> <size> LF <bytes> LF`.
-fn one_object(answer: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn one_object(answer: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = answer.iter().position(|&b| b == b'\n')?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let size: usize = head.split(' ').nth(2)?.parse().ok()?;

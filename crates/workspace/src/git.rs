@@ -4,6 +4,7 @@
 //! agent counts; and [`Repo::theirs`], where the user's settings count but no hook ever runs.
 
 use crate::process::{self, Ended, Program, Stopped};
+use contract::error::DISK_FULL;
 use contract::{Cancel, Fault, Kind, SessionId, limits};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -46,7 +47,8 @@ const QUOTE_CHARS: usize = 300;
 #[derive(Debug, Clone)]
 pub(crate) struct Binary {
     path: Arc<PathBuf>,
-    records: Arc<PathBuf>,
+    /// Where running calls leave their records; `None` = nowhere, for calls that only look.
+    records: Option<Arc<PathBuf>>,
     looked: Arc<OnceCell<()>>,
 }
 
@@ -61,12 +63,18 @@ impl Binary {
 
     /// This very program.
     pub(crate) fn at(path: PathBuf, records: PathBuf) -> Self {
-        Self { path: Arc::new(path), records: Arc::new(records), looked: Arc::default() }
+        Self { path: Arc::new(path), records: Some(Arc::new(records)), looked: Arc::default() }
     }
 
     /// The same, with the records of its calls in the session's own directory.
     pub(crate) fn of(&self, session: SessionId) -> Self {
-        Self { records: Arc::new(self.records.join(session.to_string())), ..self.clone() }
+        let own = |records: &Arc<PathBuf>| Arc::new(records.join(session.to_string()));
+        Self { records: self.records.as_ref().map(own), ..self.clone() }
+    }
+
+    /// The same, writing nothing anywhere itself: for looking at a disk that may not be written.
+    pub(crate) fn quiet(&self) -> Self {
+        Self { records: None, ..self.clone() }
     }
 
     /// Fails, with what to do, when git is missing or too old. Looks once.
@@ -107,7 +115,7 @@ impl Binary {
             timeout_ms: limits::WORKSPACE_MS,
             keep: usize::MAX,
             apart: true,
-            records: self.records.to_path_buf(),
+            records: self.records.as_ref().map(|records| records.to_path_buf()),
         }
     }
 }
@@ -231,7 +239,7 @@ impl Repo {
         }
         if errors.contains("No space left") {
             let what = format!("`git {word}` in {dir} found the disk full");
-            return Fault::new(Kind::UserFixable, "disk-full", what)
+            return Fault::new(Kind::UserFixable, DISK_FULL, what)
                 .hint("free some space, then `kapell resume`");
         }
         let said: String = errors.trim().chars().take(QUOTE_CHARS).collect();

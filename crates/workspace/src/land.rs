@@ -49,8 +49,7 @@ impl Git {
         let mut output = None;
         for _ in 0..limits::LAND_TRIES {
             stop_if(&cancel)?;
-            let target =
-                Target::look(&self.binary.of(session), &held.facts, landing.target.as_deref()).await?;
+            let target = self.target(&held, &landing).await?;
             let tried =
                 self.try_once(&mut held, &repo, &target, &landing, check, &mut output, &cancel).await?;
             match tried {
@@ -62,7 +61,7 @@ impl Git {
                 Tried::Moved => {}
             }
         }
-        let target = Target::look(&self.binary.of(session), &held.facts, landing.target.as_deref()).await?;
+        let target = self.target(&held, &landing).await?;
         let name = self.leave(&mut held, &target, &result).await?;
         let stays = Stays::new("moved", "the target moved each time the work was about to land");
         Ok(outcome(None, Some(name), Some(stays), output))
@@ -110,6 +109,11 @@ impl Git {
                 );
                 return Ok(Tried::Stays(stays, result));
             }
+            // The checks may have taken minutes. With another branch checked out by now, that one would move.
+            let now = self.target(held, landing).await?;
+            if now.place() != Ok((tip.clone(), place)) {
+                return Ok(Tried::Moved);
+            }
         }
         let mut facts = held.facts.clone();
         facts.landing = Some((result.clone(), candidate.commit.clone()));
@@ -121,9 +125,7 @@ impl Git {
                 Ok(Tried::Landed(candidate.commit))
             }
             Err(words) => {
-                let now =
-                    Target::look(&self.binary.of(held.home.session), &held.facts, landing.target.as_deref())
-                        .await?;
+                let now = self.target(held, landing).await?;
                 match (now.place(), place) {
                     (Ok((still, _)), Place::Worktree(_)) if still == tip => {
                         let detail = format!("your tree has changes that landing would overwrite:\n{words}");
@@ -135,13 +137,20 @@ impl Git {
         }
     }
 
+    /// The user's repository now.
+    async fn target(&self, held: &Held, landing: &Landing) -> Result<Target, Fault> {
+        Target::look(&self.binary.of(held.home.session), &held.facts, landing.target.as_deref()).await
+    }
+
     /// Leaves a commit as a branch in the user's repository; its name.
     async fn leave(&self, held: &mut Held, target: &Target, commit: &str) -> Result<String, Fault> {
         let name = target.free_name(&branch(held.home.session), commit, held.facts.left.as_ref())?;
         let oid = Oid::parse(commit).ok_or_else(|| {
             Fault::new(Kind::Permanent, "bad-revision", format!("`{commit}` is no commit id"))
         })?;
-        held.home.write_ref(LAND_REF, &oid).map_err(|error| io_fault("writing", &held.home.git, &error))?;
+        held.home
+            .write_ref(LAND_REF, &oid, false)
+            .map_err(|error| io_fault("writing", &held.home.git, &error))?;
         target.leave(&held.home.git, &name, commit).await?;
         let mut facts = held.facts.clone();
         facts.left = Some((name.clone(), commit.to_owned()));

@@ -24,6 +24,7 @@
 //! that keeps a garbage collection there from dropping objects that the session borrows.
 
 mod apply;
+mod audit;
 mod checks;
 mod git;
 mod ignored;
@@ -35,6 +36,8 @@ mod origin;
 mod port;
 mod prepare;
 mod process;
+#[cfg(any(test, fuzzing))]
+pub mod props;
 mod scan;
 mod session;
 mod table;
@@ -42,6 +45,7 @@ mod target;
 mod tidy;
 mod work;
 
+pub use audit::{Found, Pin, Pinned, Slots, Standing};
 pub use session::branch;
 pub use tidy::{Listed, Removed};
 

@@ -3,10 +3,12 @@
 //! Knows no worktree, no ref and no session; reads no packs (that is `git`'s work). Start at [`Store`].
 
 use sha1::Digest as _;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Regular file.
 pub(crate) const FILE: u32 = 0o100_644;
@@ -147,17 +149,29 @@ pub(crate) struct Stamp {
     pub(crate) seconds: u64,
 }
 
+/// Objects that were asked for and may not outlive a power cut yet.
+pub(crate) type Fresh = Arc<Mutex<BTreeSet<PathBuf>>>;
+
+/// Above this many files at once the whole file system is synced instead, whatever others have written to it.
+const SYNC_FILES: usize = 64;
+
 /// The loose half of an object database.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     objects: PathBuf,
     format: Format,
+    fresh: Fresh,
 }
 
 impl Store {
     /// The objects of this git directory.
     pub(crate) fn new(git_dir: &Path, format: Format) -> Self {
-        Self { objects: git_dir.join("objects"), format }
+        Self::with(git_dir, format, Fresh::default())
+    }
+
+    /// The same, sharing with others what is not durable yet.
+    pub(crate) fn with(git_dir: &Path, format: Format, fresh: Fresh) -> Self {
+        Self { objects: git_dir.join("objects"), format, fresh }
     }
 
     /// Writes an object unless it is there; its id.
@@ -165,8 +179,9 @@ impl Store {
         let header = format!("{} {}\0", kind.name(), body.len());
         let oid = self.format.hash([header.as_bytes(), body]);
         let path = self.path(&oid);
-        // After a power cut a file may be there without its bytes: an empty one does not count.
-        if std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.len() > 0) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        // After a power cut a file may be there without all of its bytes: then it does not count.
+        if self.loose(&oid).is_ok_and(|found| found.is_some()) {
             return Ok(oid);
         }
         let raw = [header.as_bytes(), body].concat();
@@ -176,6 +191,26 @@ impl Store {
         }
         write_atomically(&path, &packed, false)?;
         Ok(oid)
+    }
+
+    /// Makes what was put so far outlive a power cut. To be called before anything names it that does.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let fresh = std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner));
+        if fresh.len() > SYNC_FILES {
+            return Ok(rustix::fs::syncfs(std::fs::File::open(&self.objects)?)?);
+        }
+        for path in &fresh {
+            if let Err(error) = std::fs::File::open(path).and_then(|file| file.sync_data()) {
+                // What a failed sync leaves in memory would pass for whole the next time.
+                drop(std::fs::remove_file(path));
+                return Err(error);
+            }
+        }
+        let mut dirs: BTreeSet<&Path> = fresh.iter().filter_map(|path| path.parent()).collect();
+        if !dirs.is_empty() {
+            dirs.insert(&self.objects);
+        }
+        dirs.into_iter().try_for_each(|dir| std::fs::File::open(dir)?.sync_all())
     }
 
     /// The body of a loose object of this store; `None` when it is packed or lives elsewhere.
@@ -307,14 +342,33 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_left_by_a_power_cut_is_written_again() {
+    fn what_a_power_cut_left_of_a_file_is_written_again() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path(), Format::Sha1);
         let blob = store.put(Kind::Blob, b"x").unwrap();
-        std::fs::write(store.path(&blob), b"").unwrap();
-        assert_eq!(store.loose(&blob).unwrap(), None);
-        store.put(Kind::Blob, b"x").unwrap();
-        assert_eq!(store.loose(&blob).unwrap().unwrap(), b"x");
+        let whole = std::fs::read(store.path(&blob)).unwrap();
+        for left in [&b""[..], &whole[..whole.len() / 2], &[0; 30]] {
+            std::fs::write(store.path(&blob), left).unwrap();
+            store.put(Kind::Blob, b"x").unwrap();
+            assert_eq!(store.loose(&blob).unwrap().unwrap(), b"x");
+        }
+    }
+
+    #[test]
+    fn objects_are_fresh_until_they_are_synced_however_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), Format::Sha1);
+        for many in [1, SYNC_FILES + 1] {
+            for n in 0..many {
+                store.put(Kind::Blob, format!("{many} {n}").as_bytes()).unwrap();
+            }
+            assert_eq!(store.fresh.lock().unwrap().len(), many);
+            store.sync().unwrap();
+            assert!(store.fresh.lock().unwrap().is_empty());
+        }
+        // One that an earlier process wrote is not known to be durable.
+        store.put(Kind::Blob, b"1 0").unwrap();
+        assert_eq!(store.fresh.lock().unwrap().len(), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Safe to repeat at any point: what is half made is made anew. Start at [`Git::prepare_session`].
 
 use crate::git::{Binary, Repo, pieces};
-use crate::object::{TEMP, read_plain};
+use crate::object::{Fresh, TEMP, read_plain};
 use crate::origin::Origin;
 use crate::session::{Facts, Home, Open, Record, STAGE, io_fault};
 use crate::tidy::remove_tree;
@@ -52,7 +52,7 @@ impl Git {
             return Err(repo.failed(&pinned, &ended));
         }
         let facts = facts(&repo, &origin, parent.is_some())?;
-        let open = Open { facts, home: home.staged(), image: None, last: None };
+        let open = Open { facts, home: home.staged(), image: None, last: None, fresh: Fresh::default() };
         let fault = |error: std::io::Error| io_fault("making", &self.sessions, &error);
         let (guard, founded) = blocking(move || {
             let founded = found(&home, &open, &origin).map(|()| (home, open, origin));

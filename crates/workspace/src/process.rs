@@ -23,8 +23,8 @@ pub(crate) struct Program {
     pub(crate) keep: usize,
     /// Standard error comes by itself instead of mixed into the output.
     pub(crate) apart: bool,
-    /// Where it leaves a record while it runs.
-    pub(crate) records: PathBuf,
+    /// Where it leaves a record while it runs, if anywhere.
+    pub(crate) records: Option<PathBuf>,
 }
 
 /// How it ended.
@@ -48,8 +48,10 @@ pub(crate) async fn run(
         .envs(program.env)
         .stdin(program.stdin)
         .timeout_ms(program.timeout_ms)
-        .keep(program.keep)
-        .record(program.records);
+        .keep(program.keep);
+    if let Some(records) = program.records {
+        command = command.record(records);
+    }
     if program.apart {
         command = command.apart();
     }

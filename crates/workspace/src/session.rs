@@ -11,11 +11,13 @@
 
 use crate::git::{Binary, Repo};
 use crate::image::Image;
-use crate::object::{Format, Oid, Stamp, Store, read_plain, write_atomically};
+use crate::object::{Format, Fresh, Oid, Stamp, Store, read_plain, write_atomically};
+use contract::error::DISK_FULL;
 use contract::{Fault, Kind, SessionId};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Beginning of the names of directories in which a session's parts are made.
 pub(crate) const STAGE: &str = "making-";
@@ -69,12 +71,13 @@ impl Home {
         Ok(bytes.and_then(|bytes| Oid::parse(String::from_utf8_lossy(&bytes).trim())))
     }
 
-    pub(crate) fn write_ref(&self, name: &str, oid: &Oid) -> io::Result<()> {
+    /// `sync`: it outlives a power cut; so must what it names.
+    pub(crate) fn write_ref(&self, name: &str, oid: &Oid, sync: bool) -> io::Result<()> {
         let path = self.git.join(name);
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        write_atomically(&path, format!("{oid}\n").as_bytes(), false)
+        write_atomically(&path, format!("{oid}\n").as_bytes(), sync)
     }
 }
 
@@ -150,7 +153,7 @@ impl Facts {
     }
 
     /// Lines of the alternates file.
-    fn alternates(&self, also: Option<&Path>) -> Vec<u8> {
+    pub(crate) fn alternates(&self, also: Option<&Path>) -> Vec<u8> {
         use std::os::unix::ffi::OsStrExt as _;
         let dirs = also.into_iter().chain(self.borrowed.iter().map(PathBuf::as_path));
         dirs.flat_map(|dir| [dir.as_os_str().as_bytes(), b"\n"].concat()).collect()
@@ -165,18 +168,20 @@ pub(crate) struct Open {
     pub(crate) image: Option<Image>,
     /// The last image as a commit.
     pub(crate) last: Option<(Oid, Oid)>,
+    /// Objects that are not durable yet.
+    pub(crate) fresh: Fresh,
 }
 
 impl Open {
     /// The session as its directory tells it; `None` when it was never prepared.
     pub(crate) fn load(home: Home) -> io::Result<Option<Self>> {
         let ready = home.record()?.and_then(|record| record.ready);
-        Ok(ready.map(|facts| Self { home, facts, image: None, last: None }))
+        Ok(ready.map(|facts| Self { home, facts, image: None, last: None, fresh: Fresh::default() }))
     }
 
     /// Kapell's object store of this session.
     pub(crate) fn store(&self) -> Store {
-        Store::new(&self.home.git, self.facts.format())
+        Store::with(&self.home.git, self.facts.format(), Arc::clone(&self.fresh))
     }
 
     /// Kapell's repository, after making sure that it is: real directories, the session's own marker, and no file
@@ -300,7 +305,7 @@ pub(crate) fn io_fault(what: &str, path: &Path, error: &io::Error) -> Fault {
     let said = format!("{what} {} failed: {error}", path.display());
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Fault::new(Kind::UserFixable, "disk-full", said).hint("free some space, then `kapell resume`")
+            Fault::new(Kind::UserFixable, DISK_FULL, said).hint("free some space, then `kapell resume`")
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Fault::new(Kind::UserFixable, "not-writable", said).hint("make that directory writable for you")

@@ -7,6 +7,9 @@ use crate::object::{Entry, Format, GITLINK, Oid, Store, TREE};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
+/// Longest path of the system (PATH_MAX), bytes.
+const PATH_BYTES: usize = 4096;
+
 /// What `lstat` says about a file, cut to what git's own index keeps. The change time cannot be set by a program,
 /// so equal stat data older than the last look mean equal bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +95,7 @@ impl Table {
             let extended = at.take(2)?[0] & 0x40 != 0;
             at.take(if extended { 2 } else { 0 })?;
             let length = at.bytes[at.at..].iter().position(|&b| b == 0)?;
-            let path = at.take(length)?;
+            let path = Some(at.take(length)?).filter(|path| is_inside(path))?;
             // Entries are padded with 1 to 8 zero bytes to a multiple of 8.
             at.at = start + ((at.at - start) / 8 + 1) * 8;
             let stat = Stat { mtime_ns, ctime_ns, ino, size };
@@ -103,18 +106,25 @@ impl Table {
             let Some(size) = at.u32() else { break };
             let Some(body) = at.take(usize::try_from(size).ok()?) else { break };
             if name == b"TREE" {
-                table.known_trees(&mut Cursor { bytes: body, at: 0 }, b"", format);
+                table.known_trees(&mut Cursor { bytes: body, at: 0 }, None, format);
             }
         }
         Some(table)
     }
 
     /// Takes over the ids of the index's own tree cache: pre-order, `path NUL entries SP subtrees LF id`.
-    fn known_trees(&mut self, at: &mut Cursor<'_>, parent: &[u8], format: Format) -> Option<()> {
-        let name = at.until(0)?;
+    fn known_trees(&mut self, at: &mut Cursor<'_>, parent: Option<&[u8]>, format: Format) -> Option<()> {
+        let path = match (parent, at.until(0)?) {
+            (None, b"") => Vec::new(),
+            (Some(parent), name) if !name.is_empty() => join(parent, name),
+            _ => return None,
+        };
+        // The names of all levels above are in it, so this bounds the depth too.
+        if path.len() > PATH_BYTES {
+            return None;
+        }
         let entries: i64 = std::str::from_utf8(at.until(b' ')?).ok()?.parse().ok()?;
         let subtrees: u32 = std::str::from_utf8(at.until(b'\n')?).ok()?.parse().ok()?;
-        let path = join(parent, name);
         if entries >= 0 {
             let oid = Oid::of(at.take(format.bytes())?);
             if let Some(dir) = self.dirs.get_mut(path.as_slice()) {
@@ -122,7 +132,7 @@ impl Table {
             }
         }
         for _ in 0..subtrees {
-            self.known_trees(at, &path, format)?;
+            self.known_trees(at, Some(&path), format)?;
         }
         Some(())
     }
@@ -267,6 +277,13 @@ impl Table {
         }
         added
     }
+}
+
+/// Does this path lie in the worktree, outside of git's own directory, and is it one the system can name? Git's own
+/// commands refuse the others too, but trees can be written by anyone.
+pub(crate) fn is_inside(path: &[u8]) -> bool {
+    let named = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.eq_ignore_ascii_case(b".git");
+    path.len() <= PATH_BYTES && !path.contains(&0) && path.split(|&b| b == b'/').all(named)
 }
 
 /// `dir/name`, or `name` at the top.

@@ -3,11 +3,13 @@
 //! The only file that writes to the user's repository (but for the pin of the base). No hook of the user's runs in
 //! any of it. Start at [`Target::look`].
 
-use crate::git::{Binary, Repo, line, path};
+use crate::git::{Binary, Repo, line, path, pieces};
 use crate::object::read_plain;
+use crate::process::Ended;
 use crate::session::Facts;
 use crate::work::fetch;
 use contract::{Fault, Kind};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Names tried for a branch to leave, when the usual one is taken by somebody else.
@@ -49,7 +51,7 @@ impl Stays {
 }
 
 /// Where a result can go.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place<'a> {
     /// The branch is checked out there: files and index go along.
     Worktree(&'a Path),
@@ -179,11 +181,7 @@ impl Target {
                 let full = format!("refs/heads/{name}");
                 self.repo.change(["update-ref", "-m", "kapell: landed", &full, to, tip]).await?
             }
-            Place::Worktree(top) => {
-                let args =
-                    ["merge", "--ff-only", "--no-autostash", "--no-stat", "--no-progress", "--quiet", to];
-                self.repo.from(top).change(args).await?
-            }
+            Place::Worktree(top) => forward(&self.repo.from(top), tip, to).await?,
         };
         Ok(match ended.code {
             Some(0) => Ok(()),
@@ -197,5 +195,114 @@ impl Target {
     }
 }
 
+/// Fast-forwards what is checked out. git writes files and index first and the branch last: when the user commits in
+/// between, or something holds the branch, it stays and the rest has gone ahead. Then files and index go back to where
+/// the branch is by now; a change of the user's stays, and so does what the user has landed by hand.
+async fn forward(theirs: &Repo, tip: &str, to: &str) -> Result<Ended, Fault> {
+    let args = ["merge", "--ff-only", "--no-autostash", "--no-stat", "--no-progress", "--quiet", to];
+    let ended = theirs.change(args).await?;
+    if ended.code != Some(0) && ahead(theirs, tip, to).await? {
+        theirs.change(["read-tree", "-m", "-u", to, "HEAD"]).await?;
+    }
+    Ok(ended)
+}
+
+/// Does the index hold all that landing changes? git writes it in one piece, so a merge that was refused left nothing.
+async fn ahead(theirs: &Repo, tip: &str, to: &str) -> Result<bool, Fault> {
+    let landed = theirs.call(["diff-tree", "-r", "-z", "--name-only", "--no-renames", tip, to]).await?;
+    let other = theirs.call(["diff-index", "--cached", "-z", "--name-only", "--no-renames", to]).await?;
+    let other: HashSet<&[u8]> = pieces(&other).collect();
+    Ok(pieces(&landed).all(|path| !other.contains(path)))
+}
+
 /// Where the session's repository holds what is brought over.
 pub(crate) const LAND_REF: &str = "refs/kapell/land";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn git(repo: &Repo, args: &[&str]) -> String {
+        let ended = repo.ask(args).await.unwrap();
+        assert_eq!(ended.code, Some(0), "{args:?}: {}", String::from_utf8_lossy(&ended.errors));
+        line(&ended.output)
+    }
+
+    /// A repository with work to land: its directory, it, its branch's tip and the work's commit.
+    async fn repository() -> (tempfile::TempDir, Repo, String, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("repo");
+        std::fs::create_dir(&top).unwrap();
+        let repo = Repo::theirs(&Binary::new(dir.path().join("records")), &top)
+            .with("GIT_AUTHOR_NAME", "a")
+            .with("GIT_AUTHOR_EMAIL", "a@b")
+            .with("GIT_COMMITTER_NAME", "a")
+            .with("GIT_COMMITTER_EMAIL", "a@b");
+        let write = |name: &str, text: &str| std::fs::write(top.join(name), text).unwrap();
+        git(&repo, &["init", "-q", "-b", "main"]).await;
+        write("old", "base\n");
+        write("mine", "base\n");
+        git(&repo, &["add", "-A"]).await;
+        git(&repo, &["commit", "-qm", "base"]).await;
+        let tip = git(&repo, &["rev-parse", "HEAD"]).await;
+        write("old", "landed\n");
+        write("new", "landed\n");
+        git(&repo, &["add", "-A"]).await;
+        git(&repo, &["commit", "-qm", "work"]).await;
+        let to = git(&repo, &["rev-parse", "HEAD"]).await;
+        (dir, repo, tip, to)
+    }
+
+    #[tokio::test]
+    async fn a_commit_of_the_users_in_the_middle_of_landing_leaves_nothing_half_landed() {
+        let (dir, repo, tip, to) = repository().await;
+        let top = dir.path().join("repo");
+        let write = |name: &str, text: &str| std::fs::write(top.join(name), text).unwrap();
+        // Where git stands when the branch has moved under it: files and index are ahead, the branch is elsewhere.
+        git(&repo, &["update-ref", "HEAD", &tip]).await;
+        write("theirs", "by hand\n");
+        git(&repo, &["add", "theirs"]).await;
+        git(&repo, &["commit", "-qm", "by hand", "--", "theirs"]).await;
+        write("mine", "not committed\n");
+        write("unknown", "not known to git\n");
+        assert_eq!(git(&repo, &["status", "--porcelain"]).await, "M mine\nA  new\nM  old\n?? unknown");
+        let ended = forward(&repo, &tip, &to).await.unwrap();
+        assert_ne!(ended.code, Some(0), "it was not landed");
+        assert_eq!(git(&repo, &["status", "--porcelain"]).await, "M mine\n?? unknown");
+        assert!(!top.join("new").exists());
+        assert_eq!(std::fs::read_to_string(top.join("old")).unwrap(), "base\n");
+    }
+
+    #[tokio::test]
+    async fn a_branch_that_is_held_leaves_nothing_half_landed() {
+        let (dir, repo, tip, to) = repository().await;
+        git(&repo, &["reset", "-q", "--hard", &tip]).await;
+        // Its log cannot be written. (For a lock git would be asked again and again.)
+        let log = dir.path().join("repo/.git/logs/refs/heads/main");
+        std::fs::remove_file(&log).unwrap();
+        std::fs::create_dir(&log).unwrap();
+        std::fs::write(log.join("in the way"), "").unwrap();
+        assert_ne!(forward(&repo, &tip, &to).await.unwrap().code, Some(0));
+        assert_eq!(git(&repo, &["status", "--porcelain"]).await, "");
+        std::fs::remove_file(log.join("in the way")).unwrap();
+        assert_eq!(forward(&repo, &tip, &to).await.unwrap().code, Some(0));
+        assert_eq!(git(&repo, &["rev-parse", "HEAD"]).await, to);
+    }
+
+    #[tokio::test]
+    async fn what_the_user_landed_by_hand_meanwhile_is_not_taken_back() {
+        let (dir, repo, tip, to) = repository().await;
+        // The same work as a commit of the user's own, before git began or in the middle of it.
+        git(&repo, &["reset", "-q", "--soft", &tip]).await;
+        git(&repo, &["commit", "-qm", "the work, squashed"]).await;
+        assert_ne!(forward(&repo, &tip, &to).await.unwrap().code, Some(0), "it was not landed");
+        assert_eq!(git(&repo, &["status", "--porcelain"]).await, "");
+        assert_eq!(std::fs::read_to_string(dir.path().join("repo/old")).unwrap(), "landed\n");
+        // A change that is in the way is refused before anything is touched, and stays.
+        git(&repo, &["reset", "-q", "--hard", &tip]).await;
+        std::fs::write(dir.path().join("repo/old"), "not committed\n").unwrap();
+        git(&repo, &["add", "old"]).await;
+        assert_ne!(forward(&repo, &tip, &to).await.unwrap().code, Some(0));
+        assert_eq!(git(&repo, &["status", "--porcelain"]).await, "M  old");
+    }
+}

@@ -8,7 +8,7 @@ use crate::work::{fetch, taken};
 use crate::{Git, Held};
 use contract::{Fault, Kind, SessionId};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// Tries to remove a directory while something still writes into it.
@@ -109,12 +109,7 @@ impl Git {
         let records = self.records.clone();
         let taken = crate::blocking(move || {
             std::fs::create_dir_all(&records)?;
-            let lock = std::fs::File::create(records.join(format!("{session}.lock")))?;
-            match lock.try_lock() {
-                Ok(()) => {}
-                Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-                Err(std::fs::TryLockError::Error(error)) => return Err(error),
-            }
+            let Some(lock) = locked(&records.join(format!("{session}.lock")))? else { return Ok(None) };
             let swept = sandbox::sweep(&records.join(session.to_string()))?;
             Ok((swept.left == 0).then_some(lock))
         })
@@ -173,6 +168,24 @@ impl Git {
     fn session_of_git(&self, git: &Path) -> Option<SessionId> {
         let id = git.strip_prefix(&self.sessions).ok()?.components().next()?;
         id.as_os_str().to_str()?.parse().ok()
+    }
+}
+
+/// A lock file, locked; `None` when somebody has it. One that was removed before it was locked keeps nobody out.
+fn locked(path: &Path) -> io::Result<Option<std::fs::File>> {
+    loop {
+        let lock = std::fs::File::options().create(true).truncate(false).write(true).open(path)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
+        }
+        let ours = lock.metadata()?;
+        match std::fs::metadata(path) {
+            Ok(now) if (now.dev(), now.ino()) == (ours.dev(), ours.ino()) => return Ok(Some(lock)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
 }
 

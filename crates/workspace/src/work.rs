@@ -302,12 +302,14 @@ impl Open {
                 }
                 let parents = [self.facts.base.clone()];
                 let commit = self.store().put_commit(&taken.tree, &parents, &kapell(now()), &message)?;
-                self.home.write_ref(IMAGE_REF, &commit)?;
+                // The action this is the way back from starts on the strength of it.
+                self.keep()?;
+                self.home.write_ref(IMAGE_REF, &commit, false)?;
                 commit
             }
         };
         self.last = Some((commit, taken.tree));
-        self.home.write_ref(name, &commit)?;
+        self.home.write_ref(name, &commit, true)?;
         Ok(commit)
     }
 
@@ -334,11 +336,22 @@ impl Open {
             }
         };
         if let Some(oid) = Oid::parse(&point.commit) {
-            self.home.write_ref(&format!("refs/heads/{}", branch(self.home.session)), &oid)?;
+            self.keep()?;
+            self.home.write_ref(&format!("refs/heads/{}", branch(self.home.session)), &oid, true)?;
         }
         facts.work = Some(point.clone());
         self.record(facts)?;
         Ok(point.commit)
+    }
+
+    /// Makes durable what the image put. When that fails nobody knows which of it is there: then nothing the image
+    /// takes for stored counts, and the next one stores it anew.
+    fn keep(&mut self) -> std::io::Result<()> {
+        let kept = self.store().sync();
+        if kept.is_err() {
+            (self.image, self.last) = (None, None);
+        }
+        kept
     }
 
     /// Puts new facts on record.
@@ -350,3 +363,6 @@ impl Open {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use contract::action::{Call, Control, EffectClass};
 use contract::model::{ToolSpec, ToolUse};
 use contract::session::Rights;
 use contract::tool::{Judged, Scope, Tool};
-use contract::{CallId, Digest, limits};
+use contract::{CallId, Digest, limits, text};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -61,7 +61,8 @@ impl Toolbox {
 
     /// `room`: bytes that this message's decisions may still take; none when the call itself is one too many.
     fn call(&self, id: CallId, wanted: ToolUse, room: Option<&mut usize>, kept: &mut Kept) -> Call {
-        let tool: String = wanted.tool.chars().take(NAME_CHARS).collect();
+        // On record as the model wrote it, but for what acts on a terminal and what no name needs.
+        let tool: String = text::clean(&wanted.tool).chars().take(NAME_CHARS).collect();
         // Keys of a serde_json map are sorted, so the same arguments are the same bytes.
         let bytes = wanted.args.to_string();
         let hash = Digest::chain(&Digest::of(tool.as_bytes()), bytes.as_bytes());

@@ -163,7 +163,7 @@ impl World {
             parent: None,
         };
         let context = Context {
-            spec,
+            spec: Arc::new(spec),
             base: Some("base".into()),
             target: Some("main".into()),
             checks: suite().checks,

@@ -8,7 +8,7 @@
 //! ```text
 //! arbiter: Started is durable --Run--> execute --Finished--> arbiter: Finished joins the next commit
 //!
-//! execute      starts `attempt` as a task, watches deadline and cancel token, measures the time
+//! execute      drives `attempt`, watches deadline and cancel token, measures the time
 //! attempt      by kind of work:
 //!   Model      model.rs         conversation.rs + notice.rs + prompt.rs -> request -> reply -> calls.rs
 //!   Tools      tools.rs         restore? -> savepoint? -> judge again -> run -> results
@@ -52,7 +52,7 @@ mod tools;
 mod workspace;
 
 use self::stop::{Gate, Watch};
-use crate::task::{self, Kind as TaskKind, Lost};
+use crate::task::{self, Lost};
 use contract::action::{Done, End, Outcome, Run, Work};
 use contract::checks::Checks;
 use contract::model::Models;
@@ -117,11 +117,11 @@ pub async fn execute(ports: &Ports, run: Run, cancel: Cancel, sink: Arc<dyn Sink
             gate: Arc::clone(&watch.gate),
             sink,
         };
-        let mut task = task::spawn(TaskKind::Action, attempt(Arc::new(job)));
-        match watch.over(&mut task).await {
+        let mut driven = Box::pin(task::caught(attempt(Arc::new(job))));
+        match watch.over(driven.as_mut()).await {
             Some(Ok((result, kept))) => (watch.end(result), kept),
             Some(Err(Lost::Panicked(why))) => (watch.failed(panicked(name, &why)), Kept::default()),
-            // Only the end of the runtime aborts it: the process is going down.
+            // Only a task can be aborted, and only by the end of the runtime: the process is going down.
             Some(Err(Lost::Aborted)) => (End::Unknown, Kept::default()),
             None => (watch.stopped(), Kept::default()),
         }

@@ -3,11 +3,13 @@
 //! Knows no ports and no kind of work beyond how long it may resist. Start at [`Watch::over`].
 
 use super::Halt;
-use crate::task::{Lost, Task};
+use crate::task::Lost;
 use contract::action::{Done, EffectClass, End, Run, Work};
 use contract::cancel::Urgency;
 use contract::error::NOT_RUN;
 use contract::{Cancel, Fault, Kind, Timestamp, limits};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -78,25 +80,27 @@ impl Watch {
         self.left.is_zero() || self.outside.is_cancelled()
     }
 
-    /// Waits for the task; asks it to stop when time or patience is over. `None`: it never did, and was dropped.
-    pub(super) async fn over<T>(&self, task: &mut Task<T>) -> Option<Result<T, Lost>> {
+    /// Drives the attempt; asks it to stop when time or patience is over. `None`: it never did, and is to be dropped.
+    pub(super) async fn over<T>(
+        &self,
+        mut attempt: Pin<&mut impl Future<Output = Result<T, Lost>>>,
+    ) -> Option<Result<T, Lost>> {
         tokio::select! {
             biased;
-            ended = &mut *task => return Some(ended),
+            ended = &mut attempt => return Some(ended),
             () = self.outside.reached(Urgency::Graceful) => {}
             () = tokio::time::sleep(self.left) => self.own.cancel(Urgency::Graceful),
         }
         tokio::select! {
             biased;
-            ended = &mut *task => return Some(ended),
+            ended = &mut attempt => return Some(ended),
             () = self.outside.reached(Urgency::Now) => {}
             () = tokio::time::sleep(self.grace) => self.own.cancel(Urgency::Now),
         }
         let last = Duration::from_millis(limits::STOP_NOW_MS);
-        let ended = tokio::time::timeout(last, &mut *task).await.ok();
+        let ended = tokio::time::timeout(last, &mut attempt).await.ok();
         if ended.is_none() {
             tracing::warn!("an action ignored its cancel token and was dropped");
-            task.abort();
         }
         ended
     }

@@ -280,7 +280,7 @@ async fn a_reply_is_judged_and_priced() {
         ],
     );
     let mut run = world.run_of(model("fake/model"));
-    run.context.spec.rights.tools = Some(vec!["shell".into()]);
+    Arc::make_mut(&mut run.context.spec).rights.tools = Some(vec!["shell".into()]);
     let finished = world.execute(run, Cancel::new()).await;
 
     let calls = said(&finished.outcome.end);
@@ -487,7 +487,7 @@ async fn prepare_names_the_goals_checks() {
     assert_eq!(world.log(), ["prepare /repo None", "find /clones/7 head"]);
 
     let mut run = world.run_of(Work::Prepare);
-    run.context.spec.goal_checks = vec!["tset".into()];
+    Arc::make_mut(&mut run.context.spec).goal_checks = vec!["tset".into()];
     let End::Failed(fault) = world.end(run).await else { panic!("it did not fail") };
     assert_eq!((fault.kind, fault.code.as_str()), (Kind::UserFixable, "unknown-check"));
 }
@@ -497,7 +497,7 @@ async fn a_child_works_for_its_parents_clone() {
     let world = World::default();
     let mut run = world.run_of(Work::Prepare);
     let parent = SessionId(3);
-    run.context.spec.parent = Some(Parent {
+    Arc::make_mut(&mut run.context.spec).parent = Some(Parent {
         session: parent,
         root: parent,
         ancestors: vec![parent],

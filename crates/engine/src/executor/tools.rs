@@ -26,7 +26,15 @@ pub(super) async fn run(job: &Arc<Job>, kept: &mut Kept, calls: &[Call]) -> Resu
     let mut results = Vec::with_capacity(calls.len());
     for group in calls.chunks(at_once) {
         job.unless_stopped()?;
-        let start = |call: &Call| task::spawn(TaskKind::Action, one(Arc::clone(job), call.clone()));
+        if let [call] = group {
+            let ran = task::caught(one(job, call)).await.map_err(|lost| panicked(&call.tool, lost))??;
+            results.push(record(call, ran, kept));
+            continue;
+        }
+        let start = |call: &Call| {
+            let (job, call) = (Arc::clone(job), call.clone());
+            task::spawn(TaskKind::Action, async move { one(&job, &call).await })
+        };
         let running: Vec<_> = group.iter().map(start).collect();
         for (call, running) in group.iter().zip(running) {
             let ran = running.await.map_err(|lost| panicked(&call.tool, lost))??;
@@ -49,7 +57,7 @@ impl Ran {
     }
 }
 
-async fn one(job: Arc<Job>, call: Call) -> Result<Ran, Halt> {
+async fn one(job: &Job, call: &Call) -> Result<Ran, Halt> {
     let bytes = job.ports.blobs.blob(call.args).await?;
     let args: Value = serde_json::from_slice(&bytes).map_err(|error| {
         Fault::new(
@@ -58,17 +66,17 @@ async fn one(job: Arc<Job>, call: Call) -> Result<Ran, Halt> {
             format!("the recorded arguments of {} are not JSON: {error}", call.id),
         )
     })?;
-    let Some(tool) = job.ports.tools.iter().find(|tool| tool.spec().name == call.tool) else {
+    let Some(tool) = job.ports.tools.iter().find(|tool| tool.name() == call.tool) else {
         return Ok(Ran::refused(format!("not run: this Kapell has no tool `{}`", call.tool)));
     };
     let scope = job.scope();
-    if let Err(why) = still_the_same(job.run.approved, &call, tool.judge(&args, &scope)) {
+    if let Err(why) = still_the_same(job.run.approved, call, tool.judge(&args, &scope)) {
         return Ok(Ran::refused(why));
     }
     if job.cancel.is_cancelled() || !job.gate.enter() {
         return Err(Halt::Stopped);
     }
-    let output = in_time(&job, &call, &**tool, args, scope).await;
+    let output = in_time(job, call, &**tool, args, scope).await;
     if output.stopped.is_some() && job.outside.is_cancelled() {
         return Err(Halt::Stopped);
     }

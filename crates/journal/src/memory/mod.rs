@@ -3,6 +3,9 @@
 //! Every future is ready at its first poll, so that a single-threaded simulator can drive it. Start at [`Memory`].
 
 mod state;
+mod tear;
+
+pub use tear::Tear;
 
 use crate::notify::Notify;
 use crate::rules;
@@ -111,6 +114,21 @@ impl Memory {
         self.peer()
     }
 
+    /// The power fails, for every process over this store, while this was being written (if anything was). Handles
+    /// go on to work, over what the disk has kept: whose process died is the caller's to say.
+    pub fn cut_power(&self, torn: Option<(&Batch, Tear)>) {
+        let mut state = lock(&self.durable);
+        #[cfg(planted)]
+        state.lose_unsynced();
+        let Some((batch, tear)) = torn else { return };
+        if batch.appends.iter().all(|append| state.head(append.stream).seq == append.expected) {
+            let found = tear::survivors(batch, tear, |stream| state.head(stream));
+            for append in &found {
+                state.write(append);
+            }
+        }
+    }
+
     /// A first process over a copy of what is durable now.
     #[must_use]
     pub fn fork(&self) -> Self {
@@ -150,6 +168,8 @@ impl Memory {
         let number = process.writes;
         let fault = process.faults.as_mut().and_then(|faults| faults(number, op));
         let mut state = lock(&self.durable);
+        #[cfg(planted)]
+        state.mark_unsynced(op);
         match fault {
             None => run(&mut state),
             Some(Inject::Conflict) => Err(conflict(&state)),

@@ -20,6 +20,11 @@ pub(super) struct State {
     pub(super) blobs: BTreeMap<Digest, Arc<[u8]>>,
     snapshots: BTreeMap<StreamId, BTreeMap<Seq, Snapshot>>,
     leases: BTreeMap<SessionId, Row>,
+    /// Rows the inbox has had.
+    rows: u64,
+    /// What a power cut would leave, when that is less than this.
+    #[cfg(planted)]
+    synced: Option<Box<State>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -64,7 +69,7 @@ impl State {
             rules::fence(append, self.leases.get(&session).map(held))?;
         }
         let found = self.head(append.stream).seq;
-        if found == append.expected {
+        if found == append.expected || contract::planted!(NoExpected) {
             return Ok(());
         }
         Err(Error::Conflict { stream: append.stream, expected: append.expected, found })
@@ -83,7 +88,7 @@ impl State {
         Err(Error::Conflict { stream, expected: own.map_or(found, |append| append.expected), found })
     }
 
-    fn write(&mut self, append: &Append) -> Head {
+    pub(super) fn write(&mut self, append: &Append) -> Head {
         let mut head = self.head(append.stream);
         if append.records.is_empty() {
             return head;
@@ -122,7 +127,8 @@ impl State {
     }
 
     pub(super) fn submit(&mut self, intent: &Intent) -> Result<Submitted, Error> {
-        if self.keys.contains_key(&(intent.session, intent.key.clone())) {
+        let known = self.keys.contains_key(&(intent.session, intent.key.clone()));
+        if known && !contract::planted!(ForgetDedupe) {
             return Ok(Submitted::Repeat);
         }
         let waiting = self.inbox.values().filter(|(session, _)| *session == intent.session).count();
@@ -135,11 +141,11 @@ impl State {
 
     /// Adds to an inbox unless the key was there before.
     pub(super) fn leave(&mut self, session: SessionId, key: &str, json: String) {
-        // Every row has a key and keys are kept, so their number is the last row's.
-        let row = self.keys.len() as u64 + 1;
-        if let std::collections::btree_map::Entry::Vacant(free) = self.keys.entry((session, key.to_owned())) {
-            free.insert(row);
-            self.inbox.insert(row, (session, json));
+        let key = (session, key.to_owned());
+        if !self.keys.contains_key(&key) || contract::planted!(ForgetDedupe) {
+            self.rows += 1;
+            self.keys.insert(key, self.rows);
+            self.inbox.insert(self.rows, (session, json));
         }
     }
 
@@ -218,6 +224,23 @@ impl State {
 
     pub(super) fn snapshots(&self, stream: StreamId) -> Vec<Snapshot> {
         self.snapshots.get(&stream).into_iter().flat_map(|kept| kept.values().rev().cloned()).collect()
+    }
+
+    /// The planted bug of answering before the sync: everything since the last write of leases can still be lost.
+    #[cfg(planted)]
+    pub(super) fn mark_unsynced(&mut self, op: super::Op) {
+        if op == super::Op::Lease {
+            self.synced = None;
+        } else if contract::planted!(AckBeforeSync) && self.synced.is_none() {
+            self.synced = Some(Box::new(self.clone()));
+        }
+    }
+
+    #[cfg(planted)]
+    pub(super) fn lose_unsynced(&mut self) {
+        if let Some(synced) = self.synced.take() {
+            *self = *synced;
+        }
     }
 
     pub(super) fn verify(&self) -> Verified {

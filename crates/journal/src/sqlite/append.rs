@@ -48,7 +48,6 @@ impl Prepared {
 impl Tx<'_> {
     /// All of the batch or, with `Refuse`, nothing of it. Checks first, so that a refusal needs no undoing.
     pub(crate) fn append(&mut self, batch: &Prepared) -> Result<Vec<Head>, Stop> {
-        self.heads.sound().map_err(Stop::Refuse)?;
         let tips = batch.appends.iter().map(|append| self.admit(append)).collect::<Result<Vec<_>, _>>()?;
         for &row in &batch.consume {
             if !inbox::waits(self.conn, row)? {
@@ -79,6 +78,7 @@ impl Tx<'_> {
             rules::fence(append, lease.as_ref().map(|row| row.held())).map_err(Stop::Refuse)?;
         }
         let tip = self.heads.tip(self.conn, append.stream).map_err(Stop::checking)?;
+        self.heads.sound(append.stream, &tip).map_err(Stop::Refuse)?;
         if tip.seq == append.expected {
             return Ok(tip);
         }

@@ -4,13 +4,14 @@
 
 use super::Sqlite;
 use super::error;
+use super::heads::Heads;
 use super::schema;
 use crate::blob::{self, Name};
 use contract::journal::Error;
 use contract::{Digest, Fault};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::path::Path;
 
 /// A moment of the store. What was stored or referred to after it, no sweep that goes by it takes away.
@@ -51,9 +52,29 @@ pub(crate) fn read(conn: &Connection, blobs: &Path, digest: Digest) -> Result<Ve
 
 impl Sqlite {
     /// The present moment, to be taken before the set of live digests for [`Sqlite::sweep_blobs`] is computed.
-    /// Blocks.
+    /// `Busy` while another process may write: it may have stored a blob that it will mention only later. `Corrupt`
+    /// where a record is damaged: nobody knows what it mentions. Blocks.
     pub fn mark(&self) -> Result<Mark, Error> {
+        let Some(present) = &self.present else {
+            return Err(Error::ReadOnly(format!("{} was opened for reading", self.dir().display())));
+        };
+        let failed = |error: std::io::Error| error::io(self.dir(), &error);
+        present.unlock().map_err(failed)?;
+        // Alone for this moment: whoever wrote before is gone, and what it never mentioned nobody will.
+        let marked = match present.try_lock() {
+            Ok(()) => self.moment(),
+            Err(TryLockError::WouldBlock) => Err(Error::Busy("another kapell has it open".into())),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        };
+        present.unlock().and_then(|()| present.lock_shared()).map_err(failed)?;
+        marked
+    }
+
+    fn moment(&self) -> Result<Mark, Error> {
         let conn = schema::another(&self.file())?;
+        let mut heads = Heads::default();
+        heads.catch_up(&conn)?;
+        heads.whole()?;
         conn.query_row(
             "SELECT coalesce((SELECT max(id) FROM blobs), 0), coalesce((SELECT max(id) FROM log), 0)",
             [],

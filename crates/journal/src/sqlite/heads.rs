@@ -4,6 +4,7 @@
 //! from there, so that a commit need not touch the table. Start at [`Heads::catch_up`] and [`Heads::tip`].
 
 use super::error;
+use super::wounds::Wounds;
 use crate::frame::Header;
 use contract::journal::{Error, Head};
 use contract::{Digest, Seq, StreamId, limits};
@@ -11,8 +12,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use std::collections::HashMap;
 
 /// Headers from a row on. The columns are those of [`header`], in its order.
-const HEADERS: &str =
+pub(super) const HEADERS: &str =
     "SELECT id, stream, first, count, prev, nth, ended, hash, seal FROM log WHERE id > ?1 ORDER BY id";
+/// The last row of the log.
+const LAST: &str = "SELECT coalesce(max(id), 0) FROM log";
 /// One header and the records.
 pub(crate) const FRAME: &str =
     "SELECT id, stream, first, count, prev, nth, ended, hash, seal, records FROM log WHERE id = ?1";
@@ -36,7 +39,7 @@ impl Tip {
         Head { seq: self.seq, hash: self.hash }
     }
 
-    fn after(frame: &Header) -> Self {
+    pub(super) fn after(frame: &Header) -> Self {
         Self {
             stream: Some(frame.stream),
             seq: frame.last(),
@@ -57,8 +60,8 @@ pub(crate) struct Heads {
     seen: i64,
     /// Last row of the log that the table accounts for.
     flushed: i64,
-    /// Rows after `flushed` that are damaged, with the stream they claim to belong to.
-    unsound: Vec<(i64, Option<i64>)>,
+    /// What is damaged after that row.
+    wounds: Wounds,
 }
 
 impl Heads {
@@ -70,27 +73,41 @@ impl Heads {
     fn scan(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         self.flushed = conn.prepare_cached("SELECT log FROM flushed")?.query_row([], |row| row.get(0))?;
         if self.flushed > self.seen {
-            self.tips.clear();
-            self.unsound.clear();
-            self.seen = self.flushed;
+            self.restart();
         }
-        let mut statement = conn.prepare_cached(HEADERS)?;
-        let mut rows = statement.query([self.seen])?;
-        while let Some(row) = rows.next()? {
-            let id = row.get(0)?;
-            if id != self.seen + 1 {
-                self.unsound.push((self.seen + 1, None));
-            }
-            self.seen = id;
-            match header(row) {
-                Some(frame) => self.advance(&frame),
-                None => self.unsound.push((id, row.get(1).ok())),
-            }
+        if !self.wounds.any() && !self.follow(conn)? {
+            // Damage: from the beginning again, this time asking of every frame whether it fits the one before it.
+            self.restart();
+            self.wounds.met();
+        }
+        if self.wounds.any() {
+            super::wounds::follow(conn, self.seen, &mut self.tips, &mut self.wounds)?;
+            self.seen = conn.prepare_cached(LAST)?.query_row([], |row| row.get(0))?;
         }
         if self.tips.len() > limits::JOURNAL_HEADS_KEPT {
             self.tips.retain(|_, tip| tip.last > self.flushed);
         }
         Ok(())
+    }
+
+    /// As the table of heads has it, with nothing after it.
+    fn restart(&mut self) {
+        self.tips.clear();
+        self.wounds = Wounds::default();
+        self.seen = self.flushed;
+    }
+
+    /// Takes in sound frames; false at the first that is not, or is missing.
+    fn follow(&mut self, conn: &Connection) -> rusqlite::Result<bool> {
+        let mut statement = conn.prepare_cached(HEADERS)?;
+        let mut rows = statement.query([self.seen])?;
+        while let Some(row) = rows.next()? {
+            match header(row) {
+                Some(frame) if frame.id == self.seen + 1 => self.advance(&frame),
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Nothing of this is known any more: the transaction it came from was rolled back.
@@ -104,8 +121,8 @@ impl Heads {
             let hash = crate::rules::genesis(stream);
             return Ok(Tip { stream: None, seq: 0, hash, last: 0, nth: 0, ended: false });
         };
-        if let Some((id, _)) = self.unsound.iter().find(|(_, claims)| *claims == Some(number)) {
-            return Err(Error::Corrupt(format!("{stream}: row {id} of the log is damaged")));
+        if let Some(hurt) = self.wounds.hurt(number) {
+            return Err(hurt.error(stream));
         }
         if let Some(tip) = self.tips.get(&number) {
             return Ok(*tip);
@@ -150,11 +167,29 @@ impl Heads {
         self.tips.insert(frame.stream, Tip::after(frame));
     }
 
-    /// Refuses to build on a log whose end is damaged: whose stream was hit cannot be told for certain.
-    pub(crate) fn sound(&self) -> Result<(), Error> {
-        match self.unsound.first() {
-            Some((row, _)) => Err(Error::Corrupt(format!("row {row} near the end of the log is damaged"))),
-            None => Ok(()),
+    /// May events follow this tip? Not where a newer frame of the stream may be the one that is damaged.
+    pub(crate) fn sound(&self, stream: StreamId, tip: &Tip) -> Result<(), Error> {
+        self.wounds.clear_of(stream, tip)
+    }
+
+    /// Refuses where anything near the end of the log is damaged, whosever it is.
+    pub(crate) fn whole(&self) -> Result<(), Error> {
+        match self.wounds.any() {
+            true => Err(Error::Corrupt(format!("the log is damaged after row {}", self.flushed))),
+            false => Ok(()),
+        }
+    }
+
+    /// How far a stream can be read, and what is in the way there.
+    pub(crate) fn reach(
+        &mut self,
+        conn: &Connection,
+        stream: StreamId,
+    ) -> Result<(Tip, Option<Error>), Error> {
+        let number = self.number(conn, stream).map_err(error::sql)?;
+        match number.and_then(|number| self.wounds.hurt(number)) {
+            Some(hurt) => Ok((hurt.before, Some(hurt.error(stream)))),
+            None => self.tip(conn, stream).map(|tip| (tip, None)),
         }
     }
 
@@ -166,6 +201,15 @@ impl Heads {
     /// Brings the table up to date, once enough frames came.
     pub(crate) fn flush_if_due(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         if (self.seen - self.flushed).unsigned_abs() < limits::JOURNAL_HEADS_FRAMES {
+            return Ok(());
+        }
+        self.flush(conn)
+    }
+
+    /// Brings the table up to date: from then on the end of the log cannot be missing unnoticed. Past damage it stays
+    /// as it is, so that everybody who opens the store meets the damage again.
+    pub(crate) fn flush(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        if self.seen == self.flushed || self.wounds.any() {
             return Ok(());
         }
         let mut put = conn.prepare_cached(
@@ -205,8 +249,13 @@ pub(crate) fn frame(conn: &Connection, id: i64) -> rusqlite::Result<Option<Heade
 
 /// The tip as the table has it, when the log agrees.
 fn from_table(conn: &Connection, number: i64) -> rusqlite::Result<Option<Tip>> {
-    let row = conn
-        .prepare_cached("SELECT seq, hash, last, nth, ended FROM heads WHERE stream = ?1")?
+    let Some(tip) = listed(conn, number)? else { return Ok(None) };
+    Ok(frame(conn, tip.last)?.filter(|frame| Tip::after(frame) == tip).map(|_| tip))
+}
+
+/// The tip as the table has it.
+pub(super) fn listed(conn: &Connection, number: i64) -> rusqlite::Result<Option<Tip>> {
+    conn.prepare_cached("SELECT seq, hash, last, nth, ended FROM heads WHERE stream = ?1")?
         .query_row([number], |row| {
             Ok(Tip {
                 stream: Some(number),
@@ -217,7 +266,5 @@ fn from_table(conn: &Connection, number: i64) -> rusqlite::Result<Option<Tip>> {
                 ended: row.get(4)?,
             })
         })
-        .optional()?;
-    let Some(tip) = row else { return Ok(None) };
-    Ok(frame(conn, tip.last)?.filter(|frame| Tip::after(frame) == tip).map(|_| tip))
+        .optional()
 }

@@ -106,6 +106,21 @@ pub(crate) fn list(conn: &Connection, session: SessionId) -> rusqlite::Result<Ve
         .collect()
 }
 
+/// Every row that waits, in order.
+pub(crate) fn each(
+    conn: &Connection,
+    f: &mut dyn FnMut(SessionId, Result<Intent, String>),
+) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare("SELECT session, intent, seal FROM inbox ORDER BY row")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (session, json): ([u8; 16], String) = (row.get(0)?, row.get(1)?);
+        let sound = row.get::<_, i64>(2)? == seal(session, &json);
+        f(SessionId(u128::from_be_bytes(session)), decode(&json, sound));
+    }
+    Ok(())
+}
+
 fn decode(json: &str, sound: bool) -> Result<Intent, String> {
     if !sound {
         return Err("the stored intent is damaged".into());

@@ -87,9 +87,11 @@ impl Tx<'_> {
     /// Gives a lease back; one that changed hands is not the caller's to give.
     pub(crate) fn release(&mut self, lease: &Lease) -> Result<(), Stop> {
         match self.lease(lease.session)?.filter(|row| row.is(lease)) {
-            Some(row) => self.store_lease(lease.session, Row { owner: String::new(), ..row }),
-            None => Ok(()),
+            Some(row) => self.store_lease(lease.session, Row { owner: String::new(), ..row })?,
+            None => return Ok(()),
         }
+        // The session comes to rest: a commit is due anyway, and from here on the end of its log is accounted for.
+        Ok(self.heads.flush(self.conn)?)
     }
 
     fn store_lease(&mut self, session: SessionId, row: Row) -> Result<(), Stop> {
@@ -127,11 +129,30 @@ fn read(conn: &Connection, session: SessionId) -> Result<Option<Row>, Error> {
     }
 }
 
-/// How many rows are not what was written.
-pub(crate) fn damaged(conn: &Connection) -> rusqlite::Result<usize> {
+/// Whose rows are not what was written; `None` where not even that can be read.
+pub(crate) fn damaged(conn: &Connection) -> rusqlite::Result<Vec<Option<SessionId>>> {
     let mut statement = conn.prepare("SELECT session, owner, fence, until, seal FROM leases")?;
-    let rows = statement.query_map([], |row| Ok(sound(row)))?.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(rows.iter().filter(|row| row.is_none()).count())
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        if sound(row).is_none() {
+            found.push(row.get(0).ok().map(|bytes| SessionId(u128::from_be_bytes(bytes))));
+        }
+    }
+    Ok(found)
+}
+
+/// Every sound row, one by one.
+pub(crate) fn each(conn: &Connection, mut f: impl FnMut(SessionId, Row)) -> rusqlite::Result<()> {
+    let mut statement =
+        conn.prepare("SELECT session, owner, fence, until, seal FROM leases ORDER BY session")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some((session, found)) = sound(row) {
+            f(session, found);
+        }
+    }
+    Ok(())
 }
 
 fn sound(row: &rusqlite::Row<'_>) -> Option<(SessionId, Row)> {

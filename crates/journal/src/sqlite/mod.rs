@@ -4,6 +4,7 @@
 //! through `reader.rs`.
 
 mod append;
+mod audit;
 mod blobs;
 mod error;
 mod heads;
@@ -11,11 +12,14 @@ mod inbox;
 mod leases;
 mod reader;
 mod schema;
+mod seat;
 mod snapshots;
 mod upkeep;
 mod verify;
+mod wounds;
 mod writer;
 
+pub use audit::{Audit, Leased};
 pub use blobs::{Mark, Swept};
 pub use upkeep::Stats;
 
@@ -34,15 +38,13 @@ use contract::{BoxFuture, Digest, Fault, Seq, SessionId, StreamId, Timestamp, li
 use error::Stop;
 use heads::Heads;
 use reader::{Query, Reader};
+use seat::{Seat, Written};
+use std::fs::File;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
-use writer::{Job, Task, Tx, Writer};
-
-/// How long the writer looks for the next request before it sleeps. A session that goes on at once after its commit
-/// is met awake; an idle store costs this once per burst.
-const WRITER_SPIN: Duration = Duration::from_micros(50);
+use writer::{Task, Tx, Writer};
 
 /// How a store is opened.
 #[derive(Debug, Clone, Default)]
@@ -55,11 +57,13 @@ pub struct Options {
 pub struct Sqlite {
     dir: PathBuf,
     /// `None` when opened for reading.
-    writes: Option<Arc<Queue<Box<dyn Job>>>>,
+    writes: Option<Arc<Seat>>,
     queries: Arc<Queue<Query>>,
     changed: Notify,
     writer: Option<JoinHandle<()>>,
     readers: Vec<JoinHandle<()>>,
+    /// Locked shared as long as this store may be written through here; `None` when opened for reading.
+    present: Option<File>,
 }
 
 impl std::fmt::Debug for Sqlite {
@@ -80,10 +84,10 @@ impl Sqlite {
             conn.pragma_update(None, "max_page_count", pages as i64).map_err(error::sql)?;
         }
         let mut store = Self::reading(dir, || schema::another(&dir.join(schema::FILE)))?;
-        let writes = Arc::new(Queue::new(limits::JOURNAL_QUEUE, WRITER_SPIN));
-        let writer = Writer::new(conn, dir.to_owned(), Arc::clone(&writes), store.changed.clone());
-        store.writer = Some(spawn("journal-write", move || writer.run())?);
-        store.writes = Some(writes);
+        store.present = Some(schema::present(dir)?);
+        let seat = Arc::new(Seat::new(Writer::new(conn, dir.to_owned(), store.changed.clone())));
+        store.writes = Some(Arc::clone(&seat));
+        store.writer = Some(spawn("journal-write", move || seat.run())?);
         Ok(store)
     }
 
@@ -104,7 +108,7 @@ impl Sqlite {
 
     /// A store with its readers.
     fn reading(dir: &Path, connect: impl Fn() -> Result<rusqlite::Connection, Error>) -> Result<Self, Error> {
-        let queries = Arc::new(Queue::new(limits::JOURNAL_QUEUE, Duration::ZERO));
+        let queries = Arc::new(Queue::new(limits::JOURNAL_QUEUE));
         let mut store = Self {
             dir: dir.to_owned(),
             writes: None,
@@ -112,6 +116,7 @@ impl Sqlite {
             changed: Notify::default(),
             writer: None,
             readers: Vec::new(),
+            present: None,
         };
         for _ in 0..limits::JOURNAL_READERS {
             let blobs = dir.join(schema::BLOBS);
@@ -122,18 +127,18 @@ impl Sqlite {
         Ok(store)
     }
 
-    /// Queues a write; the answer comes after its transaction's fsync.
+    /// Queues a write; the answer comes after its transaction's fsync. Whoever first awaits it may find itself doing it.
     fn write<T: Send + 'static>(
         &self,
         weight: usize,
         run: impl FnMut(&mut Tx<'_>) -> Result<T, Stop> + Send + 'static,
-    ) -> Result<Answer<Result<T, Error>>, Error> {
+    ) -> Result<Written<T>, Error> {
         let Some(writes) = &self.writes else {
             return Err(Error::ReadOnly(format!("{} was opened for reading", self.dir.display())));
         };
         let (reply, answer) = oneshot::channel();
-        writes.push(Box::new(Task { weight, run, result: None, reply })).map_err(refused)?;
-        Ok(answer)
+        writes.queue.put(Box::new(Task { weight, run, result: None, reply })).map_err(refused)?;
+        Ok(Written::new(answer, Arc::clone(writes)))
     }
 
     /// Queues a read.
@@ -156,13 +161,23 @@ impl Sqlite {
     }
 }
 
+impl Sqlite {
+    /// [`Journal::verify`], telling now and then how many rows it has read, and of how many.
+    pub fn verify_told(
+        &self,
+        mut told: impl FnMut(u64, u64) + Send + 'static,
+    ) -> BoxFuture<'static, Result<Verified, Error>> {
+        answer(self.query(move |reader| reader.verify(&mut told)))
+    }
+}
+
 impl Drop for Sqlite {
     fn drop(&mut self) {
         self.queries.close();
         self.readers.drain(..).for_each(join);
         // The writer last: the last connection to close merges the write-ahead log, and readers cannot.
         if let Some(writes) = &self.writes {
-            writes.close();
+            writes.queue.close();
         }
         self.writer.take().into_iter().for_each(join);
     }
@@ -194,8 +209,9 @@ fn gone() -> Error {
     Error::Closed("its thread has ended".into())
 }
 
+/// What was queued, as the port has it. `None` of an answer: the thread is gone.
 fn answer<T: Send + 'static>(
-    queued: Result<Answer<Result<T, Error>>, Error>,
+    queued: Result<impl Future<Output = Option<Result<T, Error>>> + Send + 'static, Error>,
 ) -> BoxFuture<'static, Result<T, Error>> {
     Box::pin(async move { queued?.await.unwrap_or_else(|| Err(gone())) })
 }
@@ -283,7 +299,7 @@ impl Journal for Sqlite {
     }
 
     fn verify(&self) -> BoxFuture<'_, Result<Verified, Error>> {
-        answer(self.query(|reader| reader.verify()))
+        self.verify_told(|_, _| {})
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

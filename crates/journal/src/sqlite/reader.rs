@@ -75,20 +75,28 @@ impl Reader {
 
     /// Records after `after`, chain verified from the frame before them.
     pub(crate) fn read(&mut self, stream: StreamId, after: Seq, limit: usize) -> Result<Vec<Stored>, Error> {
-        let tip = self.tip(stream)?;
+        let (tip, damage) = self.heads.reach(&self.conn, stream)?;
+        let out = self.up_to(stream, &tip, after, limit)?;
+        match damage {
+            Some(error) if out.len() < limit => Err(error),
+            _ => Ok(out),
+        }
+    }
+
+    fn up_to(&self, stream: StreamId, tip: &Tip, after: Seq, limit: usize) -> Result<Vec<Stored>, Error> {
         let mut out = Vec::new();
         let Some(number) = tip.stream.filter(|_| after < tip.seq) else { return Ok(out) };
         let mut chain: Option<Digest> = None;
         let mut next = after + 1;
         while next <= tip.seq && out.len() < limit {
-            for id in self.segment(number, next, &tip).map_err(error::sql)? {
+            for id in self.segment(number, next, tip).map_err(error::sql)? {
                 let (header, records) = self.frame(id, stream, number, next)?;
                 let before = match chain {
                     Some(hash) => hash,
                     None => self.before(stream, &header)?,
                 };
                 let from = out.len();
-                let hash = unfold(&header, &records, before, &mut out)
+                let hash = frame::unfold(&header, &records, before, &mut out)
                     .ok_or_else(|| damaged(stream, header.first, "its bytes are not what was written"))?;
                 // The first frame may begin before what was asked for, the last may end after it.
                 out.drain(from..from + out[from..].iter().take_while(|stored| stored.seq <= after).count());
@@ -240,21 +248,6 @@ impl Reader {
     pub(crate) fn blob(&self, digest: Digest) -> Result<Vec<u8>, Fault> {
         blobs::read(&self.conn, &self.blobs, digest)
     }
-}
-
-/// Appends a frame's records and gives the chain hash after them; `None` when they are not what was hashed.
-pub(crate) fn unfold(
-    header: &Header,
-    records: &[u8],
-    before: Digest,
-    out: &mut Vec<Stored>,
-) -> Option<Digest> {
-    let mut hash = before;
-    for (seq, bytes) in (header.first..).zip(frame::unpack(records, header.count)?) {
-        hash = Digest::chain(&hash, bytes);
-        out.push(Stored { seq, bytes: bytes.to_vec(), hash });
-    }
-    (hash == header.hash).then_some(hash)
 }
 
 fn damaged(stream: StreamId, seq: Seq, why: &str) -> Error {

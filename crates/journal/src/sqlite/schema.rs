@@ -8,6 +8,7 @@ use contract::limits;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub(crate) const BLOBS: &str = "blobs";
 pub(crate) const BACKUPS: &str = "backups";
 /// Held while a store is opened or migrated, so that two processes do not do it at once.
 const LOCK: &str = "kapell.lock";
+/// Locked shared by every process that may write to the store, for as long as it may.
+const PRESENT: &str = "kapell.open";
 /// "KAPL" in the file's header: tells our file from another program's.
 const APPLICATION: i32 = 0x4b41_504c;
 /// Prepared statements a connection keeps.
@@ -134,8 +137,11 @@ pub(crate) fn open(dir: &Path, steps: &[Step]) -> Result<Connection, Error> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(&file).map_err(at(&file))?;
     narrow(dir, 0o700);
     narrow(&file, 0o600);
+    keep_log(dir)?;
     let mut conn = connect(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    version(&conn, newest(steps))?;
+    if version(&conn, newest(steps))? == 0 {
+        keep_names(dir)?;
+    }
     conn.pragma_update(None, "journal_mode", "WAL").map_err(error::sql)?;
     conn.pragma_update(None, "synchronous", "FULL").map_err(error::sql)?;
     // The writer checkpoints by itself, after it has answered, and minds the errors.
@@ -145,10 +151,40 @@ pub(crate) fn open(dir: &Path, steps: &[Step]) -> Result<Connection, Error> {
     Ok(conn)
 }
 
+/// A process that was killed between writing a commit and its fsync leaves a log that reads as whole. Who opens the store
+/// next would tell of what a power cut can still take back: it is made durable before anybody reads it.
+fn keep_log(dir: &Path) -> Result<(), Error> {
+    let path = wal(dir);
+    let kept = match File::open(&path) {
+        Ok(file) if file.metadata().is_ok_and(|meta| meta.len() > 0) => {
+            file.sync_data().and_then(|()| crate::blob::sync_dir(dir))
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    match kept {
+        Err(error) if !BEYOND_US.contains(&error.kind()) => Err(error::io(&path, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// A store is no safer than the name of the directory it is in: while it is new, the directories above it are synced too,
+/// since nobody knows which of them were made for it. A directory that may not be read or cannot be synced is passed over.
+fn keep_names(dir: &Path) -> Result<(), Error> {
+    for above in dir.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+        match crate::blob::sync_dir(above) {
+            Err(error) if !BEYOND_US.contains(&error.kind()) => return Err(error::io(above, &error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Opens the file for reading. Where the directory cannot be written and no log is pending, as it stands.
 pub(crate) fn open_read_only(dir: &Path) -> Result<Connection, Error> {
     let file = dir.join(FILE);
     fs::metadata(&file).map_err(|error| error::io(&file, &error))?;
+    keep_log(dir)?;
     let known = newest(STEPS);
     let found = match connect(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)
         .and_then(|conn| version(&conn, known).map(|found| (conn, found)))
@@ -235,6 +271,14 @@ fn migrate(conn: &mut Connection, dir: &Path, steps: &[Step]) -> Result<(), Erro
     Ok(())
 }
 
+/// Says that somebody who writes is here, until the file is dropped. Waits no longer than a sweep takes its mark.
+pub(crate) fn present(dir: &Path) -> Result<File, Error> {
+    let path = dir.join(PRESENT);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let locked = file.and_then(|file| file.lock_shared().map(|()| file));
+    locked.map_err(|error| error::io(&path, &error))
+}
+
 /// Takes the lock file, waiting as long as a write would.
 fn lock(path: &Path) -> Result<File, Error> {
     let file = OpenOptions::new()
@@ -255,6 +299,15 @@ fn lock(path: &Path) -> Result<File, Error> {
         }
     }
 }
+
+/// What a sync may answer that is no failure of the store's disk: of a directory above it, or of a store that this process
+/// may only read.
+const BEYOND_US: [ErrorKind; 4] = [
+    ErrorKind::PermissionDenied,
+    ErrorKind::InvalidInput,
+    ErrorKind::Unsupported,
+    ErrorKind::ReadOnlyFilesystem,
+];
 
 /// Takes group's and others' permissions away where they have any. Not being the owner is no error here:
 /// whether the file can be used shows when it is used.

@@ -98,7 +98,7 @@ impl Sqlite {
 
     /// Figures about the store.
     pub fn stats(&self) -> Result<Stats, Error> {
-        let conn = schema::another(&self.file())?;
+        let conn = schema::open_read_only(self.dir())?;
         let number = |sql: &str| {
             conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|n| n as u64).map_err(error::sql)
         };

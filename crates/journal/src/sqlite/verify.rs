@@ -4,13 +4,13 @@
 
 use super::error;
 use super::heads::{self, FRAME};
-use super::reader::{self, Reader};
+use super::reader::Reader;
 use super::snapshots;
 use super::{inbox, leases};
 use crate::blob;
-use crate::frame::Header;
+use crate::frame::{self, Header};
 use contract::journal::{Damage, Error, Stored, Verified};
-use contract::{Digest, Seq, StreamId, limits};
+use contract::{Digest, Seq, SessionId, StreamId, limits};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,6 +19,8 @@ use std::fs;
 const FINDINGS: usize = 1_000;
 /// Findings of SQLite's own check that are passed on.
 const STRUCTURE_FINDINGS: usize = 20;
+/// Rows between two words about how far it is.
+const TELL_ROWS: i64 = 1_024;
 
 /// What a stream looked like while its frames went by.
 struct Trail {
@@ -45,6 +47,7 @@ struct Flushed {
 
 struct Check<'a> {
     conn: &'a Connection,
+    told: &'a mut dyn FnMut(u64, u64),
     flushed: i64,
     trails: BTreeMap<i64, Trail>,
     marks: BTreeSet<(i64, Seq, i64)>,
@@ -55,20 +58,21 @@ struct Check<'a> {
 
 impl Reader {
     /// Looks at everything. A store that cannot be read at all is an error; anything less is a finding.
-    pub(crate) fn verify(&mut self) -> Result<Verified, Error> {
+    pub(crate) fn verify(&mut self, told: &mut dyn FnMut(u64, u64)) -> Result<Verified, Error> {
         // Before the view: it reads every page, and a view that long would keep the write-ahead log from merging.
         let structure = structure(&self.conn);
         self.conn.execute_batch("BEGIN").map_err(error::sql)?;
-        let found = self.check(structure);
+        let found = self.check(structure, told);
         // Nothing was written; ending the view can only fail where reading failed before.
         let _ = self.conn.execute_batch("ROLLBACK");
         found.map_err(error::sql)
     }
 
-    fn check(&self, structure: Vec<Damage>) -> rusqlite::Result<Verified> {
+    fn check(&self, structure: Vec<Damage>, told: &mut dyn FnMut(u64, u64)) -> rusqlite::Result<Verified> {
         let conn = &self.conn;
         let mut check = Check {
             conn,
+            told,
             flushed: 0,
             trails: BTreeMap::new(),
             marks: BTreeSet::new(),
@@ -82,6 +86,7 @@ impl Reader {
         check.part("streams", Check::streams);
         check.part("snapshots", Check::snapshots);
         check.part("log", Check::log);
+        check.beyond();
         check.part("heads", Check::heads);
         check.part("marks", Check::marks);
         check.part("blobs", |check| check.blobs(&self.blobs));
@@ -117,6 +122,12 @@ impl Check<'_> {
         }
     }
 
+    fn tell(&mut self, row: i64, last: i64) {
+        if row % TELL_ROWS == 0 {
+            (self.told)(row.unsigned_abs(), last.unsigned_abs());
+        }
+    }
+
     fn streams(&mut self) -> rusqlite::Result<()> {
         let mut statement = self.conn.prepare("SELECT id, name FROM streams")?;
         let mut rows = statement.query([])?;
@@ -138,6 +149,7 @@ impl Check<'_> {
         let last: i64 = self.conn.query_row("SELECT coalesce(max(id), 0) FROM log", [], |row| row.get(0))?;
         let mut statement = self.conn.prepare(FRAME)?;
         for id in 1..=last {
+            self.tell(id, last);
             let read = |row: &Row<'_>| Ok((heads::header(row), row.get::<_, Vec<u8>>(9)?));
             match statement.query_row([id], read).optional() {
                 Ok(Some((Some(header), records))) => self.frame(&header, &records),
@@ -176,7 +188,7 @@ impl Check<'_> {
                 Some("events before it are missing or out of order")
             }
             Some(_) if header.nth != trail.nth + 1 => Some("frames before it are missing"),
-            Some(_) if reader::unfold(header, records, trail.hash, &mut stored).is_none() => {
+            Some(_) if frame::unfold(header, records, trail.hash, &mut stored).is_none() => {
                 Some("its bytes are not what was written")
             }
             Some(_) => None,
@@ -201,6 +213,18 @@ impl Check<'_> {
                 let what = format!("snapshot of {}", self.label(stream));
                 self.say(what, Some(event.seq), "it is of another history");
             }
+        }
+    }
+
+    /// Snapshots of events that are not there: they were once, and somebody acted on them.
+    fn beyond(&mut self) {
+        for (stream, seq) in std::mem::take(&mut self.claims).into_keys() {
+            let Some(trail) = self.trails.get(&stream).filter(|trail| !trail.broken && seq > trail.seq)
+            else {
+                continue;
+            };
+            let (what, last) = (trail.label(stream), trail.seq);
+            self.say(what, Some(last + 1), format!("its end is missing: there is a snapshot of event {seq}"));
         }
     }
 
@@ -277,6 +301,7 @@ impl Check<'_> {
             self.conn.prepare("SELECT id, digest, bytes FROM blobs WHERE id > ?1 ORDER BY id LIMIT 1")?;
         let mut id = 0;
         while id < last {
+            self.tell(id, last);
             let read = |row: &Row<'_>| {
                 Ok((row.get::<_, i64>(0)?, Digest(row.get(1)?), row.get::<_, Option<Vec<u8>>>(2)?))
             };
@@ -315,7 +340,12 @@ impl Check<'_> {
         while let Some(row) = rows.next()? {
             let (number, session, json): (i64, [u8; 16], String) = (row.get(0)?, row.get(1)?, row.get(2)?);
             if row.get::<_, i64>(3)? != inbox::seal(session, &json) {
-                self.say("inbox", None, format!("row {number} is not what was written"));
+                let session = SessionId(u128::from_be_bytes(session));
+                self.say(
+                    "inbox",
+                    None,
+                    format!("row {number}, for session {session}, is not what was written"),
+                );
             }
             if !row.get::<_, bool>(4)? {
                 self.say("inbox", None, format!("the key of row {number} is missing"));
@@ -342,9 +372,9 @@ impl Check<'_> {
     }
 
     fn leases(&mut self) -> rusqlite::Result<()> {
-        match leases::damaged(self.conn)? {
-            0 => {}
-            rows => self.say("leases", None, format!("{rows} rows are not what was written")),
+        for session in leases::damaged(self.conn)? {
+            let whose = session.map_or("one row".into(), |session| format!("the row of session {session}"));
+            self.say("leases", None, format!("{whose} is not what was written"));
         }
         Ok(())
     }

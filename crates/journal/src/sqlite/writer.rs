@@ -1,6 +1,6 @@
-//! The one thread that writes: takes all that is queued, makes it one transaction, answers after its fsync.
+//! The one writer: takes all that is queued, makes it one transaction, has the answers ready after its fsync.
 //!
-//! Knows jobs, not what they do. Start at [`Writer::run`].
+//! Knows jobs, not what they do, nor on whose thread it runs (that is `seat.rs`). Start at [`Writer::commit`].
 
 use super::error::{self, Stop};
 use super::heads::Heads;
@@ -8,7 +8,7 @@ use super::leases;
 use super::schema;
 use crate::notify::Notify;
 use crate::oneshot::Reply;
-use crate::queue::{Popped, Queue, Weigh};
+use crate::queue::{Queue, Weigh};
 use contract::journal::Error;
 use contract::{SessionId, limits};
 use rusqlite::Connection;
@@ -16,11 +16,12 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long the thread sleeps when nothing is due. Work wakes it at once.
-const ASLEEP: Duration = Duration::from_secs(3600);
+/// A disk that syncs faster than this, on average, is not worth a second thread.
+const SWIFT: Duration = Duration::from_millis(1);
+/// The newest commit's part in that average.
+const NEWEST: u32 = 8;
 /// How long cutting off the log may wait for readers; it is tried again when next idle.
 const CUT_OFF_WAIT: Duration = Duration::from_millis(100);
 /// Bytes per page, to guess how far the write-ahead log has grown.
@@ -88,12 +89,31 @@ impl<T: Send, F: FnMut(&mut Tx<'_>) -> Result<T, Stop> + Send> Job for Task<T, F
     }
 }
 
-/// The thread's own things.
+/// Jobs whose transaction is over, and what broke it, if something did.
+pub(crate) struct Answers {
+    jobs: Vec<Box<dyn Job>>,
+    broke: Option<Error>,
+    /// Who waits for news, when there is any.
+    news: Option<Notify>,
+}
+
+impl Answers {
+    /// Tells everybody.
+    pub(crate) fn tell(self) {
+        for job in self.jobs {
+            job.answer(self.broke.as_ref());
+        }
+        if let Some(changed) = self.news {
+            changed.notify();
+        }
+    }
+}
+
+/// The writer's own things.
 pub(crate) struct Writer {
     conn: Connection,
     dir: PathBuf,
     blobs: PathBuf,
-    queue: Arc<Queue<Box<dyn Job>>>,
     changed: Notify,
     heads: Heads,
     leases: HashMap<SessionId, Option<leases::Row>>,
@@ -103,69 +123,97 @@ pub(crate) struct Writer {
     broken: Option<String>,
     /// Pages in the write-ahead log since it was last copied, guessed upwards.
     pages: u64,
-}
-
-/// Closes the queue however the thread ends, so that nobody waits for an answer that cannot come.
-struct Leave(Arc<Queue<Box<dyn Job>>>);
-
-impl Drop for Leave {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
+    /// Transactions so far.
+    commits: u64,
+    /// How long a commit took lately.
+    pace: Duration,
 }
 
 impl Writer {
-    pub(crate) fn new(
-        conn: Connection,
-        dir: PathBuf,
-        queue: Arc<Queue<Box<dyn Job>>>,
-        changed: Notify,
-    ) -> Self {
+    pub(crate) fn new(conn: Connection, dir: PathBuf, changed: Notify) -> Self {
         let blobs = dir.join(schema::BLOBS);
-        let (heads, leases) = (Heads::default(), HashMap::new());
-        Self { conn, dir, blobs, queue, changed, heads, leases, version: None, broken: None, pages: 0 }
-    }
-
-    /// Until the queue is closed and empty.
-    pub(crate) fn run(mut self) {
-        let _leave = Leave(Arc::clone(&self.queue));
-        loop {
-            let idle = if self.pages > 0 { Duration::from_millis(limits::JOURNAL_IDLE_MS) } else { ASLEEP };
-            match self.queue.pop(limits::GROUP_COMMIT, limits::GROUP_COMMIT_BYTES, idle) {
-                Popped::Items(jobs) => self.group(jobs),
-                Popped::Idle if self.pages > 0 => self.settle(),
-                Popped::Idle => {}
-                Popped::Closed => return,
-            }
-            if self.pages >= limits::JOURNAL_WAL_PAGES {
-                self.checkpoint();
-            }
+        Self {
+            conn,
+            dir,
+            blobs,
+            changed,
+            heads: Heads::default(),
+            leases: HashMap::new(),
+            version: None,
+            broken: None,
+            pages: 0,
+            commits: 0,
+            pace: SWIFT,
         }
     }
 
-    /// One group commit.
-    fn group(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+    /// One group commit of what is queued, of at most `bytes` beyond its first request. `None`: nothing was taken,
+    /// because another process is writing and, with a bound on the bytes, nobody has time to wait for it.
+    pub(crate) fn commit(&mut self, queue: &Queue<Box<dyn Job>>, bytes: usize) -> Option<Answers> {
+        let began = Instant::now();
+        let patient = bytes >= limits::GROUP_COMMIT_BYTES;
+        let open = self.begin(patient);
+        if matches!(open, Err(Error::Busy(_))) && !patient {
+            return None;
+        }
+        // Taken only now: what came while another process was writing goes into the same commit.
+        let mut jobs = queue.take(limits::GROUP_COMMIT, bytes.min(limits::GROUP_COMMIT_BYTES));
         let weight: usize = jobs.iter().map(Weigh::weight).sum();
-        match self.transact(&mut jobs) {
+        let done = open.and_then(|()| self.transact(&mut jobs));
+        self.commits += 1;
+        self.pace = (self.pace * (NEWEST - 1) + began.elapsed()) / NEWEST;
+        match done {
             Ok(news) => {
                 self.pages += (jobs.len() + weight / PAGE_BYTES) as u64;
-                jobs.into_iter().for_each(|job| job.answer(None));
-                if news {
-                    self.changed.notify();
-                }
+                Some(Answers { jobs, broke: None, news: news.then(|| self.changed.clone()) })
             }
-            Err(error) => {
-                let error = self.broke(error);
-                jobs.into_iter().for_each(|job| job.answer(Some(&error)));
-            }
+            Err(error) => Some(Answers { jobs, broke: Some(self.broke(error)), news: None }),
         }
     }
 
-    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<bool, Error> {
+    /// Has a commit taken so little time lately that handing it to another thread would take longer?
+    pub(crate) fn swift(&self) -> bool {
+        self.pace < SWIFT
+    }
+
+    /// Transactions so far.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// The write-ahead log holds something that the file does not.
+    pub(crate) fn unmerged(&self) -> bool {
+        self.pages > 0
+    }
+
+    /// The write-ahead log has grown enough to be merged.
+    pub(crate) fn merge_due(&self) -> bool {
+        self.pages >= limits::JOURNAL_WAL_PAGES
+    }
+
+    /// Merges it then. Only on the writer's own thread: it takes a while.
+    pub(crate) fn merge_if_due(&mut self) {
+        if self.merge_due() {
+            self.checkpoint();
+        }
+    }
+
+    /// Opens the transaction; waits for another process's only when patient.
+    fn begin(&self, patient: bool) -> Result<(), Error> {
         if let Some(why) = &self.broken {
             return Err(Error::Closed(why.clone()));
         }
-        execute(&self.conn, "BEGIN IMMEDIATE")?;
+        if patient {
+            return execute(&self.conn, "BEGIN IMMEDIATE");
+        }
+        // Setting a time-out only stores a number.
+        let _ = self.conn.busy_timeout(Duration::ZERO);
+        let open = execute(&self.conn, "BEGIN IMMEDIATE");
+        let _ = self.conn.busy_timeout(Duration::from_millis(limits::JOURNAL_BUSY_MS));
+        open
+    }
+
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<bool, Error> {
         self.refresh()?;
         let mut tx = Tx {
             conn: &self.conn,
@@ -242,7 +290,7 @@ impl Writer {
     }
 
     /// Idle: merge, and give back the space of a log that grew large while some reader held it.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.checkpoint();
         let large =
             fs::metadata(schema::wal(&self.dir)).is_ok_and(|wal| wal.len() > limits::JOURNAL_WAL_BYTES);
@@ -286,7 +334,9 @@ mod tests {
             tx.conn.execute("INSERT INTO snapshots VALUES (NULL, abs(random()), 1, x'', x'', x'')", [])?;
             result.clone().map_err(Stop::Abort)
         };
-        writer.group(vec![Box::new(Task { weight: 0, run, result: None, reply })]);
+        let queue = Queue::<Box<dyn Job>>::new(1);
+        queue.put(Box::new(Task { weight: 0, run, result: None, reply })).unwrap();
+        writer.commit(&queue, usize::MAX).unwrap().tell();
         block_on(answer).unwrap()
     }
 
@@ -298,8 +348,7 @@ mod tests {
     fn after_a_full_disk_it_goes_on_after_a_failed_one_it_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let conn = schema::open(dir.path(), schema::STEPS).unwrap();
-        let queue = Arc::new(Queue::new(8, Duration::ZERO));
-        let mut writer = Writer::new(conn, dir.path().to_owned(), queue, Notify::default());
+        let mut writer = Writer::new(conn, dir.path().to_owned(), Notify::default());
         let full = Err(Error::Full("no space".into()));
         assert_eq!(after(&mut writer, full.clone()), full);
         assert_eq!(rows(&writer), 0, "rolled back");

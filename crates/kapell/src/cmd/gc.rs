@@ -11,7 +11,7 @@ use crate::out;
 use crate::pick::short;
 use crate::quantity::bytes;
 use crate::show::json_page;
-use contract::journal::Journal;
+use contract::journal::{Error, Journal};
 use contract::{Digest, SessionId, StreamId};
 use engine::Guard;
 use serde_json::{Value, json};
@@ -108,10 +108,15 @@ fn locks(
     dry: bool,
 ) -> Result<Vec<Item>, Failure> {
     let (mut count, mut size) = (0u64, 0);
-    for entry in std::fs::read_dir(app.home.run_dir()).into_iter().flatten().flatten() {
-        let path = entry.path();
+    let entries = std::fs::read_dir(app.home.run_dir()).into_iter().flatten().flatten();
+    let over = |path: &Path| {
         let id = path.file_stem().and_then(|stem| stem.to_str()?.parse::<SessionId>().ok());
-        let Some(id) = id.filter(|id| !unfinished.contains(id)) else { continue };
+        id.filter(|id| !unfinished.contains(id))
+    };
+    for id in entries.filter_map(|entry| over(&entry.path())).collect::<BTreeSet<_>>() {
+        let paths = [wired.locks.path(id), wired.locks.records(id)];
+        let there = paths.iter().filter(|path| path.exists());
+        let (files, bytes) = there.fold((0, 0), |(n, sum), path| (n + 1, sum + size_of(path)));
         if wired.locks.held(id) {
             continue;
         }
@@ -120,14 +125,20 @@ fn locks(
         if lock.is_none() && !dry {
             continue;
         }
-        count += 1;
-        size += entry.metadata().map_or(0, |meta| meta.len());
+        count += files;
+        size += bytes;
         if !dry {
-            // A directory goes when it is empty; a record that is still there names something alive.
-            let _ = if path.is_dir() { std::fs::remove_dir(&path) } else { std::fs::remove_file(&path) };
+            // A directory goes when it is empty; a record that is still there names something alive. The lock goes
+            // last, while it is held: whoever waits for it finds that its file is another one by then.
+            let _ = std::fs::remove_dir(&paths[1]);
+            let _ = std::fs::remove_file(&paths[0]);
         }
     }
     Ok(if count > 0 { vec![Item::new("locks and records", count.to_string(), size)] } else { Vec::new() })
+}
+
+fn size_of(path: &Path) -> u64 {
+    path.symlink_metadata().map_or(0, |meta| meta.len())
 }
 
 fn cache(app: &App, dry: bool) -> Result<Vec<Item>, Failure> {
@@ -158,7 +169,16 @@ fn size(path: &Path) -> u64 {
 }
 
 async fn blobs(wired: &Wired, dry: bool) -> Result<Vec<Item>, Failure> {
-    let mark = wired.store.mark()?;
+    let mark = match wired.store.mark() {
+        Ok(mark) => mark,
+        // Somebody may be about to mention a blob, or what a damaged record mentions cannot be read.
+        Err(error @ (Error::Busy(_) | Error::Corrupt(_))) => {
+            let mut item = Item::new("blobs", "", 0);
+            item.stays = Some(error.to_string());
+            return Ok(vec![item]);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let mut live: HashSet<Digest> = HashSet::new();
     for listed in wired.store.sessions(false).await? {
         let stream = StreamId::Session(listed.session);

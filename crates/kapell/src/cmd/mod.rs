@@ -106,7 +106,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Answer { session, text } => answer::run(app, &session, &text).await,
         Verb::Rewind { session, action } => rewind::run(app, &session, action).await,
         Verb::Diff { session } => diff::run(app, &session).await,
-        Verb::Verify => verify::run(app).await,
+        Verb::Verify { session } => verify::run(app, session.as_deref()).await,
         Verb::Backup { dir } => backup::run(app, &dir).await,
         Verb::Doctor => doctor::run(app).await,
         Verb::Gc { dry_run } => gc::run(app, dry_run).await,

@@ -7,7 +7,6 @@ use crate::app::{App, Wired};
 use crate::args::{Format, RunOptions};
 use crate::config::{Config, Of, Origin};
 use crate::exit::Failure;
-use crate::nearest::suggestion;
 use crate::out;
 use crate::show::json_line;
 use crate::show::result::Summary;
@@ -16,6 +15,7 @@ use crate::tree::Tree;
 use crate::{repo, words};
 use contract::Digest;
 use contract::session::{Ask, Limits, Rights, SessionSpec};
+use contract::text::suggestion;
 use std::path::Path;
 use std::time::Duration;
 

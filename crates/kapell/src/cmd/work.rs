@@ -18,6 +18,7 @@ use crate::term::Paint;
 use crate::tree::Tree;
 use contract::journal::Journal;
 use contract::{SessionId, Timestamp};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -97,6 +98,7 @@ impl<'a> Work<'a> {
             ours: start.ours,
             awaited: start.awaited,
             prompter: can_ask.then(|| Prompter::new(self.app.now())),
+            given_up: BTreeSet::new(),
         };
         let end = drive.run().await;
         let Drive { tree, progress, lines, .. } = drive;

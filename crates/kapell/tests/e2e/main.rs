@@ -3,9 +3,11 @@
 //! Start at [`world::World`], which every test has one of.
 
 mod bad_input;
+mod damage;
 mod formats;
 mod help;
 mod life;
+mod museum;
 mod people;
 mod store;
 mod world;

@@ -93,16 +93,18 @@ fn chat_text_is_never_a_yes_and_never_waits_behind_one() {
 }
 
 #[test]
-fn a_message_that_lay_there_before_the_question_is_no_yes_either() {
+fn a_message_that_lay_there_before_the_question_is_no_yes_and_does_not_wait_either() {
     let mut world = World::working(asking(Ask::External));
     world.user(message("yes"));
     world.end(ROOT, says(vec![external("x")]));
-    assert_eq!(world.doing(ROOT), "-");
-    assert_eq!(world.root().queue.len(), 1);
-    let (id, _) = pending(&world);
-    world.user(Wish::Deny { approval: id });
+    assert_eq!(world.doing(ROOT), "model", "the message is delivered");
+    assert!(world.effects.is_empty() && world.root().approvals.is_empty());
+    let mut world = World::working(spec());
+    world.user(message("something else"));
+    world.end(ROOT, says(vec![ask("q")]));
     assert_eq!(world.doing(ROOT), "model");
-    assert!(world.effects.is_empty());
+    assert!(world.root().questions.is_empty());
+    assert_eq!(world.flight(ROOT).context.items.last().unwrap().text, Some(text("something else")));
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn a_childs_mode_and_model_are_the_parents_unless_said() {
         Control::Delegate { goal, bytes: 4, mode: "review".into(), budget: Amount::UNLIMITED, tools: None };
     world.end(ROOT, says(vec![control("d1", wish), delegate("d2", "two")]));
     let mut modes: Vec<String> =
-        world.root().children.keys().map(|id| world.state(*id).spec.clone().unwrap().mode).collect();
+        world.root().children.keys().map(|id| world.state(*id).spec.as_ref().unwrap().mode.clone()).collect();
     modes.sort();
     assert_eq!(modes, ["code", "review"]);
 }

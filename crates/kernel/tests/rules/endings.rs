@@ -10,6 +10,21 @@ use contract::{ActionId, Amount, Kind};
 use kernel::Input;
 use kernel::fsm::{Phase, Turn};
 
+#[test]
+fn without_a_workspace_it_is_over_unless_all_it_takes_is_room() {
+    let unmade = |code| {
+        let mut world = World::new();
+        world.open(ROOT, spec());
+        world.end(ROOT, fails(Kind::UserFixable, code));
+        world
+    };
+    assert_eq!(unmade("no-base").state(ROOT).phase, Phase::Ended);
+    let mut full = unmade(contract::error::DISK_FULL);
+    assert!(full.state(ROOT).pause.is_some(), "its advice is to resume it");
+    full.user(Wish::Resume { model: None });
+    assert!(matches!(full.work(ROOT), Work::Prepare));
+}
+
 /// A session in every state that there is, with its name.
 fn states() -> Vec<(&'static str, World)> {
     let open = || {

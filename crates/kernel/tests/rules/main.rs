@@ -12,6 +12,7 @@ mod context;
 mod endings;
 mod fold;
 mod make;
+mod museum;
 mod property;
 mod recovery;
 mod views;

@@ -20,8 +20,9 @@ fn story() -> World {
     world.now += 60_000;
     world.feed(ROOT, kernel::Input::Tick);
     world.user(message("be quick"));
-    world.end(ROOT, says(vec![pure("r1"), wrong("w1"), external("x1"), staged("e1")]));
+    world.end(ROOT, says(vec![pure("r1"), wrong("w1")]));
     world.tools(ROOT);
+    world.end(ROOT, says(vec![external("x1"), staged("e1")]));
     let (approval, hash) = world.root().pending_approval().map(|(id, a)| (id.to_owned(), a.hash)).unwrap();
     world.user(Wish::Approve { approval, hash });
     world.tools(ROOT);

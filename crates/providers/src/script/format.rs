@@ -25,9 +25,9 @@
 //! error = { kind = "rate-limited", code = "slow-down", what = "too fast", retry_after_ms = 50 }
 //! ```
 
-use crate::nearest::nearest;
 use contract::model::{Card, Price, Stop, Usage};
 use contract::money::NANOS_PER_USD;
+use contract::text::nearest;
 use contract::{Fault, Kind};
 use serde::Deserialize;
 use serde_json::Value;

@@ -3,6 +3,8 @@
 //! Unknown keys are errors that name the nearest known one. Start at [`parse`].
 
 use contract::checks::{CheckDef, CheckKind, Suite};
+use contract::text::nearest;
+use contract::time::duration_ms;
 use contract::{Fault, Kind, limits};
 use toml::{Table, Value};
 
@@ -16,7 +18,6 @@ const KINDS: [(&str, CheckKind); 5] = [
     ("format", CheckKind::Format),
     ("other", CheckKind::Other),
 ];
-const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
 /// The declared suite; `None` when the file declares no check, so that the usual ones are looked for.
 pub(crate) fn parse(text: &str) -> Result<Option<Suite>, Fault> {
@@ -69,8 +70,8 @@ fn check(name: &str, value: &Value) -> Result<CheckDef, Fault> {
     };
     let timeout_ms = match table.get("timeout").map(|timeout| timeout.as_str().unwrap_or_default()) {
         None => limits::CHECK_ONE_MS,
-        Some(text) => duration(text).ok_or_else(|| {
-            example(&format!("`checks.{name}.timeout` is `{text}`"), "timeout = \"10m\"  # or ms, s, h")
+        Some(text) => duration_ms(text).ok_or_else(|| {
+            example(&format!("`checks.{name}.timeout` is `{text}`"), "timeout = \"10m\"  # or ms, s, h, d")
         })?,
     };
     Ok(CheckDef {
@@ -82,35 +83,13 @@ fn check(name: &str, value: &Value) -> Result<CheckDef, Fault> {
     })
 }
 
-/// A whole number and a unit; milliseconds.
-fn duration(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let number: u64 = text[..digits].parse().ok()?;
-    let (_, factor) = UNITS.iter().find(|(unit, _)| *unit == &text[digits..])?;
-    number.checked_mul(*factor).filter(|ms| *ms > 0)
-}
-
 fn known_keys(prefix: &str, table: &Table, known: &[&str]) -> Result<(), Fault> {
     let Some(stranger) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
-    let nearest = known.iter().min_by_key(|word| distance(word, stranger)).copied().unwrap_or_default();
-    Err(wrong(
-        format!("`{prefix}{stranger}` is not a known key"),
-        format!("did you mean `{prefix}{nearest}`?"),
-    ))
-}
-
-/// Edits from one word to the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let next = (corner + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
-            corner = std::mem::replace(&mut row[j + 1], next);
-        }
-    }
-    row[b.len()]
+    let hint = match nearest(stranger, known.iter().copied()) {
+        Some(near) => format!("did you mean `{prefix}{near}`?"),
+        None => format!("keys: {}", known.join(", ")),
+    };
+    Err(wrong(format!("`{prefix}{stranger}` is not a known key"), hint))
 }
 
 fn wrong(what: String, hint: String) -> Fault {

@@ -19,15 +19,16 @@ fn before(line: &str, word: &str) -> Option<u64> {
 
 fn sum(parts: impl Iterator<Item = Tests>) -> Option<Tests> {
     parts.reduce(|a, b| Tests {
-        passed: a.passed + b.passed,
-        failed: a.failed + b.failed,
-        ignored: a.ignored + b.ignored,
+        passed: a.passed.saturating_add(b.passed),
+        failed: a.failed.saturating_add(b.failed),
+        ignored: a.ignored.saturating_add(b.ignored),
     })
 }
 
 /// One line, by the words that runner uses.
 fn one(line: &str, passed: &[&str], failed: &[&str], ignored: &[&str]) -> Tests {
-    let total = |words: &[&str]| words.iter().filter_map(|word| before(line, word)).sum();
+    let total =
+        |words: &[&str]| words.iter().filter_map(|word| before(line, word)).fold(0, u64::saturating_add);
     Tests { passed: total(passed), failed: total(failed), ignored: total(ignored) }
 }
 

@@ -3,11 +3,11 @@
 //! Judges nothing: a verdict over the runs is the kernel's. `config.rs` reads declared checks, `detect.rs` finds
 //! others, `run.rs` runs, `slot.rs` keeps the places they run in, `count.rs` counts tests. Start at the `impl`.
 
-mod config;
-mod count;
+pub(crate) mod config;
+pub(crate) mod count;
 mod detect;
 mod run;
-mod slot;
+pub(crate) mod slot;
 
 use crate::Git;
 use crate::apply::contents;

@@ -79,7 +79,7 @@ impl Git {
             timeout_ms: limits::CHECK_ONE_MS,
             keep: limits::OUTPUT_KEEP_BYTES,
             apart: false,
-            records: records.to_path_buf(),
+            records: Some(records.to_path_buf()),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A slot belongs to one project and to one run at a time, by a lock that the kernel drops when the holder dies. Its
 //! paths are the same in every run, so that build output is replaced rather than piled up. Start at [`Slot::take`].
 
+use crate::audit::Slots;
 use crate::object::write_atomically;
 use crate::session::ATTRIBUTES;
 use crate::tidy::remove_tree;
@@ -124,6 +125,26 @@ pub(crate) fn sweep(checks: &Path) -> io::Result<u64> {
         }
     }
     Ok(cleared)
+}
+
+/// Counts them; changes nothing.
+pub(crate) fn audit(checks: &Path) -> Slots {
+    let list = |dir: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    let mut slots = Slots::default();
+    for dir in list(checks).iter().flat_map(|project| list(project)) {
+        let Ok(lock) = File::open(dir.join("lock")) else { continue };
+        slots.all += 1;
+        match lock.try_lock_shared() {
+            Ok(()) => {
+                let left = |side| dir.join(name(side)).exists();
+                slots.left += u64::from(left(Side::Base) || left(Side::Result));
+            }
+            Err(_) => slots.held += 1,
+        }
+    }
+    slots
 }
 
 fn name(side: Side) -> &'static str {

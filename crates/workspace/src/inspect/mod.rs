@@ -5,9 +5,9 @@
 //! whose assertions are all still there is not flagged. Start at [`judge`].
 
 mod definitions;
-mod language;
+pub(crate) mod language;
 mod lint;
-mod text;
+pub(crate) mod text;
 mod unit;
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// A string: lengths of its opening and its closing, and where it has ended.
+/// A string: lengths of its opening and its closing (0 = it is never closed), and where it has ended.
 struct Quoted {
     open: usize,
     close: usize,
@@ -74,39 +74,42 @@ fn string(bytes: &[u8], at: usize, language: &Language) -> Option<Quoted> {
         if rest.get(1 + hashes) == Some(&b'"') {
             let close = [b"\"".as_slice(), &b"#".repeat(hashes)].concat();
             let body = &rest[2 + hashes..];
-            let end = find(body, &close).map_or(body.len(), |found| found + close.len());
-            return Some(Quoted { open: 2 + hashes, close: 1 + hashes, end: at + 2 + hashes + end });
+            let (close, end) = match find(body, &close) {
+                Some(found) => (close.len(), found + close.len()),
+                None => (0, body.len()),
+            };
+            return Some(Quoted { open: 2 + hashes, close, end: at + 2 + hashes + end });
         }
     }
     for triple in [b"\"\"\"".as_slice(), b"'''"] {
         if has(Quote::Triple) && rest.starts_with(triple) {
-            let end = find(&rest[3..], triple).map_or(rest.len(), |found| found + 6);
-            return Some(Quoted { open: 3, close: 3, end: at + end });
+            let (close, end) = find(&rest[3..], triple).map_or((0, rest.len()), |found| (3, found + 6));
+            return Some(Quoted { open: 3, close, end: at + end });
         }
     }
-    let length = match rest[0] {
+    let (close, length) = match rest[0] {
         b'"' => closed(rest, b'"', true),
         b'`' if has(Quote::Back) => closed(rest, b'`', true),
         b'\'' if has(Quote::Single) => closed(rest, b'\'', false),
-        b'\'' if has(Quote::Character) => character(rest)?,
+        b'\'' if has(Quote::Character) => (1, character(rest)?),
         _ => return None,
     };
-    Some(Quoted { open: 1, close: 1, end: at + length })
+    Some(Quoted { open: 1, close, end: at + length })
 }
 
-/// Length of a quoted piece with its quotes; it ends at the line's end unless it may span lines.
-fn closed(rest: &[u8], quote: u8, spans: bool) -> usize {
+/// Lengths of the closing quote and of a whole quoted piece; it ends at the line's end unless it may span lines.
+fn closed(rest: &[u8], quote: u8, spans: bool) -> (usize, usize) {
     let mut at = 1;
     while at < rest.len() {
         match rest[at] {
             b'\\' => at += 1,
-            b'\n' if !spans => return at,
-            b if b == quote => return at + 1,
+            b'\n' if !spans => return (0, at),
+            b if b == quote => return (1, at + 1),
             _ => {}
         }
         at += 1;
     }
-    rest.len()
+    (0, rest.len())
 }
 
 /// Length of a character literal; `None` for a lifetime.
@@ -141,6 +144,16 @@ mod tests {
         let split = split("x = 1  # noqa: E501\ny = \"# noqa\"\n", of("a.py").unwrap());
         assert!(split.comments.contains("noqa: E501"));
         assert_eq!(split.comments.matches("noqa").count(), 1);
+    }
+
+    #[test]
+    fn what_is_never_closed_keeps_its_columns() {
+        for text in ["'''日é", "x = 'é", "`é", "\"é\\", "r#\"é", "'é\nok()"] {
+            for path in ["a.py", "a.js", "a.rs"] {
+                assert_eq!(code(path, text).len(), text.len(), "{path}: {text}");
+            }
+        }
+        assert_eq!(code("a.js", "'é\nok()"), "'  \nok()");
     }
 
     #[test]

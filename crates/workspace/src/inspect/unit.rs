@@ -87,10 +87,12 @@ impl<'a> Source<'a> {
     fn starts(&self, line: usize, path: &str) -> Option<(String, usize)> {
         let code = self.code[line].trim_start();
         if let Some(call) = self.call(code) {
-            let raw = self.raw[line].trim_start();
+            // Both keep their columns, so what follows the call stands at the same place as written.
+            let after = self.code[line].len() - code.len() + call.len();
+            let raw = self.raw[line].get(after..).unwrap_or_default();
             // A name on the next line belongs to the call as well.
             let next = self.raw.get(line + 1).map_or("", |next| next.trim());
-            let name = quoted(&raw[call.len().min(raw.len())..]).or_else(|| quoted(next))?;
+            let name = quoted(raw).or_else(|| quoted(next))?;
             return Some((name, line));
         }
         let head = self.head(line);

@@ -197,6 +197,34 @@ async fn a_target_that_is_not_checked_out_moves_alone() {
 }
 
 #[tokio::test]
+async fn a_branch_that_the_user_switches_to_while_the_checks_run_does_not_move() {
+    let world = World::new();
+    let (session, ready) = world.prepared().await;
+    put(&ready.root.join("b.txt"), "b");
+    let result = world.commit(session).await;
+    world.run(&["branch", "older"]);
+    world.write("c.txt", "c");
+    world.run(&["add", "-A"]);
+    world.run(&["commit", "-q", "-m", "meanwhile"]);
+    let (older, moved) = (world.run(&["rev-parse", "older"]), world.head());
+    let landed =
+        world.land_while(session, &ready, &result, &|| drop(world.run(&["switch", "-q", "older"]))).await;
+    let tip = landed.integrated.landed.clone().unwrap();
+    assert_eq!(world.run(&["rev-parse", "main"]), tip);
+    assert_eq!(world.run(&["rev-parse", "main^"]), moved);
+    assert_eq!(world.run(&["rev-parse", "older"]), older, "it is not what the work was to land on");
+    assert_eq!(world.run(&["status", "--porcelain"]), "");
+    // The other way round: what is checked out by now goes along.
+    put(&ready.root.join("b.txt"), "bb");
+    let second = world.commit(session).await;
+    let landed =
+        world.land_while(session, &ready, &second, &|| drop(world.run(&["switch", "-q", "main"]))).await;
+    assert_eq!(why(&landed), "landed");
+    assert_eq!(world.run(&["status", "--porcelain"]), "");
+    assert_eq!(world.run(&["show", "HEAD:b.txt"]), "bb");
+}
+
+#[tokio::test]
 async fn a_branch_that_is_being_rebased_or_checked_out_elsewhere_is_left_alone() {
     let world = World::new();
     let (session, ready) = world.prepared().await;

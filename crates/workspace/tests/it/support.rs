@@ -129,6 +129,24 @@ impl World {
         self.git.integrate(session, self.origin(), landing, check, Cancel::new()).await
     }
 
+    /// Lands with checks that hold, while the user does this.
+    pub(crate) async fn land_while(
+        &self,
+        session: SessionId,
+        ready: &Ready,
+        result: &str,
+        meanwhile: &(dyn Fn() + Send + Sync),
+    ) -> Landed {
+        let (base, result, target) = (ready.base.clone(), result.to_owned(), ready.target.clone());
+        let landing = Landing { base: base.clone(), result, target, land: true };
+        let check: CheckMerged<'_> = &move |result: String| {
+            meanwhile();
+            let report = Report { base: base.clone(), result, same_tree: false, runs: Vec::new() };
+            Box::pin(async move { Ok((true, CheckOutput { report, blobs: Vec::new() })) })
+        };
+        self.git.integrate(session, self.origin(), landing, check, Cancel::new()).await.unwrap()
+    }
+
     /// Everything of the user's that must not change, byte for byte: files, index, refs but our pins, HEAD.
     pub(crate) fn fingerprint(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut all = files(&self.repo);

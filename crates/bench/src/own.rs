@@ -1,0 +1,44 @@
+//! Parts of a measurement in processes of their own: memory and CPU of one do not show in another's.
+//!
+//! Start at [`figures`] (this program again) and [`best_of`] (the kapell binary).
+
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What this program prints as one line of JSON when started with these arguments.
+pub(crate) fn figures<T: DeserializeOwned>(args: &[&str]) -> Result<T> {
+    let out = Command::new(std::env::current_exe()?)
+        .args(args)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("the worker could not be started")?;
+    if !out.status.success() {
+        bail!("{} ended with {}", args.join(" "), out.status);
+    }
+    Ok(serde_json::from_slice(&out.stdout)?)
+}
+
+/// The shortest of some runs of the kapell binary with this home.
+pub(crate) fn best_of(runs: u32, binary: &Path, home: &Path, args: &[&str]) -> Result<Duration> {
+    let mut best = Duration::MAX;
+    for _ in 0..runs {
+        let began = Instant::now();
+        let status = Command::new(binary)
+            .args(args)
+            .env("KAPELL_HOME", std::path::absolute(home)?)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .with_context(|| format!("start {}", binary.display()))?;
+        if !status.success() {
+            bail!("kapell {} ended with {status}", args.join(" "));
+        }
+        best = best.min(began.elapsed());
+    }
+    Ok(best)
+}

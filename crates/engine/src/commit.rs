@@ -1,0 +1,192 @@
+//! One input of one session all the way to the disk: decide, commit; on a conflict read again and decide again.
+//!
+//! The arbiter and the simulator drive this very code. Knows the Journal port and the process's governor; dispatches
+//! nothing: what was decided is done by who asked, once this has answered. Start at [`step`].
+
+use crate::core::{Core, Moment, Step};
+use crate::store;
+use contract::action::{End, Outcome};
+use contract::journal::{Class, Error, Journal};
+use contract::{Fault, Seq, SessionId, StreamId};
+use kernel::{Governor, Illegal, Input, Session};
+use std::sync::MutexGuard;
+
+/// What a step needs of the process around it.
+pub trait Host: Sync {
+    /// The store.
+    fn journal(&self) -> &dyn Journal;
+    /// What the sessions of this process share.
+    fn governor(&self) -> MutexGuard<'_, Governor>;
+    /// The wall clock, and fresh random bits.
+    fn moment(&self) -> Moment;
+    /// These may try again.
+    fn poke_all(&self, sessions: Vec<SessionId>);
+}
+
+/// What became durable, and the blobs that went with it.
+#[derive(Debug)]
+pub struct Committed {
+    /// What was decided; its batch is gone.
+    pub step: Step,
+    /// Blobs of the batch.
+    pub blobs: Vec<Vec<u8>>,
+}
+
+/// Times a conflict is answered by reading again before the session is given up.
+const RELOADS: u32 = 8;
+
+/// Decides and commits. A conflict means that somebody else wrote: read again, decide again. After any other error
+/// the state here is ahead of the journal and must be dropped.
+pub async fn step(
+    host: &impl Host,
+    core: &mut Core,
+    mut input: Input,
+    mut blobs: Vec<Vec<u8>>,
+    rows: Vec<u64>,
+) -> Result<Committed, Error> {
+    for reload in 0..=RELOADS {
+        if reload > 0 {
+            reload_from(host, core).await?;
+        }
+        match attempt(host, core, input.clone(), blobs.clone(), rows.clone()).await {
+            Ok(step) => return Ok(Committed { step, blobs }),
+            Err(error) if error.class() == Class::Retry && reload < RELOADS => {}
+            Err(Error::Invalid(why)) if reload < RELOADS => {
+                // A record that the store refuses would come again with every resume.
+                input = refused(&input, &why).ok_or(Error::Invalid(why))?;
+                blobs = Vec::new();
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::Busy(format!("session {} could not be written", core.state.id)))
+}
+
+async fn attempt(
+    host: &impl Host,
+    core: &mut Core,
+    input: Input,
+    blobs: Vec<Vec<u8>>,
+    rows: Vec<u64>,
+) -> Result<Step, Error> {
+    // Read again after a conflict, it may show that somebody else has taken the session over.
+    if core.state.fence > core.fence {
+        return Err(Error::Fenced { session: core.state.id });
+    }
+    let root = core.state.root();
+    let decided = loop {
+        ensure_ledger(host, &core.state).await?;
+        // Held from the decision until the batch is queued: the ledger's events queue in the order they were decided.
+        let mut governor = host.governor();
+        if core.state.seq > 0 && governor.peek(root).is_none() {
+            continue;
+        }
+        let known = (core.state.seq, governor.peek(root).map_or(0, |ledger| ledger.seq));
+        break core.step(&mut governor, input, host.moment()).map_err(|illegal| (known, illegal)).map(
+            |mut step| {
+                step.batch.blobs = blobs;
+                step.batch.consume = rows;
+                let commit =
+                    (!step.is_empty()).then(|| host.journal().append(std::mem::take(&mut step.batch)));
+                (step, commit)
+            },
+        );
+    };
+    let (step, commit) = match decided {
+        Ok(decided) => decided,
+        Err((known, illegal)) => return Err(contradiction(host, core.state.id, root, known, &illegal).await),
+    };
+    if let Some(commit) = commit
+        && let Err(error) = commit.await
+        && !contract::planted!(EffectFirst)
+    {
+        undo(host, core.state.id, core.state.root());
+        return Err(error);
+    }
+    Ok(step)
+}
+
+/// What was decided is not so: the tree's ledger is read again, and the slot is free. Whom the decision would have told
+/// of a slot that it gave back is not known any more, so everybody who could try is told.
+fn undo(host: &impl Host, id: SessionId, root: SessionId) {
+    let woken = {
+        let mut governor = host.governor();
+        governor.forget(root);
+        let own = governor.release(id);
+        if contract::planted!(ForgetFreed) { own } else { governor.ready() }
+    };
+    host.poke_all(woken);
+}
+
+/// What was decided upon contradicts itself. When it is older than the journal (another process wrote to the tree), it
+/// is read again; otherwise the journal or the kernel is broken.
+async fn contradiction(
+    host: &impl Host,
+    id: SessionId,
+    root: SessionId,
+    known: (Seq, Seq),
+    illegal: &Illegal,
+) -> Error {
+    undo(host, id, root);
+    let streams = [(StreamId::Session(id), known.0), (StreamId::Tree(root), known.1)];
+    for (stream, expected) in streams {
+        match host.journal().head(stream).await {
+            Ok(head) if head.seq != expected => return Error::Conflict { stream, expected, found: head.seq },
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+    Error::Corrupt(illegal.to_string())
+}
+
+async fn reload_from(host: &impl Host, core: &mut Core) -> Result<(), Error> {
+    let id = core.state.id;
+    core.state = store::session(host.journal(), id).await?.unwrap_or_else(|| Session::new(id));
+    load_ledger(host, core.state.root()).await?;
+    host.governor().keep(&core.state);
+    Ok(())
+}
+
+/// Reads a tree's ledger.
+pub async fn load_ledger(host: &impl Host, root: SessionId) -> Result<(), Error> {
+    let ledger = store::ledger(host.journal(), root).await?;
+    host.governor().load(root, ledger);
+    Ok(())
+}
+
+/// A failed commit of a relative may have thrown the tree's ledger away: then it is read again.
+pub async fn ensure_ledger(host: &impl Host, state: &Session) -> Result<(), Error> {
+    let known = state.seq == 0 || host.governor().peek(state.root()).is_some();
+    if known { Ok(()) } else { load_ledger(host, state.root()).await }
+}
+
+/// The outcome to put on record when the store refuses the real one (too large a record): that it failed, and why.
+fn refused(input: &Input, why: &str) -> Option<Input> {
+    let Input::Outcome(outcome) = input else { return None };
+    let what = format!("the outcome of action {} cannot be recorded: {why}", outcome.action);
+    let end = End::Failed(Fault::new(contract::Kind::Permanent, "unrecordable", what));
+    let known = matches!(&outcome.end, End::Failed(fault) if fault.code == "unrecordable");
+    (!known).then(|| Input::Outcome(Box::new(Outcome { end, ..(**outcome).clone() })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::{ActionId, Amount};
+
+    #[test]
+    fn an_outcome_that_cannot_be_recorded_becomes_a_failure_once() {
+        let action = ActionId { turn: 1, step: 2 };
+        let outcome =
+            Outcome { action, attempt: 1, end: End::Unknown, used: Amount { tokens: 7, ..Amount::ZERO } };
+        let failed = refused(&Input::Outcome(Box::new(outcome)), "too large").unwrap();
+        let Input::Outcome(outcome) = &failed else { panic!("{failed:?}") };
+        assert!(
+            matches!(&outcome.end, End::Failed(fault) if fault.what.contains("too large")),
+            "{outcome:?}"
+        );
+        assert_eq!(outcome.used.tokens, 7, "what was spent stays spent");
+        assert_eq!(refused(&failed, "still"), None);
+        assert_eq!(refused(&Input::Tick, "too large"), None);
+    }
+}
