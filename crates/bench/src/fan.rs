@@ -5,7 +5,7 @@
 use crate::{measure, own, rig, stats};
 use anyhow::{Context, Result, bail};
 use contract::event::Event;
-use contract::model::{Card, Message, Model, ModelRef, Models, Reply, Request, Stop, ToolUse, Usage};
+use contract::model::{Broken, Card, Message, Model, ModelRef, Models, Reply, Request, Stop, ToolUse, Usage};
 use contract::port::Sink;
 use contract::session::SessionSpec;
 use contract::{BoxFuture, Cancel, Digest, Fault, SessionId, StreamId};
@@ -175,20 +175,20 @@ impl Model for Fan {
         request: Request,
         _: Cancel,
         _: &'a dyn Sink,
-    ) -> BoxFuture<'a, Result<Reply, Fault>> {
+    ) -> BoxFuture<'a, Result<Reply, Broken>> {
         let goal = match request.messages.first() {
             Some(Message::User { text }) => text.as_str(),
             _ => "",
         };
         let calls = if request.ordinal == 0 { self.calls(goal) } else { Vec::new() };
         let stop = if calls.is_empty() { Stop::EndTurn } else { Stop::ToolUse };
-        let usage = Usage { input: 10, output: 10 };
-        Box::pin(async move { Ok(Reply { text: String::new(), calls, stop, usage }) })
+        let usage = Usage { input: 10, output: 10, ..Usage::default() };
+        Box::pin(async move { Ok(Reply::plain("", calls, stop, usage)) })
     }
 }
 
 impl Models for Fan {
     fn open(&self, id: &str, _: &Path) -> Result<(ModelRef, Arc<dyn Model>), Fault> {
-        Ok((ModelRef { id: id.to_owned(), card: self.card() }, Arc::new(self.clone())))
+        Ok((ModelRef { id: id.to_owned(), card: self.card(), quota: None }, Arc::new(self.clone())))
     }
 }

@@ -68,8 +68,8 @@ pub(crate) fn outcome(run: Run) -> Result<Outcome> {
         }),
         Work::Model { .. } => {
             let calls = (0..CALLS).map(|n| call(format!("c{}-{n}", run.action.step))).collect();
-            let usage = Usage { input: 10, output: 10 };
-            Done::Said { text: None, bytes: 0, calls, stop: Stop::ToolUse, usage }
+            let usage = Usage { input: 10, output: 10, ..Usage::default() };
+            Done::said(None, 0, calls, Stop::ToolUse, usage)
         }
         Work::Tools { calls } => {
             let text = Digest::of(b"done");
@@ -81,13 +81,14 @@ pub(crate) fn outcome(run: Run) -> Result<Outcome> {
                 full: None,
                 exit: None,
                 changed: false,
+                images: Vec::new(),
             };
             Done::Ran { results: calls.iter().map(result).collect(), savepoint: None }
         }
         other => bail!("nobody asked for {}", other.name()),
     };
     let used = Amount { steps: 1, ..Amount::ZERO };
-    Ok(Outcome { action: run.action, attempt: run.attempt, end: End::Done(done), used })
+    Ok(Outcome::new(run.action, run.attempt, End::Done(done), used))
 }
 
 fn call(id: String) -> Call {

@@ -3,7 +3,9 @@
 use contract::action::EffectClass;
 use contract::checks::{CheckJob, CheckOutput, Checks, Report, Suite};
 use contract::journal::Journal;
-use contract::model::{Card, Model, ModelRef, Models, Price, Reply, Request, Stop, ToolSpec, ToolUse, Usage};
+use contract::model::{
+    Broken, Card, Model, ModelRef, Models, Price, Reply, Request, Stop, ToolSpec, ToolUse, Usage,
+};
 use contract::port::{Clock, Sink};
 use contract::session::{Ask, Limits, Rights, SessionSpec};
 use contract::tool::{Judged, Output, Scope, Tool};
@@ -40,7 +42,11 @@ const CALLS: u32 = 50;
 
 impl Model for Loop {
     fn card(&self) -> Card {
-        Card { context_tokens: 1_000_000, output_tokens: 100, price: Some(Price { input: 0, output: 0 }) }
+        Card {
+            context_tokens: 1_000_000,
+            output_tokens: 100,
+            price: Some(Price { input: 0, output: 0, ..Price::default() }),
+        }
     }
 
     fn respond<'a>(
@@ -48,13 +54,13 @@ impl Model for Loop {
         request: Request,
         _: Cancel,
         _: &'a dyn Sink,
-    ) -> BoxFuture<'a, Result<Reply, Fault>> {
+    ) -> BoxFuture<'a, Result<Reply, Broken>> {
         let left = self.0.saturating_sub(request.ordinal * CALLS).min(CALLS);
         let call = |n| ToolUse { id: format!("c{n}"), tool: "nothing".into(), args: json!({}) };
         let calls: Vec<ToolUse> = (0..left).map(call).collect();
         let stop = if left > 0 { Stop::ToolUse } else { Stop::EndTurn };
-        let usage = Usage { input: 10, output: 10 };
-        Box::pin(async move { Ok(Reply { text: String::new(), calls, stop, usage }) })
+        let usage = Usage { input: 10, output: 10, ..Usage::default() };
+        Box::pin(async move { Ok(Reply::plain("", calls, stop, usage)) })
     }
 }
 
@@ -63,7 +69,7 @@ struct One(u32);
 impl Models for One {
     fn open(&self, id: &str, _: &Path) -> Result<(ModelRef, Arc<dyn Model>), Fault> {
         let model = Arc::new(Loop(self.0));
-        Ok((ModelRef { id: id.to_owned(), card: model.card() }, model))
+        Ok((ModelRef { id: id.to_owned(), card: model.card(), quota: None }, model))
     }
 }
 
@@ -224,7 +230,7 @@ pub(crate) fn spec(steps: u32) -> (SessionSpec, Vec<Vec<u8>>) {
         repo: "/".into(),
         base: None,
         target: None,
-        model: ModelRef { id: "bench/loop".into(), card },
+        model: ModelRef { id: "bench/loop".into(), card, quota: None },
         mode: "code".into(),
         workflow: kernel::workflow::bare(),
         rights: Rights::all(Ask::Never),

@@ -2,9 +2,9 @@
 
 use crate::checks::{CheckDef, Flag, Report};
 use crate::event::Notice;
-use crate::model::{Stop, Usage};
+use crate::model::{Meter, Stop, Usage};
 use crate::session::SessionSpec;
-use crate::{ActionId, Amount, CallId, Digest, Fault, SessionId, Timestamp};
+use crate::{ActionId, Amount, CallId, Digest, Fault, SessionId, Timestamp, is_default};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -256,6 +256,29 @@ pub struct Item {
     pub notice: Option<Box<Notice>>,
     /// Bytes of text and arguments.
     pub bytes: u64,
+    /// Who made what only it may see again, and that, as a blob of JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private: Option<(String, Digest)>,
+    /// Pictures of a tool's result: media type and file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<(String, Digest)>,
+}
+
+impl Item {
+    /// An entry of this speaker that says nothing yet.
+    pub fn by(role: Role) -> Self {
+        Self {
+            role,
+            text: None,
+            calls: Vec::new(),
+            call: None,
+            ok: true,
+            notice: None,
+            bytes: 0,
+            private: None,
+            images: Vec::new(),
+        }
+    }
 }
 
 /// Who speaks in a conversation.
@@ -284,6 +307,19 @@ pub struct Outcome {
     /// What it really used.
     #[serde(default)]
     pub used: Amount,
+    /// What a model's answer told about the limits of the key.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub meter: Meter,
+    /// False: what a failed or interrupted model call cost is not known.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub metered: bool,
+}
+
+impl Outcome {
+    /// That this attempt ended so, having used that.
+    pub fn new(action: ActionId, attempt: u32, end: End, used: Amount) -> Self {
+        Self { action, attempt, end, used, meter: Meter::default(), metered: false }
+    }
 }
 
 /// The end of an attempt.
@@ -323,6 +359,12 @@ pub enum Done {
         stop: Stop,
         /// Tokens.
         usage: Usage,
+        /// Who made what only it may see again, and that, as a blob of JSON.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        private: Option<(String, Digest)>,
+        /// The provider's name for the exchange.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        request_id: String,
     },
     /// Tools ran.
     Ran {
@@ -361,6 +403,13 @@ pub enum Done {
         /// The savepoint of the state before the rewind, to undo it.
         undo: String,
     },
+}
+
+impl Done {
+    /// That a model said this, nothing of it private.
+    pub fn said(text: Option<Digest>, bytes: u64, calls: Vec<Call>, stop: Stop, usage: Usage) -> Self {
+        Self::Said { text, bytes, calls, stop, usage, private: None, request_id: String::new() }
+    }
 }
 
 /// A prepared workspace.
@@ -423,4 +472,7 @@ pub struct CallResult {
     /// It changed the workspace.
     #[serde(default)]
     pub changed: bool,
+    /// Pictures the model sees besides: media type and file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<(String, Digest)>,
 }

@@ -9,6 +9,7 @@ use crate::record::Storable;
 use crate::session::SessionSpec;
 use crate::{
     ActionId, Amount, ApprovalId, CallId, Digest, Fence, IntentId, QuestionId, SessionId, Timestamp,
+    is_default,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -71,7 +72,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approval: Option<ApprovalId>,
         /// What was reserved in the tree's ledger for it.
-        #[serde(default, skip_serializing_if = "is_nothing")]
+        #[serde(default, skip_serializing_if = "is_default")]
         reserved: Amount,
     },
     /// An attempt ended.
@@ -412,10 +413,6 @@ impl Final {
             Self::Cancelled => "cancelled",
         }
     }
-}
-
-fn is_nothing(amount: &Amount) -> bool {
-    *amount == Amount::ZERO
 }
 
 impl Storable for Event {

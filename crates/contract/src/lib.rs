@@ -38,6 +38,11 @@ pub use money::Amount;
 pub use port::BoxFuture;
 pub use time::Timestamp;
 
+/// Left out of what is stored.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Is this known bug switched on? `false`, at compile time, in every build but the simulator's own.
 #[cfg(not(planted))]
 #[macro_export]

@@ -1,5 +1,6 @@
 //! What a budget counts: money, tokens, steps, time. Integers only; reservations round up.
 
+use crate::is_default;
 use serde::{Deserialize, Serialize};
 
 /// Nano-dollars in one US dollar.
@@ -11,21 +12,17 @@ pub const NANOS_PER_USD: u64 = 1_000_000_000;
 #[serde(default, deny_unknown_fields)]
 pub struct Amount {
     /// Money in nano-dollars (10^-9 USD).
-    #[serde(with = "bounded", skip_serializing_if = "is_zero")]
+    #[serde(with = "bounded", skip_serializing_if = "is_default")]
     pub nanos: u64,
     /// Tokens, input and output together.
-    #[serde(with = "bounded", skip_serializing_if = "is_zero")]
+    #[serde(with = "bounded", skip_serializing_if = "is_default")]
     pub tokens: u64,
     /// Actions started.
-    #[serde(with = "bounded", skip_serializing_if = "is_zero")]
+    #[serde(with = "bounded", skip_serializing_if = "is_default")]
     pub steps: u64,
     /// Wall-clock milliseconds of running actions.
-    #[serde(with = "bounded", skip_serializing_if = "is_zero")]
+    #[serde(with = "bounded", skip_serializing_if = "is_default")]
     pub time_ms: u64,
-}
-
-fn is_zero(n: &u64) -> bool {
-    *n == 0
 }
 
 mod bounded {

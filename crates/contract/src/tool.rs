@@ -1,7 +1,7 @@
 //! The Tool port: spec + schema + effect class + limits + run, in one value.
 
 use crate::action::EffectClass;
-use crate::model::ToolSpec;
+use crate::model::{Image, ToolSpec};
 use crate::port::{Blobs, Sink};
 use crate::{BoxFuture, Cancel, Digest, Fault, SessionId};
 use serde_json::Value;
@@ -58,6 +58,8 @@ pub struct Output {
     pub exit: Option<i32>,
     /// How it was stopped, if it was.
     pub stopped: Option<Stopped>,
+    /// Pictures the model sees besides the text.
+    pub images: Vec<Image>,
 }
 
 /// Why a run ended early.
@@ -72,7 +74,7 @@ pub enum Stopped {
 impl Output {
     /// A success.
     pub fn ok(text: impl Into<String>) -> Self {
-        Self { ok: true, text: text.into(), full: None, exit: None, stopped: None }
+        Self { ok: true, text: text.into(), full: None, exit: None, stopped: None, images: Vec::new() }
     }
 
     /// An error for the model to react to.

@@ -330,7 +330,7 @@ mod tests {
         let action = ActionId { turn: 1, step: 2 };
         let now = Now::Flies { _task: task::spawn(Kind::Action, std::future::pending()) };
         let flight = Flight { action, attempt: 2, cancel: Cancel::new(), now };
-        let outcome = |attempt| Outcome { action, attempt, end: End::Unknown, used: Amount::ZERO };
+        let outcome = |attempt| Outcome::new(action, attempt, End::Unknown, Amount::ZERO);
         assert!(!flight.ends_with(&outcome(1)));
         assert!(flight.ends_with(&outcome(2)));
     }

@@ -177,8 +177,7 @@ mod tests {
     #[test]
     fn an_outcome_that_cannot_be_recorded_becomes_a_failure_once() {
         let action = ActionId { turn: 1, step: 2 };
-        let outcome =
-            Outcome { action, attempt: 1, end: End::Unknown, used: Amount { tokens: 7, ..Amount::ZERO } };
+        let outcome = Outcome::new(action, 1, End::Unknown, Amount { tokens: 7, ..Amount::ZERO });
         let failed = refused(&Input::Outcome(Box::new(outcome)), "too large").unwrap();
         let Input::Outcome(outcome) = &failed else { panic!("{failed:?}") };
         assert!(

@@ -127,15 +127,7 @@ impl Session {
                 self.questions.retain(|_, question| question.call.as_ref() != Some(call));
                 let notice = Some(Box::new(Notice::Told { what: what.clone() }));
                 let bytes = what.len() as u64;
-                let item = Item {
-                    role: Role::Tool,
-                    text: None,
-                    calls: vec![],
-                    call: Some(call.clone()),
-                    ok: *ok,
-                    notice,
-                    bytes,
-                };
+                let item = Item { call: Some(call.clone()), ok: *ok, notice, bytes, ..Item::by(Role::Tool) };
                 self.answer_call(call, item)?;
             }
             Event::ChildOpened { child, call, .. } => {
@@ -243,15 +235,8 @@ impl Session {
     }
 
     pub(crate) fn noticed(&mut self, notice: &Notice) -> Result<(), Illegal> {
-        let item = Item {
-            role: Role::Notice,
-            text: None,
-            calls: Vec::new(),
-            call: None,
-            ok: true,
-            notice: Some(Box::new(notice.clone())),
-            bytes: limits::NOTICE_BYTES,
-        };
+        let notice_of = Some(Box::new(notice.clone()));
+        let item = Item { notice: notice_of, bytes: limits::NOTICE_BYTES, ..Item::by(Role::Notice) };
         if let (Notice::Workaround { .. }, Some(repeat)) = (notice, &mut self.repeat) {
             repeat.warned_at_tokens = Some(self.used.tokens);
             repeat.warned_at_count = repeat.count;

@@ -176,9 +176,9 @@ impl Session {
                 self.ready = true;
                 self.prepared.get_or_insert_with(|| prepared.clone());
             }
-            Done::Said { text, bytes, calls, usage, .. } => {
+            Done::Said { text, bytes, calls, usage, private, .. } => {
                 let bytes = usage.output.saturating_mul(limits::BYTES_PER_TOKEN).max(*bytes);
-                self.heard(*text, bytes, calls)?;
+                self.heard(*text, bytes, calls, private.as_ref())?;
             }
             Done::Ran { results, savepoint } => {
                 if let Some(commit) = savepoint {
@@ -211,10 +211,16 @@ impl Session {
     }
 
     /// The model has spoken.
-    fn heard(&mut self, text: Option<Digest>, bytes: u64, calls: &[Call]) -> Result<(), Illegal> {
+    fn heard(
+        &mut self,
+        text: Option<Digest>,
+        bytes: u64,
+        calls: &[Call],
+        private: Option<&(String, Digest)>,
+    ) -> Result<(), Illegal> {
         let made = calls.iter().map(|c| (c.id.clone(), c.tool.clone(), c.args)).collect();
-        let role = Role::Assistant;
-        self.items.push_back(Item { role, text, calls: made, call: None, ok: true, notice: None, bytes });
+        let private = private.cloned();
+        self.items.push_back(Item { text, calls: made, bytes, private, ..Item::by(Role::Assistant) });
         self.last_text = text.or(self.last_text);
         let slot = |call: &Call| CallSlot { call: call.clone(), state: CallState::Open, approval: None };
         self.calls = calls.iter().map(slot).collect();
@@ -272,8 +278,7 @@ impl Session {
         let call = record.call.clone();
         let bytes = bytes.saturating_add(if notice.is_some() { limits::NOTICE_BYTES } else { 0 });
         let notice = notice.map(Box::new);
-        let item =
-            Item { role: Role::Tool, text, calls: vec![], call: Some(call.clone()), ok, notice, bytes };
+        let item = Item { text, call: Some(call.clone()), ok, notice, bytes, ..Item::by(Role::Tool) };
         self.answer_call(&call, item)
     }
 
@@ -300,12 +305,12 @@ impl Session {
 
 /// An entry of the conversation that is a text.
 pub(crate) fn said(role: Role, text: Digest, bytes: u64) -> Item {
-    Item { role, text: Some(text), calls: Vec::new(), call: None, ok: true, notice: None, bytes }
+    Item { text: Some(text), bytes, ..Item::by(role) }
 }
 
 fn result_item(result: &CallResult) -> Item {
     let item = said(Role::Tool, result.text, result.bytes);
-    Item { call: Some(result.call.clone()), ok: result.ok, ..item }
+    Item { call: Some(result.call.clone()), ok: result.ok, images: result.images.clone(), ..item }
 }
 
 #[cfg(test)]

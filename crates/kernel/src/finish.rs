@@ -80,6 +80,7 @@ impl Draft<'_> {
             return if leaks { Err(unknown(action)) } else { Ok(()) };
         };
         let unseen = match &outcome.end {
+            _ if outcome.metered => false,
             End::Cancelled | End::Unknown | End::TimedOut => true,
             End::Failed(fault) => billed(fault),
             End::Done(_) => false,

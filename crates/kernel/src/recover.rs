@@ -35,7 +35,7 @@ impl Draft<'_> {
     pub(crate) fn unseen(&self, attempt: &Attempt) -> Outcome {
         let time_ms = self.ctx.now.min(attempt.deadline).since(attempt.started);
         let used = Amount { time_ms, ..Amount::ZERO };
-        Outcome { action: attempt.action, attempt: attempt.attempt, end: End::Unknown, used }
+        Outcome::new(attempt.action, attempt.attempt, End::Unknown, used)
     }
 
     /// Stops the action in flight, at once or by the ladder. Its end comes back as an outcome.

@@ -49,7 +49,7 @@ fn allowance_ms(work: &Work) -> u64 {
 /// A token is at least one byte, so bytes bound tokens from above.
 fn worst_case(card: Card, bytes: u64) -> Usage {
     let input = bytes.saturating_add(limits::PROMPT_TOKENS).min(card.context_tokens);
-    Usage { input, output: card.output_tokens }
+    Usage { input, output: card.output_tokens, ..Usage::default() }
 }
 
 impl Draft<'_> {

@@ -21,7 +21,7 @@ pub(crate) fn spec() -> SessionSpec {
         repo: "/repo".into(),
         base: None,
         target: None,
-        model: ModelRef { id: "model/checked".into(), card: CARD },
+        model: ModelRef { id: "model/checked".into(), card: CARD, quota: None },
         mode: "code".into(),
         workflow: kernel::workflow::bare(),
         rights: Rights::all(Ask::External),
@@ -51,8 +51,8 @@ pub(crate) fn done(config: &Config, run: &Run) -> Done {
                 _ => Vec::new(),
             };
             let stop = if calls.is_empty() { Stop::EndTurn } else { Stop::ToolUse };
-            let usage = Usage { input: 1, output: 1 };
-            Done::Said { text: Some(Digest::of(b"text")), bytes: 1, calls, stop, usage }
+            let usage = Usage { input: 1, output: 1, ..Usage::default() };
+            Done::said(Some(Digest::of(b"text")), 1, calls, stop, usage)
         }
         Work::Tools { calls } => {
             let result = |call: &Call| CallResult {
@@ -63,6 +63,7 @@ pub(crate) fn done(config: &Config, run: &Run) -> Done {
                 full: None,
                 exit: None,
                 changed: false,
+                images: Vec::new(),
             };
             Done::Ran { results: calls.iter().map(result).collect(), savepoint: None }
         }

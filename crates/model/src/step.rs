@@ -375,7 +375,7 @@ fn outcome(config: &Config, flight: &Flight) -> Outcome {
     };
     let tokens = if matches!(run.work, Work::Model { .. }) { 2 } else { 0 };
     let used = Amount { steps: 1, tokens, ..Amount::ZERO };
-    Outcome { action: run.action, attempt: run.attempt, end, used }
+    Outcome::new(run.action, run.attempt, end, used)
 }
 
 /// What a commit needs of the process around it.

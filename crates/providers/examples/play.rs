@@ -55,8 +55,15 @@ async fn play() {
     let mut messages = vec![Message::User { text: goal.into() }];
     for ordinal in 0.. {
         let (model, system, messages_now) = ("builtin/fixer".into(), CHECKS.into(), messages.clone());
-        let request =
-            Request { model, system, messages: messages_now, tools: vec![], ordinal, key: String::new() };
+        let request = Request {
+            model,
+            system,
+            messages: messages_now,
+            tools: vec![],
+            max_tokens: 1_000,
+            ordinal,
+            key: String::new(),
+        };
         let began = Instant::now();
         let Reply { text, calls, .. } =
             providers::Fixer.respond(request, Cancel::new(), &Quiet).await.expect("a reply");
@@ -66,7 +73,7 @@ async fn play() {
         }
         let pure = calls.iter().all(|call| matches!(call.tool.as_str(), "read" | "list" | "search"));
         actions += 1 + if pure { 1 } else { calls.len() };
-        messages.push(Message::Assistant { text, calls: calls.clone() });
+        messages.push(Message::said(text, calls.clone()));
         for call in calls {
             if call.tool == "finish" {
                 let (status, seconds) = (&call.args["status"], start.elapsed().as_secs_f32());
@@ -82,7 +89,7 @@ async fn play() {
                 let args: String = call.args.to_string().chars().take(160).collect();
                 println!("  {} {args} -> {ok} {} bytes", call.tool, text.len());
             }
-            messages.push(Message::Tool { call: call.id, ok, text });
+            messages.push(Message::result(call.id, ok, text));
         }
     }
 }

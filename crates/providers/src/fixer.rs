@@ -18,7 +18,7 @@ mod tests_run;
 mod wire;
 
 use contract::cancel::Urgency;
-use contract::model::{Card, Model, Price, Reply, Request, Stop, ToolUse, Usage};
+use contract::model::{Broken, Card, Model, Price, Reply, Request, Stop, ToolUse, Usage};
 use contract::port::{Delta, Sink};
 use contract::{BoxFuture, Cancel, Fault, Kind};
 
@@ -33,7 +33,7 @@ const OUTPUT_TOKENS: u64 = 4_000_000;
 
 impl Model for Fixer {
     fn card(&self) -> Card {
-        let price = Some(Price { input: 0, output: 0 });
+        let price = Some(Price { input: 0, output: 0, ..Price::default() });
         Card { context_tokens: CONTEXT_TOKENS, output_tokens: OUTPUT_TOKENS, price }
     }
 
@@ -42,10 +42,10 @@ impl Model for Fixer {
         request: Request,
         cancel: Cancel,
         sink: &'a dyn Sink,
-    ) -> BoxFuture<'a, Result<Reply, Fault>> {
+    ) -> BoxFuture<'a, Result<Reply, Broken>> {
         Box::pin(async move {
             if cancel.urgency() >= Some(Urgency::Graceful) {
-                return Err(Fault::new(Kind::Transient, "cancelled", "the model call was cancelled"));
+                return Err(Fault::new(Kind::Transient, "cancelled", "the model call was cancelled").into());
             }
             let reply = reply(&request);
             sink.delta(Delta::Text(reply.text.clone()));
@@ -76,7 +76,7 @@ fn reply(request: &Request) -> Reply {
         .collect();
     let stop = if calls.is_empty() { Stop::EndTurn } else { Stop::ToolUse };
     // It costs nothing and no vendor counts: tokens would be made up.
-    Reply { text, calls, stop, usage: Usage::default() }
+    Reply::plain(text, calls, stop, Usage::default())
 }
 
 /// One turn: from a message of the person or of Kapell to `finish`.

@@ -28,7 +28,7 @@ fn request_tokens(request: &contract::model::Request) -> u64 {
     use contract::model::Message;
     let messages = request.messages.iter().map(|message| match message {
         Message::User { text } | Message::Tool { text, .. } => text.len(),
-        Message::Assistant { text, calls } => {
+        Message::Assistant { text, calls, .. } => {
             text.len() + calls.iter().map(|call| call.tool.len() + json_bytes(&call.args)).sum::<usize>()
         }
     });

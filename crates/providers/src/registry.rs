@@ -31,7 +31,7 @@ pub fn open(id: &str, project: &Path) -> Result<(ModelRef, Arc<dyn Model>), Faul
         Some((SCRIPT, path)) if !path.is_empty() => Arc::new(Script::load(&project.join(path))?),
         _ => return Err(unknown(id)),
     };
-    Ok((ModelRef { id: id.into(), card: model.card() }, model))
+    Ok((ModelRef { id: id.into(), card: model.card(), quota: None }, model))
 }
 
 fn unknown(id: &str) -> Fault {

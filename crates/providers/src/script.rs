@@ -7,7 +7,7 @@ pub mod format;
 
 use crate::{request_tokens, tokens};
 use contract::cancel::Urgency;
-use contract::model::{Card, Message, Model, Reply, Request, Stop, ToolUse, Usage};
+use contract::model::{Broken, Card, Message, Model, Reply, Request, Stop, ToolUse, Usage};
 use contract::port::{Delta, Sink};
 use contract::{BoxFuture, Cancel, Fault, Kind};
 use format::Turn;
@@ -95,14 +95,10 @@ impl Script {
             })
             .collect();
         let written = text.len() + calls.iter().map(|call| crate::json_bytes(&call.args)).sum::<usize>();
-        Ok(Reply {
-            stop: turn.stop.unwrap_or(if calls.is_empty() { Stop::EndTurn } else { Stop::ToolUse }),
-            usage: turn
-                .usage
-                .unwrap_or_else(|| Usage { input: request_tokens(request), output: tokens(written) }),
-            text,
-            calls,
-        })
+        let stop = turn.stop.unwrap_or(if calls.is_empty() { Stop::EndTurn } else { Stop::ToolUse });
+        let counted =
+            || Usage { input: request_tokens(request), output: tokens(written), ..Usage::default() };
+        Ok(Reply::plain(text, calls, stop, turn.usage.unwrap_or_else(counted)))
     }
 
     fn unexpected(&self, ordinal: u32, wanted: &str, last: &str) -> Fault {
@@ -127,11 +123,15 @@ impl Model for Script {
         request: Request,
         cancel: Cancel,
         sink: &'a dyn Sink,
-    ) -> BoxFuture<'a, Result<Reply, Fault>> {
+    ) -> BoxFuture<'a, Result<Reply, Broken>> {
         Box::pin(async move {
             let Some((turn, nth)) = self.turn(request.ordinal) else {
-                let usage = Usage { input: request_tokens(&request), output: tokens(ENDED.len()) };
-                return Ok(Reply { text: ENDED.into(), calls: Vec::new(), stop: Stop::EndTurn, usage });
+                let usage = Usage {
+                    input: request_tokens(&request),
+                    output: tokens(ENDED.len()),
+                    ..Usage::default()
+                };
+                return Ok(Reply::plain(ENDED, Vec::new(), Stop::EndTurn, usage));
             };
             if turn.delay_ms > 0 {
                 tokio::select! {
@@ -140,7 +140,7 @@ impl Model for Script {
                 }
             }
             if cancel.is_cancelled() {
-                return Err(Fault::new(Kind::Transient, "cancelled", "the model call was cancelled"));
+                return Err(Fault::new(Kind::Transient, "cancelled", "the model call was cancelled").into());
             }
             let reply = self.reply(&request, turn, nth)?;
             for piece in reply.text.split_inclusive(' ') {

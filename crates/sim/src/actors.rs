@@ -17,9 +17,14 @@ use kernel::Session;
 use kernel::fsm::ApprovalState;
 
 pub(crate) fn model(rng: &mut Rng) -> ModelRef {
-    let price = Some(Price { input: 3_000_000, output: 15_000_000 }).filter(|_| rng.chance(950));
+    let price =
+        Some(Price { input: 3_000_000, output: 15_000_000, ..Price::default() }).filter(|_| rng.chance(950));
     let context_tokens = rng.of(&[50_000, 50_000, 13_000]);
-    ModelRef { id: "sim/model".into(), card: Card { context_tokens, output_tokens: 1_000, price } }
+    ModelRef {
+        id: "sim/model".into(),
+        card: Card { context_tokens, output_tokens: 1_000, price },
+        quota: None,
+    }
 }
 
 pub(crate) fn spec(rng: &mut Rng) -> SessionSpec {
@@ -67,7 +72,7 @@ pub(crate) fn outcome(rng: &mut Rng, run: &Run, trouble: Trouble) -> Outcome {
         used.tokens = usage.input + usage.output;
         used.nanos = run.context.spec.model.card.price.map_or(0, |price| price.cost(*usage));
     }
-    Outcome { action: run.action, attempt: run.attempt, end, used }
+    Outcome::new(run.action, run.attempt, end, used)
 }
 
 fn failure(rng: &mut Rng, run: &Run) -> End {
@@ -116,6 +121,7 @@ fn done(rng: &mut Rng, run: &Run, trouble: Trouble) -> Done {
                 full: None,
                 exit: None,
                 changed: false,
+                images: Vec::new(),
             });
             let results = results.collect();
             let savepoint = (run.class != EffectClass::Pure).then(|| format!("save-{}", run.action));
@@ -175,7 +181,8 @@ fn report(rng: &mut Rng, base_known: bool, action: ActionId) -> Report {
 
 fn said(rng: &mut Rng, run: &Run, ordinal: u32, trouble: Trouble) -> Done {
     let card = run.context.spec.model.card;
-    let mut usage = Usage { input: rng.below(5_000), output: rng.below(card.output_tokens) };
+    let mut usage =
+        Usage { input: rng.below(5_000), output: rng.below(card.output_tokens), ..Usage::default() };
     if rng.rarely(trouble.overbill) {
         usage.output += 5_000_000;
     }
@@ -189,7 +196,7 @@ fn said(rng: &mut Rng, run: &Run, ordinal: u32, trouble: Trouble) -> Done {
         (true, _) => Stop::EndTurn,
         (false, _) => Stop::ToolUse,
     };
-    Done::Said { text, bytes: rng.of(&[200, 200, 9_000]), calls, stop, usage }
+    Done::said(text, rng.of(&[200, 200, 9_000]), calls, stop, usage)
 }
 
 fn call(rng: &mut Rng, id: &str) -> Call {

@@ -56,7 +56,7 @@ kinds! {
     "ending" Final { Completed, Failed, Cancelled }
     "verdict" Verdict { Confirmed, Refuted, Inconclusive }
     "check" Status { Passed, Failed, CouldNotRun, Flaky }
-    "stop of a model" Stop { EndTurn, ToolUse, MaxTokens, Refusal }
+    "stop of a model" Stop { EndTurn, ToolUse, MaxTokens, Refusal, StopSequence }
     "waiting" Waiting { Approval, Answer, Children, Until }
     "reason not to run" Reason {
         Ended, Paused, Cancelling, InFlight, AwaitingChild, AwaitingApproval, AwaitingAnswer, NotBefore, CallsOpen,

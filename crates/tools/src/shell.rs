@@ -179,7 +179,7 @@ fn output(ended: Ended, timeout_ms: u64) -> Output {
         text.push('\n');
     }
     text.push_str(&format!("[{}]", notes.join("; ")));
-    Output { ok, text, full: view.differs.then_some(bytes), exit, stopped }
+    Output { ok, full: view.differs.then_some(bytes), exit, stopped, ..Output::ok(text) }
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use contract::action::EffectClass;
 use contract::event::Event;
 use contract::intent::{Source, Wish};
 use contract::journal::{Journal, Submitted};
-use contract::model::{Card, Model, ModelRef, Models, Reply, Request, Stop, ToolSpec, ToolUse, Usage};
+use contract::model::{
+    Broken, Card, Model, ModelRef, Models, Reply, Request, Stop, ToolSpec, ToolUse, Usage,
+};
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Tool};
 use contract::{BoxFuture, Cancel, Digest, Fault, Kind, SessionId, StreamId, Timestamp};
@@ -204,7 +206,7 @@ impl Model for Agent {
         request: Request,
         _: Cancel,
         _: &'a dyn Sink,
-    ) -> BoxFuture<'a, Result<Reply, Fault>> {
+    ) -> BoxFuture<'a, Result<Reply, Broken>> {
         let said = self.script.say(&request.messages);
         let using = |tool: &str, args| ToolUse { id: tool.into(), tool: tool.into(), args };
         // While more is on its way there is something to do yet.
@@ -216,17 +218,17 @@ impl Model for Agent {
         let reply = said.map(|call| {
             let call = call.or_else(|| (!self.ends).then(idle));
             let stop = if call.is_some() { Stop::ToolUse } else { Stop::EndTurn };
-            let usage = Usage { input: 10, output: 10 };
-            Reply { text: String::new(), calls: call.into_iter().collect(), stop, usage }
+            let usage = Usage { input: 10, output: 10, ..Usage::default() };
+            Reply::plain("", call.into_iter().collect(), stop, usage)
         });
-        Box::pin(async { reply.map_err(|why| Fault::new(Kind::Transient, "overloaded", why)) })
+        Box::pin(async { reply.map_err(|why| Fault::new(Kind::Transient, "overloaded", why).into()) })
     }
 }
 
 impl Models for Agent {
     fn open(&self, id: &str, _: &Path) -> Result<(ModelRef, Arc<dyn Model>), Fault> {
         let model = Agent { script: self.script.clone(), ends: self.ends };
-        Ok((ModelRef { id: id.to_owned(), card: model.card() }, Arc::new(model)))
+        Ok((ModelRef { id: id.to_owned(), card: model.card(), quota: None }, Arc::new(model)))
     }
 }
 

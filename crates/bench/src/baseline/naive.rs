@@ -190,11 +190,9 @@ fn conversation(history: &[Line]) -> Vec<Message> {
                 tool: tool.clone(),
                 args: args.clone(),
             });
-            Some(Message::Assistant { text: String::new(), calls: calls.collect() })
+            Some(Message::said("", calls.collect()))
         }
-        Line::ToolReturned { id, text, .. } => {
-            Some(Message::Tool { call: id.clone(), ok: true, text: text.clone() })
-        }
+        Line::ToolReturned { id, text, .. } => Some(Message::result(id.clone(), true, text.clone())),
         Line::ModelAsked { .. } | Line::ToolCalled { .. } | Line::Closed { .. } => None,
     };
     history.iter().filter_map(message).collect()

@@ -8,6 +8,7 @@ use contract::action::{CallResult, Control, Done, EffectClass, End, Integrated, 
 use contract::checks::{CheckKind, Flag, Verdict};
 use contract::event::{Answer, Disposal, Event, Final, Notice, Other, Subject, TaskState};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
+use contract::model::{Gauge, Meter, Usage};
 use contract::session::{Ask, Rights};
 use contract::{Amount, Digest, Kind};
 
@@ -68,6 +69,9 @@ fn wishes() -> Vec<Example<Event>> {
         ("submitted-pause", submitted(Wish::Pause)),
         ("submitted-resume", submitted(Wish::Resume { model: None })),
         ("submitted-resume-model", submitted(Wish::Resume { model: Some(Box::new(unpriced_model())) })),
+        ("submitted-resume-limited", submitted(Wish::Resume { model: Some(Box::new(limited_model())) })),
+        ("submitted-resume-unlimited", submitted(Wish::Resume { model: Some(Box::new(unlimited_model())) })),
+        ("submitted-resume-half", submitted(Wish::Resume { model: Some(Box::new(half_limited_model())) })),
         (
             "submitted-approve",
             submitted(Wish::Approve { approval: "a12".into(), hash: blob("the exact content") }),
@@ -191,7 +195,7 @@ fn works() -> Vec<Example<Event>> {
 }
 
 fn outcome(end: End) -> Outcome {
-    Outcome { action: action(1, 2), attempt: 1, end, used: Amount { steps: 1, time_ms: 250, ..Amount::ZERO } }
+    Outcome::new(action(1, 2), 1, end, Amount { steps: 1, time_ms: 250, ..Amount::ZERO })
 }
 
 fn done(done: Done) -> Event {
@@ -201,16 +205,33 @@ fn done(done: Done) -> Event {
 fn said() -> Vec<Example<Event>> {
     let reply = |(name, stop)| {
         let calls = vec![call("call_1", "read", EffectClass::Pure)];
-        (name, done(Done::Said { text: Some(blob("Looking.")), bytes: 8, calls, stop, usage: usage() }))
+        (name, done(Done::said(Some(blob("Looking.")), 8, calls, stop, usage())))
     };
-    let silent = Done::Said {
-        text: None,
-        bytes: 0,
+    let silent = Done::said(None, 0, Vec::new(), contract::model::Stop::EndTurn, Default::default());
+    let thought = Done::Said {
+        text: Some(blob("Looking.")),
+        bytes: 8,
         calls: Vec::new(),
         stop: contract::model::Stop::EndTurn,
-        usage: Default::default(),
+        usage: Usage { cache_read: 90_000, cache_write: 1_500, estimated: true, ..usage() },
+        private: Some(("anthropic/claude-sonnet-5".into(), blob("[]"))),
+        request_id: "req_011CSHoEeqs5C35K2UUqR7Fy".into(),
     };
-    STOPS.into_iter().map(reply).chain([("finished-said-nothing", done(silent))]).collect()
+    let gauge = |limit, left, reset_ms| Some(Gauge { limit, left, reset_ms });
+    let metered = |end, meter| Event::Finished { outcome: Outcome { meter, metered: true, ..outcome(end) } };
+    let both = Meter { requests: gauge(Some(50), 49, Some(1_200)), tokens: gauge(None, 12_000, None) };
+    let requests = Meter { tokens: None, ..both };
+    let tokens = Meter { requests: None, ..both };
+    STOPS
+        .into_iter()
+        .map(reply)
+        .chain([
+            ("finished-said-nothing", done(silent)),
+            ("finished-said-metered", metered(End::Done(thought), both)),
+            ("finished-metered-requests", metered(End::Cancelled, requests)),
+            ("finished-metered-tokens", metered(End::Cancelled, tokens)),
+        ])
+        .collect()
 }
 
 fn prepared() -> Vec<Example<Event>> {
@@ -254,8 +275,11 @@ fn ends() -> Vec<Example<Event>> {
         full: Some(blob("the whole output")),
         exit: Some(101),
         changed: true,
+        images: Vec::new(),
     };
     let bare_result = CallResult { ok: true, full: None, exit: None, changed: false, ..full_result.clone() };
+    let images = vec![("image/png".to_owned(), blob("a picture"))];
+    let seen = CallResult { images, ..bare_result.clone() };
     let ran = |results, savepoint| done(Done::Ran { results, savepoint });
     let landed = Integrated {
         landed: Some(commit('d')),
@@ -281,6 +305,7 @@ fn ends() -> Vec<Example<Event>> {
         vec![
             ("finished-ran", ran(vec![full_result, bare_result.clone()], Some(commit('e')))),
             ("finished-ran-pure", ran(vec![bare_result], None)),
+            ("finished-ran-images", ran(vec![seen], None)),
             ("finished-checked", done(Done::Checked(report()))),
             ("finished-inspected", done(Done::Inspected { flags: vec![flag], files: 3 })),
             ("finished-integrated", done(Done::Integrated(landed))),

@@ -4,7 +4,7 @@
 
 use contract::action::{Call, Control, EffectClass, Task};
 use contract::checks::{CheckDef, CheckKind, CheckRun, Report, Side, Status, Tests};
-use contract::model::{Card, ModelRef, Price, Stop, Usage};
+use contract::model::{Card, ModelRef, Price, Quota, Rates, Stop, Usage, Window};
 use contract::session::{Ask, Edge, Limits, Parent, Rights, SessionSpec, Stage, StageKind, Workflow};
 use contract::{ActionId, Amount, Digest, Fault, IntentId, Kind, SessionId, Timestamp};
 
@@ -129,21 +129,57 @@ pub(crate) fn report() -> Report {
 }
 
 pub(crate) fn usage() -> Usage {
-    Usage { input: 1_200, output: 40 }
+    Usage { input: 1_200, output: 40, ..Usage::default() }
 }
 
 pub(crate) fn priced_model() -> ModelRef {
-    let price = Price { input: 3_000_000_000, output: 15_000_000_000 };
+    let price = Price { input: 3_000_000_000, output: 15_000_000_000, ..Price::default() };
     ModelRef {
         id: "builtin/script:demo.toml".into(),
         card: Card { context_tokens: 200_000, output_tokens: 8_192, price: Some(price) },
+        quota: None,
     }
+}
+
+/// Every price there is, and limits of a key.
+pub(crate) fn limited_model() -> ModelRef {
+    let price = Price {
+        input: 3_000_000_000,
+        output: 15_000_000_000,
+        cache_read: Some(300_000_000),
+        cache_write: Some(3_750_000_000),
+    };
+    let rates = Rates {
+        requests_per_minute: Some(50),
+        tokens_per_minute: Some(40_000),
+        concurrent: Some(8),
+        window: Some(Window { requests: 900, ms: 18_000_000 }),
+    };
+    ModelRef {
+        id: "anthropic/claude-sonnet-5".into(),
+        card: Card { context_tokens: 200_000, output_tokens: 64_000, price: Some(price) },
+        quota: Some(Quota { name: "anthropic/6dcd4ce2".into(), rates }),
+    }
+}
+
+/// A key whose limits nobody declared.
+pub(crate) fn unlimited_model() -> ModelRef {
+    let quota = Some(Quota { name: "openai/0a1b2c3d".into(), rates: Rates::default() });
+    ModelRef { id: "openai/gpt-6".into(), quota, ..limited_model() }
+}
+
+/// A key of which one limit is known.
+pub(crate) fn half_limited_model() -> ModelRef {
+    let rates = Rates { requests_per_minute: Some(50), ..Rates::default() };
+    let quota = Some(Quota { name: "openai/0a1b2c3d".into(), rates });
+    ModelRef { id: "openai/gpt-6".into(), quota, ..limited_model() }
 }
 
 pub(crate) fn unpriced_model() -> ModelRef {
     ModelRef {
         id: "local/llama".into(),
         card: Card { context_tokens: 32_768, output_tokens: 4_096, price: None },
+        quota: None,
     }
 }
 
@@ -211,9 +247,10 @@ pub(crate) fn full_spec() -> SessionSpec {
 }
 
 /// Every reason a reply may end for.
-pub(crate) const STOPS: [(&str, Stop); 4] = [
+pub(crate) const STOPS: [(&str, Stop); 5] = [
     ("finished-said-end-turn", Stop::EndTurn),
     ("finished-said-tool-use", Stop::ToolUse),
     ("finished-said-max-tokens", Stop::MaxTokens),
     ("finished-said-refusal", Stop::Refusal),
+    ("finished-said-stop-sequence", Stop::StopSequence),
 ];

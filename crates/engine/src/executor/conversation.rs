@@ -11,7 +11,7 @@
 use super::{Job, notice};
 use contract::action::{Item, Role};
 use contract::event::Notice;
-use contract::model::{Message, ToolUse};
+use contract::model::{Image, Message, Private, ToolUse};
 use contract::{CallId, Fault};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -21,8 +21,8 @@ const NO_RESULT: &str = "no result recorded: this call may or may not have run; 
 /// Said when the model spoke last.
 const GO_ON: &str = "Go on. When nothing is left to do, call `finish`.";
 
-/// The messages of the run's items.
-pub(super) async fn messages(job: &Job) -> Result<Vec<Message>, Fault> {
+/// The messages of the run's items, as this model may see them: what is private to another is left out.
+pub(super) async fn messages(job: &Job, model: &str) -> Result<Vec<Message>, Fault> {
     let items = &job.run.context.items;
     let mut results: HashMap<&CallId, &Item> = HashMap::new();
     for item in items {
@@ -48,7 +48,8 @@ pub(super) async fn messages(job: &Job) -> Result<Vec<Message>, Fault> {
                 if text.is_empty() && calls.is_empty() {
                     continue;
                 }
-                out.push(Message::Assistant { text, calls });
+                let private = private(job, item, model).await?;
+                out.push(Message::Assistant { text, calls, private });
                 for (call, _, _) in &item.calls {
                     out.push(answer(job, call, results.remove(call)).await?);
                 }
@@ -97,12 +98,23 @@ async fn uses(job: &Job, item: &Item) -> Result<Vec<ToolUse>, Fault> {
 }
 
 async fn answer(job: &Job, call: &CallId, result: Option<&Item>) -> Result<Message, Fault> {
-    let (ok, text) = match result {
-        Some(item) => (item.ok, spoken(job, item).await?),
-        None => {
-            tracing::warn!(%call, "a call without a result was answered for");
-            (false, NO_RESULT.to_owned())
-        }
+    let Some(item) = result else {
+        tracing::warn!(%call, "a call without a result was answered for");
+        let text = NO_RESULT.to_owned();
+        return Ok(Message::Tool { call: call.clone(), ok: false, text, images: Vec::new() });
     };
-    Ok(Message::Tool { call: call.clone(), ok, text })
+    let mut images = Vec::with_capacity(item.images.len());
+    for (media_type, file) in &item.images {
+        images.push(Image { media_type: media_type.clone(), bytes: job.ports.blobs.blob(*file).await? });
+    }
+    Ok(Message::Tool { call: call.clone(), ok: item.ok, text: spoken(job, item).await?, images })
+}
+
+/// What only its producer may see again, if that is who is asked.
+async fn private(job: &Job, item: &Item, model: &str) -> Result<Option<Private>, Fault> {
+    let Some((producer, blocks)) = item.private.as_ref().filter(|(producer, _)| producer == model) else {
+        return Ok(None);
+    };
+    let blocks = serde_json::from_slice(&job.ports.blobs.blob(*blocks).await?);
+    Ok(blocks.ok().map(|blocks| Private { producer: producer.clone(), blocks }))
 }

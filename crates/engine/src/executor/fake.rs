@@ -8,7 +8,9 @@ use contract::cancel::Urgency;
 use contract::checks::{
     CheckDef, CheckJob, CheckKind, CheckOutput, CheckRun, Checks, Report, Side, Status, Suite,
 };
-use contract::model::{Card, Model, ModelRef, Models, Price, Reply, Request, Stop, ToolSpec, ToolUse, Usage};
+use contract::model::{
+    Broken, Card, Model, ModelRef, Models, Price, Reply, Request, Stop, ToolSpec, ToolUse, Usage,
+};
 use contract::port::{Blobs, Clock, Quiet, Sink};
 use contract::session::{Ask, Edge, Limits, Rights, SessionSpec, Stage, StageKind, Workflow};
 use contract::tool::{Judged, Output, Scope, Tool};
@@ -41,7 +43,7 @@ struct Inner {
     stop: Mutex<Option<Cancel>>,
 }
 
-type Respond = Arc<dyn Fn(Cancel) -> BoxFuture<'static, Result<Reply, Fault>> + Send + Sync>;
+type Respond = Arc<dyn Fn(Cancel) -> BoxFuture<'static, Result<Reply, Broken>> + Send + Sync>;
 type Running = BoxFuture<'static, Output>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -92,15 +94,15 @@ impl World {
     pub(super) fn model_says(&self, text: &str, calls: Vec<ToolUse>) {
         let text = text.to_owned();
         self.model(move |_| {
-            let usage = Usage { input: 1_000, output: 500 };
-            let reply = Reply { text: text.clone(), calls: calls.clone(), stop: Stop::ToolUse, usage };
+            let usage = Usage { input: 1_000, output: 500, ..Usage::default() };
+            let reply = Reply::plain(&*text, calls.clone(), Stop::ToolUse, usage);
             Box::pin(async { Ok(reply) })
         });
     }
 
     pub(crate) fn model(
         &self,
-        respond: impl Fn(Cancel) -> BoxFuture<'static, Result<Reply, Fault>> + Send + Sync + 'static,
+        respond: impl Fn(Cancel) -> BoxFuture<'static, Result<Reply, Broken>> + Send + Sync + 'static,
     ) {
         *lock(&self.0.respond) = Some(Arc::new(respond));
     }
@@ -143,7 +145,7 @@ impl World {
         let card = Card {
             context_tokens: 1_000,
             output_tokens: 1_000,
-            price: Some(Price { input: 3_000_000_000, output: 15_000_000_000 }),
+            price: Some(Price { input: 3_000_000_000, output: 15_000_000_000, ..Price::default() }),
         };
         let stage =
             Stage { name: "implement".into(), kind: StageKind::Agent, ok: Edge::End, fail: Edge::End };
@@ -153,7 +155,7 @@ impl World {
             repo: "/repo".into(),
             base: None,
             target: None,
-            model: ModelRef { id: "fake/model".into(), card },
+            model: ModelRef { id: "fake/model".into(), card, quota: None },
             mode: "implement".into(),
             workflow: Workflow { name: "one".into(), stages: vec![stage] },
             rights: Rights::all(Ask::Never),
@@ -203,15 +205,7 @@ impl World {
     }
 
     pub(super) fn item(&self, role: Role, text: &str) -> Item {
-        Item {
-            role,
-            text: Some(self.put(text)),
-            calls: Vec::new(),
-            call: None,
-            ok: true,
-            notice: None,
-            bytes: text.len() as u64,
-        }
+        Item { text: Some(self.put(text)), bytes: text.len() as u64, ..Item::by(role) }
     }
 }
 
@@ -293,7 +287,9 @@ impl Models for World {
     fn open(&self, id: &str, _: &Path) -> Result<(ModelRef, Arc<dyn Model>), Fault> {
         let card = Card { context_tokens: 1, output_tokens: 1, price: None };
         match id {
-            "fake/model" | "fake/other" => Ok((ModelRef { id: id.into(), card }, Arc::new(self.clone()))),
+            "fake/model" | "fake/other" => {
+                Ok((ModelRef { id: id.into(), card, quota: None }, Arc::new(self.clone())))
+            }
             _ => Err(Fault::new(Kind::UserFixable, "unknown-model", format!("no model `{id}`"))),
         }
     }
@@ -309,7 +305,7 @@ impl Model for World {
         request: Request,
         cancel: Cancel,
         _: &'a dyn Sink,
-    ) -> BoxFuture<'a, Result<Reply, Fault>> {
+    ) -> BoxFuture<'a, Result<Reply, Broken>> {
         *lock(&self.0.request) = Some(request);
         let respond = lock(&self.0.respond).clone().unwrap();
         respond(cancel)

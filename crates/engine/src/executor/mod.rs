@@ -55,7 +55,7 @@ use self::stop::{Gate, Watch};
 use crate::task::{self, Lost};
 use contract::action::{Done, End, Outcome, Run, Work};
 use contract::checks::Checks;
-use contract::model::Models;
+use contract::model::{Meter, Models};
 use contract::port::{Blobs, Clock, Sink};
 use contract::tool::{Scope, Tool};
 use contract::workspace::Workspace;
@@ -128,7 +128,8 @@ pub async fn execute(ports: &Ports, run: Run, cancel: Cancel, sink: Arc<dyn Sink
     };
 
     let used = Amount { steps: 1, time_ms: ports.clock.now().since(began), ..kept.spent };
-    Finished { outcome: Outcome { action, attempt: number, end, used }, blobs: kept.blobs }
+    let Kept { blobs, meter, metered, .. } = kept;
+    Finished { outcome: Outcome { meter, metered, ..Outcome::new(action, number, end, used) }, blobs }
 }
 
 /// Everything one attempt works with.
@@ -164,6 +165,10 @@ struct Kept {
     blobs: Vec<Vec<u8>>,
     /// Tokens and money; steps and time are measured by `execute`.
     spent: Amount,
+    /// What a model's answer told about the limits of the key.
+    meter: Meter,
+    /// `spent` is known although there is no reply.
+    metered: bool,
 }
 
 impl Kept {

@@ -5,7 +5,7 @@
 use super::calls::Toolbox;
 use super::{Halt, Job, Kept, conversation, goal, prompt};
 use contract::action::Done;
-use contract::model::{Card, Request, Usage};
+use contract::model::{Broken, Card, Reply, Request, Usage};
 use contract::{Amount, Fault};
 use std::path::Path;
 
@@ -20,19 +20,37 @@ pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) ->
     let request = Request {
         model: id.to_owned(),
         system: system(job).await?,
-        messages: conversation::messages(job).await?,
+        messages: conversation::messages(job, id).await?,
         tools: toolbox.specs(),
+        max_tokens: card.output_tokens,
         ordinal,
         key: job.key(),
     };
     job.unless_stopped()?;
-    let reply = model.respond(request, job.cancel.clone(), &*job.sink).await?;
+    let reply = match model.respond(request, job.cancel.clone(), &*job.sink).await {
+        Ok(reply) => reply,
+        Err(broken) => return Err(Halt::Fault(lost(card, broken, kept))),
+    };
 
+    (kept.meter, kept.metered) = (reply.meter, true);
     kept.spent = cost(card, reply.usage);
     let calls = toolbox.record(job, reply.calls, kept);
     let bytes = reply.text.len() as u64;
     let text = (bytes > 0).then(|| kept.put(reply.text));
-    Ok(Done::Said { text, bytes, calls, stop: reply.stop, usage: reply.usage })
+    let private = reply.private.map(|private| (private.producer, kept.put(private.blocks.to_string())));
+    let Reply { stop, usage, request_id, .. } = reply;
+    Ok(Done::Said { text, bytes, calls, stop, usage, private, request_id })
+}
+
+/// A call without a reply: what it said before it broke is kept beside the fault, and what is known of its cost counts.
+fn lost(card: Card, broken: Broken, kept: &mut Kept) -> Fault {
+    let Broken { mut fault, text, usage, meter } = broken;
+    (kept.meter, kept.metered) = (meter, usage.is_some());
+    kept.spent = cost(card, usage.unwrap_or_default());
+    if !text.is_empty() {
+        fault.detail = Some(kept.put(text));
+    }
+    fault
 }
 
 async fn system(job: &Job) -> Result<String, Fault> {
@@ -44,9 +62,5 @@ async fn system(job: &Job) -> Result<String, Fault> {
 
 /// Tokens and their price. A model of unknown price costs nothing here: a budget in money has refused it before.
 fn cost(card: Card, usage: Usage) -> Amount {
-    Amount {
-        tokens: usage.input.saturating_add(usage.output),
-        nanos: card.price.map_or(0, |price| price.cost(usage)),
-        ..Amount::ZERO
-    }
+    Amount { tokens: usage.total(), nanos: card.price.map_or(0, |price| price.cost(usage)), ..Amount::ZERO }
 }

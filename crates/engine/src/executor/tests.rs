@@ -310,7 +310,7 @@ async fn a_reply_is_judged_and_priced() {
         unreachable!()
     };
     assert_eq!((world.get(text.unwrap()).as_str(), *bytes, *stop), ("I see.", 6, Stop::ToolUse));
-    assert_eq!(*usage, Usage { input: 1_000, output: 500 });
+    assert_eq!(*usage, Usage { input: 1_000, output: 500, ..Usage::default() });
     // 1000 tokens at $3 and 500 at $15 per million.
     assert_eq!((finished.outcome.used.tokens, finished.outcome.used.nanos), (1_500, 10_500_000));
 
@@ -395,13 +395,13 @@ async fn a_conversation_is_always_valid() {
     world.end(run).await;
 
     let user = |text: &str| Message::User { text: text.into() };
-    let tool = |id: &str, ok, text: &str| Message::Tool { call: id.into(), ok, text: text.into() };
+    let tool = |id: &str, ok, text: &str| Message::result(id, ok, text);
     let uses = ["a", "b", "c", "d"].map(|id| wants(id, "read", json!({"a": 1}))).to_vec();
     assert_eq!(
         world.asked().messages,
         [
             user(GOAL),
-            Message::Assistant { text: String::new(), calls: uses },
+            Message::said("", uses),
             tool("a", true, "a"),
             tool("b", true, "child ended\nadopted"),
             tool("c", false, "c"),
@@ -412,7 +412,7 @@ async fn a_conversation_is_always_valid() {
             ),
             user("wait"),
             user("Your reply was cut at its limit. Go on where it stopped, in smaller pieces."),
-            Message::Assistant { text: "so".into(), calls: Vec::new() },
+            Message::said("so", Vec::new()),
             user("Go on. When nothing is left to do, call `finish`."),
         ]
     );

@@ -130,7 +130,8 @@ async fn in_time(job: &Job, call: &Call, tool: &dyn Tool, args: Value, scope: Sc
 }
 
 fn record(call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
-    let Output { ok, mut text, full, exit, .. } = ran.output;
+    let Output { ok, mut text, full, exit, images, .. } = ran.output;
+    let images = images.into_iter().map(|image| (image.media_type, kept.put(image.bytes))).collect();
     let full = full.map(|bytes| kept.put(bytes));
     // The model can only ask for the whole output if it has its name.
     if let Some(digest) = full.filter(|digest| !text.contains(&digest.short())) {
@@ -144,6 +145,7 @@ fn record(call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
         full,
         exit,
         changed: ran.started && call.class > EffectClass::Pure,
+        images,
     }
 }
 

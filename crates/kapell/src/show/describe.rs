@@ -145,6 +145,7 @@ mod tests {
             full: None,
             exit,
             changed: false,
+            images: Vec::new(),
         };
         let ran = |results| end(&End::Done(Done::Ran { results, savepoint: None }));
         assert_eq!(ran(vec![result(true, Some(0))]), (true, "ok".into()));

@@ -155,6 +155,7 @@ fn message(id: &str, model: &str, content: Vec<Value>, stop: Stop, usage: Usage)
         Stop::ToolUse => "tool_use",
         Stop::MaxTokens => "max_tokens",
         Stop::Refusal => "refusal",
+        Stop::StopSequence => "stop_sequence",
     };
     json!({
         "id": id,

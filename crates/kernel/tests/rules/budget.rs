@@ -29,7 +29,7 @@ fn worst() -> Amount {
 #[test]
 fn a_model_call_reserves_its_worst_case_and_settles_what_it_used() {
     let mut world = World::working(spec());
-    let usage = Usage { input: limits::PROMPT_TOKENS + 7, output: 1_000 };
+    let usage = Usage { input: limits::PROMPT_TOKENS + 7, output: 1_000, ..Usage::default() };
     let held = world.ledger(ROOT).held(ROOT);
     assert_eq!((held.tokens, held.nanos), (usage.input + usage.output, PRICE.cost(usage)));
     world.end(ROOT, says(vec![]));
@@ -111,7 +111,7 @@ fn overshoot(world: &mut World, id: SessionId) {
     let run = world.flight(id).clone();
     let end = says(vec![pure("r")]);
     let used = Amount { tokens: 1_000_000, nanos: 5, ..Amount::ZERO };
-    let outcome = Outcome { action: run.action, attempt: run.attempt, end, used };
+    let outcome = Outcome::new(run.action, run.attempt, end, used);
     world.feed(id, Input::Outcome(Box::new(outcome)));
 }
 
@@ -132,9 +132,10 @@ fn a_bill_beyond_the_reservation_freezes_the_tree_until_a_person_raises_it() {
 
 #[test]
 fn a_free_model_that_bills_all_the_same_is_noticed() {
-    let free = Price { input: 0, output: 0 };
+    let free = Price { input: 0, output: 0, ..Price::default() };
     let card = Card { context_tokens: 0, output_tokens: 0, price: Some(free) };
-    let mut world = World::working(SessionSpec { model: ModelRef { id: "free".into(), card }, ..spec() });
+    let mut world =
+        World::working(SessionSpec { model: ModelRef { id: "free".into(), card, quota: None }, ..spec() });
     overshoot(&mut world, ROOT);
     assert!(world.ledger(ROOT).frozen());
 }
@@ -206,13 +207,7 @@ fn every_reservation_stands_before_its_start_and_is_settled_with_its_end() {
     let decision = world.tools(ROOT);
     assert!(matches!(decision.ledger[..], [LedgerEvent::Reserved { .. }]), "{:?}", decision.ledger);
     assert!(matches!(world.work(ROOT), Work::Model { .. }));
-    let end = End::Done(Done::Said {
-        text: None,
-        bytes: 0,
-        calls: vec![],
-        stop: contract::model::Stop::EndTurn,
-        usage: Usage::default(),
-    });
+    let end = End::Done(Done::said(None, 0, vec![], contract::model::Stop::EndTurn, Usage::default()));
     world.end(ROOT, end);
     world.play();
     assert_eq!(world.ledger(ROOT).held(ROOT), Amount::ZERO);

@@ -113,14 +113,9 @@ fn two_calls_of_one_name_are_a_failure_of_the_executor_not_a_broken_conversation
 fn arguments_count_in_what_is_reserved() {
     let mut world = World::working(spec());
     let before = world.root().items.iter().map(|item| item.bytes).sum::<u64>();
-    let usage = contract::model::Usage { input: 100, output: 900 };
-    let said = contract::action::Done::Said {
-        text: None,
-        bytes: 0,
-        calls: vec![staged("write a large file")],
-        stop: contract::model::Stop::ToolUse,
-        usage,
-    };
+    let usage = contract::model::Usage { input: 100, output: 900, ..Default::default() };
+    let calls = vec![staged("write a large file")];
+    let said = contract::action::Done::said(None, 0, calls, contract::model::Stop::ToolUse, usage);
     world.end(ROOT, contract::action::End::Done(said));
     let after = world.root().items.iter().map(|item| item.bytes).sum::<u64>();
     assert_eq!(after - before, 900 * limits::BYTES_PER_TOKEN);

@@ -37,7 +37,7 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
         approval: None,
         reserved: Amount::ZERO,
     };
-    let finished = |end| Event::Finished { outcome: Outcome { action, attempt: 1, end, used: Amount::ZERO } };
+    let finished = |end| Event::Finished { outcome: Outcome::new(action, 1, end, Amount::ZERO) };
     let mut events = vec![
         ("opened", Event::Opened { spec: Box::new(spec()) }),
         ("submitted", Event::Submitted { intent }),
@@ -58,10 +58,7 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
         ("finished", finished(says(vec![staged("c")]))),
         ("finished-wrong", finished(prepared())),
         ("unknown", finished(End::Unknown)),
-        (
-            "stale",
-            Event::Stale { outcome: Outcome { action, attempt: 9, end: End::Cancelled, used: Amount::ZERO } },
-        ),
+        ("stale", Event::Stale { outcome: Outcome::new(action, 9, End::Cancelled, Amount::ZERO) }),
         ("staged", Event::Staged { to: "validate".into(), round: 1, why: String::new() }),
         ("staged-nowhere", Event::Staged { to: "nowhere".into(), round: 1, why: String::new() }),
         ("judged", Event::Judged { verdict: Verdict::Confirmed, result: "c".into(), reasons: vec![] }),
@@ -182,7 +179,7 @@ fn a_second_start_a_second_selection_and_a_foreign_attempt_are_refused() {
     assert!(state.clone().apply(AT, &started).is_err(), "two at once");
     let mut after = state;
     let run = world.flight(ROOT).clone();
-    let outcome = Outcome { action: run.action, attempt: 1, end: well(&run, &run.work), used: Amount::ZERO };
+    let outcome = Outcome::new(run.action, 1, well(&run, &run.work), Amount::ZERO);
     let foreign = Outcome { attempt: 2, ..outcome.clone() };
     assert!(after.clone().apply(AT, &Event::Finished { outcome: foreign }).is_err(), "another attempt");
     after.apply(AT, &Event::Finished { outcome: outcome.clone() }).unwrap();

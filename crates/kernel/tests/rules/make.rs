@@ -21,7 +21,7 @@ pub(crate) fn model(id: &str, price: Option<Price>) -> ModelRef {
 }
 
 /// Three dollars a million in, fifteen out.
-pub(crate) const PRICE: Price = Price { input: 3_000_000_000, output: 15_000_000_000 };
+pub(crate) const PRICE: Price = Price { input: 3_000_000_000, output: 15_000_000_000, ..Price::default() };
 
 /// A session with all rights, asked nothing, bounded by nothing.
 pub(crate) fn spec() -> SessionSpec {
@@ -128,8 +128,8 @@ pub(crate) fn says(calls: Vec<Call>) -> End {
 }
 
 pub(crate) fn said(calls: Vec<Call>, stop: Stop) -> End {
-    let usage = Usage { input: 100, output: 20 };
-    End::Done(Done::Said { text: Some(text("hm")), bytes: 2, calls, stop, usage })
+    let usage = Usage { input: 100, output: 20, ..Usage::default() };
+    End::Done(Done::said(Some(text("hm")), 2, calls, stop, usage))
 }
 
 /// Every call of a tool action, with this success.
@@ -143,6 +143,7 @@ pub(crate) fn ran(run: &Run, ok: bool) -> End {
         full: None,
         exit: None,
         changed: run.class != EffectClass::Pure,
+        images: Vec::new(),
     };
     let savepoint = (run.class != EffectClass::Pure).then(|| format!("savepoint {}", run.action));
     End::Done(Done::Ran { results: calls.iter().map(result).collect(), savepoint })

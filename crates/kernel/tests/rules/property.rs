@@ -152,7 +152,7 @@ fn play(world: &mut World, step: Move) {
         }
         Move::Stale(who, step) => {
             let action = ActionId { turn: 1, step: u32::from(step) };
-            let outcome = Outcome { action, attempt: 77, end: End::Cancelled, used: Amount::ZERO };
+            let outcome = Outcome::new(action, 77, End::Cancelled, Amount::ZERO);
             world.feed(pick(world, who), Input::Outcome(Box::new(outcome)));
         }
         Move::Deliver => {

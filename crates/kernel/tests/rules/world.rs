@@ -283,7 +283,7 @@ impl World {
             used.tokens = usage.input + usage.output;
             used.nanos = run.context.spec.model.card.price.map_or(0, |price| price.cost(*usage));
         }
-        Outcome { action: run.action, attempt: run.attempt, end, used }
+        Outcome::new(run.action, run.attempt, end, used)
     }
 
     /// Tool calls in flight go well.

@@ -158,7 +158,7 @@ fn read(messages: &[Message]) -> (Vec<Round<'_>>, Vec<&str>) {
                 let answers = vec![none; calls.len()];
                 rounds.push(Round { calls, answers, heard: heard.len() });
             }
-            Message::Tool { call, ok, text } => {
+            Message::Tool { call, ok, text, .. } => {
                 let Some(round) = rounds.last_mut() else { continue };
                 if let Some(i) = round.calls.iter().position(|made| made.id == *call) {
                     round.answers[i] = Answer { ok: *ok, text: text.clone() };
@@ -213,11 +213,11 @@ mod tests {
             let (tool, args) = wire::spoken(want.clone());
             ToolUse { id: i.to_string(), tool: tool.into(), args }
         });
-        Message::Assistant { text: String::new(), calls: calls.collect() }
+        Message::said("", calls.collect())
     }
 
     fn result(id: &str, ok: bool) -> Message {
-        Message::Tool { call: id.into(), ok, text: "t".into() }
+        Message::result(id, ok, "t")
     }
 
     fn user() -> Message {

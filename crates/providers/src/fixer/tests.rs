@@ -46,7 +46,7 @@ impl World {
             let reply = reply(&request(messages.clone(), ordinal));
             assert_eq!(reply, super::reply(&request(messages.clone(), ordinal)), "a pure function");
             let Reply { text, calls, .. } = reply;
-            messages.push(Message::Assistant { text, calls: calls.clone() });
+            messages.push(Message::said(text, calls.clone()));
             let mut end = None;
             for call in calls {
                 let (ok, text) = if call.tool == "finish" {
@@ -55,7 +55,7 @@ impl World {
                 } else {
                     self.run(&call.tool, &call.args)
                 };
-                messages.push(Message::Tool { call: call.id, ok, text });
+                messages.push(Message::result(call.id, ok, text));
             }
             if let Some(end) = end {
                 return end;
@@ -282,8 +282,8 @@ fn a_project_of_another_kind_gets_its_checks_run() {
     let mut request = request(vec![Message::User { text: "go".into() }], 0);
     request.system = "# Checks\n- lint (must pass): `npm run lint`\n".into();
     let first = reply(&request);
-    let listed = Message::Tool { call: first.calls[0].id.clone(), ok: true, text: "package.json".into() };
-    request.messages.extend([Message::Assistant { text: first.text, calls: first.calls }, listed]);
+    let listed = Message::result(first.calls[0].id.clone(), true, "package.json");
+    request.messages.extend([Message::said(first.text, first.calls), listed]);
     assert_eq!(reply(&request).calls[0].args["command"], "npm run lint");
 }
 
@@ -293,7 +293,7 @@ fn a_linter_that_is_not_there_is_said() {
     let mut messages = vec![Message::User { text: "make clippy pass".into() }];
     let end = loop {
         let Reply { text, calls, .. } = reply(&request(messages.clone(), 0));
-        messages.push(Message::Assistant { text, calls: calls.clone() });
+        messages.push(Message::said(text, calls.clone()));
         if calls[0].tool == "finish" {
             break calls[0].args.clone();
         }
@@ -303,7 +303,7 @@ fn a_linter_that_is_not_there_is_said() {
                 true => (false, "error: no such command: `clippy`".into()),
                 false => world.run(&call.tool, &call.args),
             };
-            messages.push(Message::Tool { call: call.id, ok, text });
+            messages.push(Message::result(call.id, ok, text));
         }
     };
     assert!(end["summary"].as_str().unwrap().contains("no such command"), "{end}");

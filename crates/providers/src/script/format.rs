@@ -151,7 +151,9 @@ pub fn parse(text: &str, name: &str) -> Result<(Card, Vec<Turn>), Fault> {
 
 fn card(table: &ModelTable) -> Result<Card, &'static str> {
     let price = match (table.price_input_usd_per_mtok, table.price_output_usd_per_mtok) {
-        (Some(input), Some(output)) => Some(Price { input: nanos(input)?, output: nanos(output)? }),
+        (Some(input), Some(output)) => {
+            Some(Price { input: nanos(input)?, output: nanos(output)?, ..Price::default() })
+        }
         (None, None) => None,
         _ => return Err("a price needs both price_input_usd_per_mtok and price_output_usd_per_mtok"),
     };
@@ -186,7 +188,8 @@ fn turn(table: TurnTable) -> Result<Turn, &'static str> {
             table.what.unwrap_or_else(|| "the script fails here on purpose".into()),
         )
     });
-    let usage = table.usage.map(|table| Usage { input: table.input, output: table.output });
+    let usage =
+        table.usage.map(|table| Usage { input: table.input, output: table.output, ..Usage::default() });
     let stop = table.stop;
     let (when, text, delay_ms) = (table.when, table.text, table.delay_ms);
     Ok(Turn { when, text, calls, delay_ms, repeat, error, usage, stop })

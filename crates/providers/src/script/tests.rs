@@ -17,7 +17,7 @@ fn request(ordinal: u32, messages: Vec<Message>) -> Request {
 
 async fn ask(toml: &str, ordinal: u32, last: &str) -> Result<Reply, Fault> {
     let script = Script::parse(toml, "play.toml").unwrap();
-    let message = Message::Tool { call: "c".into(), ok: true, text: last.into() };
+    let message = Message::result("c", true, last);
     script.respond(request(ordinal, vec![message]), Cancel::new(), &Quiet).await
 }
 
@@ -41,7 +41,10 @@ async fn calls_are_played_with_their_templates() {
     "#;
     let reply = ask(toml, 0, "L{{n}}").await.unwrap();
     assert_eq!(reply.text, "saw L{{n}} at 1/1");
-    assert_eq!((reply.stop, reply.usage), (Stop::ToolUse, Usage { input: 10, output: 2 }));
+    assert_eq!(
+        (reply.stop, reply.usage),
+        (Stop::ToolUse, Usage { input: 10, output: 2, ..Usage::default() })
+    );
     assert_eq!(reply.calls[0].id, "call-1-1");
     assert_eq!(
         reply.calls[0].args,
