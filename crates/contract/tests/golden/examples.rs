@@ -170,7 +170,8 @@ pub(crate) fn unlimited_model() -> ModelRef {
 
 /// A key of which one limit is known.
 pub(crate) fn half_limited_model() -> ModelRef {
-    let rates = Rates { requests_per_minute: Some(50), ..Rates::default() };
+    let window = Some(Window { requests: 50, ms: 60_000 });
+    let rates = Rates { window, ..Rates::default() };
     let quota = Some(Quota { name: "openai/0a1b2c3d".into(), rates });
     ModelRef { id: "openai/gpt-6".into(), quota, ..limited_model() }
 }

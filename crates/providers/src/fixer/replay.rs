@@ -203,6 +203,7 @@ mod tests {
             system: String::new(),
             messages,
             tools: vec![],
+            max_tokens: 1_000,
             ordinal: 0,
             key: String::new(),
         }

@@ -163,7 +163,7 @@ fn shown(text: &str) -> String {
 
 fn request(messages: Vec<Message>, ordinal: u32) -> Request {
     let (model, system, key) = ("builtin/fixer".into(), String::new(), String::new());
-    Request { model, system, messages, tools: vec![], ordinal, key }
+    Request { model, system, messages, tools: vec![], max_tokens: 1_000, ordinal, key }
 }
 
 const fn rule(word: &'static str, code: &'static str, new: &'static str, trust: &'static str) -> Rule {

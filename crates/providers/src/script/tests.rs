@@ -10,6 +10,7 @@ fn request(ordinal: u32, messages: Vec<Message>) -> Request {
         system: String::new(),
         messages,
         tools: Vec::new(),
+        max_tokens: 1_000,
         ordinal,
         key: format!("s/1.{ordinal}"),
     }
@@ -18,7 +19,10 @@ fn request(ordinal: u32, messages: Vec<Message>) -> Request {
 async fn ask(toml: &str, ordinal: u32, last: &str) -> Result<Reply, Fault> {
     let script = Script::parse(toml, "play.toml").unwrap();
     let message = Message::result("c", true, last);
-    script.respond(request(ordinal, vec![message]), Cancel::new(), &Quiet).await
+    script
+        .respond(request(ordinal, vec![message]), Cancel::new(), &Quiet)
+        .await
+        .map_err(|broken| broken.fault)
 }
 
 fn refused(toml: &str) -> String {
@@ -91,7 +95,7 @@ async fn a_delay_ends_with_the_token() {
         tokio::task::yield_now().await;
         cancel.cancel(Urgency::Graceful);
     });
-    assert_eq!(fault.unwrap_err().code, "cancelled");
+    assert_eq!(fault.unwrap_err().fault.code, "cancelled");
     let reply = script.respond(request(0, vec![]), Cancel::new(), &Quiet).await.unwrap();
     assert_eq!(reply.text, "late");
 }
