@@ -8,7 +8,7 @@ use contract::action::{CallResult, Control, Done, EffectClass, End, Integrated, 
 use contract::checks::{CheckKind, Flag, Verdict};
 use contract::event::{Answer, Disposal, Event, Final, Notice, Other, Subject, TaskState};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
-use contract::model::{Gauge, Meter, Usage};
+use contract::model::{Gauge, Meter, Rates, Usage, Window};
 use contract::session::{Ask, Rights};
 use contract::{Amount, Digest, Kind};
 
@@ -61,6 +61,9 @@ fn wishes() -> Vec<Example<Event>> {
         at: AT,
         ttl_ms: Some(60_000),
     };
+    let window = Some(Window { requests: 50, ms: 60_000 });
+    let windowed = half_limited_model(Rates { window, ..Rates::default() });
+    let rated = half_limited_model(Rates { requests_per_minute: Some(50), ..Rates::default() });
     vec![
         ("submitted-continue-with-ttl", Event::Submitted { intent: with_ttl }),
         ("submitted-initialise", submitted(Wish::Initialise)),
@@ -71,7 +74,8 @@ fn wishes() -> Vec<Example<Event>> {
         ("submitted-resume-model", submitted(Wish::Resume { model: Some(Box::new(unpriced_model())) })),
         ("submitted-resume-limited", submitted(Wish::Resume { model: Some(Box::new(limited_model())) })),
         ("submitted-resume-unlimited", submitted(Wish::Resume { model: Some(Box::new(unlimited_model())) })),
-        ("submitted-resume-half", submitted(Wish::Resume { model: Some(Box::new(half_limited_model())) })),
+        ("submitted-resume-window", submitted(Wish::Resume { model: Some(Box::new(windowed)) })),
+        ("submitted-resume-rate", submitted(Wish::Resume { model: Some(Box::new(rated)) })),
         (
             "submitted-approve",
             submitted(Wish::Approve { approval: "a12".into(), hash: blob("the exact content") }),

@@ -168,10 +168,8 @@ pub(crate) fn unlimited_model() -> ModelRef {
     ModelRef { id: "openai/gpt-6".into(), quota, ..limited_model() }
 }
 
-/// A key of which one limit is known.
-pub(crate) fn half_limited_model() -> ModelRef {
-    let window = Some(Window { requests: 50, ms: 60_000 });
-    let rates = Rates { window, ..Rates::default() };
+/// A key of which this much is known.
+pub(crate) fn half_limited_model(rates: Rates) -> ModelRef {
     let quota = Some(Quota { name: "openai/0a1b2c3d".into(), rates });
     ModelRef { id: "openai/gpt-6".into(), quota, ..limited_model() }
 }

@@ -17,11 +17,16 @@ pub(crate) fn text(words: &str) -> Digest {
 }
 
 pub(crate) fn model(id: &str, price: Option<Price>) -> ModelRef {
-    ModelRef { id: id.into(), card: Card { context_tokens: 100_000, output_tokens: 1_000, price } }
+    ModelRef {
+        id: id.into(),
+        card: Card { context_tokens: 100_000, output_tokens: 1_000, price },
+        quota: None,
+    }
 }
 
 /// Three dollars a million in, fifteen out.
-pub(crate) const PRICE: Price = Price { input: 3_000_000_000, output: 15_000_000_000, ..Price::default() };
+pub(crate) const PRICE: Price =
+    Price { input: 3_000_000_000, output: 15_000_000_000, cache_read: None, cache_write: None };
 
 /// A session with all rights, asked nothing, bounded by nothing.
 pub(crate) fn spec() -> SessionSpec {
