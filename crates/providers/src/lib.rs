@@ -5,6 +5,7 @@
 //! file) and [`fixer`] (a rule-based model that needs no key).
 #![warn(missing_docs)]
 
+pub mod dialect;
 pub mod fixer;
 #[cfg(any(test, fuzzing))]
 pub mod props;

@@ -1,0 +1,367 @@
+//! A reply while it is being said, whatever the dialect: bounded, and at any moment ready to be broken off.
+//!
+//! Knows no wire format. What nobody counted is bounded by bytes (a token is at least one byte). Start at
+//! [`Draft::new`]; it ends in [`Draft::end`].
+
+use super::{Options, args};
+use contract::limits::CALLS_RECORDED;
+use contract::model::{Broken, Message, Meter, Private, Reply, Request, Stop, ToolUse, Usage};
+use contract::{Fault, Kind};
+use serde_json::Value;
+use std::collections::HashSet;
+
+/// Most text of one reply, and most of what is only thought, bytes (spec section 9, stream edge rules).
+pub const TEXT_BYTES: usize = 10 * 1024 * 1024;
+/// Most arguments of one call, bytes (as above).
+pub const ARGS_BYTES: usize = 1024 * 1024;
+/// Tokens one picture stands for at most where nobody counted.
+const IMAGE_TOKENS: u64 = 5_000;
+/// Tokens per message, tool and request that are no text of ours: roles, marks, the provider's own instructions.
+const FRAME_TOKENS: u64 = 16;
+/// As above, once for a request that has tools.
+const TOOLS_TOKENS: u64 = 1_000;
+/// Longest name of a tool and longest id that a reply may have, bytes.
+const NAME_BYTES: usize = 512;
+
+/// What has been said so far.
+#[derive(Debug)]
+pub struct Draft {
+    /// Why it stopped; none = it has not.
+    pub stop: Option<Stop>,
+    /// What the model was given as the provider counts it; `output` of it is not looked at.
+    pub given: Option<Usage>,
+    /// Tokens it said, thinking included, as the provider counts them at the end.
+    pub output: Option<u64>,
+    /// The provider's name for the exchange.
+    pub request_id: String,
+    /// What only its producer may see again, as it wants it back.
+    pub private: Vec<Value>,
+    text: String,
+    thought: usize,
+    calls: Vec<Sketch>,
+    asked: Asked,
+}
+
+/// What the request says about its reply.
+#[derive(Debug)]
+struct Asked {
+    id: String,
+    provider: String,
+    ordinal: u32,
+    max_tokens: u64,
+    given: u64,
+    ids: HashSet<String>,
+}
+
+#[derive(Debug, Default)]
+struct Sketch {
+    /// The dialect's place of it.
+    at: usize,
+    id: String,
+    tool: String,
+    args: String,
+}
+
+impl Draft {
+    /// Nothing said yet.
+    pub fn new(request: &Request, options: &Options) -> Self {
+        let calls = request.messages.iter().flat_map(|message| match message {
+            Message::Assistant { calls, .. } => &calls[..],
+            _ => &[],
+        });
+        let asked = Asked {
+            id: options.id.clone(),
+            provider: options.provider.clone(),
+            ordinal: request.ordinal,
+            max_tokens: request.max_tokens,
+            given: most_tokens(request),
+            ids: calls.map(|call| call.id.clone()).collect(),
+        };
+        Self {
+            stop: None,
+            given: None,
+            output: None,
+            request_id: String::new(),
+            private: Vec::new(),
+            text: String::new(),
+            thought: 0,
+            calls: Vec::new(),
+            asked,
+        }
+    }
+
+    /// A piece of its text.
+    pub fn say(&mut self, piece: &str) -> Result<(), Fault> {
+        if self.text.len() + piece.len() > TEXT_BYTES {
+            return Err(self.too_much("text", TEXT_BYTES));
+        }
+        self.text.push_str(piece);
+        Ok(())
+    }
+
+    /// The text so far.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// So many bytes were thought: they are billed, and bounded like text.
+    pub fn think(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.thought = self.thought.saturating_add(bytes);
+        match self.thought > TEXT_BYTES {
+            true => Err(self.too_much("thinking", TEXT_BYTES)),
+            false => Ok(()),
+        }
+    }
+
+    /// The call at this place of the dialect's: begins it, or adds to its id and name what was not known before.
+    pub fn call(&mut self, at: usize, id: &str, tool: &str) -> Result<(), Fault> {
+        if id.len() > NAME_BYTES || tool.len() > NAME_BYTES {
+            return Err(self.too_much("a call's name", NAME_BYTES));
+        }
+        if !self.calls.iter().any(|call| call.at == at) {
+            if self.calls.len() == CALLS_RECORDED {
+                return Err(self.too_much("calls", CALLS_RECORDED));
+            }
+            self.calls.push(Sketch { at, ..Sketch::default() });
+        }
+        if let Some(call) = self.calls.iter_mut().find(|call| call.at == at) {
+            for (own, new) in [(&mut call.id, id), (&mut call.tool, tool)] {
+                if own.is_empty() {
+                    new.clone_into(own);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A piece of the arguments of the call at this place.
+    pub fn args(&mut self, at: usize, piece: &str) -> Result<(), Fault> {
+        self.call(at, "", "")?;
+        let full = match self.calls.iter_mut().find(|call| call.at == at) {
+            Some(call) if call.args.len() + piece.len() <= ARGS_BYTES => {
+                call.args.push_str(piece);
+                false
+            }
+            _ => true,
+        };
+        if full { Err(self.too_much("one call's arguments", ARGS_BYTES)) } else { Ok(()) }
+    }
+
+    /// The arguments of the call at this place so far.
+    pub fn args_so_far(&self, at: usize) -> &str {
+        self.calls.iter().find(|call| call.at == at).map_or("", |call| &call.args)
+    }
+
+    /// How many calls there are.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The stream is over: a reply if it said why it stopped and nothing is wrong, else what is left of it.
+    pub fn end(self, why: Option<Fault>) -> Result<Reply, Broken> {
+        let usage = self.usage(self.stop.is_some() && why.is_none());
+        let (stop, fault) = match (self.stop, why) {
+            (Some(stop), None) => (stop, None),
+            (_, why) => (Stop::EndTurn, Some(why.unwrap_or_else(|| cut(&self.asked.provider)))),
+        };
+        if let Some(fault) = fault {
+            return Err(Broken { fault, text: self.text, usage: Some(usage), meter: Meter::default() });
+        }
+        let calls = match stop {
+            Stop::Refusal => Vec::new(),
+            stop => uses(self.calls, &self.asked, stop),
+        };
+        let stop = match stop {
+            Stop::EndTurn if !calls.is_empty() => Stop::ToolUse,
+            Stop::ToolUse if calls.is_empty() => Stop::EndTurn,
+            stop => stop,
+        };
+        let producer = self.asked.id;
+        let private =
+            (!self.private.is_empty()).then_some(Private { producer, blocks: Value::Array(self.private) });
+        let (text, request_id) = (self.text, self.request_id);
+        Ok(Reply { text, calls, stop, usage, private, request_id, meter: Meter::default() })
+    }
+
+    /// What the provider counted; where it did not, or a cut reply's count is of the beginning, an upper bound.
+    fn usage(&self, whole: bool) -> Usage {
+        let mut usage =
+            self.given.unwrap_or(Usage { input: self.asked.given, estimated: true, ..Usage::default() });
+        let calls = self.calls.iter().map(|call| call.id.len() + call.tool.len() + call.args.len());
+        let bytes = (self.text.len() + self.thought + calls.sum::<usize>()) as u64;
+        let most = bytes.saturating_add(FRAME_TOKENS * (1 + self.calls.len() as u64));
+        let most = if bytes == 0 { 0 } else { most };
+        match self.output {
+            // Something was said: a count of none is no count.
+            Some(output) if whole && (output > 0 || bytes == 0) => usage.output = output,
+            told => {
+                usage.output = most.min(self.asked.max_tokens).max(told.unwrap_or(0));
+                usage.estimated = true;
+            }
+        }
+        usage
+    }
+
+    fn too_much(&self, what: &str, bound: usize) -> Fault {
+        let provider = &self.asked.provider;
+        Fault::new(
+            Kind::Permanent,
+            "reply-too-large",
+            format!("{provider} sent more {what} in one reply than Kapell takes ({bound})"),
+        )
+        .hint("ask for less at once, or for fewer output tokens of this model in the configuration")
+    }
+}
+
+/// A stream that ended before its reply did.
+pub fn cut(provider: &str) -> Fault {
+    Fault::new(
+        Kind::Transient,
+        "stream-cut",
+        format!("the stream from {provider} ended in the middle of the reply"),
+    )
+    .hint("kapell resume asks again; what was said so far is kept beside this fault")
+}
+
+/// Most tokens this request can be: a token is at least one byte.
+pub fn most_tokens(request: &Request) -> u64 {
+    let text = |bytes: usize| bytes as u64;
+    let messages = request.messages.iter().map(|message| {
+        FRAME_TOKENS
+            + match message {
+                Message::User { text: said } => text(said.len()),
+                Message::Assistant { text: said, calls, private } => {
+                    let calls =
+                        calls.iter().map(|call| call.id.len() + call.tool.len() + json_bytes(&call.args));
+                    let private = private.as_ref().map_or(0, |private| json_bytes(&private.blocks));
+                    text(said.len() + calls.sum::<usize>() + private)
+                }
+                Message::Tool { call, text: said, images, .. } => {
+                    text(call.len() + said.len()) + IMAGE_TOKENS * images.len() as u64
+                }
+            }
+    });
+    let tools = request
+        .tools
+        .iter()
+        .map(|tool| FRAME_TOKENS + text(tool.name.len() + tool.description.len() + json_bytes(&tool.schema)));
+    let own = if request.tools.is_empty() { 0 } else { TOOLS_TOKENS };
+    own + text(request.system.len()) + messages.sum::<u64>() + tools.sum::<u64>()
+}
+
+fn json_bytes(value: &Value) -> usize {
+    crate::json_bytes(value)
+}
+
+/// Every call with an id that no other call of the conversation has.
+fn uses(calls: Vec<Sketch>, asked: &Asked, stop: Stop) -> Vec<ToolUse> {
+    let (mut taken, last) = (asked.ids.clone(), calls.len().saturating_sub(1));
+    let mut uses = Vec::with_capacity(calls.len());
+    for (i, call) in calls.into_iter().enumerate() {
+        let own = if call.id.is_empty() { format!("call-{}-{}", asked.ordinal + 1, i + 1) } else { call.id };
+        let mut id = own.clone();
+        for n in 2.. {
+            if taken.insert(id.clone()) {
+                break;
+            }
+            id = format!("{own}-{n}");
+        }
+        let whole = stop != Stop::MaxTokens || i < last;
+        uses.push(ToolUse { id, tool: call.tool, args: args::parse(&call.args, whole) });
+    }
+    uses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn draft(messages: Vec<Message>) -> Draft {
+        let request = Request {
+            model: "p/m".into(),
+            system: "s".repeat(10),
+            messages,
+            tools: Vec::new(),
+            max_tokens: 100,
+            ordinal: 4,
+            key: String::new(),
+        };
+        let options = Options { id: "p/m".into(), provider: "p".into(), ..Options::default() };
+        Draft::new(&request, &options)
+    }
+
+    #[test]
+    fn calls_get_ids_of_their_own() {
+        let before = ToolUse { id: "a".into(), tool: "t".into(), args: json!({}) };
+        let mut draft = draft(vec![Message::said("", vec![before])]);
+        for (at, id) in [(3, "a"), (5, "b"), (6, "b"), (7, ""), (8, "")] {
+            draft.call(at, id, "t").unwrap();
+        }
+        draft.call(3, "other", "other").unwrap();
+        draft.args(5, "{\"x\":").unwrap();
+        draft.args(5, "1}").unwrap();
+        draft.stop = Some(Stop::EndTurn);
+        let reply = draft.end(None).unwrap();
+        let ids: Vec<&str> = reply.calls.iter().map(|call| call.id.as_str()).collect();
+        assert_eq!(ids, ["a-2", "b", "b-2", "call-5-4", "call-5-5"]);
+        assert_eq!(
+            (reply.stop, &reply.calls[1].args, &reply.calls[0].args),
+            (Stop::ToolUse, &json!({"x": 1}), &json!({}))
+        );
+    }
+
+    #[test]
+    fn what_nobody_counted_is_bounded() {
+        let mut cut = draft(Vec::new());
+        cut.say("twelve bytes").unwrap();
+        let broken = cut.end(None).unwrap_err();
+        assert_eq!((broken.fault.code.as_str(), broken.text.as_str()), ("stream-cut", "twelve bytes"));
+        let usage = Usage { input: 10, output: 28, estimated: true, ..Usage::default() };
+        assert_eq!(broken.usage, Some(usage));
+
+        let mut silent = draft(Vec::new());
+        silent.say(&"x".repeat(500)).unwrap();
+        silent.given = Some(Usage { input: 7, cache_read: 3, ..Usage::default() });
+        (silent.output, silent.stop) = (Some(0), Some(Stop::EndTurn));
+        let usage = silent.end(None).unwrap().usage;
+        assert_eq!((usage.input, usage.cache_read, usage.output, usage.estimated), (7, 3, 100, true));
+
+        let mut counted = draft(Vec::new());
+        counted.say("hello").unwrap();
+        counted.given = Some(Usage { input: 7, ..Usage::default() });
+        (counted.output, counted.stop) = (Some(2), Some(Stop::EndTurn));
+        let usage = counted.end(None).unwrap().usage;
+        assert_eq!((usage.output, usage.estimated), (2, false));
+    }
+
+    #[test]
+    fn everything_is_bounded() {
+        let mut draft = draft(Vec::new());
+        let megabyte = "x".repeat(1024 * 1024);
+        for _ in 0..10 {
+            draft.say(&megabyte).unwrap();
+        }
+        assert_eq!(draft.say("x").unwrap_err().code, "reply-too-large");
+        draft.args(0, &megabyte).unwrap();
+        assert!(draft.args(0, "x").is_err());
+        assert!(draft.think(TEXT_BYTES).is_ok() && draft.think(1).is_err());
+        assert!((1..CALLS_RECORDED).all(|at| draft.call(at, "", "t").is_ok()));
+        assert!(draft.call(CALLS_RECORDED, "", "t").is_err());
+    }
+
+    #[test]
+    fn a_refusal_calls_nothing_and_a_cut_call_is_not_completed() {
+        for (stop, calls) in [(Stop::Refusal, 0), (Stop::MaxTokens, 2)] {
+            let mut draft = draft(Vec::new());
+            draft.args(0, "{\"a\":\"b\"").unwrap();
+            draft.args(1, "{\"a\":\"b\"").unwrap();
+            draft.stop = Some(stop);
+            let reply = draft.end(None).unwrap();
+            assert_eq!((reply.stop, reply.calls.len()), (stop, calls));
+            if let [whole, cut] = &reply.calls[..] {
+                assert_eq!((&whole.args, cut.args.is_string()), (&json!({"a": "b"}), true));
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What a server's refusal means: one of the five kinds, by its status and the words it uses for types, never by
+//! numbers in its sentences (spec S1.4-1, section 10 rows 17-20).
+//!
+//! Knows no socket. The same table serves answers ([`refused`]) and errors inside a stream ([`told`]). Start at [`RULES`].
+
+use super::{Headers, Options, limits};
+use contract::error::CONTEXT_FULL;
+use contract::text::bounded;
+use contract::{Fault, Kind, Timestamp};
+use serde_json::Value;
+
+/// Bytes of a server's own sentence that are quoted.
+const QUOTE_BYTES: usize = 300;
+
+/// What a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// The key, or what it may do.
+    Key,
+    /// The account's money or quota.
+    Quota,
+    /// The model or the path.
+    Missing,
+    /// The conversation is too long.
+    Context,
+    /// Too many requests.
+    Rate,
+    /// The server is unwell.
+    Unwell,
+    /// It took too long to reach it.
+    Slow,
+    /// It went somewhere else.
+    Moved,
+    /// The request itself.
+    Request,
+}
+
+/// By status, when no word says better.
+const RULES: &[(&[u16], About)] = &[
+    (&[401, 403, 407], About::Key),
+    (&[402], About::Quota),
+    (&[404, 405, 410], About::Missing),
+    (&[413], About::Context),
+    (&[408, 409, 425], About::Slow),
+    (&[429], About::Rate),
+    (&[301, 302, 303, 307, 308], About::Moved),
+    (&[500, 502, 503, 504, 520, 521, 522, 523, 524, 529, 530], About::Unwell),
+];
+
+/// By the words servers use as types, codes and reasons.
+const WORDS: &[(&str, About)] = &[
+    ("context_length_exceeded", About::Context),
+    ("exceed_context_size_error", About::Context),
+    ("model_context_window_exceeded", About::Context),
+    ("request_too_large", About::Context),
+    ("string_above_max_length", About::Context),
+    ("insufficient_quota", About::Quota),
+    ("billing_error", About::Quota),
+    ("billing_hard_limit_reached", About::Quota),
+    ("billing_not_active", About::Quota),
+    ("insufficient_balance", About::Quota),
+    ("invalid_api_key", About::Key),
+    ("api_key_invalid", About::Key),
+    ("authentication_error", About::Key),
+    ("permission_error", About::Key),
+    ("permission_denied", About::Key),
+    ("unauthenticated", About::Key),
+    ("model_not_found", About::Missing),
+    ("not_found_error", About::Missing),
+    ("not_found", About::Missing),
+    ("overloaded_error", About::Unwell),
+    ("api_error", About::Unwell),
+    ("server_error", About::Unwell),
+    ("internal_server_error", About::Unwell),
+    ("timeout_error", About::Unwell),
+    ("unavailable_error", About::Unwell),
+    ("internal", About::Unwell),
+    ("unavailable", About::Unwell),
+    ("deadline_exceeded", About::Unwell),
+    ("rate_limit_error", About::Rate),
+    ("rate_limit_exceeded", About::Rate),
+    ("resource_exhausted", About::Rate),
+    ("too_many_requests", About::Rate),
+    ("invalid_request_error", About::Request),
+    ("invalid_argument", About::Request),
+    ("failed_precondition", About::Request),
+];
+
+/// Sentences of servers that have no word for it: looked for only where the request itself was refused.
+const PHRASES: &[(&str, About)] = &[
+    ("prompt is too long", About::Context),
+    ("input is too long", About::Context),
+    ("maximum context length", About::Context),
+    ("exceeds the context", About::Context),
+    ("exceeds context", About::Context),
+    ("exceed context limit", About::Context),
+    ("exceeds the available context size", About::Context),
+    ("exceeds the maximum number of tokens", About::Context),
+    ("context window", About::Context),
+    ("context length", About::Context),
+    ("greater than the context", About::Context),
+    ("larger than the max_model_len", About::Context),
+    ("credit balance", About::Quota),
+    ("insufficient balance", About::Quota),
+    ("api key not valid", About::Key),
+    ("api key not found", About::Key),
+];
+
+/// What a server says about an error, wherever it puts it.
+#[derive(Debug, Default)]
+struct Said {
+    /// Types, codes, statuses and reasons, in lower case.
+    words: Vec<String>,
+    /// A status among them.
+    status: Option<u16>,
+    message: String,
+    retry: Option<String>,
+}
+
+/// An answer that is no reply. `now` is the moment of it.
+pub fn refused(options: &Options, status: u16, headers: &Headers, body: &[u8], now: Timestamp) -> Fault {
+    let said = serde_json::from_slice(body).map(|value| said(&value)).unwrap_or_default();
+    let mut fault = fault(options, Some(status), &said);
+    let wait = limits::retry_after_ms(headers, now).or_else(|| limits::wait_ms(said.retry.as_deref()?, now));
+    fault = waiting(fault, wait);
+    if let Some(to) = headers.get("location").filter(|_| fault.code == "redirected") {
+        let place = to.split(['?', '#']).next().unwrap_or_default();
+        fault.what = bounded(&format!("{} to {place}", fault.what), QUOTE_BYTES * 2);
+    }
+    fault
+}
+
+/// An error inside a stream that had begun well: its `error` value.
+pub fn told(options: &Options, error: &Value) -> Fault {
+    let said = said(error);
+    let wait = said.retry.as_deref().and_then(|text| limits::wait_ms(text, Timestamp::default()));
+    waiting(fault(options, said.status, &said), wait)
+}
+
+/// A quota that says when it is full again is a limit like others.
+fn waiting(mut fault: Fault, wait: Option<u64>) -> Fault {
+    match fault.kind {
+        Kind::RateLimited | Kind::Degraded | Kind::Transient => fault.retry_after_ms = wait,
+        Kind::UserFixable if fault.code == "quota-exhausted" && wait.is_some() => {
+            (fault.kind, fault.retry_after_ms) = (Kind::RateLimited, wait);
+        }
+        _ => {}
+    }
+    fault
+}
+
+fn said(value: &Value) -> Said {
+    // Some wrap the object in a list, some give a text.
+    let value = value.as_array().and_then(|list| list.first()).unwrap_or(value);
+    let error = value.get("error").filter(|error| !error.is_null()).unwrap_or(value);
+    let mut said = Said::default();
+    for key in ["type", "code", "status", "reason"] {
+        match error.get(key) {
+            Some(Value::String(word)) => said.words.push(word.to_ascii_lowercase()),
+            Some(Value::Number(n)) => {
+                said.status = n.as_u64().and_then(|n| u16::try_from(n).ok()).or(said.status)
+            }
+            _ => {}
+        }
+    }
+    for detail in error.get("details").and_then(Value::as_array).into_iter().flatten() {
+        said.words.extend(detail["reason"].as_str().map(str::to_ascii_lowercase));
+        said.retry = detail["retryDelay"].as_str().map(str::to_owned).or(said.retry);
+    }
+    let text = error.as_str().or_else(|| error["message"].as_str()).or_else(|| value["message"].as_str());
+    text.or_else(|| value["detail"].as_str()).unwrap_or_default().clone_into(&mut said.message);
+    said
+}
+
+fn about(status: Option<u16>, said: &Said) -> About {
+    let by_status = status.and_then(|status| RULES.iter().find(|(all, _)| all.contains(&status)));
+    let by_status = by_status.map(|(_, about)| *about);
+    let word = |word: &String| WORDS.iter().find(|(known, _)| known == word).map(|(_, about)| *about);
+    let by_word = said.words.iter().filter_map(word).min_by_key(|about| match about {
+        // What is said more exactly than the status can.
+        About::Context | About::Quota | About::Key => 0,
+        About::Request => 2,
+        _ => 1,
+    });
+    let general = matches!(by_word, None | Some(About::Request));
+    let open = matches!(status, None | Some(400 | 413 | 422 | 500)) && (general || status == Some(500));
+    let message = said.message.to_ascii_lowercase();
+    let phrase = PHRASES.iter().find(|(phrase, _)| open && message.contains(phrase)).map(|(_, about)| *about);
+    phrase
+        .or(by_word.filter(|about| matches!(about, About::Context | About::Quota | About::Key)))
+        .or(by_status)
+        .or(by_word)
+        .unwrap_or(match status {
+            Some(300..400) => About::Moved,
+            Some(501 | 505) => About::Request,
+            Some(500..) => About::Unwell,
+            _ => About::Request,
+        })
+}
+
+fn fault(options: &Options, status: Option<u16>, said: &Said) -> Fault {
+    let (who, id) = (&options.provider, &options.id);
+    let answered = status.map_or_else(String::new, |status| format!(" ({status})"));
+    let quote = bounded(said.message.trim(), QUOTE_BYTES);
+    let quoted = if quote.is_empty() { String::new() } else { format!(": {quote}") };
+    match about(status, said) {
+        About::Key => key_refused(options, &format!("{who} refuses the key{answered}{quoted}")),
+        About::Quota => Fault::new(
+            Kind::UserFixable,
+            "quota-exhausted",
+            format!("{who} says that the account has nothing left to spend{answered}{quoted}"),
+        )
+        .hint("add credit or raise the limit in the provider's console, then: kapell resume"),
+        About::Missing => Fault::new(
+            Kind::UserFixable,
+            "model-unknown",
+            format!("{who} knows no model `{}`, or not at this address{answered}{quoted}", options.name),
+        )
+        .hint(format!("kapell models lists what {who} has; base_url in config.toml is where it is asked")),
+        About::Context => Fault::new(
+            Kind::Permanent,
+            CONTEXT_FULL,
+            format!("the conversation is too long for {id}{answered}{quoted}"),
+        ),
+        About::Rate => {
+            let what = format!("{who} allows no more requests for now{answered}{quoted}");
+            Fault::new(Kind::RateLimited, "rate-limited", what)
+        }
+        About::Unwell => {
+            let what = format!("{who} is unwell{answered}{quoted}");
+            Fault::new(Kind::Degraded, "provider-unwell", what)
+        }
+        About::Slow => {
+            let what = format!("{who} gave up on the request before it was read{answered}{quoted}");
+            Fault::new(Kind::Transient, "request-timeout", what)
+        }
+        About::Moved => Fault::new(
+            Kind::UserFixable,
+            "redirected",
+            format!("{who} redirects{answered}, which Kapell does not follow with a key in hand"),
+        )
+        .hint(format!(
+            "set base_url of `{who}` in config.toml to the address it redirects to, if you trust it"
+        )),
+        About::Request => Fault::new(
+            Kind::Permanent,
+            "request-refused",
+            format!("{who} does not take this request{answered}{quoted}"),
+        )
+        .hint("another model may take it: kapell models"),
+    }
+}
+
+/// The key is not taken: the person's to mend.
+fn key_refused(options: &Options, what: &str) -> Fault {
+    let who = &options.provider;
+    let hint = match options.key_env.as_str() {
+        "" => format!("give `{who}` a key_env in config.toml, then: kapell auth {who}"),
+        name => format!("set {name} to a valid key, then: kapell auth {who}"),
+    };
+    Fault::new(Kind::UserFixable, "key-refused", what).hint(hint)
+}
+
+/// There is no key to send.
+pub fn no_key(options: &Options) -> Fault {
+    let who = &options.provider;
+    let what = format!("there is no key for {who}: {} is not set", options.key_env);
+    Fault::new(Kind::UserFixable, "key-missing", what)
+        .hint(format!("export {}=..., then: kapell auth {who}", options.key_env))
+}
+
+#[cfg(test)]
+mod tests;
