@@ -3,11 +3,13 @@
 //! Knows no socket, no clock, no key and no file: bytes in, bytes out, so that every dialect is tested on recorded
 //! bytes. Start at [`Codec`]; what the dialects share is in [`draft`], [`fault`], [`limits`], [`pairs`] and [`args`].
 
+pub mod anthropic;
 pub mod args;
 pub mod draft;
 pub mod fault;
 pub mod limits;
 pub mod pairs;
+pub mod picture;
 pub mod sse;
 
 use contract::Fault;

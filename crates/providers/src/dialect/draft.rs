@@ -14,6 +14,10 @@ use std::collections::HashSet;
 pub const TEXT_BYTES: usize = 10 * 1024 * 1024;
 /// Most arguments of one call, bytes (as above).
 pub const ARGS_BYTES: usize = 1024 * 1024;
+/// Most bytes of text for each token that was asked for: a server that goes on beyond that ignores the limit.
+const BYTES_PER_TOKEN: usize = 64;
+/// Text allowed for beside that, bytes.
+const SPARE_BYTES: usize = 64 * 1024;
 /// Tokens one picture stands for at most where nobody counted.
 const IMAGE_TOKENS: u64 = 5_000;
 /// Tokens per message, tool and request that are no text of ours: roles, marks, the provider's own instructions.
@@ -36,6 +40,10 @@ pub struct Draft {
     pub request_id: String,
     /// What only its producer may see again, as it wants it back.
     pub private: Vec<Value>,
+    /// The model may think where nobody sees it: what is seen bounds nothing that is billed.
+    pub hidden: bool,
+    /// It said more than it was asked to.
+    overrun: bool,
     text: String,
     thought: usize,
     calls: Vec<Sketch>,
@@ -83,6 +91,8 @@ impl Draft {
             output: None,
             request_id: String::new(),
             private: Vec::new(),
+            hidden: false,
+            overrun: false,
             text: String::new(),
             thought: 0,
             calls: Vec::new(),
@@ -92,8 +102,11 @@ impl Draft {
 
     /// A piece of its text.
     pub fn say(&mut self, piece: &str) -> Result<(), Fault> {
-        if self.text.len() + piece.len() > TEXT_BYTES {
-            return Err(self.too_much("text", TEXT_BYTES));
+        let most =
+            TEXT_BYTES.min((self.asked.max_tokens as usize).saturating_mul(BYTES_PER_TOKEN) + SPARE_BYTES);
+        if self.text.len() + piece.len() > most {
+            self.overrun = true;
+            return Err(self.too_much("text", most));
         }
         self.text.push_str(piece);
         Ok(())
@@ -104,8 +117,9 @@ impl Draft {
         &self.text
     }
 
-    /// So many bytes were thought: they are billed, and bounded like text.
+    /// So many bytes were thought, or a summary of what was: billed, and bounded like text.
     pub fn think(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.hidden = true;
         self.thought = self.thought.saturating_add(bytes);
         match self.thought > TEXT_BYTES {
             true => Err(self.too_much("thinking", TEXT_BYTES)),
@@ -195,14 +209,20 @@ impl Draft {
             // Something was said: a count of none is no count.
             Some(output) if whole && (output > 0 || bytes == 0) => usage.output = output,
             told => {
-                usage.output = most.min(self.asked.max_tokens).max(told.unwrap_or(0));
+                let most = match (self.overrun, self.hidden) {
+                    (true, _) => most,
+                    (false, true) => self.asked.max_tokens,
+                    (false, false) => most.min(self.asked.max_tokens),
+                };
+                usage.output = most.max(told.unwrap_or(0));
                 usage.estimated = true;
             }
         }
         usage
     }
 
-    fn too_much(&self, what: &str, bound: usize) -> Fault {
+    /// The fault for a reply that passes a bound.
+    pub fn too_much(&self, what: &str, bound: usize) -> Fault {
         let provider = &self.asked.provider;
         Fault::new(
             Kind::Permanent,
@@ -278,12 +298,16 @@ mod tests {
     use serde_json::json;
 
     fn draft(messages: Vec<Message>) -> Draft {
+        asked(messages, 100)
+    }
+
+    fn asked(messages: Vec<Message>, max_tokens: u64) -> Draft {
         let request = Request {
             model: "p/m".into(),
             system: "s".repeat(10),
             messages,
             tools: Vec::new(),
-            max_tokens: 100,
+            max_tokens,
             ordinal: 4,
             key: String::new(),
         };
@@ -337,7 +361,7 @@ mod tests {
 
     #[test]
     fn everything_is_bounded() {
-        let mut draft = draft(Vec::new());
+        let mut draft = asked(Vec::new(), 1_000_000);
         let megabyte = "x".repeat(1024 * 1024);
         for _ in 0..10 {
             draft.say(&megabyte).unwrap();
@@ -348,6 +372,22 @@ mod tests {
         assert!(draft.think(TEXT_BYTES).is_ok() && draft.think(1).is_err());
         assert!((1..CALLS_RECORDED).all(|at| draft.call(at, "", "t").is_ok()));
         assert!(draft.call(CALLS_RECORDED, "", "t").is_err());
+    }
+
+    #[test]
+    fn words_without_end_are_broken_off_and_billed() {
+        let mut draft = draft(Vec::new());
+        let said = (0..).take_while(|_| draft.say("again ").is_ok()).count();
+        assert!((11_900..13_000).contains(&said), "{said}");
+        let broken = draft.end(Some(cut("p"))).unwrap_err();
+        assert!(broken.usage.unwrap().output > 60_000);
+    }
+
+    #[test]
+    fn hidden_thinking_may_have_cost_all_that_was_asked_for() {
+        let mut draft = draft(Vec::new());
+        draft.think(3).unwrap();
+        assert_eq!(draft.end(None).unwrap_err().usage.unwrap().output, 100);
     }
 
     #[test]

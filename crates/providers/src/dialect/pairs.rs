@@ -10,13 +10,13 @@ use std::collections::HashSet;
 
 /// Said in place of a result that is not there.
 const NO_RESULT: &str = "no result recorded: this call may or may not have run; look before you repeat it";
-/// Said when the conversation is empty or the model spoke last.
+/// Said where the person must speak: first, and when the model spoke last.
 const GO_ON: &str = "Go on.";
 /// Hex digits of a hash in an id that had to be changed.
 const ID_DIGITS: usize = 8;
 
 /// The conversation with every call answered once and right behind it, results without a call as the person's words,
-/// empty messages left out, and a person's or a tool's message at its end.
+/// empty messages left out, a person's message at its beginning, and a person's or a tool's at its end.
 pub fn paired(messages: &[Message]) -> Vec<Cow<'_, Message>> {
     let mut out: Vec<Cow<'_, Message>> = Vec::with_capacity(messages.len());
     let mut used: HashSet<usize> = HashSet::new();
@@ -48,6 +48,9 @@ pub fn paired(messages: &[Message]) -> Vec<Cow<'_, Message>> {
                 out.push(Cow::Owned(Message::User { text }));
             }
         }
+    }
+    if !matches!(out.first().map(Cow::as_ref), Some(Message::User { .. })) {
+        out.insert(0, Cow::Owned(Message::User { text: GO_ON.into() }));
     }
     if !matches!(out.last().map(Cow::as_ref), Some(Message::User { .. } | Message::Tool { .. })) {
         out.push(Cow::Owned(Message::User { text: GO_ON.into() }));
