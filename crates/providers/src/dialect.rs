@@ -5,12 +5,19 @@
 
 pub mod anthropic;
 pub mod args;
+mod body;
 pub mod draft;
 pub mod fault;
+pub mod gemini;
+mod layout;
 pub mod limits;
+pub mod openai_chat;
+pub mod openai_responses;
 pub mod pairs;
 pub mod picture;
+mod read;
 pub mod sse;
+mod thread;
 
 use contract::Fault;
 use contract::model::{Broken, Reply, Request};

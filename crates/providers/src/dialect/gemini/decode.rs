@@ -1,0 +1,165 @@
+//! What Gemini streams: pieces of one answer, each a whole response; the last one says why it ended.
+//!
+//! Start at [`Reading`].
+
+use crate::dialect::draft::Draft;
+use crate::dialect::layout::Layout;
+use crate::dialect::read::{count, json, list, text};
+use crate::dialect::thread::Names;
+use crate::dialect::{Decoder, Headers, Options, Progress, fault, sse};
+use contract::model::{Broken, Reply, Request, Stop, Usage};
+use contract::{Fault, Kind};
+use serde_json::{Map, Value};
+
+/// One answer being read.
+#[derive(Debug)]
+pub(super) struct Reading {
+    draft: Draft,
+    options: Options,
+    names: Names,
+    layout: Layout,
+}
+
+impl Reading {
+    pub(super) fn new(request: &Request, options: &Options) -> Self {
+        let mut draft = Draft::new(request, options);
+        draft.hidden = true;
+        Self { draft, options: options.clone(), names: Names::of(request), layout: Layout::default() }
+    }
+
+    /// One part.
+    fn part(&mut self, part: &Value) -> Result<(), Fault> {
+        let signature = part.get("thoughtSignature").filter(|signature| signature.is_string());
+        let said = text(part, "text");
+        if part["thought"].as_bool() == Some(true) {
+            self.draft.think(said.len())?;
+            self.thought(part, said, signature.is_some());
+        } else if let Some(call) = part.get("functionCall").filter(|call| call.is_object()) {
+            self.call(call, signature)?;
+        } else {
+            self.draft.say(said)?;
+            let mark = signature.map(|signature| mark([("thoughtSignature", signature)]));
+            self.layout.text(said.len(), mark);
+        }
+        Ok(())
+    }
+
+    /// A thought goes back as it came; unsigned pieces are one.
+    fn thought(&mut self, part: &Value, said: &str, signed: bool) {
+        let open = |last: &&mut Value| !signed && last.get("thoughtSignature").is_none();
+        if let Some(Value::String(before)) =
+            self.layout.last_own().filter(open).and_then(|last| last.get_mut("text"))
+        {
+            before.push_str(said);
+        } else {
+            self.layout.own(part.clone());
+        }
+    }
+
+    fn call(&mut self, call: &Value, signature: Option<&Value>) -> Result<(), Fault> {
+        let at = self.draft.calls();
+        let id = call.get("id").filter(|id| id.as_str().is_some_and(|id| !id.is_empty()));
+        let fields = [signature.map(|signature| ("thoughtSignature", signature)), id.map(|id| ("id", id))];
+        let mark = mark(fields.into_iter().flatten());
+        self.layout.call(Some(mark).filter(|mark| mark.as_object().is_some_and(|mark| !mark.is_empty())));
+        self.draft.call(at, text(call, "id"), self.names.own(text(call, "name")))?;
+        match &call["args"] {
+            Value::Null => Ok(()),
+            args => self.draft.args(at, &args.to_string()),
+        }
+    }
+
+    fn stop(&mut self, candidate: &Value, reason: &str) -> Result<(), Fault> {
+        let who = &self.options.provider;
+        self.draft.stop = Some(match reason {
+            "MAX_TOKENS" => Stop::MaxTokens,
+            "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII"
+            | "IMAGE_SAFETY" => Stop::Refusal,
+            "MALFORMED_FUNCTION_CALL"
+            | "UNEXPECTED_TOOL_CALL"
+            | "TOO_MANY_TOOL_CALLS"
+            | "MALFORMED_RESPONSE" => {
+                let said = contract::text::bounded(text(candidate, "finishMessage"), QUOTE_BYTES);
+                let what =
+                    format!("{} wrote a call that {who} could not read ({reason}): {said}", self.options.id);
+                return Err(Fault::new(Kind::Transient, "call-malformed", what).hint("it is asked again"));
+            }
+            "MISSING_THOUGHT_SIGNATURE" => {
+                let what = format!("{who} misses the signature of a call in this conversation");
+                let hint = "go on with another model: kapell models";
+                return Err(Fault::new(Kind::Permanent, "request-refused", what).hint(hint));
+            }
+            "OTHER" if self.draft.text().is_empty() && self.draft.calls() == 0 => {
+                let what = format!("{who} gave no reply and no reason for it");
+                return Err(Fault::new(Kind::Transient, "reply-empty", what).hint("it is asked again"));
+            }
+            _ => Stop::EndTurn,
+        });
+        Ok(())
+    }
+
+    fn usage(&mut self, told: &Value) {
+        let Some(prompt) = count(told, &["/promptTokenCount"]) else { return };
+        let given = prompt + count(told, &["/toolUsePromptTokenCount"]).unwrap_or(0);
+        let cached = count(told, &["/cachedContentTokenCount"]).unwrap_or(0).min(given);
+        self.draft.given = Some(Usage { input: given - cached, cache_read: cached, ..Usage::default() });
+        let part = |field| count(told, &[field]);
+        let output = match (part("/candidatesTokenCount"), part("/thoughtsTokenCount")) {
+            (None, None) => part("/totalTokenCount").map(|total| total.saturating_sub(given)),
+            (said, thought) => Some(said.unwrap_or(0) + thought.unwrap_or(0)),
+        };
+        self.draft.output = output.or(self.draft.output);
+    }
+}
+
+/// Bytes of the provider's own words that are quoted.
+const QUOTE_BYTES: usize = 300;
+
+fn mark<'v>(fields: impl IntoIterator<Item = (&'static str, &'v Value)>) -> Value {
+    Map::from_iter(fields.into_iter().map(|(name, value)| (name.to_owned(), value.clone()))).into()
+}
+
+impl Decoder for Reading {
+    fn headers(&mut self, headers: &Headers) {
+        headers.get("x-request-id").unwrap_or_default().clone_into(&mut self.draft.request_id);
+    }
+
+    fn event(&mut self, event: &sse::Event) -> Result<Progress, Fault> {
+        let data = event.data.trim();
+        if data.is_empty() || data == "[DONE]" {
+            return Ok(Progress::default());
+        }
+        let chunk = json(data, &self.options)?;
+        // Without `alt=sse`, and for some errors, the whole is a list.
+        let chunk = chunk.as_array().and_then(|list| list.first()).unwrap_or(&chunk);
+        if chunk.get("error").is_some_and(|error| !error.is_null()) {
+            return Err(fault::told(&self.options, chunk));
+        }
+        if self.draft.request_id.is_empty() {
+            text(chunk, "responseId").clone_into(&mut self.draft.request_id);
+        }
+        self.usage(&chunk["usageMetadata"]);
+        let blocked = chunk.pointer("/promptFeedback/blockReason").and_then(Value::as_str);
+        if blocked.is_some_and(|reason| reason != "BLOCK_REASON_UNSPECIFIED") {
+            self.draft.stop = Some(Stop::Refusal);
+        }
+        let first = |candidate: &&Value| candidate["index"].as_u64().unwrap_or(0) == 0;
+        let Some(candidate) = list(chunk, "candidates").iter().find(first) else {
+            return Ok(Progress::default());
+        };
+        let from = self.draft.text().len();
+        for part in list(&candidate["content"], "parts") {
+            self.part(part)?;
+        }
+        let reason = text(candidate, "finishReason");
+        if !reason.is_empty() && reason != "FINISH_REASON_UNSPECIFIED" {
+            self.stop(candidate, reason)?;
+        }
+        Ok(Progress::text(&self.draft.text()[from..]))
+    }
+
+    fn finish(mut self: Box<Self>, why: Option<Fault>) -> Result<Reply, Broken> {
+        self.draft.private = self.layout.kept();
+        self.draft.end(why)
+    }
+}

@@ -1,0 +1,297 @@
+//! What a Chat Completions server streams, read from all of them alike: where two servers differ, both ways are read.
+//!
+//! Start at [`Reading`].
+
+use super::flavour::{Back, Flavour};
+use super::tags::Tags;
+use crate::dialect::draft::Draft;
+use crate::dialect::layout::Layout;
+use crate::dialect::read::{count, json, list, text};
+use crate::dialect::thread::Names;
+use crate::dialect::{Decoder, Headers, Options, Progress, fault, sse};
+use contract::Fault;
+use contract::model::{Broken, Reply, Request, Stop, Usage};
+use serde_json::{Map, Value};
+
+/// The last event of a stream.
+const DONE: &str = "[DONE]";
+/// Where thoughts stand: OpenRouter, Ollama and newer vLLM; DeepSeek, llama.cpp, LM Studio and older vLLM.
+const THOUGHTS: [&str; 2] = ["reasoning_content", "reasoning"];
+
+/// One answer being read.
+#[derive(Debug)]
+pub(super) struct Reading {
+    draft: Draft,
+    options: Options,
+    flavour: Flavour,
+    names: Names,
+    layout: Layout,
+    tags: Tags,
+    thoughts: Map<String, Value>,
+    details: Vec<Value>,
+    places: Vec<Place>,
+    refused: bool,
+}
+
+/// Where on the wire a call is.
+#[derive(Debug)]
+struct Place {
+    index: Option<u64>,
+    id: String,
+    named: bool,
+}
+
+impl Reading {
+    pub(super) fn new(request: &Request, options: &Options) -> Self {
+        let flavour = Flavour::of(options);
+        let mut draft = Draft::new(request, options);
+        draft.hidden = flavour.hidden;
+        Self {
+            draft,
+            options: options.clone(),
+            flavour,
+            names: Names::of(request),
+            layout: Layout::default(),
+            tags: Tags::default(),
+            thoughts: Map::new(),
+            details: Vec::new(),
+            places: Vec::new(),
+            refused: false,
+        }
+    }
+
+    fn say(&mut self, piece: &str) -> Result<String, Fault> {
+        let piece = match self.flavour.tags {
+            true => {
+                let (piece, thought) = self.tags.push(piece);
+                self.thought(thought)?;
+                piece
+            }
+            false => piece.to_owned(),
+        };
+        self.draft.say(&piece)?;
+        self.layout.text(piece.len(), None);
+        Ok(piece)
+    }
+
+    /// What the model says in one event; the text in it.
+    fn delta(&mut self, delta: &Value) -> Result<String, Fault> {
+        self.think(delta)?;
+        let mut said = self.say(text(delta, "content"))?;
+        for part in list(delta, "content") {
+            // Some write a list of parts; a thinking part holds a list of its own.
+            let thought: usize = list(part, "thinking").iter().map(|part| text(part, "text").len()).sum();
+            self.thought(thought)?;
+            said.push_str(&self.say(text(part, "text"))?);
+        }
+        if !text(delta, "refusal").is_empty() {
+            self.refused = true;
+            said.push_str(&self.say(text(delta, "refusal"))?);
+        }
+        for call in list(delta, "tool_calls") {
+            self.call(call)?;
+        }
+        Ok(said)
+    }
+
+    fn thought(&mut self, bytes: usize) -> Result<(), Fault> {
+        if bytes > 0 { self.draft.think(bytes) } else { Ok(()) }
+    }
+
+    fn think(&mut self, delta: &Value) -> Result<(), Fault> {
+        // Several names for one thought: the first that says something counts.
+        if let Some(field) = THOUGHTS.into_iter().find(|field| !text(delta, field).is_empty()) {
+            let piece = text(delta, field);
+            self.draft.think(piece.len())?;
+            match self.thoughts.get_mut(field) {
+                Some(Value::String(before)) => before.push_str(piece),
+                _ => drop(self.thoughts.insert(field.into(), piece.into())),
+            }
+        }
+        for detail in list(delta, "reasoning_details") {
+            let bytes = ["text", "summary", "data"].map(|field| text(detail, field).len()).iter().sum();
+            self.thought(bytes)?;
+            self.detail(detail);
+        }
+        Ok(())
+    }
+
+    /// A piece of OpenRouter's `reasoning_details`: pieces of one detail have its type and index.
+    fn detail(&mut self, piece: &Value) {
+        let same = |last: &&mut Value| {
+            let streams = matches!(text(piece, "type"), "reasoning.text" | "reasoning.summary");
+            streams && last["type"] == piece["type"] && last["index"] == piece["index"]
+        };
+        let last = self.details.last_mut().filter(same).and_then(Value::as_object_mut);
+        let (Some(last), Some(fields)) = (last, piece.as_object()) else {
+            self.details.push(piece.clone());
+            return;
+        };
+        for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+            match (last.get_mut(name), value) {
+                (Some(Value::String(before)), Value::String(more)) if name == "text" || name == "summary" => {
+                    before.push_str(more);
+                }
+                _ => drop(last.insert(name.clone(), value.clone())),
+            }
+        }
+    }
+
+    fn call(&mut self, call: &Value) -> Result<(), Fault> {
+        let index = call.get("index").and_then(Value::as_u64);
+        let id = text(call, "id");
+        let function = &call["function"];
+        let tool = text(function, "name");
+        let at = match self.place(index, id, tool) {
+            Some(at) => at,
+            None => {
+                self.places.push(Place { index, id: id.into(), named: false });
+                self.layout.call(call.get("extra_content").filter(|mark| mark.is_object()).cloned());
+                self.places.len() - 1
+            }
+        };
+        self.places[at].named |= !tool.is_empty();
+        if self.places[at].id.is_empty() {
+            id.clone_into(&mut self.places[at].id);
+        }
+        self.draft.call(at, id, self.names.own(tool))?;
+        match &function["arguments"] {
+            Value::Null => Ok(()),
+            Value::String(piece) => self.draft.args(at, piece),
+            // Whole, not in pieces and not as text.
+            whole => self.draft.args(at, &whole.to_string()),
+        }
+    }
+
+    /// The call this piece belongs to; `None` = it begins one.
+    ///
+    /// By index, but: some give every call the index 0 (another id and a name again begin another), some give a new id to
+    /// every piece (without a name it is the same call), some give neither index nor id (a name begins another).
+    fn place(&self, index: Option<u64>, id: &str, tool: &str) -> Option<usize> {
+        let known = |place: &Place| !id.is_empty() && place.id == id;
+        let last = match index {
+            Some(_) => self.places.iter().rposition(|place| place.index == index),
+            None if !id.is_empty() => {
+                let found = self.places.iter().rposition(known);
+                return found.or_else(|| self.places.len().checked_sub(1).filter(|_| tool.is_empty()));
+            }
+            None => self.places.len().checked_sub(1),
+        }?;
+        let place = &self.places[last];
+        let other = !id.is_empty() && !place.id.is_empty() && place.id != id;
+        let begins = !tool.is_empty() && place.named;
+        let complete = || serde_json::from_str::<Map<String, Value>>(self.draft.args_so_far(last)).is_ok();
+        let again = begins && (other || id.is_empty() && (index.is_none() || complete()));
+        (!again).then_some(last)
+    }
+
+    fn stop(&mut self, reason: &str) -> Result<(), Fault> {
+        self.draft.stop = Some(match reason {
+            "length" | "max_tokens" | "model_length" => Stop::MaxTokens,
+            "content_filter" | "refusal" | "safety" => Stop::Refusal,
+            "tool_calls" | "function_call" | "tool_use" => Stop::ToolUse,
+            "stop_sequence" => Stop::StopSequence,
+            "error" | "insufficient_system_resource" | "abort" => {
+                let said = format!("the reply ended with `{reason}`");
+                let error =
+                    [("type", "server_error"), ("message", &said)].map(|(k, v)| (k.to_owned(), v.into()));
+                return Err(fault::told(&self.options, &Value::Object(Map::from_iter(error))));
+            }
+            _ => Stop::EndTurn,
+        });
+        Ok(())
+    }
+
+    /// The stream came to its proper end, but nobody said why the reply did: it counts if all of it is whole.
+    fn end_without_reason(&mut self) {
+        let whole = |at| serde_json::from_str::<Map<String, Value>>(self.draft.args_so_far(at)).is_ok();
+        let said = !self.draft.text().is_empty() || !self.places.is_empty();
+        if self.draft.stop.is_none() && said && (0..self.places.len()).all(whole) {
+            self.draft.stop = Some(Stop::EndTurn);
+        }
+    }
+
+    fn usage(&mut self, told: &Value) {
+        let Some(prompt) = count(told, &["/prompt_tokens", "/input_tokens"]) else { return };
+        let output = count(told, &["/completion_tokens", "/output_tokens"]).unwrap_or(0);
+        let read = count(
+            told,
+            &["/prompt_tokens_details/cached_tokens", "/prompt_cache_hit_tokens", "/cached_tokens"],
+        );
+        let cache_read = read.unwrap_or(0).min(prompt);
+        let write = count(told, &["/prompt_tokens_details/cache_write_tokens"]).unwrap_or(0);
+        let cache_write = write.min(prompt - cache_read);
+        if prompt == 0 && output == 0 {
+            return;
+        }
+        // Some count thoughts in the total only.
+        let total = count(told, &["/total_tokens"]).unwrap_or(0);
+        self.draft.given = Some(Usage {
+            input: prompt - cache_read - cache_write,
+            cache_read,
+            cache_write,
+            ..Usage::default()
+        });
+        self.draft.output = Some(output.max(total.saturating_sub(prompt)));
+    }
+}
+
+impl Decoder for Reading {
+    fn headers(&mut self, headers: &Headers) {
+        let id = headers.get("x-request-id").or_else(|| headers.get("x-generation-id"));
+        self.draft.request_id = id.unwrap_or_default().to_owned();
+    }
+
+    fn event(&mut self, event: &sse::Event) -> Result<Progress, Fault> {
+        let data = event.data.trim();
+        if data.is_empty() {
+            return Ok(Progress::default());
+        }
+        if data == DONE {
+            self.end_without_reason();
+            return Ok(Progress::done());
+        }
+        let chunk = json(data, &self.options)?;
+        let failed = ["/error", "/choices/0/error"].into_iter().find_map(|at| chunk.pointer(at));
+        if let Some(error) = failed.filter(|error| !error.is_null()) {
+            return Err(fault::told(&self.options, error));
+        }
+        if event.name == "error" || text(&chunk, "object") == "error" {
+            return Err(fault::told(&self.options, &chunk));
+        }
+        if self.draft.request_id.is_empty() {
+            text(&chunk, "id").clone_into(&mut self.draft.request_id);
+        }
+        self.usage(&chunk["usage"]);
+        let first = |choice: &&Value| choice["index"].as_u64().unwrap_or(0) == 0;
+        let Some(choice) = list(&chunk, "choices").iter().find(first) else { return Ok(Progress::default()) };
+        self.usage(&choice["usage"]);
+        // A server that does not stream sends the whole message.
+        let delta = if choice["delta"].is_object() { &choice["delta"] } else { &choice["message"] };
+        let said = self.delta(delta)?;
+        let reason = text(choice, "finish_reason");
+        if !reason.is_empty() {
+            self.stop(reason)?;
+        }
+        Ok(Progress::text(said))
+    }
+
+    fn finish(mut self: Box<Self>, why: Option<Fault>) -> Result<Reply, Broken> {
+        let (held, thought) = self.tags.rest();
+        let why = why.or(self.thought(thought).and_then(|()| self.draft.say(&held)).err());
+        self.layout.text(held.len(), None);
+        if self.refused && self.draft.stop.is_some() {
+            self.draft.stop = Some(Stop::Refusal);
+        }
+        let wanted = self.flavour.back == Back::Always || !self.places.is_empty();
+        if !self.details.is_empty() {
+            // They say the same, and what they are signed with.
+            self.thoughts = Map::from_iter([("reasoning_details".to_owned(), Value::Array(self.details))]);
+        }
+        if wanted && !self.thoughts.is_empty() {
+            self.layout.first_own(Value::Object(self.thoughts));
+        }
+        self.draft.private = self.layout.kept();
+        self.draft.end(why)
+    }
+}

@@ -1,0 +1,112 @@
+//! Thoughts that a server leaves in the text, between `<think>` and `</think>`.
+//!
+//! Only at the very beginning of a reply: further on they are words like others. Start at [`Tags::push`].
+
+const OPEN: &str = "<think>";
+const CLOSE: &str = "</think>";
+
+/// Takes thoughts out of a text that comes in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Tags {
+    state: State,
+    held: String,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing but white space so far.
+    #[default]
+    Start,
+    Thinking,
+    /// Behind the tag: white space there belongs to it.
+    Gap,
+    Text,
+}
+
+impl Tags {
+    /// The next piece: the text in it, and how many bytes of it are thoughts. What may be the beginning of a tag is held.
+    pub(super) fn push(&mut self, piece: &str) -> (String, usize) {
+        self.held.push_str(piece);
+        let mut thought = 0;
+        if self.state == State::Start {
+            let begin = self.held.trim_start();
+            if let Some(rest) = begin.strip_prefix(OPEN) {
+                thought += self.held.len() - rest.len();
+                self.held = rest.to_owned();
+                self.state = State::Thinking;
+            } else if OPEN.starts_with(begin) {
+                return (String::new(), 0);
+            } else {
+                self.state = State::Text;
+            }
+        }
+        if self.state == State::Thinking {
+            match self.held.find(CLOSE) {
+                Some(at) => {
+                    thought += at + CLOSE.len();
+                    self.held.drain(..at + CLOSE.len());
+                    self.state = State::Gap;
+                }
+                None => {
+                    let keep =
+                        (1..CLOSE.len()).rev().find(|n| self.held.ends_with(&CLOSE[..*n])).unwrap_or(0);
+                    let end = self.held.len() - keep;
+                    thought += end;
+                    self.held.drain(..end);
+                    return (String::new(), thought);
+                }
+            }
+        }
+        if self.state == State::Gap {
+            let white = self.held.len() - self.held.trim_start().len();
+            self.held.drain(..white);
+            self.state = if self.held.is_empty() { State::Gap } else { State::Text };
+        }
+        (std::mem::take(&mut self.held), thought)
+    }
+
+    /// What was held because more could have come: text, or thoughts.
+    pub(super) fn rest(&mut self) -> (String, usize) {
+        let held = std::mem::take(&mut self.held);
+        match self.state {
+            State::Thinking => (String::new(), held.len()),
+            _ => (held, 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pieces: &[&str]) -> (String, usize) {
+        let mut tags = Tags::default();
+        let (mut text, mut thought) = (String::new(), 0);
+        for (more, thoughts) in pieces.iter().map(|piece| tags.push(piece)) {
+            text.push_str(&more);
+            thought += thoughts;
+        }
+        let (more, thoughts) = tags.rest();
+        (text + &more, thought + thoughts)
+    }
+
+    #[test]
+    fn thoughts_leave_the_text_however_it_is_cut() {
+        let table = [
+            ("hello", "hello"),
+            ("<think>hm</think>\n\nhello", "hello"),
+            ("\n<think>\nhm < 3 </thin\n</think>hello <think>", "hello <think>"),
+            ("<thin", "<thin"),
+            ("<think>for ever", ""),
+            ("a <think>b</think>", "a <think>b</think>"),
+            ("<think></think>é", "é"),
+            ("", ""),
+        ];
+        for (whole, text) in table {
+            for at in (0..=whole.len()).filter(|at| whole.is_char_boundary(*at)) {
+                assert_eq!(read(&[&whole[..at], &whole[at..]]).0, text, "{whole} at {at}");
+            }
+            assert_eq!(read(&[whole]).0, text);
+        }
+    }
+}
