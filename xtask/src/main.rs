@@ -8,6 +8,7 @@ mod ci;
 mod coverage;
 mod crash;
 mod crates;
+mod fake_models;
 mod faults;
 mod fuzz;
 mod matrix;
@@ -91,6 +92,11 @@ const COMMANDS: &[Command] = &[
         about: "libFuzzer over the properties of every parser; --seconds N, --keep, TARGET...",
         run: fuzz::run,
     },
+    Command {
+        name: "fake-models",
+        about: "a server that speaks as models do and breaks on request; --fault RULE, --limits LIMITS, --list",
+        run: fake_models::run,
+    },
     Command { name: "tidy", about: "the project's own rules, each finding with what to do", run: tidy::run },
 ];
 
@@ -99,7 +105,7 @@ fn main() -> ExitCode {
     let name = args.first().map_or("", String::as_str);
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         eprintln!("usage: cargo xtask <command> [arguments]\n");
-        COMMANDS.iter().for_each(|command| eprintln!("  {:8} {}", command.name, command.about));
+        COMMANDS.iter().for_each(|command| eprintln!("  {:11} {}", command.name, command.about));
         return if matches!(name, "help" | "--help" | "-h") { ExitCode::SUCCESS } else { ExitCode::from(2) };
     };
     match (command.run)(&args[1..]) {

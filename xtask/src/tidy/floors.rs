@@ -32,6 +32,7 @@ const FLOORS: &[Floor] = &[
     floor("providers", &["contract"], &["tools", "sandbox", "corpus"]),
     floor("tools", &["contract", "sandbox"], &["corpus"]),
     floor("corpus", &[], &[]),
+    floor("fake", &["contract"], &[]),
     floor("engine", &["contract", "kernel"], &["journal", "corpus"]),
     floor("sim", &["contract", "kernel", "engine", "journal"], &[]),
     floor("power", &["contract", "kernel", "engine", "journal"], &[]),
@@ -45,7 +46,7 @@ const FLOORS: &[Floor] = &[
 const OWNED: &[(&str, &[&str], &str)] = &[
     (
         "tokio",
-        &["sandbox", "workspace", "tools", "providers", "engine", "kapell", "bench"],
+        &["sandbox", "workspace", "tools", "providers", "engine", "kapell", "bench", "fake"],
         "the floors below have nothing to await with",
     ),
     (
@@ -56,7 +57,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("libc", &["sandbox"], "only the sandbox calls the system unsafely"),
     ("clap", &["kapell"], "only the binary reads arguments"),
     ("tracing-subscriber", &["kapell"], "only the binary decides where logs go"),
-    ("anyhow", &["kapell", "xtask", "bench", "power"], "libraries have typed errors"),
+    ("anyhow", &["kapell", "xtask", "bench", "power", "fake"], "libraries have typed errors"),
 ];
 
 /// Dependencies that go against the table.
