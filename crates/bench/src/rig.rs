@@ -231,6 +231,7 @@ pub(crate) fn spec(steps: u32) -> (SessionSpec, Vec<Vec<u8>>) {
         base: None,
         target: None,
         model: ModelRef { id: "bench/loop".into(), card, quota: None },
+        fallback: Vec::new(),
         mode: "code".into(),
         workflow: kernel::workflow::bare(),
         rights: Rights::all(Ask::Never),

@@ -218,6 +218,25 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<crate::model::ModelRef>,
     },
+    /// Nothing can be asked of the model before this moment: a limit, a provider that is down. Goes on by itself.
+    Waits {
+        /// `rate`, `window`, `concurrency`, `reset`, `backoff`, `breaker`, `retry`.
+        why: String,
+        /// More for people.
+        what: String,
+        /// When it is looked at again.
+        until: Timestamp,
+    },
+    /// The next model of the declared chain has the word from now on.
+    FellBack {
+        /// It.
+        to: crate::model::ModelRef,
+        /// Why not the one before.
+        why: String,
+        /// What it costs more (or less) than the one before; `None` = a price is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dearer: Option<Dearer>,
+    },
     /// A failure; with its count the base of retry and escalation.
     Failed {
         /// Layer and code: the signature.
@@ -257,6 +276,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         summary: Option<Digest>,
     },
+}
+
+/// The difference between two prices, nano-dollars per million tokens; negative = cheaper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dearer {
+    /// Of input.
+    pub input: i64,
+    /// Of output.
+    pub output: i64,
 }
 
 /// Why an intent left the queue unselected.

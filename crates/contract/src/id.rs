@@ -171,7 +171,7 @@ macro_rules! from_text {
         }
     )*};
 }
-from_text!(SessionId, ActionId, StreamId);
+from_text!(SessionId, ActionId, StreamId, QuotaId);
 
 /// A model's own name for a tool call; unique inside one model message only.
 pub type CallId = String;
@@ -189,6 +189,47 @@ pub enum StreamId {
     Session(SessionId),
     /// The budget of a whole tree, named by its root session.
     Tree(SessionId),
+    /// The limits of one key at one provider, named by the digest of its name.
+    Quota(QuotaId),
+}
+
+/// The name of a [`crate::model::Quota`] as a stream carries it: 128 bits of the name's digest, in hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuotaId(pub u128);
+
+impl QuotaId {
+    /// The id of the quota of this name.
+    pub fn of(name: &str) -> Self {
+        let digest = crate::Digest::of(name.as_bytes()).0;
+        Self(u128::from_be_bytes(std::array::from_fn(|at| digest[at])))
+    }
+}
+
+impl fmt::Display for QuotaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for QuotaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for QuotaId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl FromStr for QuotaId {
+    type Err = BadId;
+    fn from_str(s: &str) -> Result<Self, BadId> {
+        let plain = s.len() == 32 && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let parsed = u128::from_str_radix(s, 16).ok().filter(|_| plain);
+        parsed.map(Self).ok_or_else(|| BadId(s.chars().take(64).collect()))
+    }
 }
 
 impl fmt::Display for StreamId {
@@ -196,6 +237,7 @@ impl fmt::Display for StreamId {
         match self {
             Self::Session(id) => write!(f, "session/{id}"),
             Self::Tree(id) => write!(f, "tree/{id}"),
+            Self::Quota(id) => write!(f, "quota/{id}"),
         }
     }
 }
@@ -206,6 +248,7 @@ impl FromStr for StreamId {
         match s.split_once('/') {
             Some(("session", id)) => Ok(Self::Session(id.parse()?)),
             Some(("tree", id)) => Ok(Self::Tree(id.parse()?)),
+            Some(("quota", id)) => Ok(Self::Quota(id.parse()?)),
             _ => Err(BadId(s.chars().take(64).collect())),
         }
     }
@@ -222,6 +265,18 @@ mod tests {
         assert_eq!(text, "01934567-89ab-7fff-bfff-ffffffffffff");
         assert_eq!(text.parse::<SessionId>().unwrap(), id);
         assert_eq!(serde_json::from_str::<SessionId>(&format!("\"{text}\"")).unwrap(), id);
+    }
+
+    #[test]
+    fn a_quota_is_named_by_its_digest_and_round_trips() {
+        let stream = StreamId::Quota(QuotaId::of("anthropic/1a2b"));
+        assert_eq!(stream.to_string().parse::<StreamId>().unwrap(), stream);
+        assert_ne!(stream, StreamId::Quota(QuotaId::of("anthropic/1a2c")));
+        for bad in
+            ["quota/12", "quota/+0000000000000000000000000000001", "quota/0000000000000000000000000000000G"]
+        {
+            assert!(bad.parse::<StreamId>().is_err(), "{bad}");
+        }
     }
 
     #[test]

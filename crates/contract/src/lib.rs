@@ -22,6 +22,7 @@ pub mod planted;
 pub mod port;
 #[cfg(any(test, fuzzing))]
 pub mod props;
+pub mod quota;
 pub mod record;
 pub mod session;
 pub mod text;
@@ -33,7 +34,7 @@ pub use cancel::Cancel;
 pub use digest::Digest;
 pub use error::{Fault, Kind};
 pub use event::Event;
-pub use id::{ActionId, ApprovalId, CallId, Fence, IntentId, QuestionId, Seq, SessionId, StreamId};
+pub use id::{ActionId, ApprovalId, CallId, Fence, IntentId, QuestionId, QuotaId, Seq, SessionId, StreamId};
 pub use money::Amount;
 pub use port::BoxFuture;
 pub use time::Timestamp;

@@ -120,6 +120,8 @@ pub const RECORD_BYTES: usize = 1024 * 1024;
 pub const SNAPSHOT_MS: u64 = 5_000;
 /// New events a snapshot must be worth.
 pub const SNAPSHOT_EVENTS: u64 = 200;
+/// Events of a ledger that sessions of many trees share after which it is worth a snapshot, whoever wrote them.
+pub const SNAPSHOT_SHARED_EVENTS: u64 = 400;
 /// Snapshots kept per stream.
 pub const SNAPSHOTS_KEPT: u32 = 3;
 /// Appends in one group commit.

@@ -75,6 +75,11 @@ pub fn encode<E: Storable>(seq: Seq, at: Timestamp, event: &E) -> Vec<u8> {
     bytes
 }
 
+/// The bytes of several, numbered from `before + 1` on.
+pub fn encode_all<E: Storable>(before: Seq, at: Timestamp, events: &[E]) -> Vec<Vec<u8>> {
+    (before + 1..).zip(events).map(|(seq, event)| encode(seq, at, event)).collect()
+}
+
 /// The record in these bytes, upcast to the current version.
 pub fn decode<E: Storable>(bytes: &[u8]) -> Result<Record<E>, DecodeError> {
     let malformed = |error: serde_json::Error| DecodeError::Malformed(error.to_string());

@@ -21,6 +21,9 @@ pub struct SessionSpec {
     pub target: Option<String>,
     /// Who answers the conversation.
     pub model: ModelRef,
+    /// Who answers when that one's provider is down, used up, or refuses the key: in this order, and nobody else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<ModelRef>,
     /// Name of the mode (instructions, tools) the session works in.
     pub mode: String,
     /// The declared stages.

@@ -230,6 +230,7 @@ impl Arbiter {
         if step.snapshot {
             self.shared.snapshot(&self.core.state).await;
         }
+        self.shared.snapshot_books(&step.snapshots).await;
         Ok(step.wake_at)
     }
 

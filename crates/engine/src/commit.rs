@@ -8,6 +8,7 @@ use crate::store;
 use contract::action::{End, Outcome};
 use contract::journal::{Class, Error, Journal};
 use contract::{Fault, Seq, SessionId, StreamId};
+use kernel::further;
 use kernel::{Governor, Illegal, Input, Session};
 use std::sync::MutexGuard;
 
@@ -74,14 +75,16 @@ async fn attempt(
         return Err(Error::Fenced { session: core.state.id });
     }
     let root = core.state.root();
+    let shared = further::needed(&core.state, &input);
     let decided = loop {
         ensure_ledger(host, &core.state).await?;
+        ensure(host, &shared).await?;
         // Held from the decision until the batch is queued: the ledger's events queue in the order they were decided.
         let mut governor = host.governor();
-        if core.state.seq > 0 && governor.peek(root).is_none() {
+        if core.state.seq > 0 && governor.peek(root).is_none() || !shared.iter().all(|s| governor.has(*s)) {
             continue;
         }
-        let known = (core.state.seq, governor.peek(root).map_or(0, |ledger| ledger.seq));
+        let known = Known::of(core, &governor, &shared);
         break core.step(&mut governor, input, host.moment()).map_err(|illegal| (known, illegal)).map(
             |mut step| {
                 step.batch.blobs = blobs;
@@ -94,24 +97,39 @@ async fn attempt(
     };
     let (step, commit) = match decided {
         Ok(decided) => decided,
-        Err((known, illegal)) => return Err(contradiction(host, core.state.id, root, known, &illegal).await),
+        Err((known, illegal)) => return Err(contradiction(host, core.state.id, root, &known, &illegal).await),
     };
     if let Some(commit) = commit
         && let Err(error) = commit.await
         && !contract::planted!(EffectFirst)
     {
-        undo(host, core.state.id, core.state.root());
+        undo(host, core.state.id, core.state.root(), &shared);
         return Err(error);
     }
     Ok(step)
 }
 
+/// Where the streams stood that were decided upon.
+struct Known {
+    own: [(StreamId, Seq); 2],
+    shared: Vec<(StreamId, Seq)>,
+}
+
+impl Known {
+    fn of(core: &Core, governor: &Governor, shared: &[StreamId]) -> Self {
+        let (id, tree) = (core.state.id, StreamId::Tree(core.state.root()));
+        let own = [(StreamId::Session(id), core.state.seq), (tree, governor.seq(tree))];
+        Self { own, shared: shared.iter().map(|stream| (*stream, governor.seq(*stream))).collect() }
+    }
+}
+
 /// What was decided is not so: the tree's ledger is read again, and the slot is free. Whom the decision would have told
 /// of a slot that it gave back is not known any more, so everybody who could try is told.
-fn undo(host: &impl Host, id: SessionId, root: SessionId) {
+fn undo(host: &impl Host, id: SessionId, root: SessionId, shared: &[StreamId]) {
     let woken = {
         let mut governor = host.governor();
         governor.forget(root);
+        shared.iter().for_each(|stream| governor.lose(*stream));
         let own = governor.release(id);
         if contract::planted!(ForgetFreed) { own } else { governor.ready() }
     };
@@ -124,12 +142,12 @@ async fn contradiction(
     host: &impl Host,
     id: SessionId,
     root: SessionId,
-    known: (Seq, Seq),
+    known: &Known,
     illegal: &Illegal,
 ) -> Error {
-    undo(host, id, root);
-    let streams = [(StreamId::Session(id), known.0), (StreamId::Tree(root), known.1)];
-    for (stream, expected) in streams {
+    let shared: Vec<StreamId> = known.shared.iter().map(|(stream, _)| *stream).collect();
+    undo(host, id, root, &shared);
+    for (stream, expected) in known.own.into_iter().chain(known.shared.iter().copied()) {
         match host.journal().head(stream).await {
             Ok(head) if head.seq != expected => return Error::Conflict { stream, expected, found: head.seq },
             Ok(_) => {}
@@ -158,6 +176,17 @@ pub async fn load_ledger(host: &impl Host, root: SessionId) -> Result<(), Error>
 pub async fn ensure_ledger(host: &impl Host, state: &Session) -> Result<(), Error> {
     let known = state.seq == 0 || host.governor().peek(state.root()).is_some();
     if known { Ok(()) } else { load_ledger(host, state.root()).await }
+}
+
+/// Ledgers that sessions of many trees share are read when they are not here.
+async fn ensure(host: &impl Host, shared: &[StreamId]) -> Result<(), Error> {
+    for stream in shared {
+        if !host.governor().has(*stream) {
+            let book = store::book(host.journal(), *stream).await?;
+            host.governor().put(*stream, book);
+        }
+    }
+    Ok(())
 }
 
 /// The outcome to put on record when the store refuses the real one (too large a record): that it failed, and why.

@@ -7,7 +7,8 @@ use contract::action::Effect;
 use contract::event::Event;
 use contract::journal::{Append, Batch};
 use contract::{Fence, StreamId, Timestamp, limits, record};
-use kernel::{Ctx, Governor, Illegal, Input, Session};
+use kernel::further::Further;
+use kernel::{Ctx, Decision, Governor, Illegal, Input, Session};
 
 /// A session as one process holds it.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Step {
     pub events: Vec<Event>,
     /// A snapshot is due after the commit.
     pub snapshot: bool,
+    /// Ledgers of which one is due.
+    pub snapshots: Vec<StreamId>,
 }
 
 impl Step {
@@ -74,7 +77,7 @@ impl Core {
                 stream: StreamId::Session(self.state.id),
                 expected: before,
                 fence: Some(self.fence),
-                records: encode(before, moment.now, &decision.events),
+                records: record::encode_all(before, moment.now, &decision.events),
                 ended: self.state.phase == kernel::fsm::Phase::Ended,
             });
         }
@@ -89,7 +92,7 @@ impl Core {
         if !decision.ledger.is_empty() {
             let after = governor.ledger(root).seq;
             let expected = after - decision.ledger.len() as u64;
-            let records = encode(expected, moment.now, &decision.ledger);
+            let records = record::encode_all(expected, moment.now, &decision.ledger);
             appends.push(Append {
                 stream: StreamId::Tree(root),
                 expected,
@@ -98,8 +101,9 @@ impl Core {
                 ended: false,
             });
         }
+        let snapshots = self.further(governor, &decision, moment.now, &mut appends);
         for (child, events) in &decision.children {
-            let records = encode(0, moment.now, events);
+            let records = record::encode_all(0, moment.now, events);
             let stream = StreamId::Session(*child);
             appends.push(Append { stream, expected: 0, fence: None, records, ended: false });
         }
@@ -111,7 +115,36 @@ impl Core {
             wake_at: decision.wake_at,
             events: decision.events,
             snapshot,
+            snapshots,
         })
+    }
+
+    /// The ledgers that sessions of many trees share: new facts, and places that must still be what they were. Returns
+    /// those that have grown enough for a snapshot.
+    fn further(
+        &self,
+        governor: &Governor,
+        decision: &Decision,
+        now: Timestamp,
+        appends: &mut Vec<Append>,
+    ) -> Vec<StreamId> {
+        let mut due = Vec::new();
+        for Further { stream, facts } in &decision.further {
+            let after = governor.seq(*stream);
+            let expected = after - facts.count();
+            let records = facts.records(expected, now);
+            appends.push(Append { stream: *stream, expected, fence: None, records, ended: false });
+            if expected / limits::SNAPSHOT_SHARED_EVENTS != after / limits::SNAPSHOT_SHARED_EVENTS {
+                due.push(*stream);
+            }
+        }
+        let written = |stream: &StreamId| decision.further.iter().any(|further| further.stream == *stream);
+        for stream in decision.looked.iter().filter(|stream| !written(stream)) {
+            let expected = governor.seq(*stream);
+            let records = Vec::new();
+            appends.push(Append { stream: *stream, expected, fence: None, records, ended: false });
+        }
+        due
     }
 
     /// After some seconds of activity with enough new events, and whenever the session comes to rest.
@@ -146,7 +179,3 @@ fn wants_budget(event: &Event) -> bool {
 
 /// Exit code of a session that its budget has ended (DESIGN section 7).
 const BUDGET_CODE: u8 = 7;
-
-fn encode<E: record::Storable>(before: u64, at: Timestamp, events: &[E]) -> Vec<Vec<u8>> {
-    (before + 1..).zip(events).map(|(seq, event)| record::encode(seq, at, event)).collect()
-}

@@ -18,7 +18,7 @@ use contract::intent::{Intent, Source, Wish};
 use contract::journal::{Error, Journal, Lease, Submitted};
 use contract::port::{Delta, Sink};
 use contract::session::SessionSpec;
-use contract::{ActionId, Digest, Fault, Kind as FaultKind, SessionId, limits};
+use contract::{ActionId, Digest, Fault, Kind as FaultKind, SessionId, StreamId, limits};
 use kernel::governor::Slots;
 use kernel::ledger::Ledger;
 use kernel::{Governor, Input, Session};
@@ -460,6 +460,14 @@ impl Shared {
         };
         if let Err(error) = kept {
             tracing::warn!(%error, %root, "no snapshot of the ledger");
+        }
+    }
+
+    pub(crate) async fn snapshot_books(&self, due: &[StreamId]) {
+        for stream in due {
+            if let Err(error) = store::snapshot_book(&*self.journal, *stream).await {
+                tracing::warn!(%error, %stream, "no snapshot");
+            }
         }
     }
 

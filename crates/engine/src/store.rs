@@ -6,6 +6,7 @@ use contract::journal::{Error, Journal, Snapshot};
 use contract::record::{self, DecodeError, Record, Storable};
 use contract::{Seq, SessionId, StreamId};
 use kernel::Session;
+use kernel::further::Book;
 use kernel::ledger::Ledger;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,32 @@ pub async fn ledger(journal: &dyn Journal, root: SessionId) -> Result<Ledger, Er
     })
     .await?;
     Ok(ledger)
+}
+
+/// A ledger that sessions of many trees share, as the journal has it.
+pub async fn book(journal: &dyn Journal, stream: StreamId) -> Result<Book, Error> {
+    let none = || Error::Corrupt(format!("{stream} is no shared ledger"));
+    let mut book = match newest(journal, stream, Book::seq).await? {
+        Some(book) => book,
+        None => Book::new(stream).ok_or_else(none)?,
+    };
+    let after = book.seq();
+    match &mut book {
+        Book::Quota(quota) => {
+            each(journal, stream, after, |record, _| {
+                quota.apply(record.at, &record.event).map_err(|e| broken(stream, record.seq, &e))
+            })
+            .await?;
+        }
+    }
+    Ok(book)
+}
+
+/// Keeps a snapshot of such a ledger, so that reading it stays fast however many calls there were.
+pub async fn snapshot_book(journal: &dyn Journal, stream: StreamId) -> Result<(), Error> {
+    // From the journal, not from memory: what is decided and not committed must not stand under its head's hash.
+    let book = book(journal, stream).await?;
+    snapshot(journal, stream, book.seq(), &book).await
 }
 
 /// Every record of a stream, in order.

@@ -39,6 +39,8 @@ pub(crate) fn event(event: &Event) -> Vec<Digest> {
         | Event::TaskMoved { .. }
         | Event::Cut { .. }
         | Event::Paused { .. }
+        | Event::Waits { .. }
+        | Event::FellBack { .. }
         | Event::Resumed { .. }
         | Event::Failed { .. }
         | Event::Recovered { .. }

@@ -7,7 +7,7 @@ use crate::fsm::{
     ApprovalMove, ApprovalState, CallMove, CallState, Illegal, Phase, PhaseMove, Turn, TurnMove,
 };
 use crate::retry::RETRY;
-use crate::session::{Approval, Child, Ended, Finish, LandWord, Pause, Question, Session};
+use crate::session::{Approval, Child, Ended, Finish, HeldUp, LandWord, Pause, Question, Session};
 use contract::action::{Control, Item, Role, Work};
 use contract::event::{Answer, Disposal, Event, Notice, Subject, TaskState};
 use contract::intent::{Intent, Wish};
@@ -79,6 +79,16 @@ impl Session {
                 }
                 self.items.drain(1..=*items as usize);
             }
+            Event::Waits { why, what, until } => {
+                self.held_up = Some(HeldUp { why: why.clone(), what: what.clone(), until: *until });
+            }
+            Event::FellBack { to, .. } => {
+                self.model = Some(to.clone());
+                self.held_up = None;
+                self.retry_at = None;
+                // The interrupted call of the other model is not made again.
+                self.redo.take_if(|redo| matches!(redo.work, Work::Model { .. }));
+            }
             Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::Failed { .. }
@@ -147,6 +157,7 @@ impl Session {
             Event::Paused { why, what, hint, code } => {
                 self.phase = self.phase.next(PhaseMove::Pause)?;
                 self.retry_at = None;
+                self.held_up = None;
                 self.block = None;
                 self.pause =
                     Some(Pause { why: why.clone(), what: what.clone(), hint: hint.clone(), code: *code });
@@ -187,6 +198,7 @@ impl Session {
                 self.phase = self.phase.next(PhaseMove::End)?;
                 self.pause = None;
                 self.retry_at = None;
+                self.held_up = None;
                 self.redo = None;
                 self.block = None;
                 self.approvals.clear();

@@ -4,7 +4,7 @@
 
 use crate::fsm::{ApprovalMove, CallMove, CallState, Illegal, TurnMove};
 use crate::session::{Attempt, CallSlot, Judged, Redo, Repeat, Session, StepBlock};
-use crate::verdict;
+use crate::{further, verdict};
 use contract::action::{Call, CallResult, Done, EffectClass, End, Item, Outcome, Role, Work};
 use contract::checks::{Report, Side, Status, Verdict};
 use contract::error::NOT_RUN;
@@ -100,6 +100,9 @@ impl Session {
         }
         self.fence = *fence;
         self.retry_at = None;
+        self.held_up = None;
+        let model = self.model.as_ref().filter(|_| matches!(work, Work::Model { .. }));
+        let quota = model.and_then(further::quota_of);
         self.running = Some(Attempt {
             action: *action,
             attempt: *attempt,
@@ -108,6 +111,7 @@ impl Session {
             deadline: *deadline,
             started: at,
             reserved: *reserved,
+            quota,
         });
         Ok(())
     }

@@ -326,6 +326,7 @@ impl Draft<'_> {
         let parent = self.as_parent(&spec, call);
         let rights = Rights { tools: wish.tools.clone(), ask: spec.rights.ask, land: false, delegate: true };
         let child_spec = SessionSpec {
+            fallback: spec.fallback.clone(),
             goal: wish.goal,
             goal_bytes: wish.bytes,
             repo: spec.repo.clone(),

@@ -4,13 +4,14 @@
 //! events fails, the values are ahead of the journal: drop them and read them again. Start at [`decide`].
 
 use crate::fsm::{ApprovalState, Phase};
+use crate::further::Further;
 use crate::governor::Governor;
 use crate::ledger::Ledger;
 use crate::{Illegal, Session};
 use contract::action::{Effect, Outcome};
 use contract::event::{Event, LedgerEvent};
 use contract::intent::Intent;
-use contract::{Fence, SessionId, Timestamp, limits, text};
+use contract::{Fence, SessionId, StreamId, Timestamp, limits, text};
 
 /// The values from outside.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +50,10 @@ pub struct Decision {
     pub events: Vec<Event>,
     /// Facts for the tree's ledger, in the same append.
     pub ledger: Vec<LedgerEvent>,
+    /// Facts for further ledgers, in the same append; at most one entry per stream.
+    pub further: Vec<Further>,
+    /// Ledgers that were looked at and said no: it holds only while they stand where they are.
+    pub looked: Vec<StreamId>,
     /// Children born in the same append, each with its first facts.
     pub children: Vec<(SessionId, Vec<Event>)>,
     /// Intents for other sessions, in the same append.

@@ -44,6 +44,9 @@ impl Draft<'_> {
         // Most outcomes ask for nothing but to be recorded: only the others are looked at again, in copies.
         let follows = (!idle(&outcome.end)).then(|| (attempt.clone(), outcome.end.clone()));
         let (action, class) = (attempt.action, attempt.class);
+        if attempt.quota.is_some() {
+            self.settle_quota(&attempt.clone(), &outcome)?;
+        }
         let woken = self.gov.release(self.s.id);
         self.out.effects.extend(woken.into_iter().map(Effect::Wake));
         self.settle(action, class, &outcome)?;

@@ -2,10 +2,11 @@
 //!
 //! Never awaits anybody: it answers at once, and remembers who came away empty-handed. Start at [`Governor::take`].
 
-use contract::SessionId;
+use contract::{SessionId, StreamId};
 use std::collections::BTreeMap;
 
 use crate::Session;
+use crate::further::Book;
 use crate::ledger::Ledger;
 
 /// Kinds of work that are bounded over all sessions of a process.
@@ -63,6 +64,8 @@ pub struct Governor {
     lines: BTreeMap<(Slot, u64), SessionId>,
     tickets: u64,
     ledgers: BTreeMap<SessionId, Ledger>,
+    /// The ledgers that sessions of many trees share.
+    pub(crate) books: BTreeMap<StreamId, Book>,
 }
 
 impl Governor {
@@ -76,6 +79,7 @@ impl Governor {
             lines: BTreeMap::new(),
             tickets: 0,
             ledgers: BTreeMap::new(),
+            books: BTreeMap::new(),
         }
     }
 

@@ -6,9 +6,11 @@
 pub mod arbiter;
 pub mod decide;
 pub mod fsm;
+pub mod further;
 pub mod governor;
 pub mod ledger;
 pub mod plan;
+pub mod quota;
 pub mod retry;
 pub mod session;
 pub mod verdict;
@@ -23,6 +25,7 @@ mod next;
 mod recover;
 mod stages;
 mod start;
+mod traffic;
 
 pub use decide::{Ctx, Decision, Input, decide};
 pub use fsm::Illegal;

@@ -11,7 +11,8 @@ use contract::intent::{ChildEnd, Intent};
 use contract::model::ModelRef;
 use contract::session::{SessionSpec, Stage};
 use contract::{
-    ActionId, Amount, ApprovalId, CallId, Digest, Fence, QuestionId, Seq, SessionId, Timestamp, limits,
+    ActionId, Amount, ApprovalId, CallId, Digest, Fence, QuestionId, QuotaId, Seq, SessionId, Timestamp,
+    limits,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -108,6 +109,9 @@ pub struct Session {
     pub retry_at: Option<Timestamp>,
     /// When that was decided: a clock behind it has been set back, and nobody waits for what it says.
     pub retry_from: Timestamp,
+    /// What keeps the next model call from starting, since it was last put on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_up: Option<HeldUp>,
     /// Savepoints by action, newest last.
     pub savepoints: VecDeque<(ActionId, String)>,
     /// Steps taken out of the tree's budget and not used up.
@@ -152,6 +156,9 @@ pub struct Attempt {
     pub started: Timestamp,
     /// What was reserved for it.
     pub reserved: Amount,
+    /// The quota a model is called under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaId>,
 }
 
 /// An action to be run again.
@@ -239,6 +246,17 @@ pub struct Child {
     pub ended: bool,
     /// How it ended, from the moment that its end was taken up.
     pub end: Option<ChildEnd>,
+}
+
+/// A limit or a provider that is down, and until when.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HeldUp {
+    /// `rate`, `window`, `concurrency`, `reset`, `backoff`, `breaker`, `retry`.
+    pub why: String,
+    /// More for people.
+    pub what: String,
+    /// When it is looked at again.
+    pub until: Timestamp,
 }
 
 /// Why a session waits for a person.
@@ -369,6 +387,7 @@ impl Session {
             repeat: None,
             retry_at: None,
             retry_from: Timestamp(0),
+            held_up: None,
             savepoints: VecDeque::new(),
             block: None,
             used: Amount::ZERO,
@@ -419,6 +438,13 @@ impl Session {
         self.retry_at.filter(|at| now < *at && !set_back)
     }
 
+    /// The limit it waits for, if it is active and nothing runs. A clock that was set back does not prolong it.
+    pub fn held_up(&self, now: Timestamp) -> Option<&HeldUp> {
+        let rests = self.phase == Phase::Active && self.running.is_none();
+        let set_back = now.plus(limits::CLOCK_BACK_MS) < self.at;
+        self.held_up.as_ref().filter(|held| rests && now < held.until && !set_back)
+    }
+
     /// What a person said about landing this commit, if it was asked.
     pub fn land_word(&self, result: &str) -> Option<Answer> {
         self.land.as_ref().filter(|word| word.result == result).map(|word| word.answer)
@@ -455,7 +481,7 @@ impl Session {
             (Phase::Ended, None) => "ended",
             (Phase::Paused, _) => "paused",
             (Phase::Active, _) if self.running.is_some() => "running",
-            (Phase::Active, _) if self.waiting(now).is_some() => "waiting",
+            (Phase::Active, _) if self.waiting(now).is_some() || self.held_up(now).is_some() => "waiting",
             (Phase::Active, _) if self.prepared.is_none() => "created",
             (Phase::Active, _) => "active",
         }

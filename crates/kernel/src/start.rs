@@ -125,6 +125,9 @@ impl Draft<'_> {
         }
         self.gov.take(session, slot(&choice.work));
         let deadline = self.ctx.now.plus(deadline_ms);
+        if matches!(choice.work, Work::Model { .. }) {
+            self.take_quota(action, demand.tokens, deadline)?;
+        }
         // What a person had to agree to runs as they saw it, also when it runs again.
         let approved = match &choice.work {
             Work::Tools { calls } if approval.is_some() || self.needs_approval(choice.class) => {

@@ -22,6 +22,7 @@ pub(crate) fn spec() -> SessionSpec {
         base: None,
         target: None,
         model: ModelRef { id: "model/checked".into(), card: CARD, quota: None },
+        fallback: Vec::new(),
         mode: "code".into(),
         workflow: kernel::workflow::bare(),
         rights: Rights::all(Ask::External),

@@ -45,6 +45,7 @@ pub(crate) fn spec(rng: &mut Rng) -> SessionSpec {
         base: None,
         target: None,
         model: model(rng),
+        fallback: Vec::new(),
         mode: "code".into(),
         workflow: if rng.chance(100) { kernel::workflow::bare() } else { kernel::workflow::standard() },
         rights: Rights::all(ask),

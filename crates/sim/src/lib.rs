@@ -10,6 +10,7 @@ mod life;
 mod node;
 mod oracle;
 mod promise;
+mod quotas;
 mod rng;
 mod shrink;
 mod store;

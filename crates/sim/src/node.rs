@@ -228,6 +228,9 @@ impl Node {
         if step.snapshot {
             self.snapshot(id);
         }
+        for stream in step.snapshots {
+            let _ = wait(store::snapshot_book(&*self.handle, stream));
+        }
         woken.into_iter().for_each(|session| self.wake(session, settle));
         runs
     }

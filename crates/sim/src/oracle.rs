@@ -7,11 +7,13 @@ use crate::books::Books;
 use crate::kinds::Cover;
 use crate::node::wait;
 use crate::promise::{Broken, Checked, Promise};
+use crate::quotas::Quotas;
 use crate::watch::Watched;
 use contract::action::{Run, Work};
 use contract::event::{Event, LedgerEvent};
 use contract::journal::{Batch, Head, Journal, Stored};
-use contract::{Digest, Fence, SessionId, StreamId};
+use contract::quota::QuotaEvent;
+use contract::{Digest, Fence, QuotaId, SessionId, StreamId};
 use engine::store;
 use kernel::Session;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Oracle {
     pub(crate) sessions: BTreeMap<SessionId, Watched>,
     books: BTreeMap<SessionId, Books>,
+    quotas: BTreeMap<QuotaId, Quotas>,
     heads: BTreeMap<StreamId, Head>,
     fences: BTreeMap<SessionId, Fence>,
     /// Intents that somebody was told are in the inbox.
@@ -132,6 +135,16 @@ impl Oracle {
                 number(record.seq)?;
                 cover.met(&record.event);
                 self.books.entry(root).or_default().enter(root, &record.event)
+            }
+            StreamId::Quota(id) => {
+                let record =
+                    store::decode::<QuotaEvent>(stream, stored.seq, &stored.bytes).map_err(unread)?;
+                number(record.seq)?;
+                cover.met(&record.event);
+                if let QuotaEvent::Settled { end, .. } = &record.event {
+                    cover.met(end);
+                }
+                self.quotas.entry(id).or_default().enter(record.at, &record.event)
             }
         }
     }

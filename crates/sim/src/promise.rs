@@ -25,6 +25,8 @@ pub enum Promise {
     Order,
     /// I9: settled + held <= cap, and every reservation is settled once.
     Budget,
+    /// No key is used beyond what its provider allows, as far as that is declared or told.
+    Quota,
     /// I10: when faults stop, everything comes to its end.
     Liveness,
     /// An intent takes effect once, however often it is sent.
@@ -51,6 +53,7 @@ impl fmt::Display for Promise {
             Self::Approval => "I7 a yes is for one thing, once",
             Self::Order => "I8 dependencies first",
             Self::Budget => "I9 never over budget",
+            Self::Quota => "within every key's limits",
             Self::Liveness => "I10 everything ends",
             Self::Dedupe => "an intent takes effect once",
             Self::Explained => "everyone who waits has a reason",

@@ -3,9 +3,10 @@
 //! Walks the examples along the schema read from the source; knows neither by name. Start at [`nothing_is_left_out`].
 
 use super::schema::{Body, Field, Schema, Type, core};
-use super::{events, ledger};
+use super::{events, ledger, quota};
 use contract::Event;
 use contract::event::LedgerEvent;
+use contract::quota::QuotaEvent;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -17,16 +18,20 @@ struct Seen(BTreeSet<String>);
 fn nothing_is_left_out() {
     let schema = Schema::read();
     let mut wanted = BTreeSet::new();
-    for root in ["Event", "LedgerEvent"] {
+    for root in ["Event", "LedgerEvent", "QuotaEvent"] {
         want(&schema, root, &mut BTreeSet::new(), &mut wanted);
     }
     let mut seen = Seen::default();
     for (name, event) in stored() {
-        let root = if name.starts_with("ledger-") { "LedgerEvent" } else { "Event" };
+        let root = match name.split_once('-') {
+            Some(("ledger", _)) => "LedgerEvent",
+            Some(("quota", _)) => "QuotaEvent",
+            _ => "Event",
+        };
         seen.walk(&schema, root, &event);
     }
     let missing: Vec<&String> = wanted.difference(&seen.0).collect();
-    assert!(missing.is_empty(), "add examples (events.rs, ledger.rs) that show {missing:#?}");
+    assert!(missing.is_empty(), "add examples (events.rs, ledger.rs, quota.rs) that show {missing:#?}");
     assert!(wanted.len() > 200, "the reader of the source no longer understands it: {} facts", wanted.len());
 }
 
@@ -34,7 +39,8 @@ fn nothing_is_left_out() {
 fn stored() -> Vec<(&'static str, Value)> {
     let session = events::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
     let ledger = ledger::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
-    session.chain(ledger).collect()
+    let quota = quota::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
+    session.chain(ledger).chain(quota).collect()
 }
 
 /// Everything a type can hold.
@@ -138,21 +144,23 @@ fn every_event_has_a_golden_file() {
         Started = "started", Finished = "finished", Stale = "stale", Staged = "staged", Judged = "judged",
         Noticed = "noticed", ApprovalAsked = "approval-asked", ApprovalAnswered = "approval-answered",
         Asked = "asked", Answered = "answered", ChildOpened = "child-opened", Planned = "planned",
-        TaskMoved = "task-moved", Cut = "cut", Paused = "paused", Resumed = "resumed", Failed = "failed",
+        TaskMoved = "task-moved", Cut = "cut", Paused = "paused", Waits = "waits", FellBack = "fell-back", Resumed = "resumed", Failed = "failed",
         Recovered = "recovered", CallAnswered = "call-answered", Garbled = "garbled", CancelAsked = "cancel-asked", Ended = "ended",
     );
     let ledger = every_variant!(LedgerEvent:
         Opened = "opened", Admitted = "admitted", Reserved = "reserved", Settled = "settled",
         Overshoot = "overshoot", Barred = "barred", Raised = "raised",
     );
+    let quota = every_variant!(QuotaEvent: Declared = "declared", Taken = "taken", Settled = "settled");
     let stored = stored();
-    let shown = |in_ledger: bool, tag: &str| {
-        stored
-            .iter()
-            .any(|(name, event)| name.starts_with("ledger-") == in_ledger && event.get(tag).is_some())
+    let group = |name: &str| ["ledger-", "quota-"].into_iter().find(|group| name.starts_with(group));
+    let shown = |wanted: Option<&str>, tag: &str| {
+        stored.iter().any(|(name, event)| group(name) == wanted && event.get(tag).is_some())
     };
-    let missing: Vec<&str> = events.into_iter().filter(|tag| !shown(false, tag)).collect();
+    let missing: Vec<&str> = events.into_iter().filter(|tag| !shown(None, tag)).collect();
     assert!(missing.is_empty(), "no example shows the events {missing:?}");
-    let missing: Vec<&str> = ledger.into_iter().filter(|tag| !shown(true, tag)).collect();
+    let missing: Vec<&str> = ledger.into_iter().filter(|tag| !shown(Some("ledger-"), tag)).collect();
     assert!(missing.is_empty(), "no example shows the ledger events {missing:?}");
+    let missing: Vec<&str> = quota.into_iter().filter(|tag| !shown(Some("quota-"), tag)).collect();
+    assert!(missing.is_empty(), "no example shows the quota events {missing:?}");
 }

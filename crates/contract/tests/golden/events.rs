@@ -6,7 +6,7 @@ use super::Example;
 use super::examples::*;
 use contract::action::{CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Work};
 use contract::checks::{CheckKind, Flag, Verdict};
-use contract::event::{Answer, Disposal, Event, Final, Notice, Other, Subject, TaskState};
+use contract::event::{Answer, Dearer, Disposal, Event, Final, Notice, Other, Subject, TaskState};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
 use contract::model::{Gauge, Meter, Rates, Usage, Window};
 use contract::session::{Ask, Rights};
@@ -14,8 +14,32 @@ use contract::{Amount, Digest, Kind};
 
 /// Every example of a session event.
 pub(crate) fn all() -> Vec<Example<Event>> {
-    [opening(), wishes(), selection(), works(), said(), ends(), verdicts(), waiting(), plan(), course()]
-        .concat()
+    [
+        opening(),
+        wishes(),
+        selection(),
+        works(),
+        said(),
+        ends(),
+        verdicts(),
+        waiting(),
+        plan(),
+        course(),
+        limited(),
+    ]
+    .concat()
+}
+
+fn limited() -> Vec<Example<Event>> {
+    let fell_back =
+        |dearer| Event::FellBack { to: priced_model(), why: "the provider is down".into(), dearer };
+    let spec = contract::session::SessionSpec { fallback: vec![priced_model()], ..bare_spec() };
+    vec![
+        ("opened-fallback", Event::Opened { spec: Box::new(spec) }),
+        ("waits", Event::Waits { why: "rate".into(), what: "50 requests a minute".into(), until: AT }),
+        ("fell-back", fell_back(Some(Dearer { input: -2_000_000_000, output: 10_000_000_000 }))),
+        ("fell-back-unpriced", fell_back(None)),
+    ]
 }
 
 fn opening() -> Vec<Example<Event>> {

@@ -210,6 +210,7 @@ pub(crate) fn bare_spec() -> SessionSpec {
         base: None,
         target: None,
         model: unpriced_model(),
+        fallback: Vec::new(),
         mode: "code".into(),
         workflow: workflow(),
         rights: Rights { tools: None, ask: Ask::Never, land: true, delegate: true },

@@ -8,11 +8,12 @@ mod coverage;
 mod events;
 mod examples;
 mod ledger;
+mod quota;
 mod schema;
 mod versions;
 
 use contract::record::{self, Record, Storable};
-use contract::{Event, event::LedgerEvent};
+use contract::{Event, event::LedgerEvent, quota::QuotaEvent};
 use examples::AT;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -86,9 +87,15 @@ fn ledger_events_are_stored_as_ever() {
 }
 
 #[test]
+fn quota_events_are_stored_as_ever() {
+    check::<QuotaEvent>(&quota::all());
+}
+
+#[test]
 fn every_file_has_its_example_and_every_name_is_unique() {
-    let names: Vec<&str> =
-        events::all().iter().map(|e| e.0).chain(ledger::all().iter().map(|e| e.0)).collect();
+    let events = events::all().into_iter().map(|e| e.0);
+    let ledgers = ledger::all().into_iter().map(|e| e.0).chain(quota::all().into_iter().map(|e| e.0));
+    let names: Vec<&str> = events.chain(ledgers).collect();
     let unique: BTreeSet<String> = names.iter().map(|name| format!("{name}.json")).collect();
     assert_eq!(unique.len(), names.len(), "two examples share a name");
     // Missing files are the other tests' matter.

@@ -156,6 +156,7 @@ impl World {
             base: None,
             target: None,
             model: ModelRef { id: "fake/model".into(), card, quota: None },
+            fallback: Vec::new(),
             mode: "implement".into(),
             workflow: Workflow { name: "one".into(), stages: vec![stage] },
             rights: Rights::all(Ask::Never),

@@ -5,7 +5,7 @@
 
 use crate::frame::{self, Header};
 use contract::journal::{Append, Batch, Head};
-use contract::{Digest, SessionId, StreamId};
+use contract::{Digest, QuotaId, SessionId, StreamId};
 
 /// How the bytes on their way to the disk were left. Places are thousandths of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +62,10 @@ fn seal(frames: u64, rest: &[u8]) -> i64 {
 }
 
 fn stream_bytes(stream: StreamId) -> [u8; 17] {
-    let (kind, SessionId(id)) = match stream {
-        StreamId::Session(id) => (0, id),
-        StreamId::Tree(id) => (1, id),
+    let (kind, id) = match stream {
+        StreamId::Session(SessionId(id)) => (0, id),
+        StreamId::Tree(SessionId(id)) => (1, id),
+        StreamId::Quota(QuotaId(id)) => (2, id),
     };
     let mut bytes = [kind; 17];
     bytes[1..].copy_from_slice(&id.to_be_bytes());

@@ -121,6 +121,7 @@ pub(crate) fn spec(
         base: options.base,
         target: options.branch,
         model,
+        fallback: Vec::new(),
         mode: config.mode.value.clone(),
         workflow: kernel::workflow::standard(),
         rights: Rights { tools, land: config.land.value, ..Rights::all(ask(config)) },

@@ -134,6 +134,7 @@ fn damaged(damage: &Damage) -> Finding {
                 ("chain", format!("kapell events {id} --export DIR keeps what can be read; a backup may hold the rest"))
             }
             Ok(StreamId::Tree(_)) => ("chain", "no session of that tree goes on; restore a backup of the data directory".to_owned()),
+            Ok(StreamId::Quota(_)) => ("chain", "no model of that key is called; restore a backup of the data directory".to_owned()),
             Err(_) => {
                 ("chain", "restore a backup of the data directory, or kapell events SESSION --export DIR to keep what can be read".to_owned())
             }

@@ -5,6 +5,8 @@
 use super::clean;
 use crate::pick::short;
 use contract::action::{Call, Done, End, Work};
+use contract::event::Dearer;
+use contract::money::usd;
 use contract::port::Blobs;
 use serde_json::Value;
 
@@ -84,6 +86,13 @@ pub(crate) fn end(end: &End) -> (bool, String) {
         End::TimedOut => (false, "timed out".to_owned()),
         End::Unknown => (false, "outcome unknown".to_owned()),
     }
+}
+
+/// What another model costs more or less, in US dollars per million tokens.
+pub(crate) fn dearer(by: Option<Dearer>) -> String {
+    let Some(Dearer { input, output }) = by else { return String::new() };
+    let told = |nanos: i64| format!("{}{}", if nanos < 0 { "-" } else { "+" }, usd(nanos.unsigned_abs()));
+    format!(" ({} in, {} out per million tokens)", told(input), told(output))
 }
 
 /// A commit as people write it.

@@ -106,6 +106,8 @@ impl Stream {
             | Event::ApprovalAsked { .. }
             | Event::ApprovalAnswered { .. }
             | Event::Paused { .. }
+            | Event::Waits { .. }
+            | Event::FellBack { .. }
             | Event::Staged { .. }
             | Event::Recovered { .. }
             | Event::ChildOpened { .. }

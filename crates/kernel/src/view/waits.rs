@@ -11,7 +11,7 @@ use serde::Serialize;
 /// A wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Waits {
-    /// `approval`, `answer`, `resume`, `children`, `time` or `turn`.
+    /// `approval`, `answer`, `resume`, `children`, `limit`, `time` or `turn`.
     #[serde(rename = "for")]
     pub kind: &'static str,
     /// In words.
@@ -50,6 +50,12 @@ pub fn waits(s: &Session, now: Timestamp) -> Option<Waits> {
         Some(Waiting::Children(1)) => wait("children", "a child session is at work".into(), String::new()),
         Some(Waiting::Children(n)) => {
             wait("children", format!("{n} child sessions are at work"), String::new())
+        }
+        None | Some(Waiting::Until(_)) if s.held_up(now).is_some() => {
+            let held = s.held_up(now).cloned().unwrap_or_default();
+            let what =
+                format!("{}; goes on by itself in {} s", held.what, held.until.since(now).div_ceil(1000));
+            Waits { until: Some(held.until), ..wait("limit", what, String::new()) }
         }
         Some(Waiting::Until(at)) => {
             let what = format!("tries again in {} s", at.since(now).div_ceil(1000));

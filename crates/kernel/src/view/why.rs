@@ -257,6 +257,8 @@ fn followed(event: &Event) -> Option<String> {
         Event::TaskMoved { task, to } => format!("task {task} {}", format!("{to:?}").to_lowercase()),
         Event::Cut { items, .. } => format!("the {items} oldest entries left the context"),
         Event::Paused { why, what, .. } => format!("paused ({why}): {what}"),
+        Event::Waits { what, until, .. } => format!("waits until {until}: {what}"),
+        Event::FellBack { to, why, .. } => format!("{} has the word from now on: {why}", to.id),
         Event::Resumed { .. } => "resumed".into(),
         Event::Failed { signature, count, then, .. } => {
             format!("{signature} failed, {count} in a row; then: {then}")

@@ -14,6 +14,7 @@ mod fold;
 mod make;
 mod museum;
 mod property;
+mod quota;
 mod recovery;
 mod views;
 mod workflow;

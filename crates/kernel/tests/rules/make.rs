@@ -37,6 +37,7 @@ pub(crate) fn spec() -> SessionSpec {
         base: None,
         target: None,
         model: model("test/model", Some(PRICE)),
+        fallback: Vec::new(),
         mode: "code".into(),
         workflow: kernel::workflow::standard(),
         rights: Rights::all(Ask::Never),

@@ -10,8 +10,9 @@ use contract::event::{Answer, Event, LedgerEvent};
 use contract::intent::{Intent, Source, Wish};
 use contract::record::Record;
 use contract::session::SessionSpec;
-use contract::{ActionId, Amount, SessionId, Timestamp};
+use contract::{ActionId, Amount, SessionId, StreamId, Timestamp};
 use kernel::fsm::Phase;
+use kernel::further::{Book, Facts, Further, needed};
 use kernel::governor::Slots;
 use kernel::ledger::Ledger;
 use kernel::{Ctx, Decision, Governor, Illegal, Input, Session};
@@ -47,6 +48,8 @@ pub(crate) struct World {
     pub(crate) governor: Governor,
     pub(crate) sessions: BTreeMap<SessionId, Live>,
     pub(crate) ledgers: BTreeMap<SessionId, Vec<LedgerEvent>>,
+    /// Facts of the ledgers that many sessions share.
+    pub(crate) shared: BTreeMap<StreamId, Vec<(Timestamp, Facts)>>,
     pub(crate) inbox: BTreeMap<SessionId, Vec<Intent>>,
     keys: BTreeSet<(SessionId, String)>,
     ids: BTreeSet<SessionId>,
@@ -69,6 +72,7 @@ impl World {
             governor: Governor::new(slots),
             sessions: BTreeMap::new(),
             ledgers: BTreeMap::new(),
+            shared: BTreeMap::new(),
             inbox: BTreeMap::new(),
             keys: BTreeSet::new(),
             ids: BTreeSet::new(),
@@ -121,6 +125,12 @@ impl World {
     pub(crate) fn try_feed(&mut self, id: SessionId, input: Input) -> Result<Decision, Illegal> {
         let ctx = self.ctx();
         let live = self.sessions.get_mut(&id).expect("a session");
+        for stream in needed(&live.state, &input) {
+            if !self.governor.has(stream) {
+                self.governor.put(stream, self.refolded(stream));
+            }
+        }
+        let live = self.sessions.get_mut(&id).expect("a session");
         let decision = kernel::decide(&mut live.state, &mut self.governor, input, &ctx)?;
         self.record(id, &decision);
         self.check(id, &decision);
@@ -128,8 +138,27 @@ impl World {
         Ok(decision)
     }
 
+    /// A ledger that many sessions share, from its facts alone.
+    pub(crate) fn refolded(&self, stream: StreamId) -> Book {
+        let mut book = Book::new(stream).expect("a shared ledger");
+        for (at, facts) in self.shared.get(&stream).into_iter().flatten() {
+            match (&mut book, facts) {
+                (Book::Quota(quota), Facts::Quota(facts)) => {
+                    facts.iter().for_each(|fact| quota.apply(*at, fact).expect("a fold of the quota"));
+                }
+            }
+        }
+        book
+    }
+
     fn record(&mut self, id: SessionId, decision: &Decision) {
         let at = Timestamp(self.now);
+        for Further { stream, facts } in &decision.further {
+            self.shared.entry(*stream).or_default().push((at, facts.clone()));
+            let own = |id| self.governor.quota(id).cloned().map(|quota| Book::Quota(Box::new(quota)));
+            let StreamId::Quota(quota) = *stream else { panic!("{stream} is no shared ledger") };
+            assert_eq!(own(quota), Some(self.refolded(*stream)), "{stream} differs from its fold");
+        }
         let live = self.sessions.get_mut(&id).expect("a session");
         for event in &decision.events {
             explained(&live.shadow, event);

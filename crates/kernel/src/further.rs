@@ -1,0 +1,157 @@
+//! The ledgers a decision may touch besides its tree's: streams that sessions of many trees share.
+//!
+//! To add one: a stream, a fold ([`Book`]), its facts ([`Facts`]) and who needs it ([`needed`]); everything that loads,
+//! appends, forgets and snapshots them goes by these lists. Start at [`needed`].
+
+use crate::fsm::Phase;
+use crate::quota::Quota;
+use crate::{Governor, Illegal, Input, Session};
+use contract::intent::Wish;
+use contract::model::ModelRef;
+use contract::quota::QuotaEvent;
+use contract::{QuotaId, Seq, StreamId, Timestamp, record};
+use serde::{Deserialize, Serialize};
+
+/// New facts of one such ledger, to be written together with the session's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Further {
+    /// Whose.
+    pub stream: StreamId,
+    /// They.
+    pub facts: Facts,
+}
+
+/// Facts by kind of ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Facts {
+    /// Of a key at a provider.
+    Quota(Vec<QuotaEvent>),
+}
+
+impl Facts {
+    /// How many.
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Quota(facts) => facts.len() as u64,
+        }
+    }
+
+    /// As they are stored, numbered from `before + 1` on.
+    pub fn records(&self, before: Seq, at: Timestamp) -> Vec<Vec<u8>> {
+        match self {
+            Self::Quota(facts) => record::encode_all(before, at, facts),
+        }
+    }
+}
+
+/// The fold of such a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Book {
+    /// Of a key at a provider.
+    Quota(Box<Quota>),
+}
+
+impl Book {
+    /// The ledger of a stream that has no events yet; `None` = it is no further ledger.
+    pub fn new(stream: StreamId) -> Option<Self> {
+        match stream {
+            StreamId::Quota(_) => Some(Self::Quota(Box::default())),
+            StreamId::Session(_) | StreamId::Tree(_) => None,
+        }
+    }
+
+    /// Number of its last event.
+    pub fn seq(&self) -> Seq {
+        match self {
+            Self::Quota(quota) => quota.seq,
+        }
+    }
+}
+
+/// The further ledgers that deciding upon this input may need. Most sessions need none.
+pub fn needed(s: &Session, input: &Input) -> Vec<StreamId> {
+    let mut needed = Vec::new();
+    if s.phase == Phase::Ended {
+        return needed;
+    }
+    let spec = match (&s.spec, input) {
+        (Some(spec), _) => Some(&**spec),
+        (None, Input::Open(spec)) => Some(&**spec),
+        _ => None,
+    };
+    let mut add = |stream| {
+        if !needed.contains(&stream) {
+            needed.push(stream);
+        }
+    };
+    let running = s.running.as_ref().and_then(|attempt| attempt.quota);
+    running.into_iter().for_each(|id| add(StreamId::Quota(id)));
+    let own = s.model.iter().chain(spec.iter().flat_map(|spec| spec.fallback.iter().chain([&spec.model])));
+    own.chain(resumed(input)).filter_map(quota_of).for_each(|id| add(StreamId::Quota(id)));
+    needed
+}
+
+/// The models that a person switches to with this input.
+fn resumed(input: &Input) -> impl Iterator<Item = &ModelRef> {
+    let mail = if let Input::Inbox(mail) = input { &mail[..] } else { &[] };
+    mail.iter().flatten().filter_map(|intent| match &intent.wish {
+        Wish::Resume { model } => model.as_deref(),
+        _ => None,
+    })
+}
+
+/// The quota a model is called under.
+pub(crate) fn quota_of(model: &ModelRef) -> Option<QuotaId> {
+    model.quota.as_ref().map(|quota| QuotaId::of(&quota.name))
+}
+
+impl Governor {
+    /// Is this ledger loaded?
+    pub fn has(&self, stream: StreamId) -> bool {
+        match stream {
+            StreamId::Session(_) => false,
+            StreamId::Tree(root) => self.peek(root).is_some(),
+            StreamId::Quota(_) => self.books.contains_key(&stream),
+        }
+    }
+
+    /// Number of the last event of a ledger; 0 when it is not loaded.
+    pub fn seq(&self, stream: StreamId) -> Seq {
+        match stream {
+            StreamId::Session(_) => 0,
+            StreamId::Tree(root) => self.peek(root).map_or(0, |ledger| ledger.seq),
+            StreamId::Quota(_) => self.books.get(&stream).map_or(0, Book::seq),
+        }
+    }
+
+    /// Puts a further ledger in place, as read from the journal. One that is further on already stays.
+    pub fn put(&mut self, stream: StreamId, book: Book) {
+        if self.seq(stream) <= book.seq() {
+            self.books.insert(stream, book);
+        }
+    }
+
+    /// Forgets a ledger, so that the next user reads it from the journal again.
+    pub fn lose(&mut self, stream: StreamId) {
+        match stream {
+            StreamId::Session(_) => {}
+            StreamId::Tree(root) => self.forget(root),
+            StreamId::Quota(_) => drop(self.books.remove(&stream)),
+        }
+    }
+
+    /// A key's limits, if they are loaded.
+    pub fn quota(&self, id: QuotaId) -> Option<&Quota> {
+        match self.books.get(&StreamId::Quota(id)) {
+            Some(Book::Quota(quota)) => Some(quota),
+            None => None,
+        }
+    }
+
+    pub(crate) fn quota_mut(&mut self, id: QuotaId) -> Result<&mut Quota, Illegal> {
+        match self.books.get_mut(&StreamId::Quota(id)) {
+            Some(Book::Quota(quota)) => Ok(quota),
+            None => Err(Illegal { state: format!("quota {id} is not loaded"), event: "a model call".into() }),
+        }
+    }
+}
