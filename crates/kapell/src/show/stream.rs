@@ -102,17 +102,7 @@ impl Stream {
                 }
                 Some(raw(happened))
             }
-            Event::Judged { .. }
-            | Event::ApprovalAsked { .. }
-            | Event::ApprovalAnswered { .. }
-            | Event::Paused { .. }
-            | Event::Waits { .. }
-            | Event::FellBack { .. }
-            | Event::Staged { .. }
-            | Event::Recovered { .. }
-            | Event::ChildOpened { .. }
-            | Event::Failed { .. } => Some(raw(happened)),
-            _ => None,
+            event => told_as_it_is(event).then(|| raw(happened)),
         }
     }
 
@@ -187,6 +177,23 @@ fn tool_result(call: &str, text: &str, error: bool) -> Value {
 fn raw(happened: &Happened) -> String {
     let record = String::from_utf8_lossy(&happened.stored.bytes);
     format!("{{\"type\":\"event\",\"session_id\":\"{}\",\"record\":{record}}}\n", happened.session)
+}
+
+/// Events that have no form of their own in the stream, and matter to who follows it.
+fn told_as_it_is(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Judged { .. }
+            | Event::ApprovalAsked { .. }
+            | Event::ApprovalAnswered { .. }
+            | Event::Paused { .. }
+            | Event::Waits { .. }
+            | Event::FellBack { .. }
+            | Event::Staged { .. }
+            | Event::Recovered { .. }
+            | Event::ChildOpened { .. }
+            | Event::Failed { .. }
+    )
 }
 
 #[cfg(test)]
