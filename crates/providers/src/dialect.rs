@@ -6,6 +6,8 @@
 pub mod anthropic;
 pub mod args;
 mod body;
+#[cfg(test)]
+mod conformance;
 pub mod draft;
 pub mod fault;
 pub mod gemini;
@@ -16,6 +18,8 @@ pub mod openai_responses;
 pub mod pairs;
 pub mod picture;
 mod read;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod rules;
 pub mod sse;
 mod thread;
 

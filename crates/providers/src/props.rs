@@ -1,13 +1,18 @@
-//! What must hold of scripts, of the compiler's messages and of changes to texts, for any input at all: called by the
-//! fuzz targets and by the tests.
+//! What must hold of scripts, of the compiler's messages, of changes to texts, and of what goes to and comes from
+//! providers, for any input at all: called by the fuzz targets and by the tests.
 //!
 //! An input of several parts has them between record separators (0x1e). Not part of a build that ships. Start at
 //! [`script`].
 
 use crate::Script;
+use crate::dialect::rules::{check, rows};
+use crate::dialect::sse::Lines;
 use crate::fixer::diag::{self, Place, Trust};
 use crate::fixer::patch::{self, Fix, Part, Texts};
-use contract::limits::SENTENCE_BYTES;
+use contract::limits::{CALLS_RECORDED, SENTENCE_BYTES};
+use contract::model::{Broken, Image, Message, Private, Reply, Request, ToolSpec, ToolUse};
+use serde_json::json;
+use std::collections::HashSet;
 
 /// Separates the parts of an input.
 const BETWEEN: char = '\u{1e}';
@@ -101,6 +106,100 @@ fn fixes(text: &str, new: &str, places: &[&str]) {
     assert_eq!(patch::compatible(vec![fix.clone(), fix.clone()]), [fix]);
 }
 
+/// Which dialect reads, then what the server sends: whatever that is, the answer is the same in whatever pieces it comes,
+/// a reply's calls have ids of their own, and a failure says something.
+pub fn stream(bytes: &[u8]) {
+    let Some((row, bytes)) = bytes.split_first() else { return };
+    answer(usize::from(*row), bytes);
+}
+
+/// As [`stream`], read by this row.
+pub(crate) fn answer(row: usize, bytes: &[u8]) {
+    let whole = read(row, &mut std::iter::once(bytes));
+    assert_eq!(read(row, &mut bytes.chunks(1)), whole, "in single bytes");
+    assert_eq!(read(row, &mut bytes.chunks(7)), whole, "in pieces");
+    match whole {
+        Ok(reply) => {
+            let ids: HashSet<&str> = reply.calls.iter().map(|call| call.id.as_str()).collect();
+            assert!(ids.len() == reply.calls.len() && !ids.contains(""), "{ids:?}");
+            assert!(reply.calls.len() <= CALLS_RECORDED);
+        }
+        Err(broken) => assert!(!broken.fault.what.is_empty() && broken.usage.is_some()),
+    }
+}
+
+fn read(row: usize, chunks: &mut dyn Iterator<Item = &[u8]>) -> Result<Reply, Broken> {
+    let rows = rows();
+    let row = rows[row % rows.len()];
+    let mut decoder = row.codec.decoder(&request(&row.options().id, Vec::new()), &row.options());
+    let (mut lines, mut events) = (Lines::default(), Vec::new());
+    for chunk in chunks {
+        let pushed = lines.push(chunk, &mut events);
+        for event in events.drain(..) {
+            match decoder.event(&event) {
+                Ok(progress) if progress.done => return decoder.finish(None),
+                Ok(_) => {}
+                Err(fault) => return decoder.finish(Some(fault)),
+            }
+        }
+        if let Err(fault) = pushed {
+            return decoder.finish(Some(fault));
+        }
+    }
+    decoder.finish(None)
+}
+
+fn request(model: &str, messages: Vec<Message>) -> Request {
+    let schema = json!({"type": "object", "properties": {"path": {"type": ["string", "null"]}}});
+    let tool = |name: &str| ToolSpec { name: name.into(), description: "d".into(), schema: schema.clone() };
+    Request {
+        model: model.into(),
+        system: "s".into(),
+        messages,
+        tools: vec![tool("read"), tool("a.b/c")],
+        max_tokens: 9,
+        ordinal: 1,
+        key: "session/1.1".into(),
+    }
+}
+
+/// Every byte is a message or a call, three bits of it what kind: any conversation at all goes out valid by the rules of
+/// every dialect.
+pub fn conversation(bytes: &[u8]) {
+    const WORDS: [&str; 6] = ["", " ", "a", "b c", "{", "é\u{0}\"\\"];
+    for row in rows() {
+        let id = row.options().id;
+        let mut messages: Vec<Message> = Vec::new();
+        for byte in bytes.iter().take(200) {
+            let word = WORDS[usize::from(byte >> 3) % WORDS.len()];
+            let own = |blocks| Some(Private { producer: id.clone(), blocks });
+            let args =
+                [json!({"p": word}), json!(word), json!(null), json!([1])][usize::from(byte >> 6)].clone();
+            match (byte & 7, messages.last_mut()) {
+                (0, _) => messages.push(Message::User { text: word.into() }),
+                (1, _) => messages.push(Message::said(word, Vec::new())),
+                (2, _) => {
+                    let blocks = json!([{"own": (row.thought)(word)}, {"text": byte >> 5}, {"call": 0}]);
+                    messages.push(Message::Assistant {
+                        text: word.into(),
+                        calls: Vec::new(),
+                        private: own(blocks),
+                    });
+                }
+                (3 | 4, Some(Message::Assistant { calls, .. })) => {
+                    calls.push(ToolUse { id: word.into(), tool: word.into(), args });
+                }
+                (5, Some(Message::Tool { images, .. })) => {
+                    let media_type = if byte >> 6 == 0 { "image/png" } else { "x" }.into();
+                    images.push(Image { media_type, bytes: vec![*byte] });
+                }
+                _ => messages.push(Message::result(word, byte >> 7 == 0, word)),
+            }
+        }
+        check(&row, &row.codec.encode(&request(&id, messages), &row.options()).body);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +210,8 @@ mod tests {
         corpus::replay("script", script);
         corpus::replay("compiler", compiler);
         corpus::replay("patches", patches);
+        corpus::replay("stream", stream);
+        corpus::replay("conversation", conversation);
     }
 
     fn message() -> impl Strategy<Value = String> {

@@ -5,12 +5,12 @@
 
 pub mod reading;
 
+use super::layout::{Piece, pieces};
+use super::thread::{Answer, Said, Thread, Turn, name};
 use super::{Auth, Codec, Decoder, Options, Wire, pairs, picture};
-use contract::model::{Image, Message, Request, ToolUse};
+use contract::model::{Request, ToolSpec};
 use serde_json::{Map, Value, json};
 
-/// Longest id of a call.
-const ID_BYTES: usize = 64;
 /// Turns of the person that get a mark for the cache: this one's for the next call, the one before's for this.
 const MARKED_TURNS: usize = 2;
 /// What Kapell sets itself.
@@ -60,7 +60,7 @@ fn mark(block: &mut Value) {
 }
 
 fn tools(request: &Request) -> Vec<Value> {
-    let tool = |tool: &contract::model::ToolSpec| json!({"name": tool.name, "description": tool.description, "input_schema": tool.schema});
+    let tool = |tool: &ToolSpec| json!({"name": name(&tool.name), "description": tool.description, "input_schema": tool.schema});
     let mut tools: Vec<Value> = request.tools.iter().map(tool).collect();
     tools.last_mut().into_iter().for_each(mark);
     tools
@@ -68,14 +68,13 @@ fn tools(request: &Request) -> Vec<Value> {
 
 /// Turns by turn: what several messages say for the person is one turn.
 fn messages(request: &Request) -> Vec<Value> {
+    let paired = pairs::paired(&request.messages);
     let mut turns: Vec<(&'static str, Vec<Value>)> = Vec::new();
-    for message in pairs::paired(&request.messages) {
-        let (role, blocks) = match message.as_ref() {
-            Message::User { text } => ("user", vec![json!({"type": "text", "text": text})]),
-            Message::Assistant { text, calls, private } => {
-                ("assistant", said(text, calls, pairs::own(private, request)))
-            }
-            Message::Tool { call, ok, text, images } => ("user", vec![result(call, *ok, text, images)]),
+    for turn in &Thread::of(&paired, request).turns {
+        let (role, blocks) = match turn {
+            Turn::Person(texts) => ("user", texts.iter().filter_map(|text| words(text)).collect()),
+            Turn::Model(words) => ("assistant", said(words)),
+            Turn::Results(answers) => ("user", answers.iter().map(result).collect::<Vec<_>>()),
         };
         match turns.last_mut() {
             _ if blocks.is_empty() => {}
@@ -88,12 +87,9 @@ fn messages(request: &Request) -> Vec<Value> {
     turns.into_iter().map(|(role, blocks)| json!({"role": role, "content": blocks})).collect()
 }
 
-fn result(call: &str, ok: bool, text: &str, images: &[Image]) -> Value {
-    let mut content = Vec::new();
-    if !text.trim().is_empty() {
-        content.push(json!({"type": "text", "text": text}));
-    }
-    content.extend(images.iter().map(|image| match picture::is_seen(image) {
+fn result(answer: &Answer<'_>) -> Value {
+    let mut content = Vec::from_iter(words(answer.text));
+    content.extend(answer.images.iter().map(|image| match picture::is_seen(image) {
         true => {
             let source =
                 json!({"type": "base64", "media_type": image.media_type, "data": picture::base64(&image.bytes)});
@@ -101,23 +97,14 @@ fn result(call: &str, ok: bool, text: &str, images: &[Image]) -> Value {
         }
         false => json!({"type": "text", "text": picture::unseen(image)}),
     }));
-    let mut block = json!({"type": "tool_result", "tool_use_id": pairs::wire_id(call, ID_BYTES)});
+    let mut block = json!({"type": "tool_result", "tool_use_id": answer.id});
     if !content.is_empty() {
         block["content"] = Value::Array(content);
     }
-    if !ok {
+    if !answer.ok {
         block["is_error"] = true.into();
     }
     block
-}
-
-fn used(call: &ToolUse) -> Value {
-    json!({
-        "type": "tool_use",
-        "id": pairs::wire_id(&call.id, ID_BYTES),
-        "name": pairs::wire_id(&call.tool, ID_BYTES),
-        "input": pairs::arguments(call),
-    })
 }
 
 fn words(text: &str) -> Option<Value> {
@@ -125,51 +112,24 @@ fn words(text: &str) -> Option<Value> {
 }
 
 /// What the model said, as it said it; without what it thought where that is not to be shown or not known.
-fn said(text: &str, calls: &[ToolUse], private: Option<&Value>) -> Vec<Value> {
-    let plain = || words(text).into_iter().chain(calls.iter().map(used)).collect::<Vec<_>>();
-    let Some(layout) = private.and_then(Value::as_array) else { return plain() };
-    let exact = in_order(text, calls, layout);
-    let mut blocks = exact.unwrap_or_else(|| {
-        let thought = layout.iter().filter(|block| is_thought(block)).cloned();
-        thought.chain(plain()).collect()
-    });
-    // Thoughts that led to nothing are no message.
-    if blocks.iter().all(is_thought) {
-        blocks.clear();
+fn said(said: &Said<'_>) -> Vec<Value> {
+    let block = |piece| match piece {
+        Piece::Own(block) => Some(block.clone()),
+        Piece::Text(text, _) => words(text),
+        Piece::Call(call, _) => {
+            Some(json!({"type": "tool_use", "id": call.id, "name": call.tool, "input": call.args}))
+        }
+    };
+    let mut blocks: Vec<Value> = pieces(said).into_iter().filter_map(block).collect();
+    // Thoughts that led to nothing are no message, and none ends with them.
+    while blocks.last().is_some_and(is_thought) {
+        blocks.pop();
     }
     blocks
 }
 
 fn is_thought(block: &Value) -> bool {
     matches!(block["type"].as_str(), Some("thinking" | "redacted_thinking"))
-}
-
-/// The blocks as [`reading`] noted their order; `None` = text or calls are not those of then.
-fn in_order(text: &str, calls: &[ToolUse], layout: &[Value]) -> Option<Vec<Value>> {
-    let (mut rest, mut calls) = (text, calls.iter());
-    let mut blocks = Vec::with_capacity(layout.len());
-    for block in layout {
-        if is_thought(block) {
-            blocks.push(block.clone());
-        } else if let Some(bytes) = block["text"].as_u64() {
-            let (piece, behind) = rest.split_at_checked(usize::try_from(bytes).ok()?)?;
-            blocks.extend(words(piece));
-            rest = behind;
-        } else {
-            blocks.push(used(calls.next()?));
-        }
-    }
-    (rest.is_empty() && calls.next().is_none()).then_some(blocks)
-}
-
-/// The order of a reply's blocks, kept with what was thought.
-pub(super) fn layout_of_text(bytes: usize) -> Value {
-    json!({"text": bytes})
-}
-
-/// As above, of the next call.
-pub(super) fn layout_of_call() -> Value {
-    json!({"call": true})
 }
 
 #[cfg(test)]

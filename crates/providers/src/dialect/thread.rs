@@ -1,5 +1,4 @@
-//! A conversation in turns, for dialects that want each role in one piece: names and ids that every server takes,
-//! results with their tools, the person first.
+//! A conversation in turns: names and ids that every server takes, results with their tools, the person first.
 //!
 //! Knows no dialect; who answers what is settled before, in [`super::pairs`]. Start at [`Thread::of`].
 

@@ -3,12 +3,14 @@
 //! Knows no socket. Unknown events and unknown kinds of blocks mean nothing and do no harm: the vendor adds them.
 //! Start at [`Reading`].
 
-use super::{layout_of_call, layout_of_text};
 use crate::dialect::draft::Draft;
+use crate::dialect::layout::Layout;
+use crate::dialect::read;
 use crate::dialect::sse::Event;
+use crate::dialect::thread::Names;
 use crate::dialect::{Decoder, Headers, Options, Progress, fault};
+use contract::Fault;
 use contract::model::{Broken, Reply, Request, Stop, Usage};
-use contract::{Fault, Kind};
 use serde_json::{Value, json};
 
 /// Blocks of one reply.
@@ -19,6 +21,7 @@ const BLOCKS: usize = 4096;
 pub struct Reading {
     draft: Draft,
     options: Options,
+    names: Names,
     blocks: Vec<(u64, Block)>,
 }
 
@@ -34,7 +37,8 @@ enum Block {
 impl Reading {
     /// Of the answer to this request.
     pub fn new(request: &Request, options: &Options) -> Self {
-        Self { draft: Draft::new(request, options), options: options.clone(), blocks: Vec::new() }
+        let (draft, names) = (Draft::new(request, options), Names::of(request));
+        Self { draft, options: options.clone(), names, blocks: Vec::new() }
     }
 
     fn begin(&mut self, at: u64, block: &Value) -> Result<Progress, Fault> {
@@ -45,7 +49,7 @@ impl Reading {
         let kind = match word("type") {
             "text" => Block::Text(0),
             "tool_use" => {
-                self.draft.call(place(at), word("id"), word("name"))?;
+                self.draft.call(place(at), word("id"), self.names.own(word("name")))?;
                 // Some servers send the arguments at once.
                 if block["input"].as_object().is_some_and(|input| !input.is_empty()) {
                     self.draft.args(place(at), &block["input"].to_string())?;
@@ -144,7 +148,7 @@ impl Decoder for Reading {
         if event.data.trim().is_empty() {
             return Ok(Progress::default());
         }
-        let value: Value = serde_json::from_str(&event.data).map_err(|_| garbled(&self.options))?;
+        let value = read::json(&event.data, &self.options)?;
         let at = value["index"].as_u64().unwrap_or_default();
         match value["type"].as_str().unwrap_or_default() {
             "message_start" => {
@@ -174,25 +178,19 @@ impl Decoder for Reading {
     }
 
     fn finish(mut self: Box<Self>, why: Option<Fault>) -> Result<Reply, Broken> {
-        let thought = |block: &Block| matches!(block, Block::Thinking { .. } | Block::Redacted(_));
-        if self.blocks.iter().any(|(_, block)| thought(block)) {
-            let layout = |(_, block): (u64, Block)| match block {
-                Block::Text(bytes) => Some(layout_of_text(bytes)),
-                Block::Call => Some(layout_of_call()),
+        let mut layout = Layout::default();
+        for (_, block) in std::mem::take(&mut self.blocks) {
+            match block {
+                Block::Text(bytes) => layout.text(bytes, None),
+                Block::Call => layout.call(None),
                 Block::Thinking { text, signature } => {
-                    Some(json!({"type": "thinking", "thinking": text, "signature": signature}))
+                    layout.own(json!({"type": "thinking", "thinking": text, "signature": signature}));
                 }
-                Block::Redacted(data) => Some(json!({"type": "redacted_thinking", "data": data})),
-                Block::Other => None,
-            };
-            self.draft.private = std::mem::take(&mut self.blocks).into_iter().filter_map(layout).collect();
+                Block::Redacted(data) => layout.own(json!({"type": "redacted_thinking", "data": data})),
+                Block::Other => {}
+            }
         }
+        self.draft.private = layout.kept();
         self.draft.end(why)
     }
-}
-
-/// An event that is no JSON.
-fn garbled(options: &Options) -> Fault {
-    let what = format!("{} sent an event that is not JSON in the middle of its reply", options.provider);
-    Fault::new(Kind::Transient, "stream-garbled", what)
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::dialect::sse::Lines;
 use crate::dialect::{Headers, Progress};
 use contract::Kind;
-use contract::model::{Broken, Private, Reply, Stop, ToolSpec, Usage};
+use contract::model::{Broken, Image, Message, Private, Reply, Stop, ToolUse, Usage};
 
 fn options() -> Options {
     Options {

@@ -142,7 +142,7 @@ impl Reading {
         let id = text(call, "id");
         let function = &call["function"];
         let tool = text(function, "name");
-        let at = match self.place(index, id, tool) {
+        let at = match self.place(index, id, tool, &function["arguments"]) {
             Some(at) => at,
             None => {
                 self.places.push(Place { index, id: id.into(), named: false });
@@ -165,24 +165,33 @@ impl Reading {
 
     /// The call this piece belongs to; `None` = it begins one.
     ///
-    /// By index, but: some give every call the index 0 (another id and a name again begin another), some give a new id to
-    /// every piece (without a name it is the same call), some give neither index nor id (a name begins another).
-    fn place(&self, index: Option<u64>, id: &str, tool: &str) -> Option<usize> {
+    /// By index, but: some give every call the index 0 (another id, or a name where the one before is complete, begins
+    /// another), some give a new id to every piece (without a name it is the same call), some give neither index nor id
+    /// (a name begins another).
+    fn place(&self, index: Option<u64>, id: &str, tool: &str, piece: &Value) -> Option<usize> {
         let known = |place: &Place| !id.is_empty() && place.id == id;
         let last = match index {
             Some(_) => self.places.iter().rposition(|place| place.index == index),
             None if !id.is_empty() => {
                 let found = self.places.iter().rposition(known);
-                return found.or_else(|| self.places.len().checked_sub(1).filter(|_| tool.is_empty()));
+                found.or_else(|| self.places.len().checked_sub(1).filter(|_| tool.is_empty()))
             }
             None => self.places.len().checked_sub(1),
         }?;
         let place = &self.places[last];
         let other = !id.is_empty() && !place.id.is_empty() && place.id != id;
-        let begins = !tool.is_empty() && place.named;
-        let complete = || serde_json::from_str::<Map<String, Value>>(self.draft.args_so_far(last)).is_ok();
-        let again = begins && (other || id.is_empty() && (index.is_none() || complete()));
-        (!again).then_some(last)
+        let nameless = id.is_empty() && index.is_none();
+        let full = || {
+            let more =
+                piece.is_object() || piece.as_str().is_some_and(|piece| piece.trim_start().starts_with('{'));
+            more && self.is_complete(last)
+        };
+        let begins = !tool.is_empty() && place.named && (other || nameless || full());
+        (!begins).then_some(last)
+    }
+
+    fn is_complete(&self, at: usize) -> bool {
+        serde_json::from_str::<Map<String, Value>>(self.draft.args_so_far(at)).is_ok()
     }
 
     fn stop(&mut self, reason: &str) -> Result<(), Fault> {
@@ -204,9 +213,8 @@ impl Reading {
 
     /// The stream came to its proper end, but nobody said why the reply did: it counts if all of it is whole.
     fn end_without_reason(&mut self) {
-        let whole = |at| serde_json::from_str::<Map<String, Value>>(self.draft.args_so_far(at)).is_ok();
         let said = !self.draft.text().is_empty() || !self.places.is_empty();
-        if self.draft.stop.is_none() && said && (0..self.places.len()).all(whole) {
+        if self.draft.stop.is_none() && said && (0..self.places.len()).all(|at| self.is_complete(at)) {
             self.draft.stop = Some(Stop::EndTurn);
         }
     }
