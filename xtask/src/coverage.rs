@@ -27,7 +27,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     std::fs::create_dir_all(&out)?;
     let mut command = crate::cargo();
     command.args(["tarpaulin", "--out", "Json", "--skip-clean", "--timeout", "600", "--engine", "llvm"]);
-    command.arg("--output-dir").arg(&out).arg("--target-dir").arg(root.join("target/coverage"));
+    command.arg("--output-dir").arg(&out).arg("--target-dir");
+    command.arg(crate::programs::target_dir()?.join("coverage"));
     PACKAGES.iter().for_each(|package| {
         command.args(["--packages", package]);
     });

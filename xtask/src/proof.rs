@@ -18,9 +18,22 @@ struct Layer {
     long: &'static [&'static str],
     /// Random cases of each property, where the layer has properties.
     cases: Option<&'static str>,
-    /// The figure is the last line of the output that begins like this.
-    figure: &'static str,
+    figure: Figure,
 }
+
+/// What of the output is the figure.
+#[derive(Debug, Clone, Copy)]
+enum Figure {
+    /// The last line that begins like this.
+    Last(&'static str),
+    /// Every line that begins like this.
+    Every(&'static str),
+    /// The sums of all `test result:` lines.
+    Tests,
+}
+
+/// How a line with the figures of one test program begins.
+const TESTS: &str = "test result: ";
 
 /// From the quickest to the slowest.
 const LAYERS: &[Layer] = &[
@@ -30,7 +43,7 @@ const LAYERS: &[Layer] = &[
         short: &["xtask", "sim", "--seeds", "1000"],
         long: &["xtask", "sim", "--seeds", "20000", "--steps", "2000"],
         cases: None,
-        figure: "sim: ",
+        figure: Figure::Last("sim: "),
     },
     Layer {
         name: "plants",
@@ -38,7 +51,7 @@ const LAYERS: &[Layer] = &[
         short: &["xtask", "sim", "--plants"],
         long: &["xtask", "sim", "--plants"],
         cases: None,
-        figure: "plants: ",
+        figure: Figure::Last("plants: "),
     },
     Layer {
         name: "model",
@@ -46,7 +59,7 @@ const LAYERS: &[Layer] = &[
         short: &["xtask", "model"],
         long: &["xtask", "model"],
         cases: None,
-        figure: "model: ",
+        figure: Figure::Every("model: "),
     },
     Layer {
         name: "stories",
@@ -54,15 +67,15 @@ const LAYERS: &[Layer] = &[
         short: &["test", "-p", "kernel", "--test", "rules", "property"],
         long: &["test", "-p", "kernel", "--test", "rules", "property"],
         cases: Some("20000"),
-        figure: "test result: ",
+        figure: Figure::Tests,
     },
     Layer {
         name: "properties",
-        about: "random and kept input to every parser, the last crate's figure",
+        about: "random and kept input to every parser",
         short: &["test", "--workspace", "--lib", "props"],
         long: &["test", "--workspace", "--lib", "props"],
         cases: Some("2000"),
-        figure: "test result: ",
+        figure: Figure::Tests,
     },
     Layer {
         name: "differential",
@@ -70,7 +83,7 @@ const LAYERS: &[Layer] = &[
         short: &["test", "-p", "journal", "--test", "differential", "--", "--nocapture"],
         long: &["test", "-p", "journal", "--test", "differential", "--", "--nocapture"],
         cases: Some("300"),
-        figure: "differential: ",
+        figure: Figure::Last("differential: "),
     },
     Layer {
         name: "fuzz",
@@ -78,7 +91,7 @@ const LAYERS: &[Layer] = &[
         short: &["xtask", "fuzz", "--seconds", "5"],
         long: &["xtask", "fuzz", "--seconds", "60"],
         cases: None,
-        figure: "fuzz: ",
+        figure: Figure::Last("fuzz: "),
     },
     Layer {
         name: "faults",
@@ -86,7 +99,7 @@ const LAYERS: &[Layer] = &[
         short: &["xtask", "faults", "--points", "30"],
         long: &["xtask", "faults", "--long"],
         cases: None,
-        figure: "faults: ",
+        figure: Figure::Last("faults: "),
     },
     Layer {
         name: "power",
@@ -94,7 +107,7 @@ const LAYERS: &[Layer] = &[
         short: &["xtask", "power"],
         long: &["xtask", "power", "--long"],
         cases: None,
-        figure: "power: ",
+        figure: Figure::Last("power: "),
     },
     Layer {
         name: "crash",
@@ -102,7 +115,7 @@ const LAYERS: &[Layer] = &[
         short: &["xtask", "crash", "--kills", "200"],
         long: &["xtask", "crash", "--kills", "20000"],
         cases: None,
-        figure: "crash: ",
+        figure: Figure::Last("crash: "),
     },
     Layer {
         name: "coverage",
@@ -110,7 +123,7 @@ const LAYERS: &[Layer] = &[
         short: &["xtask", "coverage"],
         long: &["xtask", "coverage"],
         cases: None,
-        figure: "coverage: ",
+        figure: Figure::Last("coverage: "),
     },
     Layer {
         name: "mutants",
@@ -118,7 +131,7 @@ const LAYERS: &[Layer] = &[
         short: &["xtask", "mutants", "--in-diff", "HEAD~1"],
         long: &["xtask", "mutants", "--sample", "300"],
         cases: None,
-        figure: "mutants: ",
+        figure: Figure::Last("mutants: "),
     },
 ];
 
@@ -137,7 +150,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let mut failed = Vec::new();
     for layer in LAYERS.iter().filter(|layer| names.is_empty() || names.contains(&layer.name)) {
         eprintln!("proof: {}: {}", layer.name, layer.about);
-        let began = Instant::now();
+        // The commit it was built from, whatever is committed while it runs.
+        let (began, commit) = (Instant::now(), commit()?);
         let figure = layer.run(long);
         let seconds = began.elapsed().as_secs();
         match &figure {
@@ -148,7 +162,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             }
         }
         if long {
-            let row = layer.row(&figure.unwrap_or_else(|error| format!("FAILED: {error:#}")), seconds)?;
+            let row =
+                layer.row(&commit, &figure.unwrap_or_else(|error| format!("FAILED: {error:#}")), seconds)?;
             let page = crate::root()?.join(PAGE);
             let text = std::fs::read_to_string(&page).with_context(|| format!("read {PAGE}"))?;
             std::fs::write(&page, placed(&text, layer.name, &row)?)?;
@@ -173,31 +188,24 @@ impl Layer {
             command.env("PROPTEST_CASES", cases);
         }
         let mut child = command.spawn().context("start cargo")?;
-        let mut figure = None;
+        let mut lines = Vec::new();
         for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
             let line = line?;
             println!("{line}");
             std::io::stdout().flush()?;
-            if line.trim_start().starts_with(self.figure) {
-                figure = Some(line.trim().to_owned());
+            if line.trim_start().starts_with(self.figure.begins()) {
+                lines.push(line.trim().to_owned());
             }
         }
         let status = child.wait()?;
-        ensure!(
-            status.success(),
-            "ended with {status}; last figure: {}",
-            figure.as_deref().unwrap_or("none")
-        );
-        figure.with_context(|| format!("no line of the output begins with `{}`", self.figure))
+        let figure = self.figure.of(&lines);
+        let told = figure.as_deref().unwrap_or("none");
+        ensure!(status.success(), "ended with {status}; last figure: {told}");
+        figure.with_context(|| format!("no line of the output begins with `{}`", self.figure.begins()))
     }
 
-    fn row(&self, figure: &str, seconds: u64) -> Result<String> {
-        let said = |program: &str, args: &[&str]| -> Result<String> {
-            let out = Command::new(program).args(args).current_dir(crate::root()?).output()?;
-            Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
-        };
-        let (date, commit) =
-            (said("date", &["-u", "+%Y-%m-%d"])?, said("git", &["rev-parse", "--short", "HEAD"])?);
+    fn row(&self, commit: &str, figure: &str, seconds: u64) -> Result<String> {
+        let date = said("date", &["-u", "+%Y-%m-%d"])?;
         let cases = self.cases.map_or(String::new(), |cases| format!("PROPTEST_CASES={cases} "));
         Ok(format!(
             "| {} | {date} | {commit} | `{cases}cargo {}` | {seconds} s | {} |",
@@ -206,6 +214,47 @@ impl Layer {
             figure.replace('|', "\\|").replace('\n', " ")
         ))
     }
+}
+
+impl Figure {
+    fn begins(self) -> &'static str {
+        match self {
+            Self::Last(begins) | Self::Every(begins) => begins,
+            Self::Tests => TESTS,
+        }
+    }
+
+    /// From the lines that begin so.
+    fn of(self, lines: &[String]) -> Option<String> {
+        let last = lines.last()?;
+        Some(match self {
+            Self::Last(_) => last.clone(),
+            Self::Every(_) => lines.join("; "),
+            Self::Tests => {
+                let sum = |what: &str| -> u64 { lines.iter().filter_map(|line| count(line, what)).sum() };
+                format!("{} properties held, {} failed", sum("passed"), sum("failed"))
+            }
+        })
+    }
+}
+
+/// `3` of `test result: ok. 3 passed; 0 failed; ...`.
+fn count(line: &str, what: &str) -> Option<u64> {
+    let words: Vec<&str> = line.split([' ', ';']).collect();
+    let at = words.iter().position(|word| *word == what)?;
+    words.get(at.checked_sub(1)?)?.parse().ok()
+}
+
+/// The commit that is built, and whether something was changed since.
+fn commit() -> Result<String> {
+    let changed = !said("git", &["status", "--porcelain", "--", ".", ":!docs"])?.is_empty();
+    let commit = said("git", &["rev-parse", "--short", "HEAD"])?;
+    Ok(if changed { format!("{commit} and changes") } else { commit })
+}
+
+fn said(program: &str, args: &[&str]) -> Result<String> {
+    let out = Command::new(program).args(args).current_dir(crate::root()?).output()?;
+    Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }
 
 /// The page with this layer's row put in place of its old one; rows stand in the order of [`LAYERS`].
@@ -246,6 +295,20 @@ mod tests {
     #[test]
     fn a_page_without_its_place_is_refused() {
         assert!(placed("# Proof\n", LAYERS[0].name, "").is_err());
+    }
+
+    #[test]
+    fn a_figure_is_the_last_line_or_all_of_them_or_a_sum() {
+        let lines = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let two = lines(&["model: one", "model: two"]);
+        assert_eq!(Figure::Last("model: ").of(&two).unwrap(), "model: two");
+        assert_eq!(Figure::Every("model: ").of(&two).unwrap(), "model: one; model: two");
+        let tests = lines(&[
+            "test result: ok. 3 passed; 0 failed; 0 ignored",
+            "test result: FAILED. 4 passed; 1 failed; 0 ignored",
+        ]);
+        assert_eq!(Figure::Tests.of(&tests).unwrap(), "7 properties held, 1 failed");
+        assert_eq!(Figure::Tests.of(&[]), None, "a layer that says nothing has no figure");
     }
 
     #[test]
