@@ -441,7 +441,8 @@ pub struct Integrated {
     /// The branch: landed on, or left with the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// Why it did not land: `conflict`, `checks`, `dirty`, `moved`, `no-branch`, `not-asked`, `nothing-to-land`.
+    /// Why it did not land: `conflict`, `checks`, `dirty`, `moved`, `no-branch`, `refused`, `not-asked`,
+    /// `nothing-to-land`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// More about it (conflicting files), as a blob.

@@ -53,10 +53,13 @@ pub(crate) fn comes_again(error: &Error) -> bool {
     matches!(error, Error::Corrupt(_) | Error::Closed(_))
 }
 
+/// The code of the fault of a session that was given up: its parent, if it has one, has been told that it failed.
+pub const GIVEN_UP: &str = "broken-session";
+
 /// The fault of a session that was given up.
 pub(crate) fn fault(session: SessionId, error: &Error) -> Fault {
     let what = format!("session {session} broke down {TRIES} times at the same place: {error}");
-    Fault::new(Kind::Permanent, "broken-session", what)
+    Fault::new(Kind::Permanent, GIVEN_UP, what)
         .hint(format!("kapell verify; kapell events {session} --export DIR keeps what it did"))
 }
 

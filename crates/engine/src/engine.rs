@@ -101,7 +101,7 @@ pub(crate) struct Shared {
     pub(crate) trees: Trees,
     /// It is being shut down: whoever is started from here on starts nothing.
     closing: AtomicBool,
-    /// Shared by those who wake sessions; a shutdown waits for all of them.
+    /// Shared by those who open, attend and wake sessions; a shutdown waits for all of them.
     waking: tokio::sync::RwLock<()>,
     leases: Leases,
     breakdowns: Breakdowns,
@@ -177,7 +177,10 @@ impl Engine {
             hold: false,
             opened: Some(opened),
         };
-        if let Err(lease) = self.shared.start(id, start).await? {
+        let until_it_is_held = self.shared.waking.read().await;
+        let started = self.shared.start(id, start).await?;
+        drop(until_it_is_held);
+        if let Err(lease) = started {
             return Err(Error::Fenced { session: lease.session }.fault());
         }
         match answer.await {
@@ -211,6 +214,7 @@ impl Engine {
 
     /// Takes a session over and runs it here, with everything below it. `Err(Held)` inside: a living process has it.
     pub async fn attend(&self, id: SessionId, how: Attend) -> Result<Result<(), Lease>, Fault> {
+        let _until_it_is_held = self.shared.waking.read().await;
         self.shared.attend(id, how).await
     }
 

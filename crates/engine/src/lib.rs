@@ -22,6 +22,7 @@ mod tests;
 mod tree;
 pub mod watch;
 
+pub use crate::breakdown::GIVEN_UP;
 pub use crate::core::Core;
 pub use crate::engine::{Attend, Engine, Options, Order};
 pub use crate::executor::Ports;

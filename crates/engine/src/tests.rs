@@ -184,15 +184,10 @@ async fn after_a_shutdown_nothing_starts_any_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_waits_for_a_session_that_is_just_being_taken_over() {
-    let stage = paused().await;
-    stage.engine.shutdown().await;
-    let (asked, mut asks) = tokio::sync::mpsc::unbounded_channel();
-    let (go, told) = std::sync::mpsc::channel();
-    let slow = Slow { asked, go: Mutex::new(told), locks: Locks::default() };
-    let stage = stage.anew(Arc::new(slow));
+    let (stage, go, mut asks) = slow().await;
     stage.engine.shared().wake(stage.id, Attend::Settle);
     asks.recv().await.unwrap();
-    let mut shutdown = polled(stage.engine.clone());
+    let mut shutdown = closing(&stage.engine);
     assert!(!shutdown(), "its lease would be taken after its lock was given back");
     go.send(()).unwrap();
     while !shutdown() {
@@ -204,14 +199,54 @@ async fn a_shutdown_waits_for_a_session_that_is_just_being_taken_over() {
     assert!(asks.try_recv().is_err(), "nobody is woken any more");
 }
 
-/// A shutdown, to be looked at now and then: is it done?
-fn polled(engine: Engine) -> impl FnMut() -> bool {
-    let mut shutdown: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> =
-        Box::pin(async move { engine.shutdown().await });
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_waits_for_those_who_open_and_attend_sessions() {
+    for opens in [false, true] {
+        let (stage, go, mut asks) = slow().await;
+        let (engine, id) = (stage.engine.clone(), stage.id);
+        let mut asking = polled(async move {
+            let spec = (*World::default().run_of(Work::Prepare).context.spec).clone();
+            match opens {
+                true => drop(engine.open(spec, vec![]).await),
+                false => drop(engine.attend(id, Attend::Settle).await.unwrap().unwrap()),
+            }
+        });
+        while asks.try_recv().is_err() {
+            assert!(!asking());
+            tokio::task::yield_now().await;
+        }
+        let mut shutdown = closing(&stage.engine);
+        assert!(!shutdown(), "its lease would be taken after its lock was given back");
+        go.send(()).unwrap();
+        while !(shutdown() & asking()) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(stage.engine.shared().remembered(), 0, "what was taken over was given back in order");
+    }
+}
+
+/// A session that nobody holds, an engine whose lock is taken when told to, and who hears that it is asked for.
+async fn slow() -> (Stage, std::sync::mpsc::Sender<()>, tokio::sync::mpsc::UnboundedReceiver<()>) {
+    let stage = paused().await;
+    stage.engine.shutdown().await;
+    let (asked, asks) = tokio::sync::mpsc::unbounded_channel();
+    let (go, told) = std::sync::mpsc::channel();
+    let slow = Slow { asked, go: Mutex::new(told), locks: Locks::default() };
+    (stage.anew(Arc::new(slow)), go, asks)
+}
+
+fn closing(engine: &Engine) -> impl FnMut() -> bool + use<> {
+    let engine = engine.clone();
+    polled(async move { engine.shutdown().await })
+}
+
+/// Something to be looked at now and then: is it done?
+fn polled(future: impl Future<Output = ()> + Send + 'static) -> impl FnMut() -> bool {
+    let mut future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(future);
     let mut done = false;
     move || {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        done = done || shutdown.as_mut().poll(&mut context).is_ready();
+        done = done || future.as_mut().poll(&mut context).is_ready();
         done
     }
 }
