@@ -5,7 +5,7 @@
 use crate::git::{Repo, line, revision};
 use crate::object::{Kind as ObjectKind, Oid};
 use crate::session::{Facts, Point, branch, io_fault};
-use crate::target::{LAND_REF, Place, Stays, Target};
+use crate::target::{LAND_REF, Stays, Target};
 use crate::work::{Merged, merge};
 use crate::{Git, Held};
 use contract::action::Integrated;
@@ -126,13 +126,10 @@ impl Git {
             }
             Err(words) => {
                 let now = self.target(held, landing).await?;
-                match (now.place(), place) {
-                    (Ok((still, _)), Place::Worktree(_)) if still == tip => {
-                        let detail = format!("your tree has changes that landing would overwrite:\n{words}");
-                        Ok(Tried::Stays(Stays::new("dirty", detail), candidate.commit))
-                    }
-                    _ => Ok(Tried::Moved),
-                }
+                Ok(match now.place() {
+                    Ok((still, _)) if still == tip => Tried::Stays(refused(&words), candidate.commit),
+                    _ => Tried::Moved,
+                })
             }
         }
     }
@@ -172,6 +169,16 @@ impl Git {
         facts.left = None;
         record(held, facts)
     }
+}
+
+/// Why git left the branch where it was: something of the user's is in the way, or it cannot be written.
+fn refused(words: &str) -> Stays {
+    // git speaks English here: it is started with LC_ALL=C.
+    let in_the_way = ["overwritten by", "lose untracked files", "unmerged files", "not concluded your"];
+    if in_the_way.iter().any(|part| words.contains(part)) {
+        return Stays::new("dirty", format!("your tree has changes that landing would overwrite:\n{words}"));
+    }
+    Stays::new("refused", format!("git would not move the branch, and said why:\n{words}"))
 }
 
 fn record(held: &mut Held, facts: Facts) -> Result<(), Fault> {

@@ -107,6 +107,35 @@ async fn dirty_files_in_the_way_keep_everything_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_branch_that_cannot_be_written_is_not_blamed_on_the_users_files() {
+    let world = World::new();
+    let (session, ready) = world.prepared().await;
+    put(&ready.root.join("a.txt"), "mine\n");
+    let result = world.commit(session).await;
+    let log = world.repo.join(".git/logs/refs/heads/main");
+    // Checked out, so that files and index would go along; then with only the branch to move.
+    for elsewhere in [false, true] {
+        if elsewhere {
+            world.run(&["checkout", "-q", "-b", "elsewhere"]);
+        }
+        let kept = std::fs::read(&log).unwrap();
+        std::fs::remove_file(&log).unwrap();
+        put(&log.join("in the way"), "");
+        let tip = world.run(&["rev-parse", "main"]);
+        let landed = world.land(session, &ready, &result, None).await;
+        assert_eq!(why(&landed), "refused");
+        let detail = String::from_utf8_lossy(&landed.blobs[0]);
+        assert!(detail.contains("logs/refs/heads/main"), "git says what is wrong: {detail}");
+        let now = (world.run(&["rev-parse", "main"]), world.run(&["status", "--porcelain"]));
+        assert_eq!(now, (tip, String::new()), "nothing is half landed");
+        assert_eq!(landed.integrated.branch, Some(workspace::branch(session)));
+        std::fs::remove_dir_all(&log).unwrap();
+        std::fs::write(&log, kept).unwrap();
+    }
+    assert_eq!(why(&world.land(session, &ready, &result, None).await), "landed");
+}
+
+#[tokio::test]
 async fn no_hook_of_the_user_runs() {
     let world = World::new();
     let proof = world.dir.path().join("hook-ran");
