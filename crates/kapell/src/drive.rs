@@ -13,7 +13,7 @@ use crate::signals::Signals;
 use crate::tree::{Happened, Tree};
 use contract::event::Event;
 use contract::limits::INBOX_POLL_MS;
-use contract::{BoxFuture, SessionId, Timestamp};
+use contract::{BoxFuture, Fault, SessionId, Timestamp};
 use engine::Attend;
 use kernel::fsm::Phase;
 use std::collections::BTreeSet;
@@ -64,8 +64,8 @@ pub(crate) struct Drive<'a> {
     pub(crate) awaited: Vec<String>,
     /// Asks on the terminal, when there is one.
     pub(crate) prompter: Option<Prompter>,
-    /// Sessions that break down whenever they are taken up.
-    pub(crate) given_up: BTreeSet<SessionId>,
+    /// What was said of children that could not be taken over: once each.
+    pub(crate) left_alone: BTreeSet<String>,
 }
 
 /// What woke the loop.
@@ -264,10 +264,10 @@ impl Drive<'_> {
         for id in idle {
             let held = match self.wired.engine.attend(id, Attend::GoOn).await {
                 Ok(held) => held,
-                // Its parent has been told that it failed, and decides.
                 Err(fault) if id != self.tree.root => {
-                    if self.given_up.insert(id) {
-                        self.progress.note(&format!("given up: {}; {}", fault.what, fault.hint));
+                    let note = left_alone(id, &fault);
+                    if self.left_alone.insert(note.clone()) {
+                        self.progress.note(&note);
                     }
                     continue;
                 }
@@ -290,6 +290,17 @@ impl Drive<'_> {
         }
         Ok(())
     }
+}
+
+/// What is said of a child that could not be taken over. One that was given up stays so: its parent has been told that
+/// it failed, and decides. Any other is asked for again.
+fn left_alone(id: SessionId, fault: &Fault) -> String {
+    let Fault { what, hint, .. } = fault;
+    let said = match fault.code == engine::GIVEN_UP {
+        true => format!("given up: {what}"),
+        false => format!("{} was not taken over, and is asked for again: {what}", short(id)),
+    };
+    if hint.is_empty() { said } else { format!("{said}; {hint}") }
 }
 
 async fn finished(stopping: &mut Option<Stopping>) {
@@ -315,5 +326,20 @@ async fn typed(prompter: &mut Option<Prompter>) -> Option<String> {
     match prompter {
         Some(prompter) => prompter.line().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::Kind;
+
+    #[test]
+    fn only_a_child_that_was_given_up_is_said_to_be() {
+        let gone = Fault::new(Kind::Permanent, engine::GIVEN_UP, "it broke down").hint("kapell verify");
+        assert_eq!(left_alone(SessionId(7), &gone), "given up: it broke down; kapell verify");
+        let full = Fault::new(Kind::Transient, "full", "no space left");
+        let said = left_alone(SessionId(7), &full);
+        assert!(said.ends_with("is asked for again: no space left") && !said.contains("given up"), "{said}");
     }
 }

@@ -98,7 +98,7 @@ impl<'a> Work<'a> {
             ours: start.ours,
             awaited: start.awaited,
             prompter: can_ask.then(|| Prompter::new(self.app.now())),
-            given_up: BTreeSet::new(),
+            left_alone: BTreeSet::new(),
         };
         let end = drive.run().await;
         let Drive { tree, progress, lines, .. } = drive;
