@@ -17,7 +17,8 @@ const LINE: &str = "line-0";
 /// What the write tool writes.
 const OUT: &str = "out";
 /// Files of the store whose names are known beforehand.
-const STORE: [&str; 5] = ["kapell.db", "kapell.db-wal", "kapell.db-journal", "kapell.lock", "blobs"];
+pub(super) const STORE: [&str; 5] =
+    ["kapell.db", "kapell.db-wal", "kapell.db-journal", "kapell.lock", "blobs"];
 
 /// What all scenes of a run share.
 #[derive(Debug)]

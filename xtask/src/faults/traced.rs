@@ -4,7 +4,7 @@
 //! shim does, and needs nothing of ours inside the process. Start at [`run`].
 
 use super::judge::judge;
-use super::scene::{Fault, Stage};
+use super::scene::{Fault, STORE, Stage};
 use super::{Tally, told};
 use crate::tools::Origin;
 use anyhow::{Context, Result, ensure};
@@ -24,7 +24,7 @@ const CALLS: [(&str, &str); 11] = [
     ("fallocate", "none"),
     ("io_uring_enter", "none"),
 ];
-/// Calls that strace is told to fail, and how many of each there are before it is too late to.
+/// Calls that strace is told to fail, and at how many of each at most.
 const INJECTED: [(&str, u64); 4] = [("pwrite64", 60), ("fsync", 16), ("openat", 4), ("unlink", 2)];
 /// What it does to them.
 const HOW: [&str; 5] = [
@@ -38,13 +38,16 @@ const HOW: [&str; 5] = [
 /// Compares what strace sees with what the shim saw, then lets strace do the harm at a sample of calls.
 pub(super) fn run(stage: &Stage, calls: &[String], tally: &mut Tally, every: bool) -> Result<String> {
     crate::tools::need("strace", Origin::Debian("strace"))?;
-    let (seen, missing) = compare(stage, calls)?;
+    let Watched { seen, missing, reached } = compare(stage, calls)?;
     ensure!(missing.is_empty(), "calls on the store's files that go past the shim: {missing:?}");
     let (mut runs, mut hit) = (0, 0);
     for (at, (call, most)) in INJECTED.iter().enumerate() {
+        // What no thread got to while nothing was wrong, none gets to now.
+        let most = reached.get(call).copied().unwrap_or(0).min(*most);
+        ensure!(most > 0, "strace saw no {call} on the store's files");
         for (turn, how) in HOW.iter().enumerate() {
             let one = 1 + (at * 7 + turn * 13) as u64 % most;
-            for n in if every { 1..=*most } else { one..=one } {
+            for n in if every { 1..=most } else { one..=one } {
                 runs += 1;
                 let inject = format!("inject={call}:{}", how.replace('#', &n.to_string()));
                 match attempt(stage, &inject, how.starts_with("signal"), n) {
@@ -75,8 +78,18 @@ fn attempt(stage: &Stage, inject: &str, killed: bool, n: u64) -> Result<bool> {
     Ok(met)
 }
 
-/// Calls on files below `data`, counted by both; what only strace has is missing.
-fn compare(stage: &Stage, calls: &[String]) -> Result<(usize, Vec<String>)> {
+/// What strace saw of a run in which nothing goes wrong.
+struct Watched {
+    /// Calls on files below `data`.
+    seen: usize,
+    /// What only strace has.
+    missing: Vec<String>,
+    /// By call: how many the busiest thread made on the store's own files.
+    reached: BTreeMap<&'static str, u64>,
+}
+
+/// Calls on files below `data`, counted by both.
+fn compare(stage: &Stage, calls: &[String]) -> Result<Watched> {
     let scene = stage.scene("watched")?;
     let names: Vec<&str> = CALLS.iter().map(|(call, _)| *call).collect();
     let acts = scene.act(Fault::Watch { trace: &format!("trace={}", names.join(",")) })?;
@@ -105,5 +118,44 @@ fn compare(stage: &Stage, calls: &[String]) -> Result<(usize, Vec<String>)> {
     let missing = kernel.iter().filter(|(name, count)| !fits(name, **count));
     let missing =
         missing.map(|(name, count)| format!("{name}: strace {count}, shim {:?}", shim.get(name))).collect();
-    Ok((kernel.values().sum(), missing))
+    let files: Vec<String> = STORE.iter().map(|file| format!("{data}{file}")).collect();
+    Ok(Watched { seen: kernel.values().sum(), missing, reached: busiest(&text, &files) })
+}
+
+/// From strace's lines (`PID call(...`), one process or thread each: the most calls any made on one of these files.
+fn busiest(text: &str, files: &[String]) -> BTreeMap<&'static str, u64> {
+    let mut threads: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
+    for line in text.lines().filter(|line| files.iter().any(|file| names(line, file))) {
+        let call = INJECTED.iter().find(|(call, _)| line.contains(&format!(" {call}(")));
+        if let (Some((call, _)), Some(thread)) = (call, line.split_whitespace().next()) {
+            *threads.entry((thread, call)).or_default() += 1;
+        }
+    }
+    let mut most = BTreeMap::new();
+    for ((_, call), count) in threads {
+        most.entry(call).and_modify(|most: &mut u64| *most = count.max(*most)).or_insert(count);
+    }
+    most
+}
+
+/// Does the line name this very file, as a path or as what a descriptor stands for?
+fn names(line: &str, file: &str) -> bool {
+    line.match_indices(file).any(|(at, _)| line[at + file.len()..].starts_with(['"', '>']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_thread_says_how_far_one_can_count() {
+        let text = "7 pwrite64(9</d/kapell.db-wal>, \"x\", 4096, 0) = 4096\n\
+                    7 pwrite64(9</d/kapell.db-wal>, \"x\", 4096, 0) = 4096\n\
+                    8 pwrite64(9</d/kapell.db-wal>, \"x\", 4096, 0) = 4096\n\
+                    8 pwrite64(9</d/other>, \"x\", 4096, 0) = 4096\n\
+                    8 openat(AT_FDCWD, \"/d/kapell.db\", O_RDWR) = 9\n\
+                    8 openat(AT_FDCWD, \"/d/kapell.db-shm\", O_RDWR) = 10\n";
+        let files = ["/d/kapell.db".to_owned(), "/d/kapell.db-wal".to_owned()];
+        assert_eq!(busiest(text, &files), BTreeMap::from([("pwrite64", 2), ("openat", 1)]));
+    }
 }
