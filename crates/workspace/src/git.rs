@@ -212,11 +212,24 @@ impl Repo {
         &self,
         args: impl IntoIterator<Item = A>,
     ) -> Result<Ended, Fault> {
+        let args = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        self.finish(self.program(args)).await
+    }
+
+    /// The same for several calls in one piece: a shell script whose first arguments are these, and after them the
+    /// words that start `git`.
+    pub(crate) async fn change_by(&self, script: &str, args: &[&str]) -> Result<Ended, Fault> {
+        let mut program = self.program(Vec::new());
+        let words = ["sh", "-c", script, "sh"].into_iter().chain(args.iter().copied());
+        program.argv = words.map(OsString::from).chain(program.argv).collect();
+        self.finish(program).await
+    }
+
+    async fn finish(&self, program: Program) -> Result<Ended, Fault> {
         self.git.ready().await?;
-        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let mut waited = Duration::ZERO;
         loop {
-            let ended = process::finish(self.program(args.clone())).await?;
+            let ended = process::finish(program.clone()).await?;
             let locked =
                 ended.code != Some(0) && ended.errors.windows(LOCKED.len()).any(|part| part == LOCKED);
             if !locked || waited >= LOCK_PATIENCE {

@@ -3,13 +3,12 @@
 //! The only file that writes to the user's repository (but for the pin of the base). No hook of the user's runs in
 //! any of it. Start at [`Target::look`].
 
-use crate::git::{Binary, Repo, line, path, pieces};
+use crate::git::{Binary, Repo, line, path};
 use crate::object::read_plain;
 use crate::process::Ended;
 use crate::session::Facts;
 use crate::work::fetch;
 use contract::{Fault, Kind};
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Names tried for a branch to leave, when the usual one is taken by somebody else.
@@ -197,23 +196,23 @@ impl Target {
 
 /// Fast-forwards what is checked out. git writes files and index first and the branch last: when the user commits in
 /// between, or something holds the branch, it stays and the rest has gone ahead. Then files and index go back to where
-/// the branch is by now; a change of the user's stays, and so does what the user has landed by hand.
+/// the branch is by now; a change of the user's stays, and so does what the user has landed by hand. In one piece: a
+/// Kapell that is killed in between leaves nothing half landed.
 async fn forward(theirs: &Repo, tip: &str, to: &str) -> Result<Ended, Fault> {
-    let args = ["merge", "--ff-only", "--no-autostash", "--no-stat", "--no-progress", "--quiet", to];
-    let ended = theirs.change(args).await?;
-    if ended.code != Some(0) && ahead(theirs, tip, to).await? {
-        theirs.change(["read-tree", "-m", "-u", to, "HEAD"]).await?;
-    }
-    Ok(ended)
+    theirs.change_by(FORWARD, &[tip, to]).await
 }
 
-/// Does the index hold all that landing changes? git writes it in one piece, so a merge that was refused left nothing.
-async fn ahead(theirs: &Repo, tip: &str, to: &str) -> Result<bool, Fault> {
-    let landed = theirs.call(["diff-tree", "-r", "-z", "--name-only", "--no-renames", tip, to]).await?;
-    let other = theirs.call(["diff-index", "--cached", "-z", "--name-only", "--no-renames", to]).await?;
-    let other: HashSet<&[u8]> = pieces(&other).collect();
-    Ok(pieces(&landed).all(|path| !other.contains(path)))
-}
+/// Does the index hold all that landing changes? git writes it in one piece, so a merge that was refused left nothing,
+/// and then nothing is put back.
+const FORWARD: &str = r#"
+tip=$1 to=$2; shift 2
+"$@" merge --ff-only --no-autostash --no-stat --no-progress --quiet "$to" && exit 0
+code=$?
+"$@" diff-tree -r -z --name-only --no-renames "$tip" "$to" |
+    xargs -0 "$@" diff-index --cached --quiet "$to" -- >/dev/null 2>&1 &&
+    "$@" read-tree -m -u "$to" HEAD
+exit $code
+"#;
 
 /// Where the session's repository holds what is brought over.
 pub(crate) const LAND_REF: &str = "refs/kapell/land";
@@ -221,6 +220,8 @@ pub(crate) const LAND_REF: &str = "refs/kapell/land";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
+    use std::time::{Duration, Instant};
 
     async fn git(repo: &Repo, args: &[&str]) -> String {
         let ended = repo.ask(args).await.unwrap();
@@ -287,6 +288,30 @@ mod tests {
         std::fs::remove_file(log.join("in the way")).unwrap();
         assert_eq!(forward(&repo, &tip, &to).await.unwrap().code, Some(0));
         assert_eq!(git(&repo, &["rev-parse", "HEAD"]).await, to);
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_when_kapell_was_killed_leaves_nothing_half_landed() {
+        let (dir, repo, tip, to) = repository().await;
+        git(&repo, &["reset", "-q", "--hard", &tip]).await;
+        // The branch cannot be moved: its log cannot be written.
+        let log = dir.path().join("repo/.git/logs/refs/heads/main");
+        std::fs::remove_file(&log).unwrap();
+        std::fs::create_dir(&log).unwrap();
+        std::fs::write(log.join("in the way"), "").unwrap();
+        let index = || std::fs::metadata(dir.path().join("repo/.git/index")).unwrap().ino();
+        let before = index();
+        let mut landing = Box::pin(forward(&repo, &tip, &to));
+        while index() == before {
+            let next = tokio::time::timeout(Duration::from_millis(1), &mut landing);
+            assert!(next.await.is_err() || index() != before, "the index went ahead");
+        }
+        drop(landing);
+        let began = Instant::now();
+        while !git(&repo, &["status", "--porcelain"]).await.is_empty() {
+            assert!(began.elapsed() < Duration::from_secs(30), "the index stays ahead of the branch");
+        }
+        assert!(!dir.path().join("repo/new").exists());
     }
 
     #[tokio::test]
