@@ -208,7 +208,7 @@ async fn a_shutdown_waits_for_those_who_open_and_attend_sessions() {
             let spec = (*World::default().run_of(Work::Prepare).context.spec).clone();
             match opens {
                 true => drop(engine.open(spec, vec![]).await),
-                false => drop(engine.attend(id, Attend::Settle).await.unwrap().unwrap()),
+                false => engine.attend(id, Attend::Settle).await.unwrap().unwrap(),
             }
         });
         while asks.try_recv().is_err() {
