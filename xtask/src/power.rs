@@ -8,7 +8,7 @@ use crate::faults::scene::{Fault, Scene, Stage};
 use crate::shim::quick_dir;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// States of a short and of a long run.
@@ -33,16 +33,24 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let long = args.iter().any(|arg| arg == "--long");
     let states = value("--states").map_or(if long { LONG } else { SHORT }, String::as_str);
     let seed = value("--seed").map_or("1", String::as_str);
+    let seen = std::cell::Cell::new(Seen::default());
     let check = |record: &Path, states: &str, more: &[&str]| -> Result<bool> {
-        let status = Command::new(&checker)
+        let out = Command::new(&checker)
             .arg(record)
             .args(["--states", states, "--seed", seed, "--jobs", "2", "--scratch"])
             .arg(quick_dir())
             .arg("--binary")
             .arg(&binary)
             .args(more)
-            .status();
-        Ok(status.with_context(|| format!("start {}", checker.display()))?.success())
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("start {}", checker.display()))?;
+        let said = String::from_utf8_lossy(&out.stdout);
+        print!("{said}");
+        if !more.contains(&"--control") {
+            seen.set(seen.get().and(&said));
+        }
+        Ok(out.status.success())
     };
     if let Some(record) = value("--record") {
         let at = value("--at").context("--record DIR --at CUT:VARIANT")?;
@@ -71,8 +79,30 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         let run = Kept::killed(&binary, seed.parse::<u64>()? + nth)?;
         ensure!(held(run, &(states.parse::<u64>()? / KILLS / 2).to_string())?, "the promise does not hold");
     }
-    println!("power: both controls found out; a whole run and {kills} killed ones hold");
+    let Seen { states, cuts } = seen.get();
+    println!(
+        "power: {states} states at {cuts} cuts of a whole run and {kills} killed ones: no violation; both controls found out"
+    );
     Ok(())
+}
+
+/// What all checks together looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Seen {
+    states: u64,
+    cuts: u64,
+}
+
+impl Seen {
+    /// With what one more said: `...; 11100 states at 450 cuts in ...`.
+    fn and(self, said: &str) -> Self {
+        let words: Vec<&str> = said.split_whitespace().collect();
+        let before = |what: &[&str]| -> u64 {
+            let at = words.windows(what.len()).position(|part| part == what);
+            at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok()).unwrap_or(0)
+        };
+        Self { states: self.states + before(&["states", "at"]), cuts: self.cuts + before(&["cuts", "in"]) }
+    }
 }
 
 /// A recorded run: the operations and the store at the end.
@@ -141,5 +171,19 @@ impl Kept {
         std::fs::rename(scene.path("home/data"), kept.dir.join("data"))?;
         std::fs::write(kept.dir.join("root"), scene.path("").display().to_string().trim_end_matches('/'))?;
         Ok(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_and_cuts_add_up() {
+        let one =
+            Seen::default().and("power: 9 operations, 3 promises; 600 states at 45 cuts in 7 s, 2 of them\n");
+        assert_eq!(one, Seen { states: 600, cuts: 45 });
+        assert_eq!(one.and("nothing of the kind"), one);
+        assert_eq!(one.and("power: 1 states at 2 cuts in 3 s"), Seen { states: 601, cuts: 47 });
     }
 }
