@@ -95,6 +95,15 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     } else {
         String::new()
     };
+    report(&tally, &traced, &calls, &options, began);
+    if !tally.violations.is_empty() {
+        tally.violations.iter().for_each(|violation| println!("{violation}"));
+        bail!("{} violation(s)", tally.violations.len());
+    }
+    Ok(())
+}
+
+fn report(tally: &Tally, traced: &str, calls: &[String], options: &Options, began: Instant) {
     let per: Vec<String> = tally.calls.iter().map(|(call, count)| format!("{call} {count}")).collect();
     println!("faults: {}", per.join(", "));
     tally.why.iter().for_each(|(why, count)| println!("faults: {count} x session failed: {why}"));
@@ -120,11 +129,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         tally.violations.len(),
         tally.missed
     );
-    if !tally.violations.is_empty() {
-        tally.violations.iter().for_each(|violation| println!("{violation}"));
-        bail!("{} violation(s)", tally.violations.len());
-    }
-    Ok(())
 }
 
 fn options(args: &[String]) -> Result<Options> {
