@@ -115,6 +115,8 @@ struct Said {
     status: Option<u16>,
     message: String,
     retry: Option<String>,
+    /// What is used up is a day's share.
+    daily: bool,
 }
 
 /// An answer that is no reply. `now` is the moment of it.
@@ -122,7 +124,7 @@ pub fn refused(options: &Options, status: u16, headers: &Headers, body: &[u8], n
     let said = serde_json::from_slice(body).map(|value| said(&value)).unwrap_or_default();
     let mut fault = fault(options, Some(status), &said);
     let wait = limits::retry_after_ms(headers, now).or_else(|| limits::wait_ms(said.retry.as_deref()?, now));
-    fault = waiting(fault, wait);
+    fault = waiting(fault, if said.daily { wait.max(Some(until_midnight_ms(now))) } else { wait });
     if let Some(to) = headers.get("location").filter(|_| fault.code == "redirected") {
         let place = to.split(['?', '#']).next().unwrap_or_default();
         fault.what = bounded(&format!("{} to {place}", fault.what), QUOTE_BYTES * 2);
@@ -135,6 +137,14 @@ pub fn told(options: &Options, error: &Value) -> Fault {
     let said = said(error);
     let wait = said.retry.as_deref().and_then(|text| limits::wait_ms(text, Timestamp::default()));
     waiting(fault(options, said.status, &said), wait)
+}
+
+/// Until Google's day ends, which says to come back in seconds even when a day's share is used up: midnight in
+/// California, 8:00 UTC (in summer it is an hour earlier, and an hour is waited too long).
+fn until_midnight_ms(now: Timestamp) -> u64 {
+    const DAY_MS: u64 = 86_400_000;
+    const MIDNIGHT_MS: u64 = 8 * 3_600_000;
+    DAY_MS - (now.0 + DAY_MS - MIDNIGHT_MS) % DAY_MS
 }
 
 /// A quota that says when it is full again is a limit like others.
@@ -166,6 +176,8 @@ fn said(value: &Value) -> Said {
     for detail in error.get("details").and_then(Value::as_array).into_iter().flatten() {
         said.words.extend(detail["reason"].as_str().map(str::to_ascii_lowercase));
         said.retry = detail["retryDelay"].as_str().map(str::to_owned).or(said.retry);
+        let mut violations = detail["violations"].as_array().into_iter().flatten();
+        said.daily |= violations.any(|one| one["quotaId"].as_str().is_some_and(|id| id.contains("PerDay")));
     }
     let text = error.as_str().or_else(|| error["message"].as_str()).or_else(|| value["message"].as_str());
     text.or_else(|| value["detail"].as_str()).unwrap_or_default().clone_into(&mut said.message);

@@ -282,6 +282,12 @@ fn waits_are_kept_and_make_a_quota_a_limit() {
         r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"retryDelay":"34.07s"}]}}"#;
     let fault = refused(&options(), 429, &Headers::default(), google.as_bytes(), Timestamp(0));
     assert_eq!(fault.retry_after_ms, Some(34_070));
+    let daily = r#"{"error":{"code":429,"details":[{"violations":[{"quotaId":"GenerateRequestsPerDayPerProject"}]},{"retryDelay":"34s"}]}}"#;
+    let hour = 3_600_000;
+    for (now, wait) in [(0, 8), (7 * hour, 1), (8 * hour, 24), (9 * hour, 23), (33 * hour, 23)] {
+        let fault = refused(&options(), 429, &Headers::default(), daily.as_bytes(), Timestamp(now));
+        assert_eq!((fault.kind, fault.retry_after_ms), (Kind::RateLimited, Some(wait * hour)), "{now}");
+    }
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn model<'a>(said: &'a Said<'a>, flavour: Flavour) -> Line<'a> {
             }
         }
     }
-    if let Some(field) = flavour.owed.filter(|_| !said.calls.is_empty()) {
+    if let Some(field) = flavour.owed {
         line.own.entry(field).or_insert_with(|| "".into());
     }
     line

@@ -24,7 +24,7 @@ pub(crate) struct Flavour {
     pub(crate) tags: bool,
     /// When its thoughts go back to it.
     pub(crate) back: Back,
-    /// A field of thoughts that a message with calls has to have, though there were none.
+    /// A field of thoughts that all the model's messages have to have, though there were none.
     pub(crate) owed: Option<&'static str>,
     /// There can be thoughts that are billed and not shown.
     pub(crate) hidden: bool,
@@ -81,8 +81,10 @@ const LM_STUDIO: Flavour = Flavour { null_text: false, ..OLLAMA };
 /// providers behind it.
 const OPEN_ROUTER: Flavour = Flavour { back: Back::Always, ..COMPATIBLE };
 
-/// Refuses a message with calls that has no `reasoning_content`, an empty one included. Takes text only.
-const DEEP_SEEK: Flavour = Flavour { images: false, owed: Some("reasoning_content"), ..COMPATIBLE };
+/// Refuses a turn with calls in which a message has no `reasoning_content` (an empty one is one); where there were no
+/// calls it looks at none. Takes text only.
+const DEEP_SEEK: Flavour =
+    Flavour { images: false, back: Back::Always, owed: Some("reasoning_content"), ..COMPATIBLE };
 
 impl Flavour {
     /// The ways of the server that answers.
