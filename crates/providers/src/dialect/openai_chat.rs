@@ -28,3 +28,6 @@ impl Codec for Chat {
         Box::new(decode::Reading::new(request, options))
     }
 }
+
+#[cfg(test)]
+mod tests;
