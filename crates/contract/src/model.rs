@@ -135,6 +135,7 @@ pub enum Stop {
     /// It refuses.
     Refusal,
     /// It came to a word it was told to stop at.
+    #[expect(clippy::enum_variant_names, reason = "what providers call it, and stored as such")]
     StopSequence,
 }
 
