@@ -55,53 +55,36 @@ fn end(reason: &str) -> Value {
     json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
 }
 
-fn piece(index: Value, id: Value, name: Value, arguments: &str) -> Value {
+fn piece(index: &Value, id: &Value, name: &Value, arguments: &str) -> Value {
     let function = json!({"name": name, "arguments": arguments});
     delta(json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]}))
 }
 
 #[test]
 fn calls_are_told_apart_however_they_are_numbered() {
-    let (none, a, b, read_) = (json!(null), json!("a"), json!("b"), json!("read"));
-    let halves = |first: Value, second: Value, name: Value| {
-        vec![
-            piece(first.clone(), a.clone(), read_.clone(), "{\"p\""),
-            piece(first, second.clone(), name.clone(), ":1}"),
-        ]
+    let (none, a, b, read_) = (&json!(null), &json!("a"), &json!("b"), &json!("read"));
+    let halves = |first: &Value, second: &Value, name: &Value| {
+        vec![piece(first, a, read_, "{\"p\""), piece(first, second, name, ":1}")]
     };
-    let whole = |index: Value, id: Value, n: u8| piece(index, id, read_.clone(), &format!("{{\"p\":{n}}}"));
-    let zero = json!(0);
+    let whole = |index: &Value, id: &Value, n: u8| piece(index, id, read_, &format!("{{\"p\":{n}}}"));
+    let zero = &json!(0);
     let table: Vec<(&str, Vec<Value>, usize)> = vec![
-        ("as documented", halves(zero.clone(), none.clone(), none.clone()), 1),
-        ("id and name again on every piece", halves(zero.clone(), a.clone(), read_.clone()), 1),
-        ("a new id on every piece", halves(zero.clone(), b.clone(), none.clone()), 1),
-        ("no index", halves(none.clone(), a.clone(), none.clone()), 1),
-        ("no index, a new id on every piece", halves(none.clone(), b.clone(), none.clone()), 1),
-        ("all have index 0", vec![whole(zero.clone(), a.clone(), 1), whole(zero.clone(), b.clone(), 2)], 2),
-        ("and one id", vec![whole(zero.clone(), a.clone(), 1), whole(zero.clone(), a.clone(), 2)], 2),
-        (
-            "neither index nor id",
-            vec![whole(none.clone(), none.clone(), 1), whole(none.clone(), json!(""), 2)],
-            2,
-        ),
-        ("ids only", vec![whole(none.clone(), a.clone(), 1), whole(none.clone(), b.clone(), 2)], 2),
+        ("as documented", halves(zero, none, none), 1),
+        ("id and name again on every piece", halves(zero, a, read_), 1),
+        ("a new id on every piece", halves(zero, b, none), 1),
+        ("no index", halves(none, a, none), 1),
+        ("no index, a new id on every piece", halves(none, b, none), 1),
+        ("all have index 0", vec![whole(zero, a, 1), whole(zero, b, 2)], 2),
+        ("and one id", vec![whole(zero, a, 1), whole(zero, a, 2)], 2),
+        ("neither index nor id", vec![whole(none, none, 1), whole(none, &json!(""), 2)], 2),
+        ("ids only", vec![whole(none, a, 1), whole(none, b, 2)], 2),
         (
             "all have index 0, in pieces",
-            [
-                halves(zero.clone(), none.clone(), none.clone()),
-                vec![
-                    piece(zero.clone(), b.clone(), read_.clone(), ""),
-                    piece(zero.clone(), none.clone(), none.clone(), "{\"p\":2}"),
-                ],
-            ]
-            .concat(),
+            [halves(zero, none, none), vec![piece(zero, b, read_, ""), piece(zero, none, none, "{\"p\":2}")]]
+                .concat(),
             2,
         ),
-        (
-            "an empty piece behind the end",
-            vec![whole(zero.clone(), a.clone(), 1), piece(zero.clone(), a.clone(), read_.clone(), "")],
-            1,
-        ),
+        ("an empty piece behind the end", vec![whole(zero, a, 1), piece(zero, a, read_, "")], 1),
     ];
     for (name, mut lines, calls) in table {
         lines.push(end("tool_calls"));
@@ -120,7 +103,7 @@ fn without_a_reason_only_what_is_whole_counts() {
         read_from(Server::Vendor, &lines)
     };
     let text = delta(json!({"content": "all"}));
-    let call = |args: &str| piece(json!(0), json!("a"), json!("read"), args);
+    let call = |args: &str| piece(&json!(0), &json!("a"), &json!("read"), args);
     assert_eq!(ends(vec![text.clone()]).unwrap().stop, Stop::EndTurn);
     assert_eq!(ends(vec![text.clone(), call("{}")]).unwrap().stop, Stop::ToolUse);
     for cut in [vec![], vec![text.clone(), call("{\"p\"")], vec![call("")]] {
