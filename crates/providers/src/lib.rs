@@ -36,7 +36,29 @@ fn request_tokens(request: &contract::model::Request) -> u64 {
     tokens(request.system.len() + messages.sum::<usize>())
 }
 
-/// Bytes of this value as JSON.
+/// Bytes of this value as JSON, without writing it anywhere.
 fn json_bytes(value: &serde_json::Value) -> usize {
-    value.to_string().len()
+    struct Counted(usize);
+    impl std::io::Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counted = Counted(0);
+    // Counting cannot fail, and neither can writing a value whose keys are texts.
+    drop(serde_json::to_writer(&mut counted, value));
+    counted.0
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bytes_are_counted_as_they_would_be_written() {
+        let value = serde_json::json!({"a": [1, 2.5, null, "é\n\u{1}"], "b": {}});
+        assert_eq!(super::json_bytes(&value), value.to_string().len());
+    }
 }

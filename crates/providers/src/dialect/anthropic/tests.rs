@@ -4,7 +4,8 @@ use super::*;
 use crate::dialect::sse::Lines;
 use crate::dialect::{Headers, Progress};
 use contract::Kind;
-use contract::model::{Broken, Image, Message, Private, Reply, Stop, ToolUse, Usage};
+use contract::model::{Broken, Image, Message, Private, Reply, Stop, ToolSpec, ToolUse, Usage};
+use serde_json::{Value, json};
 
 fn options() -> Options {
     Options {
