@@ -59,6 +59,7 @@ struct Asked {
     max_tokens: u64,
     given: u64,
     ids: HashSet<String>,
+    tools: HashSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +85,7 @@ impl Draft {
             max_tokens: request.max_tokens,
             given: most_tokens(request),
             ids: calls.map(|call| call.id.clone()).collect(),
+            tools: request.tools.iter().map(|tool| tool.name.clone()).collect(),
         };
         Self {
             stop: None,
@@ -277,8 +279,16 @@ fn json_bytes(value: &Value) -> usize {
 fn uses(calls: Vec<Sketch>, asked: &Asked, stop: Stop) -> Vec<ToolUse> {
     let (mut taken, last) = (asked.ids.clone(), calls.len().saturating_sub(1));
     let mut uses = Vec::with_capacity(calls.len());
-    for (i, call) in calls.into_iter().enumerate() {
-        let own = if call.id.is_empty() { format!("call-{}-{}", asked.ordinal + 1, i + 1) } else { call.id };
+    let unwrapped = |(i, call): (usize, Sketch)| {
+        let whole = stop != Stop::MaxTokens || i < last;
+        let args = args::parse(&call.args, whole);
+        let inner = wrapped(&call.tool, &args, &asked.tools);
+        let inner = inner.unwrap_or_else(|| vec![(call.tool, args)]);
+        inner.into_iter().map(move |(tool, args)| (call.id.clone(), tool, args))
+    };
+    let calls = calls.into_iter().enumerate().flat_map(unwrapped);
+    for (i, (id, tool, args)) in calls.take(CALLS_RECORDED).enumerate() {
+        let own = if id.is_empty() { format!("call-{}-{}", asked.ordinal + 1, i + 1) } else { id };
         let mut id = own.clone();
         for n in 2.. {
             if taken.insert(id.clone()) {
@@ -286,15 +296,31 @@ fn uses(calls: Vec<Sketch>, asked: &Asked, stop: Stop) -> Vec<ToolUse> {
             }
             id = format!("{own}-{n}");
         }
-        let whole = stop != Stop::MaxTokens || i < last;
-        uses.push(ToolUse { id, tool: call.tool, args: args::parse(&call.args, whole) });
+        uses.push(ToolUse { id, tool, args });
     }
     uses
+}
+
+/// The calls inside a call of a tool that does not exist: some of OpenAI's models write several calls as one of
+/// `multi_tool_use.parallel`, which is for their own side of the wire.
+fn wrapped(tool: &str, args: &Value, tools: &HashSet<String>) -> Option<Vec<(String, Value)>> {
+    const WRAPPERS: [&str; 3] = ["multi_tool_use.parallel", "multi_tool_use_parallel", "parallel"];
+    if !WRAPPERS.contains(&tool) || tools.contains(tool) {
+        return None;
+    }
+    let one = |inner: &Value| {
+        let name = inner["recipient_name"].as_str()?;
+        let name = name.strip_prefix("functions.").unwrap_or(name);
+        Some((name.to_owned(), inner.get("parameters").filter(|args| args.is_object())?.clone()))
+    };
+    let inner: Vec<(String, Value)> = args["tool_uses"].as_array()?.iter().map(one).collect::<Option<_>>()?;
+    (!inner.is_empty() && inner.iter().all(|(name, _)| tools.contains(name))).then_some(inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::model::ToolSpec;
     use serde_json::json;
 
     fn draft(messages: Vec<Message>) -> Draft {
@@ -302,7 +328,11 @@ mod tests {
     }
 
     fn asked(messages: Vec<Message>, max_tokens: u64) -> Draft {
-        let request = Request {
+        Draft::new(&request(messages, max_tokens), &options())
+    }
+
+    fn request(messages: Vec<Message>, max_tokens: u64) -> Request {
+        Request {
             model: "p/m".into(),
             system: "s".repeat(10),
             messages,
@@ -310,9 +340,11 @@ mod tests {
             max_tokens,
             ordinal: 4,
             key: String::new(),
-        };
-        let options = Options { id: "p/m".into(), provider: "p".into(), ..Options::default() };
-        Draft::new(&request, &options)
+        }
+    }
+
+    fn options() -> Options {
+        Options { id: "p/m".into(), provider: "p".into(), ..Options::default() }
     }
 
     #[test]
@@ -333,6 +365,35 @@ mod tests {
             (reply.stop, &reply.calls[1].args, &reply.calls[0].args),
             (Stop::ToolUse, &json!({"x": 1}), &json!({}))
         );
+    }
+
+    #[test]
+    fn calls_written_as_one_are_taken_apart() {
+        let uses = |tool: &str, args: &str| {
+            let mut request = request(Vec::new(), 100);
+            request.tools = ["read", "list"]
+                .map(|name| ToolSpec { name: name.into(), description: String::new(), schema: json!({}) })
+                .to_vec();
+            let mut draft = Draft::new(&request, &options());
+            draft.call(0, "a", tool).unwrap();
+            draft.args(0, args).unwrap();
+            draft.stop = Some(Stop::ToolUse);
+            let calls = draft.end(None).unwrap().calls;
+            calls
+                .into_iter()
+                .map(|call| format!("{} {} {}", call.id, call.tool, call.args))
+                .collect::<Vec<_>>()
+        };
+        let both = r#"{"tool_uses":[{"recipient_name":"functions.read","parameters":{"p":1}},{"recipient_name":"list","parameters":{}}]}"#;
+        assert_eq!(uses("multi_tool_use.parallel", both), [r#"a read {"p":1}"#, "a-2 list {}"]);
+        assert_eq!(uses("read", both).len(), 1, "only what is no tool");
+        for other in [
+            r#"{"tool_uses":[]}"#,
+            r#"{"tool_uses":[{"recipient_name":"functions.rm","parameters":{}}]}"#,
+            "{}",
+        ] {
+            assert!(uses("parallel", other)[0].starts_with("a parallel "), "{other}");
+        }
     }
 
     #[test]

@@ -140,7 +140,7 @@ fn mark(block: &mut Block<'_>) {
 }
 
 fn words(text: &str) -> Option<Block<'_>> {
-    (!text.trim().is_empty()).then(|| Block::Text { text: Cow::Borrowed(text), cache_control: None })
+    (!text.trim().is_empty()).then_some(Block::Text { text: Cow::Borrowed(text), cache_control: None })
 }
 
 fn result<'a>(answer: &'a Answer<'a>) -> Block<'a> {

@@ -57,6 +57,14 @@ impl Reading {
     }
 
     fn call(&mut self, call: &Value, signature: Option<&Value>) -> Result<(), Fault> {
+        if call["willContinue"] == true || call.get("partialArgs").is_some() {
+            let what = format!(
+                "{} streams arguments in pieces, which only comes when asked for",
+                self.options.provider
+            );
+            let hint = "leave `streamFunctionCallArguments` out of the model's parameters in config.toml";
+            return Err(Fault::new(Kind::UserFixable, "arguments-in-pieces", what).hint(hint));
+        }
         let at = self.draft.calls();
         let id = call.get("id").filter(|id| id.as_str().is_some_and(|id| !id.is_empty()));
         let fields = [signature.map(|signature| ("thoughtSignature", signature)), id.map(|id| ("id", id))];
