@@ -204,7 +204,7 @@ impl Dialect {
 pub fn config(dialect: Dialect, provider: &str, url: &str) -> String {
     format!(
         "[providers.{provider}]\ndialect = \"{}\"\nbase_url = \"{url}\"\n\n[providers.{provider}.models.fake]\n\
-         context_tokens = 200000\noutput_tokens = 8192\n",
+         context = 200000\noutput = 8192\n",
         dialect.name()
     )
 }

@@ -17,7 +17,7 @@ use contract::{Fault, Kind};
 use engine::{Engine, Options, Ports};
 use journal::Sqlite;
 use kernel::governor::Slots;
-use providers::Registry;
+use providers::{Registry, Settings};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -50,6 +50,8 @@ pub(crate) struct Wired {
     pub(crate) locks: Arc<Locks>,
     /// Names of the tools.
     pub(crate) tools: Vec<String>,
+    /// The models.
+    pub(crate) models: Arc<Registry>,
 }
 
 impl App {
@@ -77,8 +79,9 @@ impl App {
     /// The engine over the real ports. Needs a tokio runtime.
     pub(crate) fn wire(&self) -> Result<Wired, Failure> {
         self.home.create()?;
+        let models = self.models(&self.config(None)?)?;
         let store = Sqlite::open(&self.home.data, journal::Options::default()).map_err(|e| e.fault())?;
-        Ok(self.wire_over(Arc::new(store)))
+        Ok(self.wire_over(Arc::new(store), models))
     }
 
     /// The same for commands that only look: changes nothing, and needs no right to write. `None`: there is no store.
@@ -87,10 +90,19 @@ impl App {
             return Ok(None);
         }
         let store = Sqlite::open_read_only(&self.home.data).map_err(|e| e.fault())?;
-        Ok(Some(self.wire_over(Arc::new(store))))
+        // Nothing is executed: no provider is needed, and a mistake in the configuration is in nobody's way.
+        Ok(Some(self.wire_over(Arc::new(store), Registry::default())))
     }
 
-    fn wire_over(&self, store: Arc<Sqlite>) -> Wired {
+    /// The models that this configuration and the environment declare.
+    pub(crate) fn models(&self, config: &Config) -> Result<Registry, Failure> {
+        let settings = Settings::new(config.providers.clone(), variable);
+        let settings = settings.map_err(|fault| Failure::from(fault).into_usage())?;
+        Ok(Registry::new(settings, Box::new(|_, _, _| None)))
+    }
+
+    fn wire_over(&self, store: Arc<Sqlite>, models: Registry) -> Wired {
+        let models = Arc::new(models);
         let git = Arc::new(self.workspace());
         let locks = Arc::new(Locks::new(self.home.run_dir()));
         let journal: Arc<dyn Journal> = Arc::<Sqlite>::clone(&store);
@@ -101,14 +113,14 @@ impl App {
             workspace: Arc::<workspace::Git>::clone(&git),
             checks: Arc::<workspace::Git>::clone(&git),
             tools,
-            models: Arc::new(Registry),
+            models: Arc::<Registry>::clone(&models),
             clock: Arc::<System>::clone(&self.clock),
             env: Vec::new(),
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options { owner: self.owner(), slots: Slots::for_cores(cores) };
         let engine = Engine::new(ports, journal, Arc::<Locks>::clone(&locks), options);
-        Wired { engine, store, git, locks, tools: names }
+        Wired { engine, store, git, locks, tools: names, models }
     }
 
     /// The workspaces alone.

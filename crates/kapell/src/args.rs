@@ -176,6 +176,16 @@ pub(crate) enum Verb {
         /// Where to; must not exist yet, or be empty
         dir: PathBuf,
     },
+    /// List the models that can be used now, and say why the others cannot
+    Models {
+        /// Only this provider's
+        provider: Option<String>,
+    },
+    /// Check the keys of model providers with the cheapest call there is
+    Auth {
+        /// Only this provider's
+        provider: Option<String>,
+    },
     /// Look at everything Kapell needs and say what is wrong
     Doctor,
     /// Remove what is not needed any more: workspaces of ended sessions, stale records, caches

@@ -4,11 +4,15 @@
 //! as text (FORMATS.md section 4); checks and set-up commands in the project's file are the workspace's to read.
 //! Start at [`Config::load`].
 
+mod providers;
+
 use crate::exit::Failure;
 use crate::quantity;
+use ::providers::settings::Declared;
 use contract::session::Ask;
 use contract::text::suggestion;
 use contract::{Amount, limits};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -71,10 +75,14 @@ pub(crate) struct Config {
     pub(crate) steps: Of<u64>,
     /// Cap in time of running actions, milliseconds.
     pub(crate) time_ms: Of<u64>,
+    /// Where models are reached, of the user's file alone.
+    pub(crate) providers: BTreeMap<String, Declared>,
 }
 
 /// Keys of both files, with those of the project alone behind.
 const KEYS: [&str; 5] = ["model", "ask", "mode", "land", "budget"];
+/// Of the user's file alone.
+const USER_KEYS: [&str; 1] = ["providers"];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
 const BUDGET_KEYS: [&str; 4] = ["usd", "tokens", "steps", "time"];
 const CHECK_KEYS: [&str; 3] = ["run", "kind", "timeout"];
@@ -95,6 +103,7 @@ impl Default for Config {
             tokens: of(u64::MAX),
             steps: of(limits::STEPS_PER_SESSION),
             time_ms: of(u64::MAX),
+            providers: BTreeMap::new(),
         }
     }
 }
@@ -210,6 +219,7 @@ impl File<'_> {
                     self.narrow(&mut config.land, at, *land, |project, user| project & !user)?;
                 }
                 "budget" => self.budget(config, value)?,
+                "providers" => self.providers(config, at, value)?,
                 "setup" if self.project => self.setup(value)?,
                 "checks" if self.project => self.checks(value)?,
                 other => return Err(self.unknown(at, other, "", self.keys())),
@@ -219,7 +229,7 @@ impl File<'_> {
     }
 
     fn keys(&self) -> Vec<&'static str> {
-        let own: &[&str] = if self.project { &PROJECT_KEYS } else { &[] };
+        let own: &[&str] = if self.project { &PROJECT_KEYS } else { &USER_KEYS };
         KEYS.iter().chain(own).copied().collect()
     }
 

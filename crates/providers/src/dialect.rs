@@ -66,6 +66,16 @@ pub enum Server {
 }
 
 impl Server {
+    /// Those with ways of their own, as configurations write them.
+    pub const NAMED: [(&str, Self); 6] = [
+        ("ollama", Self::Ollama),
+        ("llamacpp", Self::LlamaCpp),
+        ("vllm", Self::Vllm),
+        ("openrouter", Self::OpenRouter),
+        ("lmstudio", Self::LmStudio),
+        ("deepseek", Self::DeepSeek),
+    ];
+
     /// Does it run on the person's own machines, with a model that has to be loaded first?
     pub fn is_local(self) -> bool {
         matches!(self, Self::Ollama | Self::LlamaCpp | Self::Vllm | Self::LmStudio)

@@ -2,19 +2,25 @@
 //!
 //! Knows the contract only: no process, no workspace, no tool is within reach; a model sees the
 //! conversation and speaks. Start at [`registry`], then [`script`] (a conversation played from a
-//! file) and [`fixer`] (a rule-based model that needs no key).
+//! file), [`fixer`] (a rule-based model that needs no key) and [`remote`] (a provider's API: its
+//! [`dialect`] over [`http`], as [`settings`] say).
 #![warn(missing_docs)]
 
 pub mod dialect;
 pub mod fixer;
+pub mod http;
+pub mod listing;
 #[cfg(any(test, fuzzing))]
 pub mod props;
 pub mod registry;
+pub mod remote;
 pub mod script;
+pub mod settings;
 
 pub use fixer::Fixer;
-pub use registry::{Registry, open};
+pub use registry::Registry;
 pub use script::Script;
+pub use settings::Settings;
 
 /// Bytes one token stands for where a model without a tokenizer has to name a figure.
 const BYTES_PER_TOKEN: u64 = 4;

@@ -14,6 +14,7 @@ const DOUBLES: &[(&str, &str)] = &[
     ("r-efi", "stateright's getrandom is one behind; dev only, nothing of it is shipped"),
     ("rand", "stateright is one behind; dev only, nothing of it is shipped"),
     ("rand_core", "stateright's rand is one behind; dev only, nothing of it is shipped"),
+    ("windows-sys", "ring asks for an older one; of Windows only, nothing of it is built here"),
     ("similar", "insta still asks for 2; tests only, nothing of it is shipped"),
 ];
 

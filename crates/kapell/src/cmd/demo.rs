@@ -14,6 +14,7 @@ use crate::pick::short;
 use crate::show::json_line;
 use crate::show::result::Summary;
 use contract::{Cancel, SessionId};
+use providers::Registry;
 use std::path::{Path, PathBuf};
 
 /// What is asked for.
@@ -51,7 +52,7 @@ async fn demo(app: &App, work: &Work<'_>, dir: Option<PathBuf>) -> Result<u8, Fa
     }
     let top = crate::repo::find_text(&dir)?;
     // Its own settings: the demonstration shows the same to everybody.
-    let spec = spec(GOAL, top, &Config::default(), RunOptions::default())?;
+    let spec = spec(GOAL, top, &Config::default(), RunOptions::default(), &Registry::default())?;
     let wired = app.wire()?;
     let plan = Plan { goal: GOAL.to_owned(), spec, timeout: None };
     let done = match start(work, &wired, plan, &mut signals).await {

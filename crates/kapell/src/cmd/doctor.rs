@@ -12,6 +12,7 @@ use crate::quantity::bytes;
 use crate::show::json_page;
 use crate::{out, repo};
 use contract::journal::Journal;
+use contract::model::Models;
 use kernel::fsm::Phase;
 use serde_json::json;
 
@@ -133,7 +134,8 @@ fn config(app: &App) -> Vec<Finding> {
     let mut findings = vec![project];
     findings.extend(settings.into_iter().chain(capped).map(|what| Finding::ok("settings", what)));
     let top = top.unwrap_or_default();
-    if let Err(fault) = providers::open(&config.model.value, &top) {
+    let opened = app.models(&config).map_err(|failure| failure.fault);
+    if let Err(fault) = opened.and_then(|models| models.open(&config.model.value, &top).map(drop)) {
         findings.push(Finding::bad("model", fault.what, fault.hint));
     }
     findings

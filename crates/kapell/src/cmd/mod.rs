@@ -4,6 +4,7 @@
 
 mod answer;
 mod approve;
+mod auth;
 mod backup;
 mod cancel;
 mod cost;
@@ -12,6 +13,7 @@ mod diff;
 mod doctor;
 mod events;
 mod gc;
+mod models;
 mod pause;
 mod resume;
 mod rewind;
@@ -108,6 +110,8 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Diff { session } => diff::run(app, &session).await,
         Verb::Verify { session } => verify::run(app, session.as_deref()).await,
         Verb::Backup { dir } => backup::run(app, &dir).await,
+        Verb::Models { provider } => models::run(app, provider.as_deref()).await,
+        Verb::Auth { provider } => auth::run(app, provider.as_deref()).await,
         Verb::Doctor => doctor::run(app).await,
         Verb::Gc { dry_run } => gc::run(app, dry_run).await,
     }

@@ -14,6 +14,7 @@ use crate::tree::Tree;
 use crate::{out, repo, words};
 use contract::intent::{Source, Wish};
 use contract::journal::Journal;
+use contract::model::Models;
 use contract::port::Clock;
 use contract::session::Ask;
 use contract::{Digest, SessionId};
@@ -80,7 +81,10 @@ async fn go_on(
     if state.phase == Phase::Ended {
         return Err(over(&state));
     }
-    let orders = orders(app, &state, options, message)?;
+    if let Some(id) = &options.model {
+        wired.models.look(id).await;
+    }
+    let orders = orders(app, &*wired.models, &state, options, message)?;
     // Read before anything is asked for, so that nothing of what follows is missed.
     let tree = Tree::open(&wired.engine, state.root()).await?;
     let awaited = orders.iter().filter_map(|order| order.key.clone()).collect();
@@ -115,6 +119,7 @@ fn over(state: &Session) -> Failure {
 /// What is asked for, in the order in which it should be heard.
 fn orders(
     app: &App,
+    models: &dyn Models,
     state: &Session,
     options: &ResumeOptions,
     message: Option<String>,
@@ -131,8 +136,7 @@ fn orders(
         None => None,
         Some(id) => {
             let repo = state.spec.as_ref().map(|spec| spec.repo.clone()).unwrap_or_default();
-            let (model, _) =
-                providers::open(id, Path::new(&repo)).map_err(|f| Failure::from(f).into_usage())?;
+            let (model, _) = models.open(id, Path::new(&repo)).map_err(|f| Failure::from(f).into_usage())?;
             unasked(state, id)?;
             Some(Box::new(model))
         }
@@ -175,7 +179,7 @@ async fn everything(app: &App, work: &Work<'_>, options: &ResumeOptions) -> Resu
             note(app, &format!("{} waits for you: kapell sessions show {0}", short(listed.session)));
             continue;
         }
-        let orders = orders(app, tree.root(), options, None)?;
+        let orders = orders(app, &*wired.models, tree.root(), options, None)?;
         let awaited = orders.iter().filter_map(|order| order.key.clone()).collect();
         for order in orders {
             wired.engine.submit(order).await?;

@@ -14,6 +14,7 @@ use crate::signals::Signals;
 use crate::tree::Tree;
 use crate::{repo, words};
 use contract::Digest;
+use contract::model::Models;
 use contract::session::{Ask, Limits, Rights, SessionSpec};
 use contract::text::suggestion;
 use std::path::Path;
@@ -50,7 +51,9 @@ async fn begin(
     let top = repo::find_text(&app.cwd)?;
     let timeout = options.timeout.map(Duration::from_millis);
     let config = flags(app.config(Some(Path::new(&top)))?, &options);
-    let spec = spec(&goal, top, &config, options)?;
+    let models = app.models(&config)?;
+    models.look(&config.model.value).await;
+    let spec = spec(&goal, top, &config, options, &models)?;
     let wired = app.wire()?;
     let summary = start(work, &wired, Plan { goal, spec, timeout }, &mut signals).await;
     leave(wired).await;
@@ -104,8 +107,9 @@ pub(crate) fn spec(
     repo: String,
     config: &Config,
     options: RunOptions,
+    models: &dyn Models,
 ) -> Result<SessionSpec, Failure> {
-    let (model, _) = providers::open(&config.model.value, Path::new(&repo)).map_err(|mut fault| {
+    let (model, _) = models.open(&config.model.value, Path::new(&repo)).map_err(|mut fault| {
         if config.model.origin != Origin::Flag {
             fault.what = format!("{} (from {})", fault.what, config.model.origin);
         }
@@ -156,9 +160,10 @@ fn known_tools(wired: &Wired, allowed: Option<&[String]>) -> Result<(), Failure>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use providers::Registry;
 
     fn made(options: RunOptions) -> Result<SessionSpec, Failure> {
-        spec("goal", "/r".into(), &flags(Config::default(), &options), options)
+        spec("goal", "/r".into(), &flags(Config::default(), &options), options, &Registry::default())
     }
 
     #[test]
@@ -204,7 +209,7 @@ mod tests {
         assert!(error.fault.hint.contains("builtin/fixer"));
         let model = Of { value: "x/y".into(), origin: Origin::Env("KAPELL_MODEL") };
         let config = Config { model, ..Config::default() };
-        let error = spec("g", "/r".into(), &config, RunOptions::default()).unwrap_err();
+        let error = spec("g", "/r".into(), &config, RunOptions::default(), &Registry::default()).unwrap_err();
         assert!(error.fault.what.ends_with("(from KAPELL_MODEL)"), "{}", error.fault.what);
     }
 }

@@ -7,6 +7,7 @@ mod damage;
 mod formats;
 mod help;
 mod life;
+mod models;
 mod museum;
 mod people;
 mod store;

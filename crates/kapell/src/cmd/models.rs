@@ -1,0 +1,178 @@
+//! `models`: what can be used now, how much it holds and costs, and why the rest cannot be used.
+//!
+//! Asks every provider for its list at the same time; what vendors answered is kept for a few minutes, what runs on
+//! the person's own machines is asked each time. Start at [`run`].
+
+use crate::app::App;
+use crate::exit::{self, Failure};
+use crate::home;
+use crate::out;
+use crate::show::{clean, json_page, table::table};
+use contract::Fault;
+use contract::model::{Card, Models, Price};
+use contract::money::usd;
+use contract::text::suggestion;
+use providers::Registry;
+use providers::remote::Line;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How long a vendor's list is taken from the cache.
+const FRESH: Duration = Duration::from_secs(300);
+/// Models of one local server that are asked how much they hold.
+const MEASURED: usize = 32;
+/// The model that is always there.
+const FIXER: &str = "builtin/fixer";
+
+/// One model that can be used.
+struct Usable {
+    id: String,
+    card: Card,
+}
+
+/// What became of asking one provider.
+struct Asked {
+    provider: String,
+    base_url: String,
+    models: Result<Vec<Usable>, Fault>,
+}
+
+/// Shows the models; the exit code.
+pub(crate) async fn run(app: &App, only: Option<&str>) -> Result<u8, Failure> {
+    let models = Arc::new(app.models(&app.config(None)?)?);
+    let lines = chosen(&models, only)?;
+    let mut asking = tokio::task::JoinSet::new();
+    for line in lines.into_values() {
+        let (models, cache) = (Arc::clone(&models), kept_in(app, &line));
+        asking.spawn(async move { ask(&models, &line, cache).await });
+    }
+    let mut asked = asking.join_all().await;
+    asked.sort_by(|a, b| a.provider.cmp(&b.provider));
+    match app.global.json {
+        true => out::print(&json_page(&document(&models, only, &asked))),
+        false => show(app, &models, only, &asked),
+    }
+    Ok(exit::OK)
+}
+
+/// All providers, or the one that is named.
+pub(super) fn chosen(models: &Registry, only: Option<&str>) -> Result<BTreeMap<String, Arc<Line>>, Failure> {
+    let lines = models.lines();
+    let Some(name) = only else { return Ok(lines.clone()) };
+    match lines.get(name) {
+        Some(line) => Ok(BTreeMap::from([(name.to_owned(), Arc::clone(line))])),
+        None => {
+            let known = || lines.keys().map(String::as_str);
+            let near = suggestion(name, known());
+            let hint = format!("{near}providers: {}", known().collect::<Vec<_>>().join(", "));
+            Err(Failure::usage("unknown-provider", format!("there is no provider `{name}`"), hint))
+        }
+    }
+}
+
+async fn ask(models: &Registry, line: &Line, cache: Option<PathBuf>) -> Asked {
+    let listed = listed(line, cache).await;
+    if line.provider.server.is_local() {
+        for (name, _) in listed.iter().flatten().take(MEASURED) {
+            // One that does not tell is shown with what is assumed.
+            drop(line.measure(name).await);
+        }
+    }
+    let usable =
+        |name: &str| Usable { id: format!("{}/{name}", line.provider.name), card: models.card(line, name) };
+    let declared = line.provider.models.keys();
+    let models = listed.map(|listed| {
+        let mut names: Vec<&String> = listed.iter().map(|(name, _)| name).chain(declared).collect();
+        names.sort();
+        names.dedup();
+        names.into_iter().map(|name| usable(name)).collect()
+    });
+    Asked { provider: line.provider.name.clone(), base_url: line.provider.base_url.clone(), models }
+}
+
+async fn listed(
+    line: &Line,
+    cache: Option<PathBuf>,
+) -> Result<Vec<(String, providers::settings::Facts)>, Fault> {
+    line.usable()?;
+    if let Some(models) = cache.as_deref().and_then(fresh).and_then(|body| line.read(&body).ok()) {
+        return Ok(models);
+    }
+    let body = line.listing().await?;
+    let models = line.read(&body)?;
+    if let Some(path) = cache {
+        // A cache that cannot be written is no cache.
+        drop(path.parent().map(home::create_private).transpose());
+        drop(std::fs::write(path, body));
+    }
+    Ok(models)
+}
+
+/// Where a vendor's list is kept: by the key, because it decides what is listed.
+fn kept_in(app: &App, line: &Line) -> Option<PathBuf> {
+    let name = line.provider.quota().replace('/', "-");
+    (!line.provider.server.is_local()).then(|| app.home.cache.join("models").join(format!("{name}.json")))
+}
+
+fn fresh(path: &std::path::Path) -> Option<Vec<u8>> {
+    let written = std::fs::metadata(path).ok()?.modified().ok()?;
+    let age = SystemTime::now().duration_since(written).ok()?;
+    if age < FRESH { std::fs::read(path).ok() } else { None }
+}
+
+/// Kapell's own, unless somebody else's were asked for.
+fn own(models: &Registry, only: Option<&str>) -> Option<Usable> {
+    let (found, _) = models.open(FIXER, std::path::Path::new(".")).ok()?;
+    only.is_none().then_some(Usable { id: found.id, card: found.card })
+}
+
+fn show(app: &App, models: &Registry, only: Option<&str>, asked: &[Asked]) {
+    let all = own(models, only).into_iter();
+    let row = |usable: &Usable| {
+        let Card { context_tokens, output_tokens, price } = usable.card;
+        let money =
+            price.map_or_else(|| "unknown".to_owned(), |p| format!("{} / {}", usd(p.input), usd(p.output)));
+        vec![clean::line(&usable.id), context_tokens.to_string(), output_tokens.to_string(), money]
+    };
+    let mut rows: Vec<Vec<String>> = all.map(|usable| row(&usable)).collect();
+    rows.extend(asked.iter().filter_map(|asked| asked.models.as_ref().ok()).flatten().map(row));
+    if !rows.is_empty() {
+        out::print(&table(&["MODEL", "CONTEXT", "REPLY", "MONEY FOR 1M TOKENS IN / OUT"], &rows, None));
+    }
+    let paint = app.term.paint();
+    for Asked { provider, models, .. } in asked {
+        match models {
+            Ok(models) if models.is_empty() => out::print(&format!("\n{provider}: has no models\n")),
+            Ok(_) => {}
+            Err(fault) => {
+                let what = paint.warn(&clean::line(&fault.what));
+                out::print(&format!("\n{provider}: {what}\n  {}\n", clean::line(&fault.hint)));
+            }
+        }
+    }
+}
+
+fn document(models: &Registry, only: Option<&str>, asked: &[Asked]) -> Value {
+    let usable = |usable: &Usable| {
+        let Card { context_tokens, output_tokens, price } = usable.card;
+        json!({"id": usable.id, "context_tokens": context_tokens, "output_tokens": output_tokens, "price": price.map(priced)})
+    };
+    let mut all: Vec<Value> = own(models, only).iter().map(usable).collect();
+    all.extend(asked.iter().filter_map(|asked| asked.models.as_ref().ok()).flatten().map(usable));
+    let provider = |asked: &Asked| {
+        let mut value =
+            json!({"name": asked.provider, "base_url": asked.base_url, "usable": asked.models.is_ok()});
+        if let Err(Fault { kind, code, what, hint, .. }) = &asked.models {
+            value["error"] = json!({"kind": kind.name(), "code": code, "what": what, "hint": hint});
+        }
+        value
+    };
+    json!({"models": all, "providers": asked.iter().map(provider).collect::<Vec<_>>()})
+}
+
+fn priced(price: Price) -> Value {
+    serde_json::to_value(price).unwrap_or_default()
+}

@@ -1,0 +1,150 @@
+//! Real dialects through the binary: a scripted server on loopback, a key, a configuration; no vendor and no network.
+//!
+//! Start at the first test.
+
+use crate::world::{Ended, World, finish};
+use fake::{Dialect, Plan, Reply, Script, Server};
+use serde_json::{Value, json};
+use std::process::Command;
+
+const KEY: &str = "sk-e2e-very-secret";
+
+/// A server that writes the file the check wants, and finishes.
+fn server() -> Server {
+    let write =
+        Reply::text("I write it.").and_call("write", &json!({"path": "fixed.txt", "content": "fixed\n"}));
+    let finish = Reply::call("finish", &json!({"status": "done", "summary": "All done."}));
+    let script = Script::new(vec![write.costs(1_000, 100), finish.costs(2_000, 50)]);
+    Server::start(Plan { script, ..Plan::default() }).unwrap()
+}
+
+/// A provider `ours` at this address, whose model `m` costs 3 and 15 dollars for a million tokens.
+fn configured(world: &World, dialect: &str, url: &str) {
+    let text = format!(
+        "[providers.ours]\ndialect = \"{dialect}\"\nbase_url = \"{url}\"\nkey_env = \"OURS_KEY\"\n\
+         [providers.ours.models.m]\ncontext = 100_000\noutput = 4_000\nprice = {{ input = 3, output = 15 }}\n"
+    );
+    world.write("kapell/config/config.toml", &text);
+}
+
+fn with_key(world: &World, args: &[&str]) -> Ended {
+    let mut command: Command = world.kapell(args);
+    command.env("OURS_KEY", KEY);
+    finish(command, b"")
+}
+
+#[test]
+fn every_dialect_works_lands_and_is_billed() {
+    for dialect in fake::dialect::ALL {
+        let (world, server) = (World::new(), server());
+        let url = match dialect {
+            Dialect::Anthropic | Dialect::Gemini => server.url(),
+            Dialect::Chat | Dialect::Responses => format!("{}/v1", server.url()),
+        };
+        configured(&world, dialect.name(), &url);
+        let args = ["run", "-m", "ours/m", "--max-budget-usd", "1", "make the test pass", "--json"];
+        let result = with_key(&world, &args).expect(0).json();
+        assert_eq!(world.read("repo/fixed.txt"), "fixed\n", "{dialect:?}");
+        assert_eq!(result["verdict"], "CONFIRMED", "{dialect:?}");
+        // 3,000 tokens in, 150 out.
+        let cost = result["total_cost_usd"].as_f64().unwrap();
+        assert!((cost - 0.01125).abs() < 1e-9, "{dialect:?}: {cost}");
+        let asked = server.asked();
+        assert!(asked.len() >= 2 && asked.iter().all(|seen| seen.key == KEY), "{dialect:?}");
+        assert_eq!((asked[0].dialect, asked[0].status), (Some(dialect), 200));
+        let kept = Command::new("grep").args(["-rlF", KEY]).arg(world.path("kapell")).output().unwrap();
+        assert!(
+            kept.stdout.is_empty(),
+            "{dialect:?}: the key is in {}",
+            String::from_utf8_lossy(&kept.stdout)
+        );
+    }
+}
+
+#[test]
+fn without_a_key_nothing_begins_and_the_variable_is_named() {
+    let world = World::new();
+    configured(&world, "anthropic", "http://127.0.0.1:1");
+    let ended = world.run(&["run", "-m", "ours/m", "make the test pass"]).expect(2);
+    assert!(
+        ended.err.contains("OURS_KEY is not set") && ended.err.contains("kapell auth ours"),
+        "{}",
+        ended.err
+    );
+    let ended = world.run(&["run", "-m", "anthropic/claude-x", "make the test pass"]).expect(2);
+    assert!(ended.err.contains("ANTHROPIC_API_KEY"), "{}", ended.err);
+    assert_eq!(world.run(&["auth", "ours"]).expect(1).out.matches("OURS_KEY").count(), 2);
+}
+
+#[test]
+fn a_clone_cannot_say_where_keys_go() {
+    let world = World::new();
+    world.write("repo/.kapell/config.toml", "[providers.anthropic]\nbase_url = \"http://127.0.0.1:1\"\n");
+    let ended = world.run(&["run", "make the test pass"]).expect(2);
+    assert!(ended.err.contains("cannot declare providers"), "{}", ended.err);
+}
+
+#[test]
+fn what_can_be_used_is_listed_and_why_the_rest_cannot() {
+    let world = World::new();
+    let url = listing();
+    configured(&world, "openai-chat", &url);
+    let listed = with_key(&world, &["models", "--json"]).expect(0).json();
+    let find = |list: &Value, key: &str, name: &str| {
+        list.as_array().unwrap().iter().find(|entry| entry[key] == name).cloned().unwrap_or_default()
+    };
+    assert!(find(&listed["models"], "id", "builtin/fixer").is_object());
+    let ours = find(&listed["models"], "id", "ours/m");
+    assert_eq!(
+        (&ours["context_tokens"], &ours["price"]["output"]),
+        (&json!(100_000), &json!(15_000_000_000_u64))
+    );
+    let other = find(&listed["models"], "id", "ours/other");
+    assert_eq!((&other["context_tokens"], &other["price"]), (&json!(65_536), &Value::Null));
+    let vendor = find(&listed["providers"], "name", "anthropic");
+    assert_eq!((&vendor["usable"], &vendor["error"]["code"]), (&json!(false), &json!("key-missing")));
+
+    let shown = with_key(&world, &["models", "ours"]).expect(0);
+    assert!(shown.out.contains("ours/other") && shown.out.contains("$3.00 / $15.00"), "{}", shown.out);
+    let unknown = with_key(&world, &["models", "our"]).expect(2);
+    assert!(unknown.err.contains("did you mean `ours`?"), "{}", unknown.err);
+    let good = with_key(&world, &["auth", "ours"]).expect(0);
+    assert!(good.out.contains("the key in OURS_KEY is good; 2 models"), "{}", good.out);
+    let mut wrong = world.kapell(&["auth", "ours"]);
+    wrong.env("OURS_KEY", "sk-wrong");
+    let wrong = finish(wrong, b"").expect(1);
+    assert!(
+        wrong.out.contains("refuses the key (401)") && wrong.out.contains("set OURS_KEY"),
+        "{}",
+        wrong.out
+    );
+    assert!(!wrong.out.contains("sk-wrong"), "{}", wrong.out);
+}
+
+/// A server that lists two models to whoever has the key; its base URL.
+fn listing() -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            let (mut request, mut piece) = (Vec::new(), [0; 1024]);
+            while !request.ends_with(b"\r\n\r\n") {
+                match socket.read(&mut piece) {
+                    Ok(read) if read > 0 => request.extend_from_slice(&piece[..read]),
+                    _ => break,
+                }
+            }
+            let request = String::from_utf8_lossy(&request).into_owned();
+            let (status, body) = match request.contains(&format!("Bearer {KEY}")) {
+                true => ("200 OK", json!({"data": [{"id": "m"}, {"id": "other", "context_length": 65_536}]})),
+                false => ("401 Unauthorized", json!({"error": {"message": "who is sk-wrong?"}})),
+            };
+            let body = body.to_string();
+            let head =
+                format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n");
+            drop(socket.write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes()));
+        }
+    });
+    url
+}

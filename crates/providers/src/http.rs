@@ -1,0 +1,340 @@
+//! The one HTTP driver: sends a dialect's bytes, feeds the answer to its decoder, and ends in a reply or a fault.
+//!
+//! Knows no dialect and reads no environment. Nothing is tried twice here and no redirect is followed: a key goes
+//! where it was meant to go, once. Start at [`Http::stream`]; the connection is made in [`connect`].
+
+mod connect;
+
+use crate::dialect::{Auth, Decoder, Headers, Options, Wire, draft, fault, limits, sse};
+use crate::settings::{Key, Provider};
+use contract::cancel::Urgency;
+use contract::model::{Broken, Reply, Usage};
+use contract::port::{Delta, Sink};
+use contract::{Cancel, Fault, Kind, Timestamp};
+use reqwest::{Client, RequestBuilder, Response};
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
+
+/// Bytes of a refusal's body that are read.
+const REFUSAL_BYTES: usize = 64 * 1024;
+/// How long a refusal's body is waited for.
+const REFUSAL_WAIT: Duration = Duration::from_secs(5);
+/// How long the end of a complete answer is waited for, so that its connection can serve the next call.
+const TAIL_WAIT: Duration = Duration::from_millis(5);
+
+/// The connections to one provider.
+#[derive(Debug)]
+pub struct Http {
+    provider: Arc<Provider>,
+    client: OnceLock<Result<Client, Fault>>,
+}
+
+/// Why waiting ended without what was waited for.
+enum Halt {
+    Stopped,
+    Late,
+}
+
+/// What a whole call has to keep to.
+struct Limits<'a> {
+    cancel: &'a Cancel,
+    total: Instant,
+}
+
+impl Limits<'_> {
+    /// This, unless it is stopped or too late before.
+    async fn wait<T>(&self, until: Instant, what: impl Future<Output = T>) -> Result<T, Halt> {
+        tokio::select! {
+            biased;
+            () = self.cancel.reached(Urgency::Graceful) => Err(Halt::Stopped),
+            done = what => Ok(done),
+            () = tokio::time::sleep_until(until.min(self.total)) => Err(Halt::Late),
+        }
+    }
+}
+
+impl Http {
+    /// Connects to nothing yet.
+    pub fn new(provider: Arc<Provider>) -> Self {
+        Self { provider, client: OnceLock::new() }
+    }
+
+    /// One call: the reply, or what is left of it. Every piece of text goes to the sink as it comes.
+    pub async fn stream(
+        &self,
+        wire: Wire,
+        auth: Auth,
+        decoder: Box<dyn Decoder>,
+        options: &Options,
+        cancel: &Cancel,
+        sink: &dyn Sink,
+    ) -> Result<Reply, Broken> {
+        let (started, timeouts) = (Instant::now(), self.provider.timeouts);
+        let limits = Limits { cancel, total: started + timeouts.total };
+        let first = started + timeouts.first;
+        let request = self.post(wire, auth).map_err(unsent)?;
+        let response = match limits.wait(first, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(self.not_reached(&error)),
+            // It was on its way: nobody knows what it costs.
+            Err(halt) => return Err(self.halted(halt, "first", options).into()),
+        };
+        let headers = headers(&response);
+        let meter = limits::meter(&headers, now());
+        let answer = match self.accepted(response, &headers, options, &limits).await {
+            Ok(response) => self.read(response, headers, decoder, options, &limits, first, sink).await,
+            Err(broken) => Err(broken),
+        };
+        match answer {
+            Ok(reply) => Ok(Reply { meter, ..reply }),
+            Err(broken) => Err(Broken { meter, ..broken }),
+        }
+    }
+
+    /// A small document of the provider's, within this time.
+    pub async fn get(
+        &self,
+        url: &str,
+        auth: Option<Auth>,
+        headers: &[(&'static str, &'static str)],
+        options: &Options,
+        within: Duration,
+    ) -> Result<Vec<u8>, Fault> {
+        let request = self.client()?.get(url);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.ask(request, auth, options, within).await
+    }
+
+    /// The same, asked with a body of JSON.
+    pub async fn query(
+        &self,
+        url: &str,
+        body: Vec<u8>,
+        options: &Options,
+        within: Duration,
+    ) -> Result<Vec<u8>, Fault> {
+        let request = self.client()?.post(url).header("content-type", "application/json").body(body);
+        self.ask(request, None, options, within).await
+    }
+
+    async fn ask(
+        &self,
+        request: RequestBuilder,
+        auth: Option<Auth>,
+        options: &Options,
+        within: Duration,
+    ) -> Result<Vec<u8>, Fault> {
+        let request = self.dressed(request, auth);
+        let (cancel, until) = (Cancel::new(), Instant::now() + within);
+        let limits = Limits { cancel: &cancel, total: until };
+        let late = |halt| self.halted(halt, "connect", options);
+        let response = limits.wait(until, request.send()).await.map_err(late)?;
+        let mut response = response.map_err(|error| connect::failed(&self.provider, &error))?;
+        let (status, headers) = (response.status().as_u16(), headers(&response));
+        let most = if status == 200 { sse::EVENT_BYTES } else { REFUSAL_BYTES };
+        let body = limits.wait(until, body(&mut response, most)).await.map_err(late)?;
+        match status {
+            200 => Ok(body),
+            status => Err(fault::refused(options, status, &headers, &self.scrubbed(body), now())),
+        }
+    }
+
+    fn client(&self) -> Result<&Client, Fault> {
+        self.client.get_or_init(|| connect::client(&self.provider)).as_ref().map_err(Clone::clone)
+    }
+
+    fn post(&self, wire: Wire, auth: Auth) -> Result<RequestBuilder, Fault> {
+        let mut request = self.client()?.post(self.provider.url(&wire.path));
+        for (name, value) in wire.headers {
+            request = request.header(name, value);
+        }
+        let request = request.header("content-type", "application/json").body(wire.body);
+        Ok(self.dressed(request, Some(auth)))
+    }
+
+    /// With the key and the configured headers, which may put themselves in the place of others.
+    fn dressed(&self, request: RequestBuilder, auth: Option<Auth>) -> RequestBuilder {
+        use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+        let mut headers = HeaderMap::new();
+        let mut set = |name: &str, value: &str, secret: bool| {
+            if let (Ok(name), Ok(mut value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                value.set_sensitive(secret);
+                headers.insert(name, value);
+            }
+        };
+        if let (Some(auth), Some(key)) = (auth, &self.provider.key) {
+            match auth {
+                Auth::Bearer => set("authorization", &format!("Bearer {}", key.secret()), true),
+                Auth::Header(name) => set(name, key.secret(), true),
+            }
+        }
+        self.provider.headers.iter().for_each(|(name, value)| set(name, value, true));
+        request.headers(headers)
+    }
+
+    /// The answer, if it is a stream of events.
+    async fn accepted(
+        &self,
+        mut response: Response,
+        headers: &Headers,
+        options: &Options,
+        limits: &Limits<'_>,
+    ) -> Result<Response, Broken> {
+        let status = response.status().as_u16();
+        let kind = headers.get("content-type").unwrap_or_default().to_ascii_lowercase();
+        if status == 200 && (kind.is_empty() || kind.starts_with("text/event-stream")) {
+            return Ok(response);
+        }
+        let until = Instant::now() + self.provider.timeouts.between.min(REFUSAL_WAIT);
+        let body = match limits.wait(until, body(&mut response, REFUSAL_BYTES)).await {
+            Ok(body) => self.scrubbed(body),
+            Err(Halt::Late) => Vec::new(),
+            Err(halt) => return Err(self.halted(halt, "total", options).into()),
+        };
+        if status != 200 {
+            let fault = fault::refused(options, status, headers, &body, now());
+            // A gateway that gave up waiting does not know what happened behind it.
+            let usage = (!matches!(status, 408 | 504 | 524)).then(Usage::default);
+            return Err(Broken { usage, ..fault.into() });
+        }
+        let error = serde_json::from_slice::<serde_json::Value>(&body).ok();
+        Err(match error.as_ref().and_then(|value| value.get("error")).filter(|error| !error.is_null()) {
+            Some(error) => unsent(fault::told(options, error)),
+            None => self.no_stream(&kind).into(),
+        })
+    }
+
+    /// An answer that is something else. Some of it may have been made by a model: nobody knows what it costs.
+    fn no_stream(&self, kind: &str) -> Fault {
+        let kind = kind.split(';').next().unwrap_or_default();
+        let what = format!("{} answered with {kind} instead of a stream of events", self.provider.name);
+        Fault::new(Kind::UserFixable, "not-a-stream", what).hint(format!(
+            "is {} the address of its API? set base_url of [providers.{}] in config.toml",
+            self.provider.base_url, self.provider.name
+        ))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call's values, taken apart nowhere else")]
+    async fn read(
+        &self,
+        mut response: Response,
+        headers: Headers,
+        mut decoder: Box<dyn Decoder>,
+        options: &Options,
+        limits: &Limits<'_>,
+        first: Instant,
+        sink: &dyn Sink,
+    ) -> Result<Reply, Broken> {
+        decoder.headers(&headers);
+        let (mut lines, mut events) = (sse::Lines::default(), Vec::new());
+        let (mut until, mut phase) = (first, "first");
+        let why = loop {
+            let chunk = match limits.wait(until, response.chunk()).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => break None,
+                Ok(Err(_)) => break Some(draft::cut(&self.provider.name)),
+                Err(halt) => break Some(self.halted(halt, phase, options)),
+            };
+            if let Err(fault) = lines.push(&chunk, &mut events) {
+                break Some(fault);
+            }
+            if !events.is_empty() || phase != "first" {
+                (until, phase) = (Instant::now() + self.provider.timeouts.between, "between");
+            }
+            match fed(&mut *decoder, &mut events, sink) {
+                Ok(false) => {}
+                Ok(true) => {
+                    drop(tokio::time::timeout(TAIL_WAIT, response.chunk()).await);
+                    break None;
+                }
+                Err(fault) => break Some(fault),
+            }
+        };
+        decoder.finish(why)
+    }
+
+    fn halted(&self, halt: Halt, phase: &str, options: &Options) -> Fault {
+        let (name, timeouts) = (&self.provider.name, self.provider.timeouts);
+        let (code, what, after) = match (halt, phase) {
+            (Halt::Stopped, _) => {
+                return Fault::new(Kind::Transient, "cancelled", "the model call was cancelled");
+            }
+            (_, "connect") => ("not-reached", "did not answer", None),
+            (_, "first") if timeouts.first < timeouts.total => {
+                ("first-token-late", "began no answer", Some(timeouts.first))
+            }
+            (_, "between") => {
+                ("stream-stalled", "stopped in the middle of its answer", Some(timeouts.between))
+            }
+            _ => ("call-late", "did not come to an end", Some(timeouts.total)),
+        };
+        let after =
+            after.map_or_else(|| " in time".to_owned(), |after| format!(" within {} s", after.as_secs_f64()));
+        Fault::new(Kind::Transient, code, format!("{name} {what}{after} ({})", options.id))
+            .hint(format!("a slow model wants longer timeouts: [providers.{name}] in config.toml"))
+    }
+
+    /// It was never sent, or the connection broke before there was an answer.
+    fn not_reached(&self, error: &reqwest::Error) -> Broken {
+        let fault = connect::failed(&self.provider, error);
+        let usage = (error.is_connect() || error.is_builder()).then(Usage::default);
+        Broken { usage, ..fault.into() }
+    }
+
+    /// What a server says, without the key it may quote.
+    fn scrubbed(&self, body: Vec<u8>) -> Vec<u8> {
+        let secret = self.provider.key.as_ref().map_or("", Key::secret);
+        match std::str::from_utf8(&body) {
+            Ok(text) if !secret.is_empty() && text.contains(secret) => {
+                text.replace(secret, "[key]").into_bytes()
+            }
+            _ => body,
+        }
+    }
+}
+
+/// Every event to the decoder, its text to the sink; true = the reply is complete.
+fn fed(decoder: &mut dyn Decoder, events: &mut Vec<sse::Event>, sink: &dyn Sink) -> Result<bool, Fault> {
+    for event in events.drain(..) {
+        let progress = decoder.event(&event)?;
+        if !progress.text.is_empty() {
+            sink.delta(Delta::Text(progress.text));
+        }
+        if progress.done {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A call that cost nothing.
+fn unsent(fault: Fault) -> Broken {
+    Broken { usage: Some(Usage::default()), ..fault.into() }
+}
+
+/// So much of the body as there is before it ends, breaks or is too long.
+async fn body(response: &mut Response, most: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk[..chunk.len().min(most - body.len())]);
+        if body.len() == most {
+            break;
+        }
+    }
+    body
+}
+
+fn headers(response: &Response) -> Headers {
+    let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    Headers::new(response.headers().iter().map(|(name, value)| (name.as_str(), text(value))))
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,543 @@
+//! Where models are reached: the providers Kapell knows, and what a person's configuration declares beside them.
+//!
+//! Reads no file and no environment: both come in as values. A key leaves this module only into a request's header.
+//! Start at [`Settings::new`]; what is known without configuration is [`PRESETS`].
+
+use crate::dialect::anthropic::Anthropic;
+use crate::dialect::gemini::Gemini;
+use crate::dialect::openai_chat::Chat;
+use crate::dialect::openai_responses::Responses;
+use crate::dialect::{Codec, Server};
+use contract::model::{Price, Rates};
+use contract::{Fault, Kind};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Hex digits of a key's hash in the name of its limits.
+const HASH_DIGITS: usize = 8;
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Anthropic Messages.
+    Anthropic,
+    /// OpenAI Responses.
+    Responses,
+    /// OpenAI Chat Completions, which most local servers speak.
+    Chat,
+    /// Google Gemini.
+    Gemini,
+}
+
+impl Dialect {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Anthropic, Self::Responses, Self::Chat, Self::Gemini];
+
+    /// As configurations write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::Responses => "openai-responses",
+            Self::Chat => "openai-chat",
+            Self::Gemini => "gemini",
+        }
+    }
+
+    /// The dialect of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
+    }
+
+    /// Where its models are listed, and the headers that takes.
+    pub(crate) fn listing(self) -> (&'static str, &'static [(&'static str, &'static str)]) {
+        match self {
+            Self::Anthropic => ("/v1/models?limit=1000", &[("anthropic-version", "2023-06-01")]),
+            Self::Responses | Self::Chat => ("/models", &[]),
+            Self::Gemini => ("/v1beta/models?pageSize=1000", &[]),
+        }
+    }
+
+    /// Who writes and reads it.
+    pub(crate) fn codec(self) -> &'static dyn Codec {
+        match self {
+            Self::Anthropic => &Anthropic,
+            Self::Responses => &Responses,
+            Self::Chat => &Chat,
+            Self::Gemini => &Gemini,
+        }
+    }
+}
+
+/// A provider that is known without configuration.
+#[derive(Debug, Clone, Copy)]
+struct Preset {
+    name: &'static str,
+    dialect: Dialect,
+    server: Server,
+    base_url: &'static str,
+    /// Variable that puts another base URL in its place.
+    base_env: &'static str,
+    /// Variables its key is looked for in; the first is the one that is named to people.
+    key_env: &'static [&'static str],
+    wants_key: bool,
+}
+
+const VENDOR: Preset = Preset {
+    name: "anthropic",
+    dialect: Dialect::Anthropic,
+    server: Server::Vendor,
+    base_url: "https://api.anthropic.com",
+    base_env: "ANTHROPIC_BASE_URL",
+    key_env: &["ANTHROPIC_API_KEY"],
+    wants_key: true,
+};
+
+/// A server on the person's own machine, which wants a key only where somebody set one.
+const LOCAL: Preset = Preset {
+    name: "ollama",
+    dialect: Dialect::Chat,
+    server: Server::Ollama,
+    base_url: "http://127.0.0.1:11434/v1",
+    base_env: "OLLAMA_BASE_URL",
+    key_env: &["OLLAMA_API_KEY"],
+    wants_key: false,
+};
+
+const PRESETS: [Preset; 9] = [
+    VENDOR,
+    Preset {
+        name: "openai",
+        dialect: Dialect::Responses,
+        base_url: "https://api.openai.com/v1",
+        base_env: "OPENAI_BASE_URL",
+        key_env: &["OPENAI_API_KEY"],
+        ..VENDOR
+    },
+    Preset {
+        name: "google",
+        dialect: Dialect::Gemini,
+        base_url: "https://generativelanguage.googleapis.com",
+        base_env: "GEMINI_BASE_URL",
+        key_env: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+        ..VENDOR
+    },
+    Preset {
+        name: "openrouter",
+        dialect: Dialect::Chat,
+        server: Server::OpenRouter,
+        base_url: "https://openrouter.ai/api/v1",
+        base_env: "OPENROUTER_BASE_URL",
+        key_env: &["OPENROUTER_API_KEY"],
+        ..VENDOR
+    },
+    Preset {
+        name: "deepseek",
+        dialect: Dialect::Chat,
+        server: Server::DeepSeek,
+        base_url: "https://api.deepseek.com/v1",
+        base_env: "DEEPSEEK_BASE_URL",
+        key_env: &["DEEPSEEK_API_KEY"],
+        ..VENDOR
+    },
+    LOCAL,
+    Preset {
+        name: "llamacpp",
+        server: Server::LlamaCpp,
+        base_url: "http://127.0.0.1:8080/v1",
+        base_env: "LLAMACPP_BASE_URL",
+        key_env: &["LLAMACPP_API_KEY"],
+        ..LOCAL
+    },
+    Preset {
+        name: "vllm",
+        server: Server::Vllm,
+        base_url: "http://127.0.0.1:8000/v1",
+        base_env: "VLLM_BASE_URL",
+        key_env: &["VLLM_API_KEY"],
+        ..LOCAL
+    },
+    Preset {
+        name: "lmstudio",
+        server: Server::LmStudio,
+        base_url: "http://127.0.0.1:1234/v1",
+        base_env: "LMSTUDIO_BASE_URL",
+        key_env: &["LMSTUDIO_API_KEY"],
+        ..LOCAL
+    },
+];
+
+/// A key. Shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    /// From a variable's value.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// For the header of a request, and for nothing else.
+    pub(crate) fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[key]")
+    }
+}
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection.
+    pub connect: Duration,
+    /// From the request to the first event of the answer.
+    pub first: Duration,
+    /// Between two pieces of the answer.
+    pub between: Duration,
+    /// For all of it.
+    pub total: Duration,
+}
+
+impl Timeouts {
+    /// Spec S1.1-8 and section 10 row 20: by the class of model. A local one is loaded first, and reads slowly.
+    fn usual(server: Server) -> Self {
+        let seconds = Duration::from_secs;
+        let (connect, first) = if server.is_local() { (2, 300) } else { (10, 60) };
+        Self { connect: seconds(connect), first: seconds(first), between: seconds(60), total: seconds(600) }
+    }
+}
+
+/// What is known or declared about one model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Tokens its context holds.
+    pub context_tokens: Option<u64>,
+    /// Most tokens of one reply.
+    pub output_tokens: Option<u64>,
+    /// Its price.
+    pub price: Option<Price>,
+    /// Further parameters of the request's body.
+    pub parameters: Map<String, Value>,
+}
+
+/// What a person's configuration says about one provider; what it does not say is the preset's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// How it is spoken to.
+    pub dialect: Option<Dialect>,
+    /// Which program answers, when its ways differ from the dialect's.
+    pub server: Option<Server>,
+    /// Where.
+    pub base_url: Option<String>,
+    /// Variable its key comes from.
+    pub key_env: Option<String>,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// URL of a proxy; empty = none, whatever the environment says.
+    pub proxy: Option<String>,
+    /// PEM file with certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with the certificate to show.
+    pub client_cert: Option<PathBuf>,
+    /// PEM file with its key; none = it is in the same file.
+    pub client_key: Option<PathBuf>,
+    /// As in [`Timeouts`], milliseconds.
+    pub connect_ms: Option<u64>,
+    /// As in [`Timeouts`], milliseconds.
+    pub first_ms: Option<u64>,
+    /// As in [`Timeouts`], milliseconds.
+    pub between_ms: Option<u64>,
+    /// As in [`Timeouts`], milliseconds.
+    pub total_ms: Option<u64>,
+    /// What it allows.
+    pub rates: Rates,
+    /// Its models, by their names on the wire.
+    pub models: BTreeMap<String, Facts>,
+}
+
+/// One provider, ready to be called.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Provider {
+    /// What stands before the slash of its models' ids.
+    pub name: String,
+    /// How it is spoken to.
+    pub dialect: Dialect,
+    /// Which program answers.
+    pub server: Server,
+    /// Where, without a slash at the end.
+    pub base_url: String,
+    /// Its key, if there is one.
+    pub key: Option<Key>,
+    /// Variable the key comes from, or should; empty = none.
+    pub key_env: String,
+    /// Without a key there is no use in calling it.
+    pub wants_key: bool,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// URL of a proxy.
+    pub proxy: Option<String>,
+    /// Hosts that are reached without it, as in `NO_PROXY`.
+    pub no_proxy: String,
+    /// PEM file with certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files with the certificate to show and its key.
+    pub client_cert: Option<(PathBuf, Option<PathBuf>)>,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// What it allows.
+    pub rates: Rates,
+    /// What is declared of its models.
+    pub models: BTreeMap<String, Facts>,
+}
+
+impl Provider {
+    /// The name of the limits that all calls with this key share: never the key.
+    pub fn quota(&self) -> String {
+        let secret = self.key.as_ref().map_or(self.base_url.as_str(), |key| key.secret());
+        format!("{}/{}", self.name, &blake3::hash(secret.as_bytes()).to_hex()[..HASH_DIGITS])
+    }
+
+    /// The address of this path. What base and path both say stands once: people write a base with and without `/v1`.
+    pub fn url(&self, path: &str) -> String {
+        let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let base = self.base_url.trim_end_matches('/');
+        let base = base
+            .strip_suffix(first)
+            .filter(|rest| rest.ends_with('/') && !rest.ends_with("//"))
+            .unwrap_or(base);
+        format!("{}{path}", base.trim_end_matches('/'))
+    }
+
+    /// The address of this path at the server's root, for what is no part of its dialect.
+    pub fn root_url(&self, path: &str) -> String {
+        let base = self.base_url.trim_end_matches('/');
+        format!("{}{path}", base.strip_suffix("/v1").unwrap_or(base))
+    }
+}
+
+/// Every provider that is known or declared.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings {
+    /// By name.
+    pub providers: BTreeMap<String, Provider>,
+}
+
+impl Settings {
+    /// The presets, what is declared over and beside them, and what the environment says: keys, other base URLs, proxies.
+    pub fn new(
+        declared: BTreeMap<String, Declared>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Fault> {
+        let env =
+            |name: &str| env(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let presets = PRESETS.iter().map(|preset| preset.name.to_owned());
+        let mut names: Vec<String> = presets.chain(declared.keys().cloned()).collect();
+        names.sort();
+        names.dedup();
+        let mut providers = BTreeMap::new();
+        for name in names {
+            let own = declared.get(&name).cloned().unwrap_or_default();
+            providers.insert(name.clone(), provider(name, own, &env)?);
+        }
+        Ok(Self { providers })
+    }
+}
+
+fn provider(name: String, own: Declared, env: &dyn Fn(&str) -> Option<String>) -> Result<Provider, Fault> {
+    let preset = PRESETS.iter().find(|preset| preset.name == name);
+    let Some(dialect) = own.dialect.or(preset.map(|preset| preset.dialect)) else {
+        return Err(incomplete(&name, "dialect", &Dialect::ALL.map(Dialect::name).join(", ")));
+    };
+    let known = preset.filter(|preset| preset.dialect == dialect).map(|preset| preset.server);
+    let server = own.server.or(known).unwrap_or_default();
+    let usual_url =
+        || preset.map(|preset| env(preset.base_env).unwrap_or_else(|| preset.base_url.to_owned()));
+    let Some(base_url) = own.base_url.clone().or_else(usual_url) else {
+        return Err(incomplete(&name, "base_url", "such as \"http://127.0.0.1:8000/v1\""));
+    };
+    let base_url = base_url.trim_end_matches('/').to_owned();
+    let host = host_of(&base_url).ok_or_else(|| {
+        let what = format!("`{name}` has no usable base_url: `{}` is no http(s) address", shown(&base_url));
+        Fault::new(Kind::UserFixable, "base-url", what).hint("write it like https://api.example.com/v1")
+    })?;
+    let variables: Vec<&str> = match (&own.key_env, preset) {
+        (Some(name), _) => vec![name],
+        (None, Some(preset)) => preset.key_env.to_vec(),
+        (None, None) => Vec::new(),
+    };
+    let found = variables.iter().find_map(|name| Some((*name, env(name)?)));
+    let key_env = found.as_ref().map(|(name, _)| *name).or(variables.first().copied()).unwrap_or_default();
+    let usual = Timeouts::usual(server);
+    let or = |ms: Option<u64>, usual: Duration| ms.map_or(usual, Duration::from_millis);
+    Ok(Provider {
+        dialect,
+        server,
+        key: found.as_ref().map(|(_, secret)| Key::new(secret)),
+        key_env: key_env.to_owned(),
+        wants_key: own.key_env.is_some() || preset.is_some_and(|preset| preset.wants_key),
+        headers: own.headers,
+        proxy: proxy(own.proxy, &base_url, &host, env),
+        no_proxy: env("NO_PROXY").or_else(|| env("no_proxy")).unwrap_or_default(),
+        ca_file: own.ca_file,
+        client_cert: own.client_cert.map(|cert| (cert, own.client_key)),
+        timeouts: Timeouts {
+            connect: or(own.connect_ms, usual.connect),
+            first: or(own.first_ms, usual.first),
+            between: or(own.between_ms, usual.between),
+            total: or(own.total_ms, usual.total),
+        },
+        rates: own.rates,
+        models: own.models,
+        base_url,
+        name,
+    })
+}
+
+fn incomplete(name: &str, key: &str, values: &str) -> Fault {
+    let what = format!("the provider `{name}` is declared without `{key}`");
+    Fault::new(Kind::UserFixable, "provider-incomplete", what)
+        .hint(format!("add {key} to [providers.{name}] in config.toml: {values}"))
+}
+
+/// A proxy of its own, else the environment's; never for this machine itself.
+fn proxy(own: Option<String>, url: &str, host: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    if let Some(own) = own {
+        return Some(own).filter(|own| !own.is_empty());
+    }
+    if host == "localhost" || host == "[::1]" || host.starts_with("127.") {
+        return None;
+    }
+    let names: &[&str] = match url.starts_with("https:") {
+        true => &["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
+        false => &["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],
+    };
+    names.iter().find_map(|name| env(name))
+}
+
+/// The host of an http(s) address without its port; `None` = it is none.
+fn host_of(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    // A user or a password in an address would be shown wherever the address is.
+    if authority.contains('@') || rest.contains(['?', '#']) {
+        return None;
+    }
+    let host = match authority.find(']') {
+        Some(end) => &authority[..=end],
+        None => authority.split(':').next()?,
+    };
+    (!host.is_empty() && !url.contains(char::is_whitespace)).then(|| host.to_ascii_lowercase())
+}
+
+/// An address as it may be shown: without a password.
+fn shown(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((_, rest)) => format!("...@{rest}"),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(declared: &[(&str, Declared)], env: &[(&str, &str)]) -> Result<Settings, Fault> {
+        let declared = declared.iter().map(|(name, own)| ((*name).to_owned(), own.clone())).collect();
+        Settings::new(declared, |name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+    }
+
+    fn declared(base_url: &str) -> Declared {
+        let (dialect, base_url) = (Some(Dialect::Anthropic), Some(base_url.to_owned()));
+        Declared { dialect, base_url, ..Declared::default() }
+    }
+
+    #[test]
+    fn presets_take_their_keys_and_addresses_from_the_environment() {
+        let none = settings(&[], &[]).unwrap();
+        let anthropic = &none.providers["anthropic"];
+        assert_eq!((anthropic.key.is_none(), anthropic.wants_key), (true, true));
+        assert_eq!(
+            (anthropic.key_env.as_str(), anthropic.base_url.as_str()),
+            ("ANTHROPIC_API_KEY", "https://api.anthropic.com")
+        );
+        let env = [
+            ("ANTHROPIC_API_KEY", " sk-1 "),
+            ("ANTHROPIC_BASE_URL", "http://127.0.0.1:1/"),
+            ("HTTP_PROXY", "http://proxy:3128"),
+        ];
+        let anthropic = settings(&[], &env).unwrap().providers["anthropic"].clone();
+        assert_eq!(
+            (anthropic.key.as_ref().unwrap().secret(), anthropic.base_url.as_str()),
+            ("sk-1", "http://127.0.0.1:1")
+        );
+        assert_eq!(anthropic.proxy, None, "nobody reaches himself through a proxy");
+        assert!(!format!("{anthropic:?}").contains("sk-1"));
+    }
+
+    #[test]
+    fn the_configuration_wins_over_the_preset() {
+        let own = Declared {
+            key_env: Some("MY_KEY".into()),
+            first_ms: Some(5),
+            ..declared("https://proxy.example/claude")
+        };
+        let env = [
+            ("ANTHROPIC_API_KEY", "no"),
+            ("MY_KEY", "yes"),
+            ("HTTPS_PROXY", "http://p:1"),
+            ("NO_PROXY", "x"),
+        ];
+        let anthropic = settings(&[("anthropic", own)], &env).unwrap().providers["anthropic"].clone();
+        assert_eq!(anthropic.key, Some(Key::new("yes")));
+        assert_eq!((anthropic.proxy.as_deref(), anthropic.no_proxy.as_str()), (Some("http://p:1"), "x"));
+        assert_eq!(anthropic.timeouts.first, Duration::from_millis(5));
+        let direct = Declared { proxy: Some(String::new()), ..declared("https://a.example") };
+        assert_eq!(settings(&[("a", direct)], &env).unwrap().providers["a"].proxy, None);
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_said() {
+        for (own, says) in [
+            (Declared { base_url: Some("http://a".into()), ..Declared::default() }, "without `dialect`"),
+            (Declared { dialect: Some(Dialect::Anthropic), ..Declared::default() }, "without `base_url`"),
+            (declared("ftp://a"), "no http(s) address"),
+            (declared("https://user:secret@a.example"), "`...@a.example`"),
+            (declared("https://"), "no http(s) address"),
+            (declared("https://a?key=1"), "no http(s) address"),
+        ] {
+            let fault = settings(&[("mine", own)], &[]).unwrap_err();
+            assert_eq!(fault.kind, Kind::UserFixable);
+            assert!(fault.what.contains(says) && !fault.what.contains("secret"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_joined() {
+        for (base, path, url) in [
+            ("https://a.example", "/v1/messages", "https://a.example/v1/messages"),
+            ("https://a.example/v1", "/v1/messages", "https://a.example/v1/messages"),
+            ("https://a.example/v1", "/chat/completions", "https://a.example/v1/chat/completions"),
+            ("https://v1", "/v1/messages", "https://v1/v1/messages"),
+        ] {
+            let provider = settings(&[("mine", declared(base))], &[]).unwrap().providers["mine"].clone();
+            assert_eq!(provider.url(path), url);
+        }
+        let local =
+            settings(&[("mine", declared("http://[::1]:80/v1"))], &[]).unwrap().providers["mine"].clone();
+        assert_eq!(local.root_url("/props"), "http://[::1]:80/props");
+    }
+
+    #[test]
+    fn limits_are_named_without_the_key() {
+        let with =
+            |key: &str| settings(&[], &[("ANTHROPIC_API_KEY", key)]).unwrap().providers["anthropic"].quota();
+        assert_eq!(with("a").len(), "anthropic/".len() + 8);
+        assert_ne!(with("a"), with("b"));
+    }
+}
