@@ -338,3 +338,5 @@ fn now() -> Timestamp {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

@@ -99,6 +99,13 @@ pub fn ollama_declared(body: &[u8]) -> Option<u64> {
     lines.find_map(|line| line.trim().strip_prefix("num_ctx")?.trim().parse().ok()).filter(|n| *n > 0)
 }
 
+/// What `/api/v0/models` of LM Studio says this model holds where it is loaded. What it could hold says nothing.
+pub fn lm_studio_loaded(body: &[u8], name: &str) -> Option<u64> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let entry = value["data"].as_array()?.iter().find(|entry| entry["id"] == name)?;
+    entry["loaded_context_length"].as_u64().filter(|n| *n > 0)
+}
+
 /// What a listing says of this model.
 pub fn of(body: &[u8], name: &str) -> Option<Facts> {
     models(body)?.into_iter().find(|(own, _)| own == name).map(|(_, facts)| facts)

@@ -12,7 +12,7 @@ use contract::model::{Broken, Card, Model, Reply, Request, Usage};
 use contract::port::Sink;
 use contract::{BoxFuture, Cancel, Fault, Kind};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a listing may take.
@@ -28,7 +28,9 @@ pub struct Line {
     /// Whose.
     pub provider: Arc<Provider>,
     http: Http,
+    /// What its list says.
     told: Mutex<BTreeMap<String, Facts>>,
+    /// How much a model holds where it runs.
     measured: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -36,12 +38,8 @@ impl Line {
     /// To this provider. Connects to nothing yet.
     pub fn new(provider: Provider) -> Self {
         let provider = Arc::new(provider);
-        Self {
-            http: Http::new(Arc::clone(&provider)),
-            provider,
-            told: Mutex::default(),
-            measured: Mutex::default(),
-        }
+        let http = Http::new(Arc::clone(&provider));
+        Self { http, provider, told: Mutex::default(), measured: Mutex::default() }
     }
 
     /// What the dialect needs to know of this model.
@@ -79,8 +77,7 @@ impl Line {
                 self.provider.base_url, self.provider.name
             ))
         })?;
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.extend(models.iter().cloned());
+        lock(&self.told).extend(models.iter().cloned());
         Ok(models)
     }
 
@@ -94,61 +91,60 @@ impl Line {
         self.http.get(&self.provider.url(path), auth, headers, &self.options(""), within).await
     }
 
-    /// What a server told of this model before.
+    /// What its list said of this model.
     pub fn told(&self, name: &str) -> Option<Facts> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        lock(&self.told).get(name).cloned()
     }
 
-    fn measured(&self, name: &str) -> Option<u64> {
-        self.measured.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
-    }
-
-    /// How much this model holds where it runs, as its server says now; `None` = it does not say. Asked once, and kept
-    /// once it is known.
+    /// Asks how much this model holds where it runs; `None` = its server does not say. Kept once it is known.
     pub async fn measure(&self, name: &str) -> Result<Option<u64>, Fault> {
-        if let Some(known) = self.measured(name) {
-            return Ok(Some(known));
+        let known = lock(&self.measured).get(name).copied();
+        if known.is_some() {
+            return Ok(known);
         }
-        let options = self.options(name);
-        let root = |path: &str| self.provider.root_url(path);
-        let get = |path: &str| {
-            let url = root(path);
-            let options = &options;
-            async move { self.http.get(&url, None, &[], options, LOCAL_WAIT).await }
-        };
         let found = match self.provider.server {
-            Server::LlamaCpp => listing::llama_cpp(&get("/props").await?),
-            Server::Ollama => match listing::ollama_loaded(&get("/api/ps").await?, name) {
+            Server::LlamaCpp => listing::llama_cpp(&self.own("/props").await?),
+            Server::Ollama => match listing::ollama_loaded(&self.own("/api/ps").await?, name) {
                 Some(loaded) => Some(loaded),
-                None => {
-                    let asked = serde_json::json!({ "model": name }).to_string().into_bytes();
-                    let shown = self.http.query(&root("/api/show"), asked, &options, LOCAL_WAIT).await?;
-                    listing::ollama_declared(&shown)
-                }
+                None => listing::ollama_declared(&self.show(name).await?),
             },
-            Server::LmStudio => {
-                listing::of(&get("/api/v0/models").await?, name).and_then(|facts| facts.context_tokens)
-            }
+            Server::LmStudio => listing::lm_studio_loaded(&self.own("/api/v0/models").await?, name),
             Server::Vllm => listing::of(&self.listing().await?, name).and_then(|facts| facts.context_tokens),
             _ => None,
         };
         if let Some(tokens) = found {
-            self.measured.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), tokens);
+            lock(&self.measured).insert(name.to_owned(), tokens);
         }
         Ok(found)
     }
 
-    /// How much this model holds as far as that is known without asking.
+    /// A document of a server's own, beside its dialect.
+    async fn own(&self, path: &str) -> Result<Vec<u8>, Fault> {
+        let auth = Some(self.provider.dialect.codec().auth());
+        self.http.get(&self.provider.root_url(path), auth, &[], &self.options(""), LOCAL_WAIT).await
+    }
+
+    /// What Ollama knows of this model.
+    async fn show(&self, name: &str) -> Result<Vec<u8>, Fault> {
+        let asked = serde_json::json!({ "model": name }).to_string().into_bytes();
+        let url = self.provider.root_url("/api/show");
+        self.http.query(&url, asked, &self.options(name), LOCAL_WAIT).await
+    }
+
+    /// How much this model holds as far as that is known without asking: what is declared, but no more than was measured.
     pub fn assumed(&self, name: &str) -> Option<u64> {
         let declared = self.provider.models.get(name).and_then(|facts| facts.context_tokens);
-        let told = self.told(name).and_then(|facts| facts.context_tokens);
-        match (declared, told) {
-            (Some(declared), Some(told)) => Some(declared.min(told)),
-            (one, other) => {
-                one.or(other).or((self.provider.server == Server::Ollama).then_some(OLLAMA_TOKENS))
-            }
+        let measured = lock(&self.measured).get(name).copied();
+        match (declared, measured) {
+            (Some(declared), Some(measured)) => Some(declared.min(measured)),
+            (Some(one), None) | (None, Some(one)) => Some(one),
+            (None, None) => (self.provider.server == Server::Ollama).then_some(OLLAMA_TOKENS),
         }
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One model of a provider.
@@ -211,5 +207,162 @@ impl Model for Remote {
             let decoder = codec.decoder(&request, &self.options);
             self.line.http.stream(wire, codec.auth(), decoder, &self.options, &cancel, sink).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Registry;
+    use crate::settings::{Declared, Settings};
+    use contract::model::{Message, Models};
+    use contract::port::Quiet;
+    use std::path::Path;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A local server with these documents; everything else is not found.
+    async fn server(documents: &'static [(&'static str, &'static str)]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut piece = [0; 4096];
+                let read = socket.read(&mut piece).await.unwrap_or(0);
+                let request = String::from_utf8_lossy(&piece[..read]).into_owned();
+                let found = documents.iter().find(|(line, _)| request.starts_with(&format!("{line} HTTP")));
+                let (status, body) = found.map_or(("404 Not Found", ""), |(_, body)| ("200 OK", *body));
+                let head =
+                    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n");
+                let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+                drop(socket.write_all(answer.as_bytes()).await);
+            }
+        });
+        url
+    }
+
+    fn registry(provider: &str, url: String, declared: Option<u64>) -> Registry {
+        let facts = Facts { context_tokens: declared, ..Facts::default() };
+        let models = BTreeMap::from([("m".to_owned(), facts)]);
+        let own = Declared { base_url: Some(url), models, ..Declared::default() };
+        let settings = Settings::new(BTreeMap::from([(provider.to_owned(), own)]), |_| None).unwrap();
+        Registry::new(settings, Box::new(|_, _, _| None))
+    }
+
+    async fn context(provider: &str, url: String, declared: Option<u64>) -> u64 {
+        let (registry, id) = (registry(provider, url, declared), format!("{provider}/m"));
+        registry.look(&id).await;
+        registry.open(&id, Path::new(".")).unwrap().0.card.context_tokens
+    }
+
+    #[tokio::test]
+    async fn a_local_model_is_opened_with_what_it_holds_there() {
+        for (provider, documents, declared, holds) in [
+            (
+                "llamacpp",
+                &[("GET /props", r#"{"default_generation_settings":{"n_ctx":4096}}"#)][..],
+                None,
+                4096,
+            ),
+            (
+                "llamacpp",
+                &[("GET /props", r#"{"default_generation_settings":{"n_ctx":4096}}"#)],
+                Some(32_768),
+                4096,
+            ),
+            (
+                "llamacpp",
+                &[("GET /props", r#"{"default_generation_settings":{"n_ctx":4096}}"#)],
+                Some(2048),
+                2048,
+            ),
+            (
+                "ollama",
+                &[("GET /api/ps", r#"{"models":[{"model":"m:latest","context_length":16384}]}"#)],
+                None,
+                16_384,
+            ),
+            (
+                "ollama",
+                &[
+                    ("GET /api/ps", r#"{"models":[]}"#),
+                    ("POST /api/show", r#"{"parameters":"num_ctx 6000"}"#),
+                ],
+                None,
+                6000,
+            ),
+            ("ollama", &[("GET /api/ps", r#"{"models":[]}"#), ("POST /api/show", "{}")], None, OLLAMA_TOKENS),
+            (
+                "ollama",
+                &[("GET /api/ps", r#"{"models":[]}"#), ("POST /api/show", "{}")],
+                Some(32_768),
+                32_768,
+            ),
+            ("vllm", &[("GET /v1/models", r#"{"data":[{"id":"m","max_model_len":9000}]}"#)], None, 9000),
+            (
+                "lmstudio",
+                &[(
+                    "GET /api/v0/models",
+                    r#"{"data":[{"id":"m","max_context_length":131072,"loaded_context_length":5000}]}"#,
+                )],
+                None,
+                5000,
+            ),
+            (
+                "lmstudio",
+                &[("GET /api/v0/models", r#"{"data":[{"id":"m","max_context_length":131072}]}"#)],
+                None,
+                8192,
+            ),
+            ("llamacpp", &[], None, 8192),
+        ] {
+            let url = server(documents).await;
+            assert_eq!(
+                context(provider, url, declared).await,
+                holds,
+                "{provider} {documents:?} {declared:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_would_be_cut_without_a_word_is_refused() {
+        let url = server(&[("GET /api/ps", r#"{"models":[{"model":"m","context_length":1000}]}"#)]).await;
+        let (_, model) = registry("ollama", url, Some(32_768)).open("ollama/m", Path::new(".")).unwrap();
+        let request = |bytes: usize| Request {
+            model: "ollama/m".into(),
+            system: String::new(),
+            messages: vec![Message::User { text: "x".repeat(bytes) }],
+            tools: Vec::new(),
+            max_tokens: 100,
+            ordinal: 0,
+            key: String::new(),
+        };
+        let broken = model.respond(request(4_000), Cancel::new(), &Quiet).await.unwrap_err();
+        assert_eq!((broken.fault.code.as_str(), broken.usage), (CONTEXT_FULL, Some(Usage::default())));
+        assert!(
+            broken.fault.what.contains("holds 1000 tokens")
+                && broken.fault.hint.contains("OLLAMA_CONTEXT_LENGTH")
+        );
+        // What fits is sent, to a server that has no such path.
+        let broken = model.respond(request(100), Cancel::new(), &Quiet).await.unwrap_err();
+        assert_eq!(broken.fault.code, "model-unknown");
+    }
+
+    #[tokio::test]
+    async fn no_server_no_list() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        drop(listener);
+        let registry = registry("ollama", url, None);
+        let fault = registry.lines()["ollama"].list().await.unwrap_err();
+        assert_eq!((fault.code.as_str(), fault.kind), ("connection-refused", Kind::Transient));
+        assert!(fault.hint.starts_with("start the server"), "{fault}");
+        let wrong = registry_of_page().await;
+        assert_eq!(wrong.lines()["vllm"].list().await.unwrap_err().code, "no-listing");
+    }
+
+    async fn registry_of_page() -> Registry {
+        registry("vllm", server(&[("GET /v1/models", "<html>")]).await, None)
     }
 }

@@ -133,7 +133,13 @@ impl File<'_> {
         let name = self.string(value)?;
         let fits = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
         match !name.is_empty() && name.chars().all(fits) {
-            true => Ok(name),
+            true if sandbox::is_secret(name.as_ref()) => Ok(name),
+            true => {
+                let what = format!(
+                    "`{name}` is not kept from the programs that Kapell starts: use a name that ends with _API_KEY or _TOKEN"
+                );
+                Err(self.wrong(value.span().start, what))
+            }
             // It may be the key: it is not shown.
             false => {
                 let what = "`key_env` is the name of a variable in capitals, such as MY_API_KEY; never the key itself";
@@ -231,12 +237,7 @@ impl File<'_> {
     }
 
     fn count(&self, value: &Value<'_>) -> Result<u64, Failure> {
-        let number = self.number(value)?;
-        let count = quantity::count(&number).map_err(|why| self.wrong(value.span().start, why))?;
-        match count {
-            0 => Err(self.wrong(value.span().start, "this must be more than 0".into())),
-            count => Ok(count),
-        }
+        quantity::count(&self.number(value)?).map_err(|why| self.wrong(value.span().start, why))
     }
 
     fn span(&self, value: &Value<'_>) -> Result<u64, Failure> {
@@ -280,7 +281,7 @@ mod tests {
 [providers.work]
 dialect = "anthropic"
 base_url = "https://models.example/claude"
-key_env = "WORK_KEY"
+key_env = "WORK_API_KEY"
 headers = { X-Team = "blue" }
 proxy = "http://proxy.example:3128"
 ca_file = "ca.pem"
@@ -298,7 +299,7 @@ parameters = { temperature = 0.5, thinking = { type = "enabled", budget_tokens =
 "#;
         let config = read(text, false).unwrap();
         let own = &config.providers["work"];
-        assert_eq!((own.dialect, own.key_env.as_deref()), (Some(Dialect::Anthropic), Some("WORK_KEY")));
+        assert_eq!((own.dialect, own.key_env.as_deref()), (Some(Dialect::Anthropic), Some("WORK_API_KEY")));
         assert_eq!(own.ca_file.as_deref(), Some(Path::new("/home/ada/ca.pem")));
         assert_eq!(own.client_cert.as_deref(), Some(Path::new("/etc/me.pem")));
         assert_eq!((own.first_ms, own.between_ms, own.total_ms), (Some(120_000), None, Some(1_200_000)));
@@ -330,8 +331,9 @@ parameters = { temperature = 0.5, thinking = { type = "enabled", budget_tokens =
             ("[providers.a]\ndialect = \"smoke\"\n", "`smoke` is not one of anthropic"),
             ("[providers.a]\nserver = \"olama\"\n", "`olama` is not one of ollama"),
             ("[providers.a]\nkey_env = \"sk-12\"\n", "never the key itself"),
+            ("[providers.a]\nkey_env = \"MY_KEY\"\n", "ends with _API_KEY"),
             ("[providers.a]\nkey = \"sk-12\"\n", "no key `providers.a.key`"),
-            ("[providers.a]\nconcurrent = 0\n", "more than 0"),
+            ("[providers.a]\nconcurrent = 0\n", "above 0"),
             ("[providers.a]\nwindow = { requests = 1 }\n", "wants both"),
             ("[providers.a.models.m]\nprice = { input = 1 }\n", "wants both"),
             ("[providers.a.models.m]\nprize = 1\n", "`providers.a.models.m.prize`"),

@@ -21,7 +21,7 @@ fn server() -> Server {
 /// A provider `ours` at this address, whose model `m` costs 3 and 15 dollars for a million tokens.
 fn configured(world: &World, dialect: &str, url: &str) {
     let text = format!(
-        "[providers.ours]\ndialect = \"{dialect}\"\nbase_url = \"{url}\"\nkey_env = \"OURS_KEY\"\n\
+        "[providers.ours]\ndialect = \"{dialect}\"\nbase_url = \"{url}\"\nkey_env = \"OURS_API_KEY\"\n\
          [providers.ours.models.m]\ncontext = 100_000\noutput = 4_000\nprice = {{ input = 3, output = 15 }}\n"
     );
     world.write("kapell/config/config.toml", &text);
@@ -29,7 +29,7 @@ fn configured(world: &World, dialect: &str, url: &str) {
 
 fn with_key(world: &World, args: &[&str]) -> Ended {
     let mut command: Command = world.kapell(args);
-    command.env("OURS_KEY", KEY);
+    command.env("OURS_API_KEY", KEY);
     finish(command, b"")
 }
 
@@ -67,13 +67,13 @@ fn without_a_key_nothing_begins_and_the_variable_is_named() {
     configured(&world, "anthropic", "http://127.0.0.1:1");
     let ended = world.run(&["run", "-m", "ours/m", "make the test pass"]).expect(2);
     assert!(
-        ended.err.contains("OURS_KEY is not set") && ended.err.contains("kapell auth ours"),
+        ended.err.contains("OURS_API_KEY is not set") && ended.err.contains("kapell auth ours"),
         "{}",
         ended.err
     );
     let ended = world.run(&["run", "-m", "anthropic/claude-x", "make the test pass"]).expect(2);
     assert!(ended.err.contains("ANTHROPIC_API_KEY"), "{}", ended.err);
-    assert_eq!(world.run(&["auth", "ours"]).expect(1).out.matches("OURS_KEY").count(), 2);
+    assert_eq!(world.run(&["auth", "ours"]).expect(1).out.matches("OURS_API_KEY").count(), 2);
 }
 
 #[test]
@@ -109,12 +109,12 @@ fn what_can_be_used_is_listed_and_why_the_rest_cannot() {
     let unknown = with_key(&world, &["models", "our"]).expect(2);
     assert!(unknown.err.contains("did you mean `ours`?"), "{}", unknown.err);
     let good = with_key(&world, &["auth", "ours"]).expect(0);
-    assert!(good.out.contains("the key in OURS_KEY is good; 2 models"), "{}", good.out);
+    assert!(good.out.contains("the key in OURS_API_KEY is good; 2 models"), "{}", good.out);
     let mut wrong = world.kapell(&["auth", "ours"]);
-    wrong.env("OURS_KEY", "sk-wrong");
+    wrong.env("OURS_API_KEY", "sk-wrong");
     let wrong = finish(wrong, b"").expect(1);
     assert!(
-        wrong.out.contains("refuses the key (401)") && wrong.out.contains("set OURS_KEY"),
+        wrong.out.contains("refuses the key (401)") && wrong.out.contains("set OURS_API_KEY"),
         "{}",
         wrong.out
     );

@@ -12,10 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 const KEY: &str = "sk-very-secret";
-const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nanthropic-ratelimit-requests-remaining: 3\r\nrequest-id: req_9\r\nconnection: close\r\n\r\n";
-const START: &str = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":5}}}\n\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n";
-const HELLO: &str = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hello\"}}\n\n";
-const END: &str = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":2}}\n\ndata: {\"type\":\"message_stop\"}\n\n";
+pub(super) const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nanthropic-ratelimit-requests-remaining: 3\r\nrequest-id: req_9\r\nconnection: close\r\n\r\n";
+pub(super) const START: &str = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":5}}}\n\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n";
+pub(super) const HELLO: &str = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hello\"}}\n\n";
+pub(super) const END: &str = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":2}}\n\ndata: {\"type\":\"message_stop\"}\n\n";
 
 /// What the server does once it has read a request.
 #[derive(Clone)]
@@ -104,6 +104,11 @@ async fn call_with(url: &str, own: Declared, cancel: &Cancel, sink: &dyn Sink) -
     let wire = Anthropic.encode(&request, &options);
     let decoder = Anthropic.decoder(&request, &options);
     http.stream(wire, Anthropic.auth(), decoder, &options, cancel, sink).await
+}
+
+/// One call to this address.
+pub(super) async fn asked_with(url: &str, own: Declared) -> Result<Reply, Broken> {
+    call_with(url, own, &Cancel::new(), &Quiet).await
 }
 
 async fn call(acts: Vec<Act>) -> Result<Reply, Broken> {
@@ -301,6 +306,18 @@ async fn tls_that_fails_is_the_persons_to_mend() {
         assert_eq!((broken.fault.code.as_str(), broken.fault.kind), ("bad-config", Kind::UserFixable));
         assert!(broken.fault.what.contains(says), "{}", broken.fault);
     }
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_what_is_elsewhere() {
+    let (proxy, seen) = server(vec![send(HEAD), send(START), send(HELLO), send(END)]).await;
+    let through = Declared { proxy: Some(proxy), ..Declared::default() };
+    assert_eq!(asked_with("http://models.example/claude", through).await.unwrap().text, "hello");
+    let first = seen.lock().unwrap()[0].lines().next().unwrap_or_default().to_owned();
+    assert_eq!(first, "POST http://models.example/claude/v1/messages HTTP/1.1");
+    let nowhere = Declared { proxy: Some("no proxy".into()), ..Declared::default() };
+    let broken = asked_with("http://models.example", nowhere).await.unwrap_err();
+    assert_eq!((broken.fault.code.as_str(), broken.fault.kind), ("bad-config", Kind::UserFixable));
 }
 
 #[tokio::test]
