@@ -2,7 +2,7 @@
 
 use crate::checks::{CheckDef, Flag, Report};
 use crate::event::Notice;
-use crate::model::{Meter, Stop, Usage};
+use crate::model::{Meter, Shown, Stop, Usage};
 use crate::session::SessionSpec;
 use crate::{ActionId, Amount, CallId, Digest, Fault, SessionId, Timestamp, is_default};
 use serde::{Deserialize, Serialize};
@@ -213,6 +213,8 @@ pub struct Run {
     pub restore: bool,
     /// The content a person approved; running anything else is refused.
     pub approved: Option<Digest>,
+    /// Most tokens a model may say: what was reserved holds for no more.
+    pub max_tokens: u64,
     /// What the executor needs to know of the session.
     pub context: Box<Context>,
 }
@@ -313,12 +315,15 @@ pub struct Outcome {
     /// False: what a failed or interrupted model call cost is not known.
     #[serde(default, skip_serializing_if = "is_default")]
     pub metered: bool,
+    /// What it used is an upper bound: the provider told nothing, or not all.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub estimated: bool,
 }
 
 impl Outcome {
     /// That this attempt ended so, having used that.
     pub fn new(action: ActionId, attempt: u32, end: End, used: Amount) -> Self {
-        Self { action, attempt, end, used, meter: Meter::default(), metered: false }
+        Self { action, attempt, end, used, meter: Meter::default(), metered: false, estimated: false }
     }
 }
 
@@ -365,6 +370,9 @@ pub enum Done {
         /// The provider's name for the exchange.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         request_id: String,
+        /// What it was shown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Box<Shown>>,
     },
     /// Tools ran.
     Ran {
@@ -408,7 +416,7 @@ pub enum Done {
 impl Done {
     /// That a model said this, nothing of it private.
     pub fn said(text: Option<Digest>, bytes: u64, calls: Vec<Call>, stop: Stop, usage: Usage) -> Self {
-        Self::Said { text, bytes, calls, stop, usage, private: None, request_id: String::new() }
+        Self::Said { text, bytes, calls, stop, usage, private: None, request_id: String::new(), shown: None }
     }
 }
 

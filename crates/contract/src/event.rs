@@ -237,6 +237,11 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dearer: Option<Dearer>,
     },
+    /// Something a person should know before it stops the work: most of a budget is used.
+    Warned {
+        /// What.
+        what: String,
+    },
     /// A failure; with its count the base of retry and escalation.
     Failed {
         /// Layer and code: the signature.

@@ -191,45 +191,57 @@ pub enum StreamId {
     Tree(SessionId),
     /// The limits of one key at one provider, named by the digest of its name.
     Quota(QuotaId),
+    /// What the sessions on one project spend together, named by the digest of its directory.
+    Project(ProjectId),
 }
 
-/// The name of a [`crate::model::Quota`] as a stream carries it: 128 bits of the name's digest, in hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QuotaId(pub u128);
+macro_rules! digest_ids {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u128);
 
-impl QuotaId {
-    /// The id of the quota of this name.
-    pub fn of(name: &str) -> Self {
-        let digest = crate::Digest::of(name.as_bytes()).0;
-        Self(u128::from_be_bytes(std::array::from_fn(|at| digest[at])))
-    }
+        impl $name {
+            /// The id of what goes by this name: 128 bits of the name's digest.
+            pub fn of(name: &str) -> Self {
+                let digest = crate::Digest::of(name.as_bytes()).0;
+                Self(u128::from_be_bytes(std::array::from_fn(|at| digest[at])))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+            fn from_str(s: &str) -> Result<Self, BadId> {
+                let plain = s.len() == 32 && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+                let parsed = u128::from_str_radix(s, 16).ok().filter(|_| plain);
+                parsed.map(Self).ok_or_else(|| BadId(s.chars().take(64).collect()))
+            }
+        }
+    )*};
 }
-
-impl fmt::Display for QuotaId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for QuotaId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for QuotaId {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl FromStr for QuotaId {
-    type Err = BadId;
-    fn from_str(s: &str) -> Result<Self, BadId> {
-        let plain = s.len() == 32 && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let parsed = u128::from_str_radix(s, 16).ok().filter(|_| plain);
-        parsed.map(Self).ok_or_else(|| BadId(s.chars().take(64).collect()))
-    }
+digest_ids! {
+    /// The name of a [`crate::model::Quota`] as a stream carries it, in hexadecimal digits.
+    QuotaId
+    /// The directory of a project as a stream carries it, in hexadecimal digits.
+    ProjectId
 }
 
 impl fmt::Display for StreamId {
@@ -238,6 +250,7 @@ impl fmt::Display for StreamId {
             Self::Session(id) => write!(f, "session/{id}"),
             Self::Tree(id) => write!(f, "tree/{id}"),
             Self::Quota(id) => write!(f, "quota/{id}"),
+            Self::Project(id) => write!(f, "project/{id}"),
         }
     }
 }
@@ -249,6 +262,7 @@ impl FromStr for StreamId {
             Some(("session", id)) => Ok(Self::Session(id.parse()?)),
             Some(("tree", id)) => Ok(Self::Tree(id.parse()?)),
             Some(("quota", id)) => Ok(Self::Quota(id.parse()?)),
+            Some(("project", id)) => Ok(Self::Project(id.parse()?)),
             _ => Err(BadId(s.chars().take(64).collect())),
         }
     }
@@ -271,6 +285,8 @@ mod tests {
     fn a_quota_is_named_by_its_digest_and_round_trips() {
         let stream = StreamId::Quota(QuotaId::of("anthropic/1a2b"));
         assert_eq!(stream.to_string().parse::<StreamId>().unwrap(), stream);
+        let project = StreamId::Project(ProjectId::of("anthropic/1a2b"));
+        assert_eq!(project.to_string().parse::<StreamId>().unwrap(), project);
         assert_ne!(stream, StreamId::Quota(QuotaId::of("anthropic/1a2c")));
         for bad in
             ["quota/12", "quota/+0000000000000000000000000000001", "quota/0000000000000000000000000000000G"]

@@ -20,6 +20,7 @@ pub mod money;
 #[cfg(planted)]
 pub mod planted;
 pub mod port;
+pub mod project;
 #[cfg(any(test, fuzzing))]
 pub mod props;
 pub mod quota;
@@ -34,7 +35,9 @@ pub use cancel::Cancel;
 pub use digest::Digest;
 pub use error::{Fault, Kind};
 pub use event::Event;
-pub use id::{ActionId, ApprovalId, CallId, Fence, IntentId, QuestionId, QuotaId, Seq, SessionId, StreamId};
+pub use id::{
+    ActionId, ApprovalId, CallId, Fence, IntentId, ProjectId, QuestionId, QuotaId, Seq, SessionId, StreamId,
+};
 pub use money::Amount;
 pub use port::BoxFuture;
 pub use time::Timestamp;

@@ -34,10 +34,22 @@ pub const AGEING_MS: u64 = 30_000;
 pub const NOTICE_BYTES: u64 = 16 * 1024;
 /// Tokens of instructions and tool descriptions allowed for in a reservation.
 pub const PROMPT_TOKENS: u64 = 8_000;
+/// Tokens allowed for in a reservation per message that a provider has not counted yet: what wraps its text.
+pub const ITEM_TOKENS: u64 = 32;
+/// Tokens allowed for in a reservation per picture.
+pub const IMAGE_TOKENS: u64 = 5_000;
+/// The shortest reply worth asking for when the budget does not suffice for the longest, tokens.
+pub const REPLY_TOKENS: u64 = 1_024;
+/// Share of a budget after which a person is warned, per cent.
+pub const BUDGET_WARN_PERCENT: u64 = 80;
 /// Bytes allowed for in a reservation per call that was refused before it ran: the words of the refusal.
 pub const REFUSAL_BYTES: u64 = 2 * 1024;
 /// Bytes allowed for in a reservation per token that a model has said, calls included.
 pub const BYTES_PER_TOKEN: u64 = 4;
+/// Bytes that one token stands for at most, on average over a conversation: a provider that counts fewer is not believed.
+pub const TOKEN_BYTES_MOST: u64 = 16;
+/// Hashes of the beginnings of a conversation that are kept on record with each model call.
+pub const SHOWN_CHAIN: u64 = 32;
 /// Items of conversation kept in a session's context; older ones are cut, recorded as an event.
 pub const CONTEXT_ITEMS: usize = 400;
 /// Savepoints a session's state remembers; older ones stay reachable through the workspace's refs.

@@ -78,18 +78,77 @@ pub struct Price {
     /// Input that the provider put into its cache; `None` = as `input`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write: Option<u64>,
+    /// Other prices for all of a call that was given many tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
 }
 
+/// Prices of a call that was given more tokens than this, for all of them and for all it said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tier {
+    /// Given tokens up to which the usual prices hold.
+    pub above: u64,
+    /// As in [`Price`].
+    pub input: u64,
+    /// As in [`Price`].
+    pub output: u64,
+    /// As in [`Price`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_read: Option<u64>,
+    /// As in [`Price`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<u64>,
+}
+
+/// Tokens that a price is for.
+const PRICED_TOKENS: u128 = 1_000_000;
+
 impl Price {
-    /// What this usage costs, rounded up.
-    pub fn cost(self, usage: Usage) -> u64 {
-        let part = |tokens: u64, price: u64| (u128::from(tokens) * u128::from(price)).div_ceil(1_000_000);
-        let sum = part(usage.input, self.input)
-            + part(usage.output, self.output)
-            + part(usage.cache_read, self.cache_read.unwrap_or(self.input))
-            + part(usage.cache_write, self.cache_write.unwrap_or(self.input));
-        u64::try_from(sum).unwrap_or(u64::MAX)
+    /// The prices of a call that was given so many tokens.
+    pub fn at(self, given: u64) -> Self {
+        match self.tier.filter(|tier| given > tier.above) {
+            Some(Tier { input, output, cache_read, cache_write, .. }) => {
+                Self { input, output, cache_read, cache_write, tier: None }
+            }
+            None => Self { tier: None, ..self },
+        }
     }
+
+    /// What this usage costs by the tier it belongs to, rounded up once.
+    pub fn cost(self, usage: Usage) -> u64 {
+        let price = self.at(usage.given());
+        rounded_up(&[
+            (usage.input, price.input),
+            (usage.output, price.output),
+            (usage.cache_read, price.cache_read.unwrap_or(price.input)),
+            (usage.cache_write, price.cache_write.unwrap_or(price.input)),
+        ])
+    }
+
+    /// The most a call can cost that is given and says no more than this: whatever is read from a cache or written to
+    /// one, and whichever tier it ends in.
+    pub fn most(self, given: u64, output: u64) -> u64 {
+        let dearest = |price: Self, given: u64| {
+            let input = price.input.max(price.cache_read.unwrap_or(0)).max(price.cache_write.unwrap_or(0));
+            rounded_up(&[(given, input), (output, price.output)])
+        };
+        let below = self.tier.map_or(given, |tier| given.min(tier.above));
+        dearest(self.at(below), below).max(dearest(self.at(given), given))
+    }
+
+    /// What the provider's cache has saved: what was read from it at the price of input, less what writing cost beyond.
+    /// Below zero when more was written than ever read.
+    pub fn saved(self, usage: Usage) -> i64 {
+        let price = self.at(usage.given());
+        let uncached = Usage { input: usage.given(), output: usage.output, ..Usage::default() };
+        let signed = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
+        signed(price.cost(uncached)).saturating_sub(signed(price.cost(usage)))
+    }
+}
+
+fn rounded_up(parts: &[(u64, u64)]) -> u64 {
+    let sum: u128 = parts.iter().map(|(tokens, price)| u128::from(*tokens) * u128::from(*price)).sum();
+    u64::try_from(sum.div_ceil(PRICED_TOKENS)).unwrap_or(u64::MAX)
 }
 
 /// Tokens of one call.
@@ -198,6 +257,63 @@ impl Message {
     pub fn result(call: impl Into<CallId>, ok: bool, text: impl Into<String>) -> Self {
         Self::Tool { call: call.into(), ok, text: text.into(), images: Vec::new() }
     }
+}
+
+impl Message {
+    /// Appends everything it says, so that different messages never give the same bytes. For hashing: it is read by
+    /// nobody, stored nowhere, and may change with the program.
+    pub fn canonical(&self, into: &mut Vec<u8>) {
+        match self {
+            Self::User { text } => parts(into, b'u', &[text.as_bytes()]),
+            Self::Assistant { text, calls, private } => {
+                let producer = private.as_ref().map_or("", |private| &private.producer);
+                let blocks = private.as_ref().map(|private| private.blocks.to_string()).unwrap_or_default();
+                parts(into, b'a', &[text.as_bytes(), producer.as_bytes(), blocks.as_bytes()]);
+                for ToolUse { id, tool, args } in calls {
+                    parts(into, b'c', &[id.as_bytes(), tool.as_bytes(), args.to_string().as_bytes()]);
+                }
+            }
+            Self::Tool { call, ok, text, images } => {
+                parts(into, if *ok { b't' } else { b'e' }, &[call.as_bytes(), text.as_bytes()]);
+                for image in images {
+                    parts(into, b'i', &[image.media_type.as_bytes(), &image.bytes]);
+                }
+            }
+        }
+    }
+}
+
+impl ToolSpec {
+    /// As [`Message::canonical`].
+    pub fn canonical(&self, into: &mut Vec<u8>) {
+        let schema = self.schema.to_string();
+        parts(into, b's', &[self.name.as_bytes(), self.description.as_bytes(), schema.as_bytes()]);
+    }
+}
+
+/// A kind and its parts, each after its length.
+fn parts(into: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
+    into.push(kind);
+    for part in parts {
+        into.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        into.extend_from_slice(part);
+    }
+}
+
+/// What a model was shown, by hashes alone: enough to find the first message that differs from an earlier call's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Hash of the instructions.
+    pub system: String,
+    /// Hash of the tools.
+    pub tools: String,
+    /// How many messages.
+    pub messages: u64,
+    /// So many messages stand behind each further hash of the chain.
+    pub stride: u64,
+    /// Who speaks last in a beginning of the conversation (`u`ser, `a`ssistant, `t`ool, `e`rror of a tool) and the hash
+    /// of that beginning: of the first `stride` messages, of twice as many, and so on.
+    pub chain: Vec<String>,
 }
 
 /// Parts of a message that mean something to their producer alone: thinking blocks, signatures, encrypted reasoning.
@@ -338,4 +454,63 @@ pub trait Models: Send + Sync {
         id: &str,
         project: &std::path::Path,
     ) -> Result<(ModelRef, std::sync::Arc<dyn Model>), Fault>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRICE: Price = Price {
+        input: 3_000_000_000,
+        output: 15_000_000_000,
+        cache_read: Some(300_000_000),
+        cache_write: Some(3_750_000_000),
+        tier: Some(Tier {
+            above: 200_000,
+            input: 6_000_000_000,
+            output: 22_500_000_000,
+            cache_read: Some(600_000_000),
+            cache_write: None,
+        }),
+    };
+
+    #[test]
+    fn the_tier_that_applies_prices_all_of_a_call() {
+        let usage = |input| Usage { input, output: 1_000_000, ..Usage::default() };
+        assert_eq!(PRICE.cost(usage(200_000)), 600_000_000 + 15_000_000_000);
+        assert_eq!(PRICE.cost(usage(200_001)), 1_200_006_000 + 22_500_000_000);
+        let cached = Usage { input: 1, cache_read: 200_000, ..Usage::default() };
+        assert_eq!(PRICE.cost(cached), 6_000 + 120_000_000, "what was read from a cache was given too");
+    }
+
+    #[test]
+    fn the_most_is_never_less_than_what_any_split_costs() {
+        for given in [0, 1, 7, 199_999, 200_000, 200_001, 1_000_000] {
+            for output in [0, 1, 333] {
+                let most = PRICE.most(given, output);
+                for (read, written) in [(0, 0), (given, 0), (0, given), (given / 3, given / 3)] {
+                    let input = given - read - written;
+                    let usage =
+                        Usage { input, output, cache_read: read, cache_write: written, estimated: false };
+                    assert!(PRICE.cost(usage) <= most, "{usage:?} costs more than {most}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_fraction_of_a_nano_dollar_is_rounded_up_once() {
+        let price = Price { input: 1, output: 1, ..Price::default() };
+        let usage = Usage { input: 1, output: 1, cache_read: 1, cache_write: 1, estimated: false };
+        assert_eq!((price.cost(usage), price.most(3, 1)), (1, 1));
+    }
+
+    #[test]
+    fn what_a_cache_saves_counts_what_writing_cost() {
+        let write = Usage { cache_write: 100_000, ..Usage::default() };
+        let read = Usage { cache_read: 100_000, ..Usage::default() };
+        assert_eq!(PRICE.saved(write), -75_000_000);
+        assert_eq!(PRICE.saved(read), 270_000_000);
+        assert_eq!(PRICE.saved(Usage { input: 9, output: 9, ..Usage::default() }), 0);
+    }
 }

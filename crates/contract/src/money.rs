@@ -59,6 +59,11 @@ impl Amount {
     /// Nothing.
     pub const ZERO: Self = Self { nanos: 0, tokens: 0, steps: 0, time_ms: 0 };
 
+    /// True when nothing is limited.
+    pub fn is_unlimited(&self) -> bool {
+        *self == Self::UNLIMITED
+    }
+
     fn zip(self, other: Self, f: fn(u64, u64) -> u64) -> Self {
         Self {
             nanos: f(self.nanos, other.nanos),

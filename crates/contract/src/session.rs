@@ -144,6 +144,9 @@ pub struct Limits {
     pub rounds: u32,
     /// Failures of one signature.
     pub same_failures: u32,
+    /// Cap of a single model call, in money and tokens.
+    #[serde(skip_serializing_if = "Amount::is_unlimited")]
+    pub call: Amount,
 }
 
 impl Default for Limits {
@@ -154,6 +157,7 @@ impl Default for Limits {
             children: limits::CHILDREN,
             rounds: limits::ROUNDS,
             same_failures: limits::SAME_FAILURES,
+            call: Amount::UNLIMITED,
         }
     }
 }

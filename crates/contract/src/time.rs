@@ -24,6 +24,32 @@ impl Timestamp {
     }
 }
 
+const DAY_MS: u64 = 86_400_000;
+
+impl Timestamp {
+    /// The first moment of its day, UTC.
+    pub fn day(self) -> Self {
+        Self(self.0 - self.0 % DAY_MS)
+    }
+
+    /// The first moment of the day after.
+    pub fn next_day(self) -> Self {
+        self.day().plus(DAY_MS)
+    }
+
+    /// The first moment of its month, UTC.
+    pub fn month(self) -> Self {
+        let (_, _, day) = civil(self.0 / DAY_MS);
+        Self(self.day().0 - (day - 1) * DAY_MS)
+    }
+
+    /// The first moment of the month after.
+    pub fn next_month(self) -> Self {
+        // No month is longer than 31 days, none shorter than 28.
+        self.month().plus(31 * DAY_MS).month()
+    }
+}
+
 /// A duration as people write it (`500ms`, `30s`, `10m`, `2h`, `7d`; a bare number counts seconds) in milliseconds;
 /// `None` = it is none, or nothing, or too long for a number.
 pub fn duration_ms(text: &str) -> Option<u64> {
@@ -128,6 +154,23 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_and_months_begin_at_midnight() {
+        for (at, day, month, next) in [
+            ("2026-11-20T06:07:24.123Z", "2026-11-20", "2026-11-01", "2026-12-01"),
+            ("2026-12-31T23:59:59.999Z", "2026-12-31", "2026-12-01", "2027-01-01"),
+            ("2028-01-31T00:00:00.000Z", "2028-01-31", "2028-01-01", "2028-02-01"),
+            ("2028-02-29T00:00:00.000Z", "2028-02-29", "2028-02-01", "2028-03-01"),
+        ] {
+            let at: Timestamp = at.parse().unwrap();
+            let midnight = |date: &str| format!("{date}T00:00:00.000Z");
+            assert_eq!(at.day().to_string(), midnight(day));
+            assert_eq!(at.month().to_string(), midnight(month));
+            assert_eq!(at.next_month().to_string(), midnight(next));
+            assert_eq!(at.next_day().0, at.day().0 + 86_400_000);
+        }
+    }
 
     #[test]
     fn known_instants() {

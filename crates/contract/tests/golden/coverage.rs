@@ -3,9 +3,10 @@
 //! Walks the examples along the schema read from the source; knows neither by name. Start at [`nothing_is_left_out`].
 
 use super::schema::{Body, Field, Schema, Type, core};
-use super::{events, ledger, quota};
+use super::{events, ledger, project, quota};
 use contract::Event;
 use contract::event::LedgerEvent;
+use contract::project::ProjectEvent;
 use contract::quota::QuotaEvent;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -18,7 +19,7 @@ struct Seen(BTreeSet<String>);
 fn nothing_is_left_out() {
     let schema = Schema::read();
     let mut wanted = BTreeSet::new();
-    for root in ["Event", "LedgerEvent", "QuotaEvent"] {
+    for root in ["Event", "LedgerEvent", "QuotaEvent", "ProjectEvent"] {
         want(&schema, root, &mut BTreeSet::new(), &mut wanted);
     }
     let mut seen = Seen::default();
@@ -26,6 +27,7 @@ fn nothing_is_left_out() {
         let root = match name.split_once('-') {
             Some(("ledger", _)) => "LedgerEvent",
             Some(("quota", _)) => "QuotaEvent",
+            Some(("project", _)) => "ProjectEvent",
             _ => "Event",
         };
         seen.walk(&schema, root, &event);
@@ -40,7 +42,9 @@ fn stored() -> Vec<(&'static str, Value)> {
     let session = events::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
     let ledger = ledger::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
     let quota = quota::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
-    session.chain(ledger).chain(quota).collect()
+    let project =
+        project::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
+    session.chain(ledger).chain(quota).chain(project).collect()
 }
 
 /// Everything a type can hold.
@@ -144,7 +148,8 @@ fn every_event_has_a_golden_file() {
         Started = "started", Finished = "finished", Stale = "stale", Staged = "staged", Judged = "judged",
         Noticed = "noticed", ApprovalAsked = "approval-asked", ApprovalAnswered = "approval-answered",
         Asked = "asked", Answered = "answered", ChildOpened = "child-opened", Planned = "planned",
-        TaskMoved = "task-moved", Cut = "cut", Paused = "paused", Waits = "waits", FellBack = "fell-back", Resumed = "resumed", Failed = "failed",
+        TaskMoved = "task-moved", Cut = "cut", Paused = "paused", Waits = "waits", FellBack = "fell-back", Resumed = "resumed", Warned = "warned",
+        Failed = "failed",
         Recovered = "recovered", CallAnswered = "call-answered", Garbled = "garbled", CancelAsked = "cancel-asked", Ended = "ended",
     );
     let ledger = every_variant!(LedgerEvent:
@@ -152,8 +157,10 @@ fn every_event_has_a_golden_file() {
         Overshoot = "overshoot", Barred = "barred", Raised = "raised",
     );
     let quota = every_variant!(QuotaEvent: Declared = "declared", Taken = "taken", Settled = "settled");
+    let project = every_variant!(ProjectEvent: Capped = "capped", Reserved = "reserved", Settled = "settled");
     let stored = stored();
-    let group = |name: &str| ["ledger-", "quota-"].into_iter().find(|group| name.starts_with(group));
+    let group =
+        |name: &str| ["ledger-", "quota-", "project-"].into_iter().find(|group| name.starts_with(group));
     let shown = |wanted: Option<&str>, tag: &str| {
         stored.iter().any(|(name, event)| group(name) == wanted && event.get(tag).is_some())
     };
@@ -163,4 +170,6 @@ fn every_event_has_a_golden_file() {
     assert!(missing.is_empty(), "no example shows the ledger events {missing:?}");
     let missing: Vec<&str> = quota.into_iter().filter(|tag| !shown(Some("quota-"), tag)).collect();
     assert!(missing.is_empty(), "no example shows the quota events {missing:?}");
+    let missing: Vec<&str> = project.into_iter().filter(|tag| !shown(Some("project-"), tag)).collect();
+    assert!(missing.is_empty(), "no example shows the project events {missing:?}");
 }

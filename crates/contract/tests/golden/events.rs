@@ -44,7 +44,15 @@ fn limited() -> Vec<Example<Event>> {
 
 fn opening() -> Vec<Example<Event>> {
     let ask_external = Rights { ask: Ask::External, ..bare_spec().rights };
+    let call = Amount { nanos: 500_000_000, tokens: 100_000, ..Amount::UNLIMITED };
+    let capped = contract::session::Limits { call, ..limits() };
     vec![
+        (
+            "opened-capped-call",
+            Event::Opened {
+                spec: Box::new(contract::session::SessionSpec { limits: capped, ..bare_spec() }),
+            },
+        ),
         ("opened-bare", Event::Opened { spec: Box::new(bare_spec()) }),
         ("opened-full", Event::Opened { spec: Box::new(full_spec()) }),
         (
@@ -99,6 +107,11 @@ fn wishes() -> Vec<Example<Event>> {
         ("submitted-resume-limited", submitted(Wish::Resume { model: Some(Box::new(limited_model())) })),
         ("submitted-resume-unlimited", submitted(Wish::Resume { model: Some(Box::new(unlimited_model())) })),
         ("submitted-resume-window", submitted(Wish::Resume { model: Some(Box::new(windowed)) })),
+        ("submitted-resume-tiered", submitted(Wish::Resume { model: Some(Box::new(tiered_model(true))) })),
+        (
+            "submitted-resume-tiered-bare",
+            submitted(Wish::Resume { model: Some(Box::new(tiered_model(false))) }),
+        ),
         ("submitted-resume-rate", submitted(Wish::Resume { model: Some(Box::new(rated)) })),
         (
             "submitted-approve",
@@ -244,9 +257,29 @@ fn said() -> Vec<Example<Event>> {
         usage: Usage { cache_read: 90_000, cache_write: 1_500, estimated: true, ..usage() },
         private: Some(("anthropic/claude-sonnet-5".into(), blob("[]"))),
         request_id: "req_011CSHoEeqs5C35K2UUqR7Fy".into(),
+        shown: None,
     };
     let gauge = |limit, left, reset_ms| Some(Gauge { limit, left, reset_ms });
     let metered = |end, meter| Event::Finished { outcome: Outcome { meter, metered: true, ..outcome(end) } };
+    let shown = contract::model::Shown {
+        system: "0f3c6a5d".into(),
+        tools: "b1946ac9".into(),
+        messages: 3,
+        stride: 1,
+        chain: strings(&["u5d41402a", "a7d793037", "t8b1a9953"]),
+    };
+    let seen = Done::Said {
+        text: None,
+        bytes: 0,
+        calls: Vec::new(),
+        stop: contract::model::Stop::EndTurn,
+        usage: usage(),
+        private: None,
+        request_id: String::new(),
+        shown: Some(Box::new(shown)),
+    };
+    let bounded = Outcome { metered: true, estimated: true, ..outcome(End::TimedOut) };
+    let estimated = Event::Finished { outcome: bounded };
     let both = Meter { requests: gauge(Some(50), 49, Some(1_200)), tokens: gauge(None, 12_000, None) };
     let requests = Meter { tokens: None, ..both };
     let tokens = Meter { requests: None, ..both };
@@ -258,6 +291,8 @@ fn said() -> Vec<Example<Event>> {
             ("finished-said-metered", metered(End::Done(thought), both)),
             ("finished-metered-requests", metered(End::Cancelled, requests)),
             ("finished-metered-tokens", metered(End::Cancelled, tokens)),
+            ("finished-said-shown", done(seen)),
+            ("finished-metered-estimated", estimated),
         ])
         .collect()
 }
@@ -478,6 +513,10 @@ fn course() -> Vec<Example<Event>> {
         ("paused-bare", paused("", "")),
         ("resumed", Event::Resumed { model: None }),
         ("resumed-model", Event::Resumed { model: Some(priced_model()) }),
+        (
+            "warned",
+            Event::Warned { what: "80 % of this session's budget of money is used: $4.00 of $5.00".into() },
+        ),
         ("failed", failed(None)),
         ("failed-retry", failed(Some(AT.plus(2_000)))),
         ("recovered-nothing", recovered(None, "nothing")),

@@ -4,7 +4,7 @@
 
 use contract::action::{Call, Control, EffectClass, Task};
 use contract::checks::{CheckDef, CheckKind, CheckRun, Report, Side, Status, Tests};
-use contract::model::{Card, ModelRef, Price, Quota, Rates, Stop, Usage, Window};
+use contract::model::{Card, ModelRef, Price, Quota, Rates, Stop, Tier, Usage, Window};
 use contract::session::{Ask, Edge, Limits, Parent, Rights, SessionSpec, Stage, StageKind, Workflow};
 use contract::{ActionId, Amount, Digest, Fault, IntentId, Kind, SessionId, Timestamp};
 
@@ -148,6 +148,7 @@ pub(crate) fn limited_model() -> ModelRef {
         output: 15_000_000_000,
         cache_read: Some(300_000_000),
         cache_write: Some(3_750_000_000),
+        tier: None,
     };
     let rates = Rates {
         requests_per_minute: Some(50),
@@ -160,6 +161,21 @@ pub(crate) fn limited_model() -> ModelRef {
         card: Card { context_tokens: 200_000, output_tokens: 64_000, price: Some(price) },
         quota: Some(Quota { name: "anthropic/6dcd4ce2".into(), rates }),
     }
+}
+
+/// Dearer for long conversations, by all prices or by those for input and output alone.
+pub(crate) fn tiered_model(cached: bool) -> ModelRef {
+    let of = |nanos: u64| cached.then_some(nanos);
+    let tier = Tier {
+        above: 200_000,
+        input: 6_000_000_000,
+        output: 22_500_000_000,
+        cache_read: of(600_000_000),
+        cache_write: of(7_500_000_000),
+    };
+    let mut model = limited_model();
+    model.card.price = model.card.price.map(|price| Price { tier: Some(tier), ..price });
+    model
 }
 
 /// A key whose limits nobody declared.
@@ -199,7 +215,14 @@ pub(crate) fn workflow() -> Workflow {
 
 /// Written out, so that a changed default does not change a stored example.
 pub(crate) fn limits() -> Limits {
-    Limits { steps_per_turn: 100, depth: 5, children: 20, rounds: 3, same_failures: 3 }
+    Limits {
+        steps_per_turn: 100,
+        depth: 5,
+        children: 20,
+        rounds: 3,
+        same_failures: 3,
+        call: Amount::UNLIMITED,
+    }
 }
 
 pub(crate) fn bare_spec() -> SessionSpec {

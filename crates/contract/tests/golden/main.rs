@@ -8,12 +8,13 @@ mod coverage;
 mod events;
 mod examples;
 mod ledger;
+mod project;
 mod quota;
 mod schema;
 mod versions;
 
 use contract::record::{self, Record, Storable};
-use contract::{Event, event::LedgerEvent, quota::QuotaEvent};
+use contract::{Event, event::LedgerEvent, project::ProjectEvent, quota::QuotaEvent};
 use examples::AT;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -87,6 +88,11 @@ fn ledger_events_are_stored_as_ever() {
 }
 
 #[test]
+fn project_events_are_stored_as_ever() {
+    check::<ProjectEvent>(&project::all());
+}
+
+#[test]
 fn quota_events_are_stored_as_ever() {
     check::<QuotaEvent>(&quota::all());
 }
@@ -95,6 +101,7 @@ fn quota_events_are_stored_as_ever() {
 fn every_file_has_its_example_and_every_name_is_unique() {
     let events = events::all().into_iter().map(|e| e.0);
     let ledgers = ledger::all().into_iter().map(|e| e.0).chain(quota::all().into_iter().map(|e| e.0));
+    let ledgers = ledgers.chain(project::all().into_iter().map(|e| e.0));
     let names: Vec<&str> = events.chain(ledgers).collect();
     let unique: BTreeSet<String> = names.iter().map(|name| format!("{name}.json")).collect();
     assert_eq!(unique.len(), names.len(), "two examples share a name");
