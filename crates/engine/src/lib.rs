@@ -5,6 +5,7 @@
 
 mod arbiter;
 mod breakdown;
+pub mod caps;
 pub mod commit;
 pub mod core;
 pub mod engine;

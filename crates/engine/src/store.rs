@@ -60,6 +60,12 @@ pub async fn book(journal: &dyn Journal, stream: StreamId) -> Result<Book, Error
             })
             .await?;
         }
+        Book::Project(project) => {
+            each(journal, stream, after, |record, _| {
+                project.apply(record.at, &record.event).map_err(|e| broken(stream, record.seq, &e))
+            })
+            .await?;
+        }
     }
     Ok(book)
 }

@@ -71,6 +71,12 @@ impl App {
         Config::load(&self.home.config, project, variable)
     }
 
+    /// Puts the caps of the sessions on this project together on record, where every process finds them.
+    pub(crate) async fn declare_caps(&self, wired: &Wired, repo: &str) -> Result<(), Failure> {
+        let caps = self.config(Some(std::path::Path::new(repo)))?.project_caps();
+        Ok(engine::caps::declare(&*wired.store, repo, caps, self.now()).await?)
+    }
+
     /// The clock's now.
     pub(crate) fn now(&self) -> contract::Timestamp {
         self.clock.now()

@@ -9,6 +9,7 @@ mod providers;
 use crate::exit::Failure;
 use crate::quantity;
 use ::providers::settings::Declared;
+use contract::project::Caps;
 use contract::session::Ask;
 use contract::text::suggestion;
 use contract::{Amount, limits};
@@ -77,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) time_ms: Of<u64>,
     /// Where models are reached, of the user's file alone.
     pub(crate) providers: BTreeMap<String, Declared>,
+    /// Caps of a call, a day, a month and the project, each in money and in tokens, as [`CAP_KEYS`] names them.
+    pub(crate) caps: [Of<u64>; 8],
 }
 
 /// Keys of both files, with those of the project alone behind.
@@ -85,6 +88,17 @@ const KEYS: [&str; 5] = ["model", "ask", "mode", "land", "budget"];
 const USER_KEYS: [&str; 1] = ["providers"];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
 const BUDGET_KEYS: [&str; 4] = ["usd", "tokens", "steps", "time"];
+/// Keys of `[budget]` about more or less than a tree of sessions.
+const CAP_KEYS: [&str; 8] = [
+    "per_call_usd",
+    "per_call_tokens",
+    "day_usd",
+    "day_tokens",
+    "month_usd",
+    "month_tokens",
+    "project_usd",
+    "project_tokens",
+];
 const CHECK_KEYS: [&str; 3] = ["run", "kind", "timeout"];
 const CHECK_KINDS: [&str; 5] = ["build", "test", "lint", "format", "other"];
 const MODES: [&str; 3] = ["code", "plan", "review"];
@@ -104,6 +118,7 @@ impl Default for Config {
             steps: of(limits::STEPS_PER_SESSION),
             time_ms: of(u64::MAX),
             providers: BTreeMap::new(),
+            caps: std::array::from_fn(|_| of(u64::MAX)),
         }
     }
 }
@@ -132,6 +147,21 @@ impl Config {
             steps: self.steps.value,
             time_ms: self.time_ms.value,
         }
+    }
+
+    fn cap(&self, at: usize) -> Amount {
+        let [nanos, tokens] = [at, at + 1].map(|at| self.caps[at].value);
+        Amount { nanos, tokens, ..Amount::UNLIMITED }
+    }
+
+    /// The cap of one model call.
+    pub(crate) fn call_cap(&self) -> Amount {
+        self.cap(0)
+    }
+
+    /// The caps of all sessions on the project together.
+    pub(crate) fn project_caps(&self) -> Caps {
+        Caps { day: self.cap(2), month: self.cap(4), project: self.cap(6) }
     }
 
     fn environment(&mut self, env: impl Fn(&str) -> Option<String>) -> Result<(), Failure> {
@@ -255,7 +285,17 @@ impl File<'_> {
                     let time = parsed(quantity::millis(&self.string(value)?))?;
                     self.narrow(&mut config.time_ms, at, time, wider)?;
                 }
-                other => return Err(self.unknown(at, other, "budget.", BUDGET_KEYS.into())),
+                other => match CAP_KEYS.iter().position(|key| *key == other) {
+                    Some(cap) => {
+                        let parse = if other.ends_with("_usd") { quantity::nanos } else { quantity::count };
+                        let n = parsed(parse(&self.number(value)?))?;
+                        self.narrow(&mut config.caps[cap], at, n, wider)?;
+                    }
+                    None => {
+                        let known = [&BUDGET_KEYS[..], &CAP_KEYS[..]].concat();
+                        return Err(self.unknown(at, other, "budget.", known));
+                    }
+                },
             }
         }
         Ok(())
@@ -417,6 +457,20 @@ mod tests {
             (config.model.value.as_str(), config.model.origin),
             ("c/three", Origin::Env("KAPELL_MODEL"))
         );
+    }
+
+    #[test]
+    fn caps_of_calls_days_months_and_projects() {
+        let user = "[budget]\nper_call_usd = 0.5\nday_usd = 5\nmonth_tokens = 2_000_000\n";
+        let config = Files::new(user, "[budget]\nday_usd = 4\nproject_usd = 20\n").load(&[]).unwrap();
+        let usd = |dollars: u64| Amount { nanos: dollars * 1_000_000_000, ..Amount::UNLIMITED };
+        assert_eq!(config.call_cap(), Amount { nanos: 500_000_000, ..Amount::UNLIMITED });
+        let month = Amount { tokens: 2_000_000, ..Amount::UNLIMITED };
+        assert_eq!(config.project_caps(), Caps { day: usd(4), month, project: usd(20) });
+        let error = Files::new(user, "[budget]\nday_usd = 6\n").load(&[]).unwrap_err();
+        assert!(error.fault.what.contains("cannot allow more"), "{}", error.fault.what);
+        let error = Files::new("[budget]\nday_us = 6\n", "").load(&[]).unwrap_err();
+        assert!(error.fault.hint.contains("did you mean `day_usd`?"), "{}", error.fault.hint);
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub(crate) fn event(event: &Event) -> Vec<Digest> {
         | Event::Waits { .. }
         | Event::FellBack { .. }
         | Event::Resumed { .. }
+        | Event::Warned { .. }
         | Event::Failed { .. }
         | Event::Recovered { .. }
         | Event::CancelAsked { .. } => {}

@@ -57,6 +57,7 @@ impl Session {
                 self.stage = found.ok_or_else(|| Illegal::new("workflow", event))?;
                 self.round = *round;
             }
+            Event::Warned { .. } => {}
             Event::Judged { verdict, result, reasons } => self.judged(*verdict, result, reasons),
             Event::Noticed { notice } => self.noticed(notice)?,
             Event::ApprovalAsked { .. }
@@ -78,6 +79,11 @@ impl Session {
                     return Err(Illegal::new(format!("{left} items that may be cut"), event));
                 }
                 self.items.drain(1..=*items as usize);
+                // What has gone makes the conversation shorter: the count stays a bound for what is left of it.
+                self.counted.take_if(|counted| counted.items <= *items as usize);
+                if let Some(counted) = &mut self.counted {
+                    counted.items -= *items as usize;
+                }
             }
             Event::Waits { why, what, until } => {
                 self.held_up = Some(HeldUp { why: why.clone(), what: what.clone(), until: *until });
@@ -189,6 +195,8 @@ impl Session {
                 }
                 self.fence = *fence;
                 self.ready = false;
+                // Another program may word the same conversation otherwise.
+                self.counted = None;
             }
             Event::CancelAsked { .. } => self.cancel = true,
             Event::Ended { .. } if self.running.is_some() => {

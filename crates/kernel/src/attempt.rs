@@ -3,13 +3,14 @@
 //! Decides nothing; [`crate::apply`] is its only caller. Start at [`Session::start`] and [`Session::finish`].
 
 use crate::fsm::{ApprovalMove, CallMove, CallState, Illegal, TurnMove};
-use crate::session::{Attempt, CallSlot, Judged, Redo, Repeat, Session, StepBlock};
+use crate::session::{Attempt, CallSlot, Counted, Judged, Redo, Repeat, Session, StepBlock};
 use crate::{further, verdict};
 use contract::action::{Call, CallResult, Done, EffectClass, End, Item, Outcome, Role, Work};
 use contract::checks::{Report, Side, Status, Verdict};
 use contract::error::NOT_RUN;
 use contract::event::{Event, Notice};
 use contract::intent::Wish;
+use contract::model::Usage;
 use contract::{ActionId, Amount, CallId, Digest, IntentId, SessionId, Timestamp, limits};
 
 /// Is this a result that this work can have? The executor's word is not taken on trust.
@@ -182,7 +183,9 @@ impl Session {
             }
             Done::Said { text, bytes, calls, usage, private, .. } => {
                 let bytes = usage.output.saturating_mul(limits::BYTES_PER_TOKEN).max(*bytes);
+                let counted = self.count(&attempt.work, *usage);
                 self.heard(*text, bytes, calls, private.as_ref())?;
+                self.counted = counted;
             }
             Done::Ran { results, savepoint } => {
                 if let Some(commit) = savepoint {
@@ -212,6 +215,16 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// What the provider counted, with the reply that is about to be added. A count that is no more than a fraction of
+    /// what was sent is not believed.
+    fn count(&self, work: &Work, usage: Usage) -> Option<Counted> {
+        let Work::Model { model, .. } = work else { return None };
+        let bytes = self.items.iter().map(|item| item.bytes).fold(0, u64::saturating_add);
+        let likely = usage.given() >= bytes / limits::TOKEN_BYTES_MOST;
+        let (model, tokens, items) = (model.clone(), usage.total(), self.items.len() + 1);
+        (likely && !usage.estimated).then_some(Counted { model, tokens, items })
     }
 
     /// The model has spoken.

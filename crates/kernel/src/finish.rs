@@ -88,16 +88,22 @@ impl Draft<'_> {
             End::Failed(fault) => billed(fault),
             End::Done(_) => false,
         };
-        let real = Amount { steps: 0, ..outcome.used };
+        let mut real = Amount { steps: 0, ..outcome.used };
+        if outcome.estimated {
+            // A bound beyond the reservation is no bill: the provider was asked for no more than that.
+            real = Amount { time_ms: real.time_ms, ..real.min(held) };
+        }
         let used = if unseen && class == EffectClass::Billed {
             Amount { nanos: held.nanos.max(real.nanos), tokens: held.tokens.max(real.tokens), ..real }
         } else {
             real
         };
+        self.warn(used.min(held))?;
         self.emit_ledger(LedgerEvent::Settled { session, action, used: used.min(held) })?;
         if contract::planted!(DoubleSettle) {
             self.emit_ledger(LedgerEvent::Settled { session, action, used: used.min(held) })?;
         }
+        self.settle_project(action, used)?;
         let over = Amount { time_ms: 0, ..used.minus(held) };
         if over != Amount::ZERO {
             self.emit_ledger(LedgerEvent::Overshoot { session, action, over })?;

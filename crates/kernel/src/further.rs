@@ -4,12 +4,15 @@
 //! appends, forgets and snapshots them goes by these lists. Start at [`needed`].
 
 use crate::fsm::Phase;
+use crate::project::Project;
 use crate::quota::Quota;
 use crate::{Governor, Illegal, Input, Session};
 use contract::intent::Wish;
 use contract::model::ModelRef;
+use contract::project::ProjectEvent;
 use contract::quota::QuotaEvent;
-use contract::{QuotaId, Seq, StreamId, Timestamp, record};
+use contract::session::SessionSpec;
+use contract::{ProjectId, QuotaId, Seq, StreamId, Timestamp, record};
 use serde::{Deserialize, Serialize};
 
 /// New facts of one such ledger, to be written together with the session's own.
@@ -26,6 +29,8 @@ pub struct Further {
 pub enum Facts {
     /// Of a key at a provider.
     Quota(Vec<QuotaEvent>),
+    /// Of a project.
+    Project(Vec<ProjectEvent>),
 }
 
 impl Facts {
@@ -33,6 +38,7 @@ impl Facts {
     pub fn count(&self) -> u64 {
         match self {
             Self::Quota(facts) => facts.len() as u64,
+            Self::Project(facts) => facts.len() as u64,
         }
     }
 
@@ -40,6 +46,7 @@ impl Facts {
     pub fn records(&self, before: Seq, at: Timestamp) -> Vec<Vec<u8>> {
         match self {
             Self::Quota(facts) => record::encode_all(before, at, facts),
+            Self::Project(facts) => record::encode_all(before, at, facts),
         }
     }
 }
@@ -49,6 +56,8 @@ impl Facts {
 pub enum Book {
     /// Of a key at a provider.
     Quota(Box<Quota>),
+    /// Of a project.
+    Project(Box<Project>),
 }
 
 impl Book {
@@ -56,6 +65,7 @@ impl Book {
     pub fn new(stream: StreamId) -> Option<Self> {
         match stream {
             StreamId::Quota(_) => Some(Self::Quota(Box::default())),
+            StreamId::Project(_) => Some(Self::Project(Box::default())),
             StreamId::Session(_) | StreamId::Tree(_) => None,
         }
     }
@@ -64,6 +74,7 @@ impl Book {
     pub fn seq(&self) -> Seq {
         match self {
             Self::Quota(quota) => quota.seq,
+            Self::Project(project) => project.seq,
         }
     }
 }
@@ -87,6 +98,7 @@ pub fn needed(s: &Session, input: &Input) -> Vec<StreamId> {
     let running = s.running.as_ref().and_then(|attempt| attempt.quota);
     running.into_iter().for_each(|id| add(StreamId::Quota(id)));
     let own = s.model.iter().chain(spec.iter().flat_map(|spec| spec.fallback.iter().chain([&spec.model])));
+    spec.into_iter().for_each(|spec| add(project_of(spec)));
     own.chain(resumed(input)).filter_map(quota_of).for_each(|id| add(StreamId::Quota(id)));
     needed
 }
@@ -100,6 +112,11 @@ fn resumed(input: &Input) -> impl Iterator<Item = &ModelRef> {
     })
 }
 
+/// The ledger of the project a session works on.
+pub(crate) fn project_of(spec: &SessionSpec) -> StreamId {
+    StreamId::Project(ProjectId::of(&spec.repo))
+}
+
 /// The quota a model is called under.
 pub(crate) fn quota_of(model: &ModelRef) -> Option<QuotaId> {
     model.quota.as_ref().map(|quota| QuotaId::of(&quota.name))
@@ -111,7 +128,7 @@ impl Governor {
         match stream {
             StreamId::Session(_) => false,
             StreamId::Tree(root) => self.peek(root).is_some(),
-            StreamId::Quota(_) => self.books.contains_key(&stream),
+            StreamId::Quota(_) | StreamId::Project(_) => self.books.contains_key(&stream),
         }
     }
 
@@ -120,7 +137,7 @@ impl Governor {
         match stream {
             StreamId::Session(_) => 0,
             StreamId::Tree(root) => self.peek(root).map_or(0, |ledger| ledger.seq),
-            StreamId::Quota(_) => self.books.get(&stream).map_or(0, Book::seq),
+            StreamId::Quota(_) | StreamId::Project(_) => self.books.get(&stream).map_or(0, Book::seq),
         }
     }
 
@@ -136,7 +153,7 @@ impl Governor {
         match stream {
             StreamId::Session(_) => {}
             StreamId::Tree(root) => self.forget(root),
-            StreamId::Quota(_) => drop(self.books.remove(&stream)),
+            StreamId::Quota(_) | StreamId::Project(_) => drop(self.books.remove(&stream)),
         }
     }
 
@@ -144,14 +161,29 @@ impl Governor {
     pub fn quota(&self, id: QuotaId) -> Option<&Quota> {
         match self.books.get(&StreamId::Quota(id)) {
             Some(Book::Quota(quota)) => Some(quota),
-            None => None,
+            _ => None,
         }
     }
 
     pub(crate) fn quota_mut(&mut self, id: QuotaId) -> Result<&mut Quota, Illegal> {
         match self.books.get_mut(&StreamId::Quota(id)) {
             Some(Book::Quota(quota)) => Ok(quota),
-            None => Err(Illegal { state: format!("quota {id} is not loaded"), event: "a model call".into() }),
+            _ => Err(Illegal { state: format!("quota {id} is not loaded"), event: "a model call".into() }),
+        }
+    }
+
+    /// What a project's sessions spend together, if it is loaded.
+    pub fn project(&self, stream: StreamId) -> Option<&Project> {
+        match self.books.get(&stream) {
+            Some(Book::Project(project)) => Some(project),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn project_mut(&mut self, stream: StreamId) -> Result<&mut Project, Illegal> {
+        match self.books.get_mut(&stream) {
+            Some(Book::Project(project)) => Ok(project),
+            _ => Err(Illegal { state: format!("{stream} is not loaded"), event: "a model call".into() }),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Knows amounts and who is whose child; not what they are spent on. Start at [`Ledger::grant`].
 
 use contract::event::LedgerEvent;
-use contract::{ActionId, Amount, SessionId};
+use contract::{ActionId, Amount, SessionId, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -150,6 +150,23 @@ impl Ledger {
         })
     }
 
+    /// Whose budget of what this settlement takes past the point where people are warned; what is spent then, and the cap.
+    pub fn nearly_spent(&self, session: SessionId, used: Amount) -> Vec<(SessionId, &'static str, u64, u64)> {
+        let path = self.path(session);
+        let accounts = path.iter().filter_map(|id| Some((*id, self.accounts.get(id)?)));
+        let crossed = accounts.flat_map(|(id, account)| {
+            let (before, after, cap) = (account.settled, account.settled.plus(used), account.cap);
+            [
+                ("money", before.nanos, after.nanos, cap.nanos),
+                ("tokens", before.tokens, after.tokens, cap.tokens),
+            ]
+            .into_iter()
+            .filter(|(_, before, after, cap)| crosses(*before, *after, *cap))
+            .map(move |(unit, _, after, cap)| (id, unit, after, cap))
+        });
+        crossed.collect()
+    }
+
     /// Folds one event. What would break the promise is refused: then the journal or the kernel is broken.
     pub fn apply(&mut self, event: &LedgerEvent) -> Result<(), Illegal> {
         let illegal = |why: &str| Illegal {
@@ -240,6 +257,13 @@ impl Ledger {
     pub fn sound(&self) -> bool {
         self.accounts.values().all(|account| account.settled.plus(account.held).within(account.cap))
     }
+}
+
+/// Does going from `before` to `after` pass the share of this cap at which people are warned?
+pub(crate) fn crosses(before: u64, after: u64, cap: u64) -> bool {
+    let warned =
+        |spent: u64| u128::from(spent) * 100 >= u128::from(cap) * u128::from(limits::BUDGET_WARN_PERCENT);
+    cap != u64::MAX && cap > 0 && !warned(before) && warned(after)
 }
 
 #[cfg(test)]

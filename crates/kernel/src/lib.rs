@@ -10,6 +10,7 @@ pub mod further;
 pub mod governor;
 pub mod ledger;
 pub mod plan;
+pub mod project;
 pub mod quota;
 pub mod retry;
 pub mod session;
@@ -19,7 +20,9 @@ pub mod workflow;
 
 mod apply;
 mod attempt;
+mod budget;
 mod calls;
+mod caps;
 mod finish;
 mod next;
 mod recover;

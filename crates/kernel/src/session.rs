@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Version of the serialised state (snapshots). A snapshot of another version is not used.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,8 @@ pub struct Session {
     pub redo: Option<Redo>,
     /// The conversation, bounded by cuts.
     pub items: VecDeque<Item>,
+    /// What the provider counted in the newest exchange.
+    pub counted: Option<Counted>,
     /// Model actions so far.
     pub ordinal: u32,
     /// The calls of the model's last message.
@@ -176,6 +178,18 @@ pub struct Redo {
     pub allowed: bool,
     /// The approval it will use up.
     pub approval: Option<ApprovalId>,
+}
+
+/// How long the conversation was by a provider's own count. An upper bound for as long as items only go, from the
+/// oldest on, or are added behind: whatever else changes the conversation drops it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Who counted.
+    pub model: String,
+    /// Tokens given and said.
+    pub tokens: u64,
+    /// Items that these were, from the first one on.
+    pub items: usize,
 }
 
 /// A call and its state.
@@ -369,6 +383,7 @@ impl Session {
             running: None,
             redo: None,
             items: VecDeque::new(),
+            counted: None,
             ordinal: 0,
             calls: Vec::new(),
             finish: None,

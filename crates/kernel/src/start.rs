@@ -3,6 +3,7 @@
 //! All or nothing: when a slot or the budget is missing, nothing is selected. Start at [`Draft::run`].
 
 use crate::Illegal;
+use crate::budget::{Demand, Missing, words};
 use crate::decide::Draft;
 use crate::fsm::{Phase, Turn};
 use crate::governor::Slot;
@@ -10,8 +11,7 @@ use crate::ledger::Refusal;
 use crate::next::{Choice, Want};
 use contract::action::{Effect, EffectClass, Run, Work};
 use contract::event::{Disposal, Event, Final, LedgerEvent, Notice};
-use contract::model::{Card, Usage};
-use contract::{ActionId, Amount, SessionId, limits};
+use contract::{ActionId, Amount, limits};
 
 /// The slot a kind of work takes.
 pub(crate) fn slot(work: &Work) -> Slot {
@@ -29,7 +29,7 @@ pub(crate) fn block_name(action: ActionId) -> ActionId {
 }
 
 /// How long a kind of work may take, milliseconds.
-fn allowance_ms(work: &Work) -> u64 {
+pub(crate) fn allowance_ms(work: &Work) -> u64 {
     match work {
         Work::Model { .. } => limits::MODEL_MS,
         Work::Tools { calls } => {
@@ -43,13 +43,6 @@ fn allowance_ms(work: &Work) -> u64 {
             limits::WORKSPACE_MS
         }
     }
-}
-
-/// The most a model call can use: everything said so far, the instructions, and a full reply.
-/// A token is at least one byte, so bytes bound tokens from above.
-fn worst_case(card: Card, bytes: u64) -> Usage {
-    let input = bytes.saturating_add(limits::PROMPT_TOKENS).min(card.context_tokens);
-    Usage { input, output: card.output_tokens, ..Usage::default() }
 }
 
 impl Draft<'_> {
@@ -68,7 +61,7 @@ impl Draft<'_> {
         if matches!(choice.work, Work::Model { .. }) {
             self.cut()?;
         }
-        let (demand, deadline_ms) = match self.demand(&choice.work) {
+        let demand = match self.demand(&choice.work) {
             Ok(demand) => demand,
             Err(missing) => return self.not_granted(&choice, &missing),
         };
@@ -99,7 +92,7 @@ impl Draft<'_> {
         }
         let approval =
             redo.as_ref().map_or_else(|| self.call_approval(&choice.work), |redo| redo.approval.clone());
-        self.start(choice, action, attempt, demand, deadline_ms, approval)?;
+        self.start(choice, action, attempt, demand, approval)?;
         Ok(true)
     }
 
@@ -108,11 +101,11 @@ impl Draft<'_> {
         choice: Choice,
         action: ActionId,
         attempt: u32,
-        demand: Amount,
-        deadline_ms: u64,
+        demand: Demand,
         approval: Option<String>,
     ) -> Result<(), Illegal> {
         let session = self.s.id;
+        let Demand { amount: demand, deadline_ms, max_tokens } = demand;
         if demand.steps > 0 {
             self.settle_block()?;
             let amount = Amount { steps: demand.steps, ..Amount::ZERO };
@@ -127,6 +120,7 @@ impl Draft<'_> {
         let deadline = self.ctx.now.plus(deadline_ms);
         if matches!(choice.work, Work::Model { .. }) {
             self.take_quota(action, demand.tokens, deadline)?;
+            self.take_project(action, demand)?;
         }
         // What a person had to agree to runs as they saw it, also when it runs again.
         let approved = match &choice.work {
@@ -156,6 +150,7 @@ impl Draft<'_> {
             deadline,
             restore: attempt > 1 && choice.class == EffectClass::Staged,
             approved,
+            max_tokens,
             context: Box::new(self.s.context(spec, with_items)),
             work: choice.work,
         };
@@ -191,6 +186,9 @@ impl Draft<'_> {
             self.dispose(intent, Disposal::Refused(format!("{what}; {hint}")))?;
             return Ok(true);
         }
+        if matches!(missing, Missing::Project(_)) {
+            self.relied_on_project();
+        }
         match missing {
             // A child's own part cannot be raised: its parent is told, and decides.
             Missing::Refused(Refusal::Cap { session, .. }) if *session != self.s.root() => {
@@ -214,36 +212,6 @@ impl Draft<'_> {
         }
         self.emit(Event::Resumed { model: None })?;
         Ok(true)
-    }
-
-    /// What the work needs from the tree's budget, and how long it may take; or what is missing.
-    fn demand(&mut self, work: &Work) -> Result<(Amount, u64), Missing> {
-        let id = self.s.id;
-        let mut demand = Amount::ZERO;
-        if let (Work::Model { .. }, Some(model)) = (work, &self.s.model) {
-            let (card, name) = (model.card, model.id.clone());
-            let bytes = self.s.items.iter().map(|item| item.bytes).fold(0, u64::saturating_add);
-            let usage = worst_case(card, bytes);
-            let cap = self.ledger().cap(id);
-            match card.price {
-                Some(price) => demand.nanos = price.cost(usage),
-                // Unknown is not zero: only who set no limit in money, but one in tokens, may go on.
-                None if cap.nanos == u64::MAX && cap.tokens != u64::MAX => {}
-                None => return Err(Missing::Price(name)),
-            }
-            demand.tokens = usage.input.saturating_add(usage.output);
-        }
-        let left = self.ledger().left(id);
-        if self.s.block.as_ref().is_none_or(|block| block.used >= block.granted) {
-            demand.steps = limits::STEP_BLOCK.min(left.steps).max(1);
-        }
-        let mut deadline_ms = allowance_ms(work);
-        if left.time_ms != u64::MAX {
-            deadline_ms = deadline_ms.min(left.time_ms);
-            demand.time_ms = deadline_ms.max(1);
-        }
-        self.ledger().grant(id, demand).map_err(Missing::Refused)?;
-        Ok((demand, deadline_ms))
     }
 
     /// Drops the oldest part of the conversation when it grew past its bounds; the goal stays, pairs stay whole.
@@ -303,53 +271,6 @@ impl Draft<'_> {
             // What the agent works on must not be forgotten.
             Some((task, goal)) => self.emit(Event::Noticed { notice: Notice::NextTask { task, goal } }),
             None => Ok(()),
-        }
-    }
-}
-
-/// Why nothing is granted.
-enum Missing {
-    Price(String),
-    Refused(Refusal),
-}
-
-fn words(id: SessionId, root: SessionId, missing: &Missing) -> (String, String) {
-    let refusal = match missing {
-        Missing::Price(name) => {
-            return (
-                format!("the price of {name} is not known, so a budget in money cannot hold"),
-                format!(
-                    "kapell resume {id} --model PROVIDER/NAME (one with a known price), or run anew with a limit in \
-                     tokens and none in money"
-                ),
-            );
-        }
-        Missing::Refused(refusal) => refusal,
-    };
-    match refusal {
-        Refusal::Cap { unit, session, .. } => {
-            let whose =
-                if *session == id { "this session's".to_owned() } else { format!("session {session}'s") };
-            let flag = match *unit {
-                "money" => "--add-usd 1",
-                "tokens" => "--add-tokens 100000",
-                "steps" => "--add-steps 100",
-                _ => "--add-minutes 10",
-            };
-            (
-                format!("what is left of {whose} budget of {unit} does not suffice for the next step"),
-                format!("kapell resume {root} {flag}"),
-            )
-        }
-        Refusal::Frozen => (
-            "more was billed than had been reserved; the tree is frozen".into(),
-            format!("kapell resume {root} --add-usd 1"),
-        ),
-        Refusal::Barred => {
-            ("a session above this one is being stopped".into(), format!("kapell sessions show {id}"))
-        }
-        Refusal::Unknown => {
-            ("this session has no account in its tree's budget".into(), "kapell verify".into())
         }
     }
 }

@@ -53,7 +53,7 @@ impl Draft<'_> {
         let stream = StreamId::Quota(id);
         match self.out.further.iter_mut().find(|further| further.stream == stream) {
             Some(Further { facts: Facts::Quota(facts), .. }) => facts.push(event),
-            None => self.out.further.push(Further { stream, facts: Facts::Quota(vec![event]) }),
+            _ => self.out.further.push(Further { stream, facts: Facts::Quota(vec![event]) }),
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use contract::error::{CONTEXT_FULL, NOT_RUN};
 use contract::intent::Wish;
 use contract::model::{Card, ModelRef, Price, Stop, Usage};
 use contract::session::{Ask, Limits, Rights, SessionSpec};
-use contract::{ActionId, Amount, Digest, Fault, Kind};
+use contract::{ActionId, Amount, Digest, Fault, Kind, limits};
 use kernel::Session;
 use kernel::fsm::ApprovalState;
 
@@ -22,7 +22,7 @@ pub(crate) fn model(rng: &mut Rng) -> ModelRef {
     let context_tokens = rng.of(&[50_000, 50_000, 13_000]);
     ModelRef {
         id: "sim/model".into(),
-        card: Card { context_tokens, output_tokens: 1_000, price },
+        card: Card { context_tokens, output_tokens: rng.of(&[1_000, 1_000, 4_000]), price },
         quota: None,
     }
 }
@@ -31,12 +31,13 @@ pub(crate) fn spec(rng: &mut Rng) -> SessionSpec {
     let ask = rng.of(&[Ask::Never, Ask::Never, Ask::External, Ask::Writes]);
     let tight = Amount { nanos: 2_000_000, tokens: 400_000, steps: 40, time_ms: u64::MAX };
     let steps = Amount { steps: 10, time_ms: 3_600_000, ..Amount::UNLIMITED };
-    let limits = Limits {
+    let bounds = Limits {
         steps_per_turn: rng.of(&[8, 24]),
         depth: 2,
         children: 3,
         rounds: 2,
         same_failures: rng.of(&[2, 3]),
+        call: rng.of(&[Amount::UNLIMITED, Amount::UNLIMITED, Amount { tokens: 14_000, ..Amount::UNLIMITED }]),
     };
     SessionSpec {
         goal: Digest::of(&rng.next().to_le_bytes()),
@@ -49,7 +50,7 @@ pub(crate) fn spec(rng: &mut Rng) -> SessionSpec {
         mode: "code".into(),
         workflow: if rng.chance(100) { kernel::workflow::bare() } else { kernel::workflow::standard() },
         rights: Rights::all(ask),
-        limits,
+        limits: bounds,
         budget: rng.of(&[Amount::UNLIMITED, Amount::UNLIMITED, Amount::UNLIMITED, tight, steps]),
         goal_checks: Vec::new(),
         parent: None,
@@ -73,7 +74,19 @@ pub(crate) fn outcome(rng: &mut Rng, run: &Run, trouble: Trouble) -> Outcome {
         used.tokens = usage.input + usage.output;
         used.nanos = run.context.spec.model.card.price.map_or(0, |price| price.cost(*usage));
     }
-    Outcome::new(run.action, run.attempt, end, used)
+    let mut outcome = Outcome::new(run.action, run.attempt, end, used);
+    if !matches!(outcome.end, End::Done(_)) && matches!(run.work, Work::Model { .. }) && rng.chance(300) {
+        // What a broken call has cost is known; or only that it cannot have been more than too much.
+        (outcome.metered, outcome.estimated) = (true, rng.chance(500));
+        outcome.used.tokens = if outcome.estimated { 10_000_000 } else { rng.below(500) };
+    }
+    outcome
+}
+
+/// Tokens by the provider's own count: the same for what was counted before, and never more than there are bytes.
+fn counted(run: &Run) -> u64 {
+    let items = run.context.items.iter().map(|item| item.bytes / limits::TOKEN_BYTES_MOST).sum::<u64>();
+    (2_000 + items).min(run.context.spec.model.card.context_tokens)
 }
 
 fn failure(rng: &mut Rng, run: &Run) -> End {
@@ -181,9 +194,9 @@ fn report(rng: &mut Rng, base_known: bool, action: ActionId) -> Report {
 }
 
 fn said(rng: &mut Rng, run: &Run, ordinal: u32, trouble: Trouble) -> Done {
-    let card = run.context.spec.model.card;
-    let mut usage =
-        Usage { input: rng.below(5_000), output: rng.below(card.output_tokens), ..Usage::default() };
+    let bytes = rng.of(&[200, 200, 9_000]);
+    let output = rng.below(run.max_tokens).max(bytes / limits::TOKEN_BYTES_MOST).min(run.max_tokens);
+    let mut usage = Usage { input: counted(run), output, ..Usage::default() };
     if rng.rarely(trouble.overbill) {
         usage.output += 5_000_000;
     }
@@ -197,7 +210,7 @@ fn said(rng: &mut Rng, run: &Run, ordinal: u32, trouble: Trouble) -> Done {
         (true, _) => Stop::EndTurn,
         (false, _) => Stop::ToolUse,
     };
-    Done::said(text, rng.of(&[200, 200, 9_000]), calls, stop, usage)
+    Done::said(text, bytes, calls, stop, usage)
 }
 
 fn call(rng: &mut Rng, id: &str) -> Call {

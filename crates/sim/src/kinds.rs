@@ -9,6 +9,7 @@ use contract::event::{Answer, Disposal, Event, Final, LedgerEvent, Notice, Subje
 use contract::intent::{Source, Wish};
 use contract::journal::Error;
 use contract::model::Stop;
+use contract::project::ProjectEvent;
 use contract::quota::{CallEnd, QuotaEvent};
 use contract::session::StageKind;
 use kernel::Input;
@@ -42,9 +43,10 @@ kinds! {
     "event" Event {
         Opened, Submitted, Disposed, Selected, Started, Finished, Stale, Staged, Judged, Noticed, ApprovalAsked,
         ApprovalAnswered, Asked, Answered, CallAnswered, Garbled, ChildOpened, Planned, TaskMoved, Cut, Paused,
-        Resumed, Failed, Recovered, CancelAsked, Ended, Waits, FellBack,
+        Resumed, Warned, Failed, Recovered, CancelAsked, Ended, Waits, FellBack,
     }
     "quota event" QuotaEvent { Declared, Taken, Settled }
+    "project event" ProjectEvent { Capped, Reserved, Settled }
     "end of a call" CallEnd { Answered, Limited, Down, Refused, Unknown }
     "ledger event" LedgerEvent { Opened, Admitted, Reserved, Settled, Overshoot, Barred, Raised }
     "work" Work { Prepare, Model, Tools, Check, Inspect, Integrate, Adopt, Rewind }

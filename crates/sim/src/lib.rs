@@ -9,6 +9,7 @@ mod kinds;
 mod life;
 mod node;
 mod oracle;
+mod projects;
 mod promise;
 mod quotas;
 mod rng;

@@ -9,10 +9,11 @@ use crate::promise::{Checked, Promise};
 use crate::store::INJECTED;
 use crate::swarm::Fault;
 use crate::world::World;
-use contract::SessionId;
 use contract::action::{End, Outcome, Run};
 use contract::intent::{Intent, Source, Wish};
 use contract::journal::{Error, Journal};
+use contract::project::Caps;
+use contract::{Amount, ProjectId, SessionId, StreamId};
 use engine::core::Core;
 use engine::{commit, store};
 use kernel::fsm::Phase;
@@ -337,6 +338,9 @@ impl World {
 
     /// A person at some terminal.
     pub(crate) fn person(&mut self) -> Checked {
+        if self.calm || self.rng.chance(30) {
+            self.cap()?;
+        }
         let mut ids: Vec<SessionId> = self.oracle.unfinished().collect();
         if self.rng.chance(500) {
             // Who is asked looks there first.
@@ -366,6 +370,24 @@ impl World {
         let intent = Intent { id: own, session: id, source, wish, key, at, ttl_ms };
         self.submit(intent);
         Ok(())
+    }
+
+    /// A person changes what all sessions on the project may spend together; who wants everything to end lifts it.
+    fn cap(&mut self) -> Checked {
+        let cap = |tokens| Amount { tokens, ..Amount::UNLIMITED };
+        let caps = match self.rng.below(4) {
+            _ if self.calm => Caps::NONE,
+            0 => Caps::NONE,
+            1 => Caps { day: cap(20_000), ..Caps::NONE },
+            2 => Caps { month: cap(200_000), ..Caps::NONE },
+            _ => Caps { project: cap(100_000), ..Caps::NONE },
+        };
+        // Faults of this write are the inbox's faults over again: a sound hand writes it.
+        if let Err(error) = wait(engine::caps::declare(&*self.eyes, "/repo", caps, self.now)) {
+            self.cover.met(&error);
+        }
+        let stream = StreamId::Project(ProjectId::of("/repo"));
+        self.oracle.absorb(&*self.eyes, stream, &mut self.cover).map(drop)
     }
 
     /// Left in the inbox, and again when nobody knows whether it is there.

@@ -6,14 +6,16 @@
 use crate::books::Books;
 use crate::kinds::Cover;
 use crate::node::wait;
+use crate::projects::Projects;
 use crate::promise::{Broken, Checked, Promise};
 use crate::quotas::Quotas;
 use crate::watch::Watched;
 use contract::action::{Run, Work};
 use contract::event::{Event, LedgerEvent};
 use contract::journal::{Batch, Head, Journal, Stored};
+use contract::project::ProjectEvent;
 use contract::quota::QuotaEvent;
-use contract::{Digest, Fence, QuotaId, SessionId, StreamId};
+use contract::{Digest, Fence, ProjectId, QuotaId, SessionId, StreamId};
 use engine::store;
 use kernel::Session;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +26,7 @@ pub(crate) struct Oracle {
     pub(crate) sessions: BTreeMap<SessionId, Watched>,
     books: BTreeMap<SessionId, Books>,
     quotas: BTreeMap<QuotaId, Quotas>,
+    projects: BTreeMap<ProjectId, Projects>,
     heads: BTreeMap<StreamId, Head>,
     fences: BTreeMap<SessionId, Fence>,
     /// Intents that somebody was told are in the inbox.
@@ -145,6 +148,13 @@ impl Oracle {
                     cover.met(end);
                 }
                 self.quotas.entry(id).or_default().enter(record.at, &record.event)
+            }
+            StreamId::Project(id) => {
+                let record =
+                    store::decode::<ProjectEvent>(stream, stored.seq, &stored.bytes).map_err(unread)?;
+                number(record.seq)?;
+                cover.met(&record.event);
+                self.projects.entry(id).or_default().enter(record.at, &record.event)
             }
         }
     }

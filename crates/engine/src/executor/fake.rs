@@ -182,6 +182,7 @@ impl World {
             deadline: Timestamp(limits::TOOL_MS),
             restore: false,
             approved: None,
+            max_tokens: 1_000,
             context: Box::new(context),
         }
     }

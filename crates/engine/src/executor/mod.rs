@@ -44,6 +44,7 @@ mod goal;
 mod model;
 mod notice;
 mod prompt;
+mod shown;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -128,8 +129,11 @@ pub async fn execute(ports: &Ports, run: Run, cancel: Cancel, sink: Arc<dyn Sink
     };
 
     let used = Amount { steps: 1, time_ms: ports.clock.now().since(began), ..kept.spent };
-    let Kept { blobs, meter, metered, .. } = kept;
-    Finished { outcome: Outcome { meter, metered, ..Outcome::new(action, number, end, used) }, blobs }
+    let Kept { blobs, meter, metered, estimated, .. } = kept;
+    Finished {
+        outcome: Outcome { meter, metered, estimated, ..Outcome::new(action, number, end, used) },
+        blobs,
+    }
 }
 
 /// Everything one attempt works with.
@@ -169,6 +173,8 @@ struct Kept {
     meter: Meter,
     /// `spent` is known although there is no reply.
     metered: bool,
+    /// `spent` is an upper bound.
+    estimated: bool,
 }
 
 impl Kept {

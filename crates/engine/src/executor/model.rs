@@ -3,7 +3,7 @@
 //! Knows no provider and no wire format. Start at [`speak`].
 
 use super::calls::Toolbox;
-use super::{Halt, Job, Kept, conversation, goal, prompt};
+use super::{Halt, Job, Kept, conversation, goal, prompt, shown};
 use contract::action::Done;
 use contract::model::{Broken, Card, Reply, Request, Usage};
 use contract::{Amount, Fault};
@@ -22,31 +22,33 @@ pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) ->
         system: system(job).await?,
         messages: conversation::messages(job, id).await?,
         tools: toolbox.specs(),
-        max_tokens: card.output_tokens,
+        max_tokens: job.run.max_tokens,
         ordinal,
         key: job.key(),
     };
     job.unless_stopped()?;
+    let shown = Some(Box::new(shown::shown(&request)));
     let reply = match model.respond(request, job.cancel.clone(), &*job.sink).await {
         Ok(reply) => reply,
         Err(broken) => return Err(Halt::Fault(lost(card, broken, kept))),
     };
 
-    (kept.meter, kept.metered) = (reply.meter, true);
+    (kept.meter, kept.metered, kept.estimated) = (reply.meter, true, reply.usage.estimated);
     kept.spent = cost(card, reply.usage);
     let calls = toolbox.record(job, reply.calls, kept);
     let bytes = reply.text.len() as u64;
     let text = (bytes > 0).then(|| kept.put(reply.text));
     let private = reply.private.map(|private| (private.producer, kept.put(private.blocks.to_string())));
     let Reply { stop, usage, request_id, .. } = reply;
-    Ok(Done::Said { text, bytes, calls, stop, usage, private, request_id })
+    Ok(Done::Said { text, bytes, calls, stop, usage, private, request_id, shown })
 }
 
 /// A call without a reply: what it said before it broke is kept beside the fault, and what is known of its cost counts.
 fn lost(card: Card, broken: Broken, kept: &mut Kept) -> Fault {
     let Broken { mut fault, text, usage, meter } = broken;
-    (kept.meter, kept.metered) = (meter, usage.is_some());
-    kept.spent = cost(card, usage.unwrap_or_default());
+    let known = usage.unwrap_or_default();
+    (kept.meter, kept.metered, kept.estimated) = (meter, usage.is_some(), known.estimated);
+    kept.spent = cost(card, known);
     if !text.is_empty() {
         fault.detail = Some(kept.put(text));
     }

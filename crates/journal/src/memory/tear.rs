@@ -5,7 +5,7 @@
 
 use crate::frame::{self, Header};
 use contract::journal::{Append, Batch, Head};
-use contract::{Digest, QuotaId, SessionId, StreamId};
+use contract::{Digest, ProjectId, QuotaId, SessionId, StreamId};
 
 /// How the bytes on their way to the disk were left. Places are thousandths of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,7 @@ fn stream_bytes(stream: StreamId) -> [u8; 17] {
         StreamId::Session(SessionId(id)) => (0, id),
         StreamId::Tree(SessionId(id)) => (1, id),
         StreamId::Quota(QuotaId(id)) => (2, id),
+        StreamId::Project(ProjectId(id)) => (3, id),
     };
     let mut bytes = [kind; 17];
     bytes[1..].copy_from_slice(&id.to_be_bytes());

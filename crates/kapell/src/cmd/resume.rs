@@ -85,6 +85,7 @@ async fn go_on(
         wired.models.look(id).await;
     }
     let orders = orders(app, &*wired.models, &state, options, message)?;
+    declare_caps(app, wired, &state).await?;
     // Read before anything is asked for, so that nothing of what follows is missed.
     let tree = Tree::open(&wired.engine, state.root()).await?;
     let awaited = orders.iter().filter_map(|order| order.key.clone()).collect();
@@ -98,6 +99,14 @@ async fn go_on(
     }
     let timeout = options.timeout.map(Duration::from_millis);
     work.follow(wired, Start { tree, ours: held.is_ok(), awaited, notes, timeout }, signals).await
+}
+
+/// What the person's configuration says now holds from here on.
+async fn declare_caps(app: &App, wired: &Wired, state: &Session) -> Result<(), Failure> {
+    match &state.spec {
+        Some(spec) => app.declare_caps(wired, &spec.repo).await,
+        None => Ok(()),
+    }
 }
 
 async fn look(wired: &Wired, session: SessionId) -> Result<Session, Failure> {
@@ -180,6 +189,7 @@ async fn everything(app: &App, work: &Work<'_>, options: &ResumeOptions) -> Resu
             continue;
         }
         let orders = orders(app, &*wired.models, tree.root(), options, None)?;
+        declare_caps(app, &wired, tree.root()).await?;
         let awaited = orders.iter().filter_map(|order| order.key.clone()).collect();
         for order in orders {
             wired.engine.submit(order).await?;

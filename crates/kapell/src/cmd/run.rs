@@ -78,6 +78,7 @@ pub(crate) async fn start(
     signals: &mut Signals,
 ) -> Result<Summary, Failure> {
     known_tools(wired, plan.spec.rights.tools.as_deref())?;
+    work.app.declare_caps(wired, &plan.spec.repo).await?;
     let root = wired.engine.open(plan.spec, vec![plan.goal.into_bytes()]).await?;
     let notes = left_behind(wired, root).await?.into_iter().collect();
     let tree = Tree::from_start(&wired.engine, root);
@@ -129,7 +130,11 @@ pub(crate) fn spec(
         mode: config.mode.value.clone(),
         workflow: kernel::workflow::standard(),
         rights: Rights { tools, land: config.land.value, ..Rights::all(ask(config)) },
-        limits: Limits { steps_per_turn: options.max_turns.unwrap_or(usual.steps_per_turn), ..usual },
+        limits: Limits {
+            steps_per_turn: options.max_turns.unwrap_or(usual.steps_per_turn),
+            call: config.call_cap(),
+            ..usual
+        },
         budget: config.budget(),
         goal_checks: options.check,
         parent: None,

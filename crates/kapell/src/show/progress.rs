@@ -253,6 +253,7 @@ fn plain(event: &Event) -> Option<String> {
             format!("{} goes on{}: {}", clean::line(&to.id), describe::dearer(*dearer), clean::line(why))
         }
         Event::Resumed { .. } => "resumed".to_owned(),
+        Event::Warned { what } => format!("note: {}", clean::line(what)),
         Event::Failed { signature, count, then, .. } => {
             format!("failure {} ({count}): {then}", clean::line(signature))
         }

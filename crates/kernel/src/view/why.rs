@@ -260,6 +260,7 @@ fn followed(event: &Event) -> Option<String> {
         Event::Waits { what, until, .. } => format!("waits until {until}: {what}"),
         Event::FellBack { to, why, .. } => format!("{} has the word from now on: {why}", to.id),
         Event::Resumed { .. } => "resumed".into(),
+        Event::Warned { what } => what.clone(),
         Event::Failed { signature, count, then, .. } => {
             format!("{signature} failed, {count} in a row; then: {then}")
         }

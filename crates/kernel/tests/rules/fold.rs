@@ -101,6 +101,7 @@ fn later(id: SessionId, action: ActionId) -> Vec<(&'static str, Event)> {
         ("cut", Event::Cut { items: 1, bytes: 1 }),
         ("cut-too-much", Event::Cut { items: 10_000, bytes: 1 }),
         ("paused", Event::Paused { why: "user".into(), what: String::new(), hint: String::new(), code: 0 }),
+        ("warned", Event::Warned { what: "w".into() }),
         ("resumed", Event::Resumed { model: None }),
         ("failed", Event::Failed { signature: "x/y".into(), count: 1, then: "retry".into(), retry_at: None }),
         ("recovered", Event::Recovered { fence: 1, found: None, did: "nothing".into() }),
@@ -142,7 +143,7 @@ fn states() -> Vec<(&'static str, Session)> {
 #[test]
 fn exactly_the_pairs_of_the_table_are_taken() {
     let anywhere = "submitted stale garbled";
-    let open = "failed recovered cancel-asked staged judged planned";
+    let open = "failed recovered cancel-asked staged judged planned warned";
     for (name, state) in states() {
         let own = match name {
             "new" => "opened".to_owned(),
@@ -210,7 +211,7 @@ proptest! {
 
     /// Whatever comes in whatever order, the fold says yes or no and never panics.
     #[test]
-    fn random_events_on_random_states_never_panic(start in 0usize..6, order in prop::collection::vec(0usize..33, 0..60)) {
+    fn random_events_on_random_states_never_panic(start in 0usize..6, order in prop::collection::vec(0usize..34, 0..60)) {
         let mut state = states().swap_remove(start).1;
         let events = events();
         for pick in order {

@@ -5,6 +5,7 @@
 
 mod approvals;
 mod arbiter;
+mod bills;
 mod budget;
 mod calls;
 mod children;
@@ -13,6 +14,7 @@ mod endings;
 mod fold;
 mod make;
 mod museum;
+mod project;
 mod property;
 mod quota;
 mod recovery;

@@ -26,7 +26,7 @@ pub(crate) fn model(id: &str, price: Option<Price>) -> ModelRef {
 
 /// Three dollars a million in, fifteen out.
 pub(crate) const PRICE: Price =
-    Price { input: 3_000_000_000, output: 15_000_000_000, cache_read: None, cache_write: None };
+    Price { input: 3_000_000_000, output: 15_000_000_000, cache_read: None, cache_write: None, tier: None };
 
 /// A session with all rights, asked nothing, bounded by nothing.
 pub(crate) fn spec() -> SessionSpec {

@@ -44,7 +44,14 @@ fn specs() -> impl Strategy<Value = SessionSpec> {
         1 => Just(Amount { nanos: 600_000_000, tokens: 300_000, steps: 40, time_ms: 50_000_000 }),
     ];
     let asks = prop_oneof![Just(Ask::Never), Just(Ask::External), Just(Ask::Writes)];
-    let limits = Limits { steps_per_turn: 12, depth: 2, children: 3, rounds: 2, same_failures: 3 };
+    let limits = Limits {
+        steps_per_turn: 12,
+        depth: 2,
+        children: 3,
+        rounds: 2,
+        same_failures: 3,
+        ..Limits::default()
+    };
     (budgets, asks, any::<bool>()).prop_map(move |(budget, ask, is_bare)| SessionSpec {
         budget,
         limits,

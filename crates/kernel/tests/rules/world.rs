@@ -146,6 +146,10 @@ impl World {
                 (Book::Quota(quota), Facts::Quota(facts)) => {
                     facts.iter().for_each(|fact| quota.apply(*at, fact).expect("a fold of the quota"));
                 }
+                (Book::Project(project), Facts::Project(facts)) => {
+                    facts.iter().for_each(|fact| project.apply(*at, fact).expect("a fold of the project"));
+                }
+                (book, facts) => panic!("{facts:?} in {book:?}"),
             }
         }
         book
@@ -155,9 +159,14 @@ impl World {
         let at = Timestamp(self.now);
         for Further { stream, facts } in &decision.further {
             self.shared.entry(*stream).or_default().push((at, facts.clone()));
-            let own = |id| self.governor.quota(id).cloned().map(|quota| Book::Quota(Box::new(quota)));
-            let StreamId::Quota(quota) = *stream else { panic!("{stream} is no shared ledger") };
-            assert_eq!(own(quota), Some(self.refolded(*stream)), "{stream} differs from its fold");
+            let own = match *stream {
+                StreamId::Quota(id) => self.governor.quota(id).cloned().map(|it| Book::Quota(Box::new(it))),
+                StreamId::Project(_) => {
+                    self.governor.project(*stream).cloned().map(|it| Book::Project(Box::new(it)))
+                }
+                _ => panic!("{stream} is no shared ledger"),
+            };
+            assert_eq!(own, Some(self.refolded(*stream)), "{stream} differs from its fold");
         }
         let live = self.sessions.get_mut(&id).expect("a session");
         for event in &decision.events {

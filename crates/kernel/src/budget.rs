@@ -1,0 +1,198 @@
+//! What an action needs of the budgets before it starts: its worst case, or why there is not enough.
+//!
+//! Knows prices and caps, not what is done. Start at [`Draft::demand`].
+
+use crate::caps;
+use crate::decide::Draft;
+use crate::ledger::Refusal;
+use crate::project::Short;
+use crate::session::Session;
+use crate::start::allowance_ms;
+use contract::action::{Item, Work};
+use contract::event::Event;
+use contract::model::ModelRef;
+use contract::money::usd;
+use contract::{Amount, SessionId, limits};
+
+/// What is asked of the budgets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Demand {
+    /// What is reserved.
+    pub(crate) amount: Amount,
+    /// How long it may take.
+    pub(crate) deadline_ms: u64,
+    /// Most tokens that a model may say.
+    pub(crate) max_tokens: u64,
+}
+
+/// Why nothing is granted.
+pub(crate) enum Missing {
+    /// Nobody knows what this model costs.
+    Price(String),
+    /// One call alone would take more of this unit than a call may.
+    Call(&'static str),
+    /// The tree's ledger says no.
+    Refused(Refusal),
+    /// The project's ledger says no.
+    Project(Short),
+}
+
+/// The most tokens that the next request can hold. A token is at least one byte, so bytes bound tokens from above; what
+/// the provider itself counted in the last exchange is bounded by its count, when only more was said since.
+fn given(s: &Session, model: &ModelRef) -> u64 {
+    let weight = |item: &Item| {
+        item.bytes.saturating_add((item.images.len() as u64).saturating_mul(limits::IMAGE_TOKENS))
+    };
+    let all = s.items.iter().map(weight).fold(limits::PROMPT_TOKENS, u64::saturating_add);
+    let counted = s.counted.as_ref().filter(|counted| counted.model == model.id);
+    let grown = counted.map_or(all, |counted| {
+        let since = s.items.iter().skip(counted.items);
+        since
+            .map(|item| weight(item).saturating_add(limits::ITEM_TOKENS))
+            .fold(counted.tokens, u64::saturating_add)
+    });
+    all.min(grown).min(model.card.context_tokens)
+}
+
+/// What a model call uses at most when it says no more than this. A model without a price costs nothing here: who may
+/// call it has been seen to.
+fn worst_case(model: &ModelRef, given: u64, said: u64) -> Amount {
+    let nanos = model.card.price.map_or(0, |price| price.most(given, said));
+    Amount { nanos, tokens: given.saturating_add(said), ..Amount::ZERO }
+}
+
+impl Draft<'_> {
+    /// What the work needs of the budgets, and how long it may take; or what is missing.
+    pub(crate) fn demand(&mut self, work: &Work) -> Result<Demand, Missing> {
+        let id = self.s.id;
+        let left = self.ledger().left(id);
+        let mut other = Amount::ZERO;
+        if self.s.block.as_ref().is_none_or(|block| block.used >= block.granted) {
+            other.steps = limits::STEP_BLOCK.min(left.steps).max(1);
+        }
+        let mut deadline_ms = allowance_ms(work);
+        if left.time_ms != u64::MAX {
+            deadline_ms = deadline_ms.min(left.time_ms);
+            other.time_ms = deadline_ms.max(1);
+        }
+        let (amount, max_tokens) = match (work, self.s.model.clone()) {
+            (Work::Model { .. }, Some(model)) => self.speech(&model, other)?,
+            _ => (self.granted(other).map(|()| other)?, 0),
+        };
+        Ok(Demand { amount, deadline_ms, max_tokens })
+    }
+
+    /// What a model call reserves, and how much the model may say: all it can, or as much as there is budget for, when
+    /// that is still worth asking.
+    fn speech(&mut self, model: &ModelRef, other: Amount) -> Result<(Amount, u64), Missing> {
+        let id = self.s.id;
+        let cap = self.ledger().cap(id);
+        // Unknown is not zero: only who set no limit in money, but one in tokens, may go on.
+        let allowed = model.card.price.is_some() || cap.nanos == u64::MAX && cap.tokens != u64::MAX;
+        if !allowed {
+            return Err(Missing::Price(model.id.clone()));
+        }
+        let given = given(self.s, model);
+        let amount = |said: u64| worst_case(model, given, said).plus(other);
+        let most = model.card.output_tokens;
+        let least = most.min(limits::REPLY_TOKENS);
+        if self.granted(amount(most)).is_ok() {
+            return Ok((amount(most), most));
+        }
+        self.granted(amount(least))?;
+        // `low` is granted, `high` is not.
+        let (mut low, mut high) = (least, most);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if self.granted(amount(middle)).is_ok() { low = middle } else { high = middle }
+        }
+        Ok((amount(low), low))
+    }
+
+    /// Does every cap hold this much more?
+    fn granted(&mut self, amount: Amount) -> Result<(), Missing> {
+        let id = self.s.id;
+        let call = self.s.spec.as_ref().map_or(Amount::UNLIMITED, |spec| spec.limits.call);
+        let spent = Amount { steps: 0, time_ms: 0, ..amount };
+        if let Some(unit) = spent.exceeds(call) {
+            return Err(Missing::Call(unit));
+        }
+        self.ledger().grant(id, amount).map_err(Missing::Refused)?;
+        if spent == Amount::ZERO { Ok(()) } else { self.project_grants(spent).map_err(Missing::Project) }
+    }
+
+    /// Tells people once when most of a budget is gone.
+    pub(crate) fn warn(&mut self, used: Amount) -> Result<(), crate::Illegal> {
+        let id = self.s.id;
+        for (whose, unit, spent, cap) in self.ledger().nearly_spent(id, used) {
+            let whose = if whose == id { "this session's".to_owned() } else { format!("session {whose}'s") };
+            let what = format!(
+                "{} % of {whose} budget of {unit} is used: {} of {}",
+                limits::BUDGET_WARN_PERCENT,
+                figure(unit, spent),
+                figure(unit, cap)
+            );
+            self.emit(Event::Warned { what })?;
+        }
+        Ok(())
+    }
+}
+
+/// An amount of this unit, for people.
+pub(crate) fn figure(unit: &str, n: u64) -> String {
+    if unit == "money" { usd(n) } else { n.to_string() }
+}
+
+/// What happened and what to type next, for people.
+pub(crate) fn words(id: SessionId, root: SessionId, missing: &Missing) -> (String, String) {
+    let refusal = match missing {
+        Missing::Price(name) => {
+            return (
+                format!("the price of {name} is not known, so a budget in money cannot hold"),
+                format!(
+                    "say what it costs in prices.toml (FORMATS.md section 4) and kapell resume {id} --model {name}, or \
+                     run anew with a limit in tokens and none in money"
+                ),
+            );
+        }
+        Missing::Call(unit) => {
+            let key = if *unit == "money" { "per_call_usd" } else { "per_call_tokens" };
+            return (
+                format!("one model call would take more {unit} than a call may"),
+                format!(
+                    "raise [budget] {key} and run anew, or kapell resume {id} --model PROVIDER/NAME (a cheaper one)"
+                ),
+            );
+        }
+        Missing::Project(short) => return caps::words(id, short),
+        Missing::Refused(refusal) => refusal,
+    };
+    match refusal {
+        Refusal::Cap { unit, session, left } => {
+            let whose =
+                if *session == id { "this session's".to_owned() } else { format!("session {session}'s") };
+            let (flag, left) = match *unit {
+                "money" => ("--add-usd 1", usd(left.nanos)),
+                "tokens" => ("--add-tokens 100000", left.tokens.to_string()),
+                "steps" => ("--add-steps 100", left.steps.to_string()),
+                _ => ("--add-minutes 10", format!("{} s", left.time_ms / 1000)),
+            };
+            (
+                format!(
+                    "what is left of {whose} budget of {unit} ({left}) does not suffice for the next step"
+                ),
+                format!("kapell resume {root} {flag}"),
+            )
+        }
+        Refusal::Frozen => (
+            "more was billed than had been reserved; the tree is frozen".into(),
+            format!("kapell resume {root} --add-usd 1"),
+        ),
+        Refusal::Barred => {
+            ("a session above this one is being stopped".into(), format!("kapell sessions show {id}"))
+        }
+        Refusal::Unknown => {
+            ("this session has no account in its tree's budget".into(), "kapell verify".into())
+        }
+    }
+}

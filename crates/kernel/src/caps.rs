@@ -1,0 +1,104 @@
+//! A model call takes from its project's caps when it starts and settles with its end, in the appends of the session.
+//!
+//! Knows sessions; what a cap allows is [`crate::project`]'s. Start at [`Draft::take_project`].
+
+use crate::Illegal;
+use crate::budget::figure;
+use crate::decide::Draft;
+use crate::further::{Facts, Further, project_of};
+use crate::project::{Nearly, Short};
+use contract::event::Event;
+use contract::money::usd;
+use contract::project::ProjectEvent;
+use contract::{ActionId, Amount, SessionId, StreamId, limits};
+
+impl Draft<'_> {
+    /// The project's ledger, when it is at hand.
+    fn project(&self) -> Option<StreamId> {
+        let stream = project_of(self.s.spec.as_ref()?);
+        self.gov.project(stream).map(|_| stream)
+    }
+
+    /// Do the project's caps hold this much more?
+    pub(crate) fn project_grants(&self, amount: Amount) -> Result<(), Short> {
+        let Some(stream) = self.project() else { return Ok(()) };
+        let spent = Amount { steps: 0, time_ms: 0, ..amount };
+        self.gov.project(stream).map_or(Ok(()), |project| project.grant(spent, self.ctx.now))
+    }
+
+    /// What was decided holds only while the project's ledger stands as it does: a no, and that there are no caps.
+    pub(crate) fn relied_on_project(&mut self) {
+        self.out.looked.extend(self.project());
+    }
+
+    /// The call that is about to start counts from here on.
+    pub(crate) fn take_project(&mut self, action: ActionId, amount: Amount) -> Result<(), Illegal> {
+        let Some(stream) = self.project() else { return Ok(()) };
+        let amount = Amount { steps: 0, time_ms: 0, ..amount };
+        if !self.gov.project_mut(stream)?.capped() {
+            self.relied_on_project();
+            return Ok(());
+        }
+        self.emit_project(stream, ProjectEvent::Reserved { session: self.s.id, action, amount })
+    }
+
+    /// What the call has cost. A call that was not reserved here, because nothing was capped then, is not settled here.
+    pub(crate) fn settle_project(&mut self, action: ActionId, used: Amount) -> Result<(), Illegal> {
+        let (session, now) = (self.s.id, self.ctx.now);
+        let Some(stream) = self.project() else { return Ok(()) };
+        let project = self.gov.project_mut(stream)?;
+        if project.hold(session, action).is_none() {
+            // Or this process has not heard of it: passed over, it would be held for ever.
+            self.relied_on_project();
+            return Ok(());
+        }
+        let used = Amount { steps: 0, time_ms: 0, ..used };
+        for Nearly { span, unit, spent, cap } in project.nearly_spent(used, now) {
+            let what = format!(
+                "{} % of {} is used: {} of {}",
+                limits::BUDGET_WARN_PERCENT,
+                name(span, unit),
+                figure(unit, spent),
+                figure(unit, cap)
+            );
+            self.emit(Event::Warned { what })?;
+        }
+        self.emit_project(stream, ProjectEvent::Settled { session, action, used })
+    }
+
+    fn emit_project(&mut self, stream: StreamId, event: ProjectEvent) -> Result<(), Illegal> {
+        self.gov.project_mut(stream)?.apply(self.ctx.now, &event)?;
+        match self.out.further.iter_mut().find(|further| further.stream == stream) {
+            Some(Further { facts: Facts::Project(facts), .. }) => facts.push(event),
+            _ => self.out.further.push(Further { stream, facts: Facts::Project(vec![event]) }),
+        }
+        Ok(())
+    }
+}
+
+/// A cap in words.
+fn name(span: crate::project::Span, unit: &str) -> String {
+    match span {
+        crate::project::Span::Day => format!("this project's budget of {unit} for today"),
+        crate::project::Span::Month => format!("this project's budget of {unit} for this month"),
+        crate::project::Span::Project => format!("this project's budget of {unit}"),
+    }
+}
+
+/// What happened and what to type next, for people.
+pub(crate) fn words(id: SessionId, short: &Short) -> (String, String) {
+    let Short { span, unit, left, cap, resets } = *short;
+    let of = |amount: Amount| if unit == "money" { usd(amount.nanos) } else { amount.tokens.to_string() };
+    let begins = resets.map_or(String::new(), |at| format!("; it begins anew at {at}"));
+    let key = format!("{}_{}", span.name(), if unit == "money" { "usd" } else { "tokens" });
+    let after = if resets.is_some() { "after that, or " } else { "" };
+    (
+        format!(
+            "what is left of {} ({} of {}) does not suffice for the next step{begins}",
+            name(span, unit),
+            of(left),
+            of(cap)
+        ),
+        format!("{after}with a higher [budget] {key}: kapell resume {id}"),
+    )
+}
