@@ -10,6 +10,7 @@ pub mod dialect;
 pub mod fixer;
 pub mod http;
 pub mod listing;
+pub mod prices;
 #[cfg(any(test, fuzzing))]
 pub mod props;
 pub mod registry;
@@ -18,6 +19,7 @@ pub mod script;
 pub mod settings;
 
 pub use fixer::Fixer;
+pub use prices::Cards;
 pub use registry::Registry;
 pub use script::Script;
 pub use settings::Settings;

@@ -8,13 +8,15 @@
 //! output_tokens = 8192
 //! price_input_usd_per_mtok = 3.0       # both prices, or none: an unknown price
 //! price_output_usd_per_mtok = 15.0
+//! price_cache_read_usd_per_mtok = 0.3
+//! price_cache_write_usd_per_mtok = 3.75
 //!
 //! [[turn]]
 //! expect = "fix the test"              # the last message must contain this (`when` is the same)
 //! text = "Looking."                    # {{last}} last message, {{step}} 1.., {{n}} repetition 1..
 //! delay_ms = 20
 //! repeat = 2
-//! usage = { input = 1200, output = 40 }
+//! usage = { input = 1200, output = 40, cache_read = 900, cache_write = 0 }
 //! stop = "tool-use"                    # end-turn, tool-use, max-tokens, refusal
 //! [[turn.call]]
 //! tool = "shell"
@@ -25,8 +27,8 @@
 //! error = { kind = "rate-limited", code = "slow-down", what = "too fast", retry_after_ms = 50 }
 //! ```
 
+use crate::prices;
 use contract::model::{Card, Price, Stop, Usage};
-use contract::money::NANOS_PER_USD;
 use contract::text::nearest;
 use contract::{Fault, Kind};
 use serde::Deserialize;
@@ -85,6 +87,8 @@ struct ModelTable {
     output_tokens: Option<u64>,
     price_input_usd_per_mtok: Option<f64>,
     price_output_usd_per_mtok: Option<f64>,
+    price_cache_read_usd_per_mtok: Option<f64>,
+    price_cache_write_usd_per_mtok: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -122,13 +126,13 @@ struct ErrorTable {
     retry_after_ms: Option<u64>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 struct UsageTable {
-    #[serde(default)]
     input: u64,
-    #[serde(default)]
     output: u64,
+    cache_read: u64,
+    cache_write: u64,
 }
 
 /// Reads a script; a mistake names file, line and, for a key, its nearest match.
@@ -151,9 +155,13 @@ pub fn parse(text: &str, name: &str) -> Result<(Card, Vec<Turn>), Fault> {
 
 fn card(table: &ModelTable) -> Result<Card, &'static str> {
     let price = match (table.price_input_usd_per_mtok, table.price_output_usd_per_mtok) {
-        (Some(input), Some(output)) => {
-            Some(Price { input: nanos(input)?, output: nanos(output)?, ..Price::default() })
-        }
+        (Some(input), Some(output)) => Some(Price {
+            input: nanos(input)?,
+            output: nanos(output)?,
+            cache_read: table.price_cache_read_usd_per_mtok.map(nanos).transpose()?,
+            cache_write: table.price_cache_write_usd_per_mtok.map(nanos).transpose()?,
+            tier: None,
+        }),
         (None, None) => None,
         _ => return Err("a price needs both price_input_usd_per_mtok and price_output_usd_per_mtok"),
     };
@@ -164,14 +172,8 @@ fn card(table: &ModelTable) -> Result<Card, &'static str> {
     })
 }
 
-/// Dollars as written in a file to nano-dollars, to the nearest one: 0.1 is not a little more than 0.1.
 fn nanos(usd: f64) -> Result<u64, &'static str> {
-    let nanos = (usd * NANOS_PER_USD as f64).round();
-    // Beyond this the conversion would saturate; nobody's price is there.
-    if !(0.0..1e18).contains(&nanos) {
-        return Err("a price is a number of dollars from 0 upwards");
-    }
-    Ok(nanos as u64)
+    prices::nanos(usd).ok_or("a price is a number of dollars from 0 upwards")
 }
 
 fn turn(table: TurnTable) -> Result<Turn, &'static str> {
@@ -188,8 +190,13 @@ fn turn(table: TurnTable) -> Result<Turn, &'static str> {
             table.what.unwrap_or_else(|| "the script fails here on purpose".into()),
         )
     });
-    let usage =
-        table.usage.map(|table| Usage { input: table.input, output: table.output, ..Usage::default() });
+    let usage = table.usage.map(|UsageTable { input, output, cache_read, cache_write }| Usage {
+        input,
+        output,
+        cache_read,
+        cache_write,
+        estimated: false,
+    });
     let stop = table.stop;
     let (when, text, delay_ms) = (table.when, table.text, table.delay_ms);
     Ok(Turn { when, text, calls, delay_ms, repeat, error, usage, stop })
