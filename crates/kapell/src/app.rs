@@ -17,7 +17,7 @@ use contract::{Fault, Kind};
 use engine::{Engine, Options, Ports};
 use journal::Sqlite;
 use kernel::governor::Slots;
-use providers::{Registry, Settings};
+use providers::{Cards, Registry, Settings};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -104,7 +104,32 @@ impl App {
     pub(crate) fn models(&self, config: &Config) -> Result<Registry, Failure> {
         let settings = Settings::new(config.providers.clone(), variable);
         let settings = settings.map_err(|fault| Failure::from(fault).into_usage())?;
-        Ok(Registry::new(settings, Box::new(|_, _, _| None)))
+        let cards = self.cards()?;
+        let known = move |provider: &str, model: &str, url: &str| {
+            Some(cards.find(provider, model, Some(url))?.into())
+        };
+        Ok(Registry::new(settings, Box::new(known)))
+    }
+
+    /// What models cost and hold: what the person's own file says, above what is built in.
+    fn cards(&self) -> Result<Cards, Failure> {
+        let mut cards = Cards::new(self.now());
+        let path = self.home.config.join("prices.toml");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                cards.read(&text, &path.display().to_string()).map_err(|f| Failure::from(f).into_usage())?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let what = format!("cannot read {}: {error}", path.display());
+                return Err(Failure::usage(
+                    "prices-unreadable",
+                    what,
+                    "make it a readable file of UTF-8 text",
+                ));
+            }
+        }
+        Ok(cards)
     }
 
     fn wire_over(&self, store: Arc<Sqlite>, models: Registry) -> Wired {

@@ -59,6 +59,7 @@ fn price(pricing: &Value) -> Option<Price> {
         output: of("completion")?,
         cache_read: of("input_cache_read"),
         cache_write: of("input_cache_write"),
+        tier: None,
     })
 }
 

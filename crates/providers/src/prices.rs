@@ -6,15 +6,11 @@
 mod kept;
 mod own;
 
-use contract::model::{Card, Price};
+use crate::settings::Facts;
+use contract::model::Price;
 use contract::money::NANOS_PER_USD;
 use contract::{Fault, Timestamp};
 use std::collections::BTreeMap;
-
-/// Tokens a model's context is taken to hold when nobody says.
-const CONTEXT_TOKENS: u64 = 128_000;
-/// Most tokens of one reply when nobody says.
-const OUTPUT_TOKENS: u64 = 8_192;
 
 /// What is known about a model, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +27,10 @@ pub struct Known {
     pub date: String,
 }
 
-impl Known {
-    /// As a card: what nobody says is taken to be small. A reply never takes more than half of the context.
-    pub fn card(&self) -> Card {
-        let context_tokens = self.context_tokens.unwrap_or(CONTEXT_TOKENS);
-        let output_tokens = self.output_tokens.unwrap_or(OUTPUT_TOKENS).min((context_tokens / 2).max(1));
-        Card { context_tokens, output_tokens, price: self.price }
+impl From<Known> for Facts {
+    fn from(known: Known) -> Self {
+        let Known { context_tokens, output_tokens, price, .. } = known;
+        Self { context_tokens, output_tokens, price, ..Self::default() }
     }
 }
 
@@ -108,7 +102,7 @@ mod tests {
         assert_eq!((price.input, price.output), (3_000_000_000, 15_000_000_000));
         assert_eq!((price.cache_read, price.cache_write), (Some(300_000_000), Some(3_750_000_000)));
         assert!(known.by.starts_with("genai-prices ") && known.date.len() == 10, "{known:?}");
-        assert_eq!(known.card().output_tokens, 32_000);
+        assert_eq!(known.output_tokens, Some(32_000));
         for id in [
             "openai/gpt-5",
             "google/gemini-2.5-pro",

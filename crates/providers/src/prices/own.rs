@@ -170,7 +170,7 @@ mod tests {
         assert_eq!((one.price, one.date.as_str()), (Some(price), "2026-11-18"));
         assert_eq!((one.context_tokens, one.output_tokens), (Some(1_000_000), Some(64_000)));
         assert_eq!((known["a/free"].price, known["a/free"].date.as_str()), (None, "2026-11-20"));
-        assert_eq!(known["a/free"].card().output_tokens, 4_096, "half of what it holds");
+        assert_eq!((known["a/free"].context_tokens, known["a/free"].output_tokens), (Some(8_192), None));
     }
 
     #[test]
