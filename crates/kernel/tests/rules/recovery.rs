@@ -200,6 +200,24 @@ fn an_action_that_stays_silent_is_given_up_and_its_late_word_is_stale() {
 }
 
 #[test]
+fn half_a_change_is_still_taken_back_when_the_attempt_that_was_to_do_it_could_not_begin() {
+    let mut world = World::working(spec());
+    world.end(ROOT, says(vec![staged("e")]));
+    let action = world.flight(ROOT).action;
+    let seen = |world: &World| {
+        let run = world.flight(ROOT);
+        (run.action, run.attempt, run.restore)
+    };
+    world.end(ROOT, End::TimedOut);
+    for attempt in [2, 3] {
+        world.now = world.sessions[&ROOT].wake_at.map_or(world.now, |at| at.0.max(world.now));
+        world.feed(ROOT, Input::Tick);
+        assert_eq!(seen(&world), (action, attempt, true));
+        world.end(ROOT, fails(Kind::Transient, "not-run-warden-killed"));
+    }
+}
+
+#[test]
 fn nothing_starts_while_the_process_goes_down() {
     let mut world = World::working(spec());
     world.hold = true;

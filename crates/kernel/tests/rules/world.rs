@@ -219,6 +219,7 @@ impl World {
         assert!(decision.wake_at.is_none_or(|at| at.0 > self.now), "a wake-up in the past");
         if now_and_then || live.state.phase == Phase::Ended {
             one_action_in_flight(&live.events);
+            half_is_taken_back_first(&live.events);
             yes_before_use(&live.events);
         }
         if live.state.phase == Phase::Paused {
@@ -505,6 +506,31 @@ fn one_action_in_flight(events: &[Record<Event>]) {
                     matches!(&outcome.end, End::Failed(f) if f.code.starts_with(contract::error::NOT_RUN));
                 if not_run {
                     lost.remove(&outcome.action);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What an attempt left half done is taken back before anything else changes the workspace.
+fn half_is_taken_back_first(events: &[Record<Event>]) {
+    let (mut flying, mut half) = (None, None);
+    for record in events {
+        match &record.event {
+            Event::Started { action, attempt, class: EffectClass::Staged, .. } => {
+                let good = half.is_none_or(|half| half == *action && *attempt > 1);
+                assert!(good, "{action}/{attempt} changes what {half:?} left half done");
+                flying = Some(*action);
+            }
+            Event::Finished { outcome } => {
+                let staged = flying.take() == Some(outcome.action);
+                match &outcome.end {
+                    End::Done(Done::Rewound { .. }) => half = None,
+                    End::Done(_) if staged => half = None,
+                    End::Failed(f) if f.code.starts_with(contract::error::NOT_RUN) => {}
+                    _ if staged => half = Some(outcome.action),
+                    _ => {}
                 }
             }
             _ => {}
