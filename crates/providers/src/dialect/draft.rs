@@ -24,6 +24,8 @@ const IMAGE_TOKENS: u64 = 5_000;
 const FRAME_TOKENS: u64 = 16;
 /// As above, once for a request that has tools.
 const TOOLS_TOKENS: u64 = 1_000;
+/// Codes of faults of the line, not of what was said over it.
+const LINE: [&str; 3] = ["stream-cut", "stream-stalled", "call-late"];
 /// Longest name of a tool and longest id that a reply may have, bytes.
 const NAME_BYTES: usize = 512;
 
@@ -174,7 +176,10 @@ impl Draft {
     }
 
     /// The stream is over: a reply if it said why it stopped and nothing is wrong, else what is left of it.
+    ///
+    /// A line that broke or went silent behind that took nothing of the reply: asking again would pay for it twice.
     pub fn end(self, why: Option<Fault>) -> Result<Reply, Broken> {
+        let why = why.filter(|why| self.stop.is_none() || !LINE.contains(&why.code.as_str()));
         let usage = self.usage(self.stop.is_some() && why.is_none());
         let (stop, fault) = match (self.stop, why) {
             (Some(stop), None) => (stop, None),
@@ -364,6 +369,24 @@ mod tests {
         assert_eq!(
             (reply.stop, &reply.calls[1].args, &reply.calls[0].args),
             (Stop::ToolUse, &json!({"x": 1}), &json!({}))
+        );
+    }
+
+    #[test]
+    fn a_line_that_breaks_behind_the_end_took_nothing() {
+        let ends = |stop, code: &str| {
+            let mut draft = draft(Vec::new());
+            draft.say("hello").unwrap();
+            (draft.stop, draft.output) = (stop, Some(2));
+            draft.end(Some(Fault::new(Kind::Transient, code, "x")))
+        };
+        for code in LINE {
+            let usage = ends(Some(Stop::EndTurn), code).unwrap().usage;
+            assert_eq!((usage.output, ends(None, code).unwrap_err().fault.code.as_str()), (2, code));
+        }
+        assert!(
+            ends(Some(Stop::EndTurn), "cancelled").is_err()
+                && ends(Some(Stop::EndTurn), "overloaded").is_err()
         );
     }
 

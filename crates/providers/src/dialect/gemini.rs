@@ -30,7 +30,7 @@ impl Codec for Gemini {
 
 /// Where this model answers. A name with a slash is a resource of its own kind (`tunedModels/x`).
 fn path(name: &str) -> String {
-    let mut path = String::from(if name.contains('/') { "/" } else { "/models/" });
+    let mut path = String::from(if name.contains('/') { "/v1beta/" } else { "/v1beta/models/" });
     for byte in name.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b'@' => {
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_models_address() {
-        assert_eq!(path("gemini-2.5-pro"), "/models/gemini-2.5-pro:streamGenerateContent?alt=sse");
-        assert_eq!(path("tunedModels/a b"), "/tunedModels/a%20b:streamGenerateContent?alt=sse");
+        assert_eq!(path("gemini-2.5-pro"), "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse");
+        assert_eq!(path("tunedModels/a b"), "/v1beta/tunedModels/a%20b:streamGenerateContent?alt=sse");
     }
 }
