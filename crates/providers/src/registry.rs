@@ -3,8 +3,9 @@
 //! Start at [`Registry`]: a model of Kapell's own is one more row of [`BUILT_IN`], a provider one more row of the
 //! settings' presets.
 
+use crate::dialect::Server;
 use crate::remote::{Line, Remote};
-use crate::settings::{Facts, Settings};
+use crate::settings::{Dialect, Facts, Provider, Settings};
 use crate::{Fixer, Script};
 use contract::model::{Card, Model, ModelRef, Models, Quota};
 use contract::text::suggestion;
@@ -79,12 +80,21 @@ impl Registry {
         &self.lines
     }
 
-    /// Asks a server on the person's own machines how much this model holds there, so that it is opened with that. A
-    /// server that does not answer is no error here: the call itself will say so.
+    /// Asks what has to be known before this model is opened: how much it holds on the person's own machine, and what a
+    /// vendor's list says of a model nobody here knows. Who does not answer is no error here: the call itself will say so.
     pub async fn look(&self, id: &str) {
         let Some((provider, name)) = id.split_once('/') else { return };
-        if let Some(line) = self.lines.get(provider).filter(|line| line.provider.server.is_local()) {
+        let Some(line) = self.lines.get(provider) else { return };
+        let Provider { server, dialect, .. } = *line.provider;
+        let tells = server == Server::OpenRouter || dialect == Dialect::Gemini;
+        let known = |line: &Line| {
+            let own = line.provider.models.get(name).is_some_and(|own| own.price.is_some());
+            own || (self.known)(provider, name, &line.provider.base_url).is_some()
+        };
+        if server.is_local() {
             drop(line.measure(name).await);
+        } else if tells && !known(line) {
+            drop(line.list().await);
         }
     }
 

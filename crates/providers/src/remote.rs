@@ -350,6 +350,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_nobody_here_knows_is_looked_up_where_the_vendor_tells_it() {
+        const LIST: &str = r#"{"data":[{"id":"a/b:free","context_length":65536,"pricing":{"prompt":"0.000001","completion":"0.000002"}}]}"#;
+        let url = server(&[("GET /v1/models", LIST)]).await;
+        let own = Declared { base_url: Some(url), ..Declared::default() };
+        let env = |name: &str| (name == "OPENROUTER_API_KEY").then(|| "k".to_owned());
+        let settings = Settings::new(BTreeMap::from([("openrouter".to_owned(), own)]), env).unwrap();
+        let registry = Registry::new(settings, Box::new(|_, _, _| None));
+        let card = || registry.open("openrouter/a/b:free", Path::new(".")).unwrap().0.card;
+        assert_eq!(card().price, None);
+        registry.look("openrouter/a/b:free").await;
+        let price = card().price.unwrap();
+        assert_eq!(
+            (card().context_tokens, price.input, price.output),
+            (65_536, 1_000_000_000, 2_000_000_000)
+        );
+    }
+
+    #[tokio::test]
     async fn no_server_no_list() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());

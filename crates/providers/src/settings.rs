@@ -1,7 +1,9 @@
 //! Where models are reached: the providers Kapell knows, and what a person's configuration declares beside them.
 //!
 //! Reads no file and no environment: both come in as values. A key leaves this module only into a request's header.
-//! Start at [`Settings::new`]; what is known without configuration is [`PRESETS`].
+//! Start at [`Settings::new`]; what is known without configuration is in [`presets`].
+
+mod presets;
 
 use crate::dialect::anthropic::Anthropic;
 use crate::dialect::gemini::Gemini;
@@ -10,6 +12,7 @@ use crate::dialect::openai_responses::Responses;
 use crate::dialect::{Codec, Server};
 use contract::model::{Price, Rates};
 use contract::{Fault, Kind};
+use presets::PRESETS;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,104 +74,6 @@ impl Dialect {
     }
 }
 
-/// A provider that is known without configuration.
-#[derive(Debug, Clone, Copy)]
-struct Preset {
-    name: &'static str,
-    dialect: Dialect,
-    server: Server,
-    base_url: &'static str,
-    /// Variable that puts another base URL in its place.
-    base_env: &'static str,
-    /// Variables its key is looked for in; the first is the one that is named to people.
-    key_env: &'static [&'static str],
-    wants_key: bool,
-}
-
-const VENDOR: Preset = Preset {
-    name: "anthropic",
-    dialect: Dialect::Anthropic,
-    server: Server::Vendor,
-    base_url: "https://api.anthropic.com",
-    base_env: "ANTHROPIC_BASE_URL",
-    key_env: &["ANTHROPIC_API_KEY"],
-    wants_key: true,
-};
-
-/// A server on the person's own machine, which wants a key only where somebody set one.
-const LOCAL: Preset = Preset {
-    name: "ollama",
-    dialect: Dialect::Chat,
-    server: Server::Ollama,
-    base_url: "http://127.0.0.1:11434/v1",
-    base_env: "OLLAMA_BASE_URL",
-    key_env: &["OLLAMA_API_KEY"],
-    wants_key: false,
-};
-
-const PRESETS: [Preset; 9] = [
-    VENDOR,
-    Preset {
-        name: "openai",
-        dialect: Dialect::Responses,
-        base_url: "https://api.openai.com/v1",
-        base_env: "OPENAI_BASE_URL",
-        key_env: &["OPENAI_API_KEY"],
-        ..VENDOR
-    },
-    Preset {
-        name: "google",
-        dialect: Dialect::Gemini,
-        base_url: "https://generativelanguage.googleapis.com",
-        base_env: "GEMINI_BASE_URL",
-        key_env: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
-        ..VENDOR
-    },
-    Preset {
-        name: "openrouter",
-        dialect: Dialect::Chat,
-        server: Server::OpenRouter,
-        base_url: "https://openrouter.ai/api/v1",
-        base_env: "OPENROUTER_BASE_URL",
-        key_env: &["OPENROUTER_API_KEY"],
-        ..VENDOR
-    },
-    Preset {
-        name: "deepseek",
-        dialect: Dialect::Chat,
-        server: Server::DeepSeek,
-        base_url: "https://api.deepseek.com/v1",
-        base_env: "DEEPSEEK_BASE_URL",
-        key_env: &["DEEPSEEK_API_KEY"],
-        ..VENDOR
-    },
-    LOCAL,
-    Preset {
-        name: "llamacpp",
-        server: Server::LlamaCpp,
-        base_url: "http://127.0.0.1:8080/v1",
-        base_env: "LLAMACPP_BASE_URL",
-        key_env: &["LLAMACPP_API_KEY"],
-        ..LOCAL
-    },
-    Preset {
-        name: "vllm",
-        server: Server::Vllm,
-        base_url: "http://127.0.0.1:8000/v1",
-        base_env: "VLLM_BASE_URL",
-        key_env: &["VLLM_API_KEY"],
-        ..LOCAL
-    },
-    Preset {
-        name: "lmstudio",
-        server: Server::LmStudio,
-        base_url: "http://127.0.0.1:1234/v1",
-        base_env: "LMSTUDIO_BASE_URL",
-        key_env: &["LMSTUDIO_API_KEY"],
-        ..LOCAL
-    },
-];
-
 /// A key. Shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(String);
@@ -205,12 +110,24 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// Spec S1.1-8 and section 10 row 20: by the class of model. A local one is loaded first, and reads slowly. All of it
-    /// ends before the action does, so that what was said and what it cost are still told.
-    fn usual(server: Server) -> Self {
+    /// Spec S1.1-8 and section 10 row 20: by the class of model. A local one is loaded first, and reads slowly; behind
+    /// some dialects a model thinks for minutes without a word. All of it ends before the action does, so that what was
+    /// said and what it cost are still told.
+    fn usual(dialect: Dialect, server: Server) -> Self {
+        let (connect, first, between) = match dialect {
+            _ if server.is_local() => (2, 300, 60),
+            // It says at once that it has begun, and while it thinks that it is alive.
+            Dialect::Anthropic => (10, 60, 60),
+            Dialect::Responses => (10, 60, 300),
+            Dialect::Chat | Dialect::Gemini => (10, 120, 120),
+        };
         let seconds = Duration::from_secs;
-        let (connect, first) = if server.is_local() { (2, 300) } else { (10, 60) };
-        Self { connect: seconds(connect), first: seconds(first), between: seconds(60), total: seconds(570) }
+        Self {
+            connect: seconds(connect),
+            first: seconds(first),
+            between: seconds(between),
+            total: seconds(570),
+        }
     }
 }
 
@@ -374,7 +291,7 @@ fn provider(name: String, own: Declared, env: &dyn Fn(&str) -> Option<String>) -
     };
     let found = variables.iter().find_map(|name| Some((*name, env(name)?)));
     let key_env = found.as_ref().map(|(name, _)| *name).or(variables.first().copied()).unwrap_or_default();
-    let usual = Timeouts::usual(server);
+    let usual = Timeouts::usual(dialect, server);
     let or = |ms: Option<u64>, usual: Duration| ms.map_or(usual, Duration::from_millis);
     Ok(Provider {
         dialect,
@@ -445,100 +362,4 @@ fn shown(url: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(declared: &[(&str, Declared)], env: &[(&str, &str)]) -> Result<Settings, Fault> {
-        let declared = declared.iter().map(|(name, own)| ((*name).to_owned(), own.clone())).collect();
-        Settings::new(declared, |name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
-    }
-
-    fn declared(base_url: &str) -> Declared {
-        let (dialect, base_url) = (Some(Dialect::Anthropic), Some(base_url.to_owned()));
-        Declared { dialect, base_url, ..Declared::default() }
-    }
-
-    #[test]
-    fn presets_take_their_keys_and_addresses_from_the_environment() {
-        let none = settings(&[], &[]).unwrap();
-        let anthropic = &none.providers["anthropic"];
-        assert_eq!((anthropic.key.is_none(), anthropic.wants_key), (true, true));
-        assert_eq!(
-            (anthropic.key_env.as_str(), anthropic.base_url.as_str()),
-            ("ANTHROPIC_API_KEY", "https://api.anthropic.com")
-        );
-        let env = [
-            ("ANTHROPIC_API_KEY", " sk-1 "),
-            ("ANTHROPIC_BASE_URL", "http://127.0.0.1:1/"),
-            ("HTTP_PROXY", "http://proxy:3128"),
-        ];
-        let anthropic = settings(&[], &env).unwrap().providers["anthropic"].clone();
-        assert_eq!(
-            (anthropic.key.as_ref().unwrap().secret(), anthropic.base_url.as_str()),
-            ("sk-1", "http://127.0.0.1:1")
-        );
-        assert_eq!(anthropic.proxy, None, "nobody reaches himself through a proxy");
-        assert!(!format!("{anthropic:?}").contains("sk-1"));
-    }
-
-    #[test]
-    fn the_configuration_wins_over_the_preset() {
-        let own = Declared {
-            key_env: Some("MY_KEY".into()),
-            first_ms: Some(5),
-            ..declared("https://proxy.example/claude")
-        };
-        let env = [
-            ("ANTHROPIC_API_KEY", "no"),
-            ("MY_KEY", "yes"),
-            ("HTTPS_PROXY", "http://p:1"),
-            ("NO_PROXY", "x"),
-        ];
-        let anthropic = settings(&[("anthropic", own)], &env).unwrap().providers["anthropic"].clone();
-        assert_eq!(anthropic.key, Some(Key::new("yes")));
-        assert_eq!((anthropic.proxy.as_deref(), anthropic.no_proxy.as_str()), (Some("http://p:1"), "x"));
-        assert_eq!(anthropic.timeouts.first, Duration::from_millis(5));
-        let direct = Declared { proxy: Some(String::new()), ..declared("https://a.example") };
-        assert_eq!(settings(&[("a", direct)], &env).unwrap().providers["a"].proxy, None);
-    }
-
-    #[test]
-    fn what_is_missing_or_wrong_is_said() {
-        for (own, says) in [
-            (Declared { base_url: Some("http://a".into()), ..Declared::default() }, "without `dialect`"),
-            (Declared { dialect: Some(Dialect::Anthropic), ..Declared::default() }, "without `base_url`"),
-            (declared("ftp://a"), "no http(s) address"),
-            (declared("https://user:secret@a.example"), "`...@a.example`"),
-            (declared("https://"), "no http(s) address"),
-            (declared("https://a?key=1"), "no http(s) address"),
-        ] {
-            let fault = settings(&[("mine", own)], &[]).unwrap_err();
-            assert_eq!(fault.kind, Kind::UserFixable);
-            assert!(fault.what.contains(says) && !fault.what.contains("secret"), "{fault}");
-        }
-    }
-
-    #[test]
-    fn addresses_are_joined() {
-        for (base, path, url) in [
-            ("https://a.example", "/v1/messages", "https://a.example/v1/messages"),
-            ("https://a.example/v1", "/v1/messages", "https://a.example/v1/messages"),
-            ("https://a.example/v1", "/chat/completions", "https://a.example/v1/chat/completions"),
-            ("https://v1", "/v1/messages", "https://v1/v1/messages"),
-        ] {
-            let provider = settings(&[("mine", declared(base))], &[]).unwrap().providers["mine"].clone();
-            assert_eq!(provider.url(path), url);
-        }
-        let local =
-            settings(&[("mine", declared("http://[::1]:80/v1"))], &[]).unwrap().providers["mine"].clone();
-        assert_eq!(local.root_url("/props"), "http://[::1]:80/props");
-    }
-
-    #[test]
-    fn limits_are_named_without_the_key() {
-        let with =
-            |key: &str| settings(&[], &[("ANTHROPIC_API_KEY", key)]).unwrap().providers["anthropic"].quota();
-        assert_eq!(with("a").len(), "anthropic/".len() + 8);
-        assert_ne!(with("a"), with("b"));
-    }
-}
+mod tests;
