@@ -11,6 +11,7 @@ mod crates;
 mod fake_models;
 mod faults;
 mod fuzz;
+mod live;
 mod matrix;
 mod model;
 mod mutants;
@@ -91,6 +92,11 @@ const COMMANDS: &[Command] = &[
         name: "fuzz",
         about: "libFuzzer over the properties of every parser; --seconds N, --keep, TARGET...",
         run: fuzz::run,
+    },
+    Command {
+        name: "live",
+        about: "our dialects against a llama.cpp server and a proxy from PyPI, by hand; --from-source",
+        run: live::run,
     },
     Command {
         name: "fake-models",

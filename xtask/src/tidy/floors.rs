@@ -29,7 +29,7 @@ const FLOORS: &[Floor] = &[
     floor("journal", &["contract"], &["corpus"]),
     floor("sandbox", &["contract"], &["corpus"]),
     floor("workspace", &["contract", "sandbox"], &["corpus"]),
-    floor("providers", &["contract"], &["tools", "sandbox", "corpus"]),
+    floor("providers", &["contract"], &["tools", "sandbox", "corpus", "fake"]),
     floor("tools", &["contract", "sandbox"], &["corpus"]),
     floor("corpus", &[], &[]),
     floor("fake", &["contract"], &[]),
