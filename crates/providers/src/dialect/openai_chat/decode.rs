@@ -219,8 +219,9 @@ impl Reading {
         }
     }
 
-    fn usage(&mut self, told: &Value) {
-        let Some(prompt) = count(told, &["/prompt_tokens", "/input_tokens"]) else { return };
+    /// Takes the counts there are; are there any?
+    fn usage(&mut self, told: &Value) -> bool {
+        let Some(prompt) = count(told, &["/prompt_tokens", "/input_tokens"]) else { return false };
         let output = count(told, &["/completion_tokens", "/output_tokens"]).unwrap_or(0);
         let read = count(
             told,
@@ -230,7 +231,7 @@ impl Reading {
         let write = count(told, &["/prompt_tokens_details/cache_write_tokens"]).unwrap_or(0);
         let cache_write = write.min(prompt - cache_read);
         if prompt == 0 && output == 0 {
-            return;
+            return false;
         }
         // Some count thoughts in the total only.
         let total = count(told, &["/total_tokens"]).unwrap_or(0);
@@ -241,6 +242,7 @@ impl Reading {
             ..Usage::default()
         });
         self.draft.output = Some(output.max(total.saturating_sub(prompt)));
+        true
     }
 }
 
@@ -270,10 +272,12 @@ impl Decoder for Reading {
         if self.draft.request_id.is_empty() {
             text(&chunk, "id").clone_into(&mut self.draft.request_id);
         }
-        self.usage(&chunk["usage"]);
+        let mut counted = self.usage(&chunk["usage"]);
         let first = |choice: &&Value| choice["index"].as_u64().unwrap_or(0) == 0;
-        let Some(choice) = list(&chunk, "choices").iter().find(first) else { return Ok(Progress::default()) };
-        self.usage(&choice["usage"]);
+        let Some(choice) = list(&chunk, "choices").iter().find(first) else {
+            return Ok(Progress { done: counted && self.draft.stop.is_some(), ..Progress::default() });
+        };
+        counted |= self.usage(&choice["usage"]);
         // A server that does not stream sends the whole message.
         let delta = if choice["delta"].is_object() { &choice["delta"] } else { &choice["message"] };
         let said = self.delta(delta)?;
@@ -281,7 +285,8 @@ impl Decoder for Reading {
         if !reason.is_empty() {
             self.stop(reason)?;
         }
-        Ok(Progress::text(said))
+        // Why it ended and what it cost: nothing else can come, though some keep the line open.
+        Ok(Progress { text: said, done: counted && self.draft.stop.is_some() })
     }
 
     fn finish(mut self: Box<Self>, why: Option<Fault>) -> Result<Reply, Broken> {

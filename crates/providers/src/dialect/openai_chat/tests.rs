@@ -113,6 +113,17 @@ fn without_a_reason_only_what_is_whole_counts() {
 }
 
 #[test]
+fn the_reason_and_the_cost_are_the_end() {
+    let mut decoder = Chat.decoder(&request(), &options("p", Server::Vendor));
+    let mut done =
+        |value: Value| decoder.event(&Event { name: String::new(), data: value.to_string() }).unwrap().done;
+    let usage = json!({"usage": {"prompt_tokens": 1, "completion_tokens": 1}, "choices": []});
+    assert!(!done(usage.clone()), "counts along the way are no end");
+    assert!(!done(delta(json!({"content": "a"}))) && !done(end("stop")));
+    assert!(done(usage));
+}
+
+#[test]
 fn text_and_errors_in_every_shape() {
     let parts = json!([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "a"}]);
     let whole = json!({"choices": [{"message": {"content": "b"}, "finish_reason": "stop"}]});
