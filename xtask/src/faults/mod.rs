@@ -88,7 +88,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
     let traced = if options.at.is_none() {
         // What was found before it is told, too.
-        traced::run(&stage, &calls, &mut tally, options.points.is_none()).unwrap_or_else(|error| {
+        traced::run(&stage, &mut tally, options.points.is_none()).unwrap_or_else(|error| {
             tally.violations.push(format!("strace: {error:#}"));
             String::new()
         })
@@ -161,9 +161,7 @@ fn count(stage: &Stage) -> Result<Vec<String>> {
     let acts = scene.act(Fault::Count)?;
     ensure!(acts.len() == 3, "the scene itself fails: {acts:?}");
     judge(&scene, &acts, false, 0).context("the scene without a fault")?;
-    let hits = std::fs::read_to_string(scene.path("hits"))?;
-    let calls: Vec<String> =
-        hits.lines().filter_map(|line| Some(line.split_once(' ')?.1.to_owned())).collect();
+    let calls = scene.calls("hits")?;
     ensure!(calls.len() > 100, "only {} calls were seen: is the shim loaded?", calls.len());
     Ok(calls)
 }

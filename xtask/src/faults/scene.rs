@@ -5,6 +5,7 @@
 
 use crate::shim::Temp;
 use anyhow::{Context, Result, bail, ensure};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ const OUT: &str = "out";
 /// Files of the store whose names are known beforehand.
 pub(super) const STORE: [&str; 5] =
     ["kapell.db", "kapell.db-wal", "kapell.db-journal", "kapell.lock", "blobs"];
+
+/// What the shim sees while strace watches.
+pub(super) const SHIM_HITS: &str = "shim-hits";
 
 /// What all scenes of a run share.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ pub(crate) enum Fault<'a> {
         /// The process is killed at this call (0: not), counted as the shim does.
         kill: u64,
     },
-    /// strace writes down these calls.
+    /// strace writes down these calls, and the shim what it sees of them ([`SHIM_HITS`]).
     Watch { trace: &'a str },
     /// strace meets the n-th call of this name on the store's files, in the thread that gets there first.
     Strace { inject: &'a str },
@@ -191,6 +195,13 @@ impl Scene<'_> {
             Fault::Watch { trace } => {
                 let mut strace = Command::new("strace");
                 strace.args(["-f", "-qq", "-y", "-A", "-o"]).arg(self.path("hits"));
+                // For what is watched only: strace itself is none of the shim's business.
+                let counts = self.shim("none", 0, &self.path("home"), &self.path(SHIM_HITS));
+                for (name, value) in counts {
+                    let mut set = OsString::from(format!("{name}="));
+                    set.push(value);
+                    strace.arg("-E").arg(set);
+                }
                 strace.args(["-e", trace]).arg(&self.stage.binary);
                 strace
             }
@@ -207,14 +218,27 @@ impl Scene<'_> {
             Fault::None | Fault::Strace { .. } | Fault::Watch { .. } => return command,
         };
         let home = self.path("home");
+        let root = if matches!(fault, Fault::Record { .. }) { &self.dir.0 } else { &home };
+        command.envs(self.shim(kind, point, root, &self.path("hits")));
         command
-            .env("LD_PRELOAD", &self.stage.shim)
-            .env("SHIM_ROOT", if matches!(fault, Fault::Record { .. }) { &self.dir.0 } else { &home })
-            .env("SHIM_STATE", self.path("counter"))
-            .env("SHIM_HITS", self.path("hits"))
-            .env("SHIM_FAULT", kind)
-            .env("SHIM_POINT", point.to_string());
-        command
+    }
+
+    /// The variables that load the shim and tell it what to do.
+    fn shim(&self, kind: &str, point: u64, root: &Path, hits: &Path) -> [(&'static str, OsString); 6] {
+        [
+            ("LD_PRELOAD", self.stage.shim.clone().into()),
+            ("SHIM_ROOT", root.into()),
+            ("SHIM_STATE", self.path("counter").into()),
+            ("SHIM_HITS", hits.into()),
+            ("SHIM_FAULT", kind.into()),
+            ("SHIM_POINT", point.to_string().into()),
+        ]
+    }
+
+    /// Every call that changes a file of this scene, in order, as the shim saw it.
+    pub(super) fn calls(&self, hits: &str) -> Result<Vec<String>> {
+        let text = std::fs::read_to_string(self.path(hits))?;
+        Ok(text.lines().filter_map(|line| Some(line.split_once(' ')?.1.to_owned())).collect())
     }
 
     fn finish(&self, name: &'static str, mut command: Command) -> Result<Ended> {
