@@ -28,7 +28,9 @@ impl Draft<'_> {
 
     /// What was decided holds only while the project's ledger stands as it does: a no, and that there are no caps.
     pub(crate) fn relied_on_project(&mut self) {
-        self.out.looked.extend(self.project());
+        // One decision may rely on it twice: on settling a call, and on asking for the next.
+        let stream = self.project().filter(|stream| !self.out.looked.contains(stream));
+        self.out.looked.extend(stream);
     }
 
     /// The call that is about to start counts from here on.

@@ -62,6 +62,22 @@ fn every_dialect_works_lands_and_is_billed() {
 }
 
 #[test]
+fn arguments_that_are_no_json_go_back_to_the_model_and_the_work_goes_on() {
+    let (world, mut garbled) = (World::new(), Reply::text("Now."));
+    garbled.calls.push(fake::Call { tool: "write".into(), args: "{ \"path\": \"fixed.txt".into(), id: None });
+    let write = Reply::call("write", &json!({"path": "fixed.txt", "content": "fixed\n"}));
+    let finish = Reply::call("finish", &json!({"status": "done", "summary": "All done."}));
+    let script = Script::new(vec![garbled, write, finish]);
+    let server = Server::start(Plan { script, ..Plan::default() }).unwrap();
+    configured(&world, "anthropic", &server.url());
+    with_key(&world, &["run", "-m", "ours/m", "make the test pass"]).expect(0);
+    assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
+    let asked = server.asked();
+    assert_eq!(asked.len(), 3);
+    assert!(asked[1].body.contains("is_error"), "{}", asked[1].body);
+}
+
+#[test]
 fn without_a_key_nothing_begins_and_the_variable_is_named() {
     let world = World::new();
     configured(&world, "anthropic", "http://127.0.0.1:1");
