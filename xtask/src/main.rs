@@ -5,6 +5,7 @@
 
 mod bench;
 mod ci;
+mod context;
 mod coverage;
 mod crash;
 mod crates;
@@ -76,6 +77,11 @@ const COMMANDS: &[Command] = &[
         name: "bench",
         about: "steps | resume | turns | arbiter | fan | idle | amplification | baseline; --quick runs each once, small",
         run: bench::run,
+    },
+    Command {
+        name: "context",
+        about: "context building over real transcripts: fits, whole, pinned; estimates and stable share",
+        run: context::run,
     },
     Command {
         name: "mutants",

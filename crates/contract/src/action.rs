@@ -1,6 +1,7 @@
 //! What may run, what a crash in the middle of it means, and how it ended.
 
 use crate::checks::{CheckDef, Flag, Report};
+use crate::context::{Left, Sent};
 use crate::event::Notice;
 use crate::model::{Meter, Shown, Stop, Usage};
 use crate::session::SessionSpec;
@@ -234,6 +235,8 @@ pub struct Context {
     pub setup: Vec<String>,
     /// The conversation, for model actions.
     pub items: Vec<Item>,
+    /// The model that will read what this action gives.
+    pub model: Option<String>,
 }
 
 /// One entry of the conversation, by digest.
@@ -264,6 +267,18 @@ pub struct Item {
     /// Pictures of a tool's result: media type and file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<(String, Digest)>,
+    /// Its number in the session, from 1 on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub no: u64,
+    /// Its tokens, where the model's tokenizer is public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Why its text is not shown; a line with its address stands in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
+    /// A person brought it back: it goes last.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub kept: bool,
 }
 
 impl Item {
@@ -279,6 +294,10 @@ impl Item {
             bytes: 0,
             private: None,
             images: Vec::new(),
+            no: 0,
+            tokens: None,
+            left: None,
+            kept: false,
         }
     }
 }
@@ -318,12 +337,16 @@ pub struct Outcome {
     /// What it used is an upper bound: the provider told nothing, or not all.
     #[serde(default, skip_serializing_if = "is_default")]
     pub estimated: bool,
+    /// What a model was asked, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Sent>,
 }
 
 impl Outcome {
     /// That this attempt ended so, having used that.
     pub fn new(action: ActionId, attempt: u32, end: End, used: Amount) -> Self {
-        Self { action, attempt, end, used, meter: Meter::default(), metered: false, estimated: false }
+        let (meter, metered, estimated) = (Meter::default(), false, false);
+        Self { action, attempt, end, used, meter, metered, estimated, sent: None }
     }
 }
 
@@ -373,6 +396,12 @@ pub enum Done {
         /// What it was shown.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shown: Option<Box<Shown>>,
+        /// Bytes of it that the next request holds again: text, calls, what is private. `None` = only the text's are known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<u64>,
+        /// Tokens of those, where the model's tokenizer is public.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tokens: Option<u64>,
     },
     /// Tools ran.
     Ran {
@@ -416,7 +445,8 @@ pub enum Done {
 impl Done {
     /// That a model said this, nothing of it private.
     pub fn said(text: Option<Digest>, bytes: u64, calls: Vec<Call>, stop: Stop, usage: Usage) -> Self {
-        Self::Said { text, bytes, calls, stop, usage, private: None, request_id: String::new(), shown: None }
+        let (private, request_id, shown) = (None, String::new(), None);
+        Self::Said { text, bytes, calls, stop, usage, private, request_id, shown, again: None, tokens: None }
     }
 }
 
@@ -484,4 +514,7 @@ pub struct CallResult {
     /// Pictures the model sees besides: media type and file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<(String, Digest)>,
+    /// Tokens of the text, where the model's tokenizer is public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
 }

@@ -4,6 +4,7 @@
 
 use crate::action::{EffectClass, Outcome, Task, Work};
 use crate::checks::Verdict;
+use crate::context::{Left, Summary};
 use crate::intent::{ChildEnd, Intent, Source};
 use crate::record::Storable;
 use crate::session::SessionSpec;
@@ -199,6 +200,44 @@ pub enum Event {
         /// Bytes dropped.
         bytes: u64,
     },
+    /// Part of the conversation is not shown any more, so that the next request fits: the record of what was lost.
+    Compacted {
+        /// `full`: it would not have fitted; `refused`: the provider said so.
+        why: String,
+        /// Results of which only the address is shown.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<(u64, Left)>,
+        /// Entries that are not shown at all, by number: first and last of each run.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dropped: Vec<(u64, u64)>,
+        /// What stands in their place.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        summary: Option<Box<Summary>>,
+        /// Tokens of the request before, as far as they can be told.
+        before: u64,
+        /// Tokens after.
+        after: u64,
+        /// The most there may be.
+        cap: u64,
+    },
+    /// A person brought entries back into the conversation.
+    Uncompacted {
+        /// Which, by number.
+        items: Vec<u64>,
+        /// Tokens of the request with them.
+        after: u64,
+    },
+    /// The conversation was not as every provider wants it, and was mended.
+    Repaired {
+        /// What was wrong, and what was done.
+        what: String,
+        /// A call without a result: this is its result from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<CallId>,
+        /// An entry that belongs to nothing: it is not shown any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<u64>,
+    },
     /// The session waits for a person's word or a time; no action is in flight.
     Paused {
         /// `user`, `budget`, `failure`, `needs-model`, `shutdown`, `limit`.
@@ -366,6 +405,11 @@ pub enum Notice {
         child: SessionId,
         /// How.
         end: ChildEnd,
+    },
+    /// What the conversation held that is not shown any more.
+    Compacted {
+        /// In short.
+        summary: Box<Summary>,
     },
     /// Kapell's own short answer.
     Told {

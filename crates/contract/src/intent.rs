@@ -86,6 +86,12 @@ pub enum Wish {
         /// The action whose savepoint is wanted.
         to: ActionId,
     },
+    /// Show the agent again what was taken out of its conversation.
+    Uncompact {
+        /// Which entry; `None` = what the newest cut took out, as far as it fits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<u64>,
+    },
     /// Raise the tree's cap.
     AddBudget {
         /// What is added.
@@ -141,6 +147,7 @@ impl Wish {
             Self::Deny { .. } => "deny",
             Self::Answer { .. } => "answer",
             Self::Rewind { .. } => "rewind",
+            Self::Uncompact { .. } => "uncompact",
             Self::AddBudget { .. } => "add-budget",
             Self::SubtaskEnded { .. } => "subtask-ended",
         }

@@ -52,6 +52,32 @@ pub const TOKEN_BYTES_MOST: u64 = 16;
 pub const SHOWN_CHAIN: u64 = 32;
 /// Items of conversation kept in a session's context; older ones are cut, recorded as an event.
 pub const CONTEXT_ITEMS: usize = 400;
+/// Tokens kept free for a reply at least, unless the context is smaller than four times that (spec S1.1-4).
+pub const REPLY_ROOM_TOKENS: u64 = 4_096;
+/// Tokens per thousand bytes taken for granted before a model's own usage tells: three bytes a token.
+pub const TOKENS_PER_KB: u64 = 333;
+/// Tokens that a message takes beside its text.
+pub const MESSAGE_TOKENS: u64 = 6;
+/// Tokens a picture takes at most: width x height / 750, and providers scale down what is beyond this.
+pub const PICTURE_TOKENS: u64 = 1_600;
+/// Tokens of the line that stands in the place of a result: its words and its address.
+pub const LEFT_TOKENS: u64 = 112;
+/// Bytes of that line at most.
+pub const LEFT_BYTES: u64 = 256;
+/// Share of the cap that is left after a cut, percent: rarely and deep, so that the beginning stays as it is.
+pub const CUT_TO_PERCENT: u64 = 60;
+/// Share that is left when a provider says that the conversation is too long, percent (spec S1.1-4).
+pub const REFUSED_TO_PERCENT: u64 = 75;
+/// Newest exchanges whose outputs are not counted as old.
+pub const FRESH_EXCHANGES: usize = 4;
+/// Calls that a summary lists.
+pub const SUMMARY_ACTS: usize = 40;
+/// Bytes of a summary's head, and of each line in it.
+pub const SUMMARY_LINE_BYTES: u64 = 288;
+/// Entries out of the conversation that a session remembers for `uncompact`; older ones are in the journal.
+pub const EVICTED_ITEMS: usize = 500;
+/// Models whose token sizes a session remembers.
+pub const GAUGES: usize = 16;
 /// Savepoints a session's state remembers; older ones stay reachable through the workspace's refs.
 pub const SAVEPOINTS: usize = 200;
 /// Tasks in a plan.
@@ -100,6 +126,8 @@ pub const OUTPUT_KEEP_BYTES: usize = 8 * 1024 * 1024;
 pub const READ_BYTES: usize = 64 * 1024;
 /// Longest command line of the shell tool, bytes; the kernel takes 128 KiB for one argument.
 pub const COMMAND_BYTES: usize = 120 * 1024;
+/// Largest picture the read tool shows, bytes: providers take 5 MB once encoded in base64.
+pub const IMAGE_BYTES: u64 = 3_750_000;
 /// Lines of a file the read tool returns at once.
 pub const READ_LINES: u64 = 2_000;
 /// Bytes of one line the read tool shows.

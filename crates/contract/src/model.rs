@@ -65,6 +65,13 @@ pub struct Card {
     pub price: Option<Price>,
 }
 
+impl Card {
+    /// Tokens kept free for the reply, and the most a request asks for: never more than half of the context.
+    pub fn reply_tokens(self) -> u64 {
+        self.output_tokens.min(self.context_tokens / 2)
+    }
+}
+
 /// Nano-dollars per million tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Price {
@@ -454,6 +461,10 @@ pub trait Models: Send + Sync {
         id: &str,
         project: &std::path::Path,
     ) -> Result<(ModelRef, std::sync::Arc<dyn Model>), Fault>;
+    /// Tokens in this text for the model of this id, when its tokenizer is public.
+    fn count(&self, _id: &str, _text: &str) -> Option<u64> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -259,7 +259,7 @@ impl Arbiter {
     async fn launch(&self, run: Run) -> Flight {
         let (cancel, action, attempt) = (Cancel::new(), run.action, run.attempt);
         let (shared, address, token) = (Arc::clone(&self.shared), self.address.clone(), cancel.clone());
-        let sink: Arc<dyn Sink> = Arc::new(shared.progress_of(run.session, action));
+        let sink: Arc<dyn Sink> = Arc::new(shared.progress_of(&run));
         let mut running = Box::pin(async move { executor::execute(&shared.ports, run, token, sink).await });
         let first = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
         let now = match first {

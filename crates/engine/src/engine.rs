@@ -6,7 +6,7 @@ use crate::arbiter::{self, Arbiter, Letter, MAILBOX, Status};
 use crate::breakdown::{self, Breakdowns};
 use crate::commit::{self, Host};
 use crate::core::{Core, Moment};
-use crate::executor::Ports;
+use crate::executor::{self, Ports};
 use crate::guard::Guard;
 use crate::lease::Leases;
 use crate::named;
@@ -14,8 +14,11 @@ use crate::recent::Recent;
 use crate::task::{self, Kind, Task};
 use crate::tree::{Present, Trees};
 use crate::{Watch, store};
+use contract::action::Run;
+use contract::context::Sent;
 use contract::intent::{Intent, Source, Wish};
 use contract::journal::{Error, Journal, Lease, Submitted};
+use contract::model::Request;
 use contract::port::{Delta, Sink};
 use contract::session::SessionSpec;
 use contract::{ActionId, Digest, Fault, Kind as FaultKind, SessionId, StreamId, limits};
@@ -70,6 +73,8 @@ pub struct Progress {
     pub session: SessionId,
     /// Of which action.
     pub action: ActionId,
+    /// Of which attempt: what another one said before it broke is not part of what this one says.
+    pub attempt: u32,
     /// What.
     pub delta: Delta,
 }
@@ -238,6 +243,11 @@ impl Engine {
         store::ledger(&*self.shared.journal, root).await.map_err(|e| e.fault())
     }
 
+    /// What a run would ask its model, built anew from the record and not sent. `None`: it asks no model.
+    pub async fn rebuild(&self, run: Run) -> Result<Option<(Request, Sent)>, Fault> {
+        executor::rebuild(&self.shared.ports, run).await
+    }
+
     /// The store.
     pub fn journal(&self) -> &Arc<dyn Journal> {
         &self.shared.journal
@@ -358,14 +368,15 @@ impl Shared {
         }
     }
 
-    pub(crate) fn progress_of(self: &Arc<Self>, session: SessionId, action: ActionId) -> impl Sink + use<> {
-        struct Tell(broadcast::Sender<Progress>, SessionId, ActionId);
+    pub(crate) fn progress_of(self: &Arc<Self>, run: &Run) -> impl Sink + use<> {
+        struct Tell(broadcast::Sender<Progress>, SessionId, ActionId, u32);
         impl Sink for Tell {
             fn delta(&self, delta: Delta) {
-                let _ = self.0.send(Progress { session: self.1, action: self.2, delta });
+                let (session, action, attempt) = (self.1, self.2, self.3);
+                let _ = self.0.send(Progress { session, action, attempt, delta });
             }
         }
-        Tell(self.progress.clone(), session, action)
+        Tell(self.progress.clone(), run.session, run.action, run.attempt)
     }
 
     /// Takes lock and lease, then starts the arbiter.

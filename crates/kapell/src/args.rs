@@ -161,6 +161,26 @@ pub(crate) enum Verb {
         /// Before which action, such as 1.4
         action: ActionId,
     },
+    /// Show a session's model again what was taken out of its conversation to make room
+    Uncompact {
+        /// Which session
+        session: String,
+        /// Which entry, by its number in the transcript; without it: what the newest cut took out, as far as it fits
+        entry: Option<u64>,
+    },
+    /// Play a session's record offline and compare: every fold, every request to a model
+    Replay {
+        /// Which session
+        session: String,
+    },
+    /// Write what a session's model said as a script that `builtin/script` plays, without secrets
+    Record {
+        /// Which session
+        session: String,
+        /// Where to; without it: standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Show the change a session has made so far, as a unified diff
     Diff {
         /// Which session

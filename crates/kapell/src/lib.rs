@@ -20,6 +20,7 @@ pub mod props;
 mod quantity;
 mod refs;
 mod repo;
+mod secrets;
 mod show;
 mod signals;
 mod term;

@@ -5,6 +5,7 @@
 use contract::Digest;
 use contract::action::{Call, Control, Done, End, Outcome, Task, Work};
 use contract::checks::Report;
+use contract::context::Summary;
 use contract::event::{Event, Notice};
 use contract::intent::{ChildEnd, Wish};
 
@@ -22,6 +23,7 @@ pub(crate) fn event(event: &Event) -> Vec<Digest> {
         Event::Submitted { intent } => found.extend(wish(&intent.wish)),
         Event::Finished { outcome } | Event::Stale { outcome } => ended(outcome, &mut found),
         Event::Noticed { notice } => noticed(notice, &mut found),
+        Event::Compacted { summary, .. } => found.extend(summary.iter().flat_map(|summary| cut(summary))),
         Event::Asked { text, .. } => found.extend(*text),
         Event::Answered { text, .. } => found.push(*text),
         Event::Planned { tasks } => found.extend(goals(tasks)),
@@ -38,6 +40,8 @@ pub(crate) fn event(event: &Event) -> Vec<Digest> {
         | Event::ChildOpened { .. }
         | Event::TaskMoved { .. }
         | Event::Cut { .. }
+        | Event::Uncompacted { .. }
+        | Event::Repaired { .. }
         | Event::Paused { .. }
         | Event::Waits { .. }
         | Event::FellBack { .. }
@@ -66,12 +70,15 @@ fn ended(outcome: &Outcome, found: &mut Vec<Digest>) {
         End::Cancelled | End::TimedOut | End::Unknown => return,
     };
     match done {
-        Done::Said { text, calls, .. } => {
+        Done::Said { text, calls, private, .. } => {
             found.extend(*text);
+            found.extend(private.as_ref().map(|(_, blocks)| *blocks));
             calls.iter().for_each(|call| asked(call, found));
         }
         Done::Ran { results, .. } => {
             found.extend(results.iter().flat_map(|result| [Some(result.text), result.full]).flatten());
+            let images = results.iter().flat_map(|result| &result.images);
+            found.extend(images.map(|(_, file)| *file));
         }
         Done::Checked(report) => found.extend(logs(report)),
         Done::Integrated(integrated) => {
@@ -101,8 +108,15 @@ fn noticed(notice: &Notice, found: &mut Vec<Digest>) {
         Notice::NotIntegrated { detail, .. } => found.extend(*detail),
         Notice::NextTask { goal, .. } => found.push(*goal),
         Notice::ChildEnded { end, .. } => found.extend(end.summary),
+        Notice::Compacted { summary } => found.extend(cut(summary)),
         Notice::Workaround { .. } | Notice::Rewound { .. } | Notice::ReplyCut | Notice::Told { .. } => {}
     }
+}
+
+fn cut(summary: &Summary) -> Vec<Digest> {
+    let acts = summary.acts.iter().flat_map(|act| [Some(act.args), act.result]).flatten();
+    let tasks = summary.tasks.iter().map(|(_, goal, _)| *goal);
+    acts.chain(summary.messages.iter().copied()).chain(tasks).collect()
 }
 
 fn goals(tasks: &[Task]) -> impl Iterator<Item = Digest> {
@@ -119,7 +133,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// Fields of records whose value has the form of a digest and is none of a blob.
-    const NO_BLOBS: [&str; 2] = ["hash", "approved"];
+    const NO_BLOBS: [&str; 4] = ["hash", "approved", "request", "prompt"];
 
     /// Digests in a JSON value, by the nearest name above them.
     fn named(value: &serde_json::Value, name: &str, found: &mut BTreeSet<Digest>) {

@@ -42,7 +42,7 @@ impl Session {
             Event::Opened { spec } => {
                 self.opened = at;
                 self.model = Some(spec.model.clone());
-                self.items.push_back(said(Role::User, spec.goal, spec.goal_bytes));
+                self.push(said(Role::User, spec.goal, spec.goal_bytes));
                 self.spec = Some(Arc::new((**spec).clone()));
             }
             Event::Submitted { intent } => self.queue.push(intent.clone()),
@@ -78,12 +78,11 @@ impl Session {
                 if *items > left {
                     return Err(Illegal::new(format!("{left} items that may be cut"), event));
                 }
-                self.items.drain(1..=*items as usize);
-                // What has gone makes the conversation shorter: the count stays a bound for what is left of it.
-                self.counted.take_if(|counted| counted.items <= *items as usize);
-                if let Some(counted) = &mut self.counted {
-                    counted.items -= *items as usize;
-                }
+                self.anchor = None;
+                self.last_cut.clear();
+                let gone: Vec<Item> = self.items.drain(1..=*items as usize).collect();
+                gone.into_iter().for_each(|item| self.evict(item));
+                self.counted = None;
             }
             Event::Waits { why, what, until } => {
                 self.held_up = Some(HeldUp { why: why.clone(), what: what.clone(), until: *until });
@@ -94,6 +93,9 @@ impl Session {
                 self.retry_at = None;
                 // The interrupted call of the other model is not made again.
                 self.redo.take_if(|redo| matches!(redo.work, Work::Model { .. }));
+            }
+            Event::Compacted { .. } | Event::Uncompacted { .. } | Event::Repaired { .. } => {
+                self.fold_context(event)?
             }
             Event::Paused { .. }
             | Event::Resumed { .. }
@@ -227,9 +229,7 @@ impl Session {
         let intent = self.take_queued(intent)?;
         match (&intent.wish, how) {
             // A message delivered together with the selected one is still a message.
-            (Wish::Message { text, bytes }, Disposal::Merged) => {
-                self.items.push_back(said(Role::User, *text, *bytes))
-            }
+            (Wish::Message { text, bytes }, Disposal::Merged) => self.push(said(Role::User, *text, *bytes)),
             (Wish::SubtaskEnded { child, end }, Disposal::Applied) => {
                 if let Some(record) = self.children.get_mut(child) {
                     record.end = Some(end.clone());
@@ -250,7 +250,7 @@ impl Session {
             self.finish = None;
         }
         self.turn = self.turn.next(TurnMove::Input)?;
-        self.items.push_back(item);
+        self.push(item);
         Ok(())
     }
 
@@ -322,7 +322,7 @@ impl Session {
         {
             self.finish = Some(Finish { done, needs, summary });
         }
-        self.items.push_back(item);
+        self.push(item);
         if self.calls.iter().all(|slot| slot.state == CallState::Answered) {
             self.calls.clear();
             let by = if self.finish.is_some() { TurnMove::Finished } else { TurnMove::CallsAnswered };

@@ -131,6 +131,7 @@ impl Session {
         let ran_ms = at.since(attempt.started);
         self.used =
             self.used.plus(Amount { steps: 1, time_ms: outcome.used.time_ms.min(ran_ms), ..outcome.used });
+        self.learn(&attempt, outcome);
         match &outcome.end {
             End::Done(done) => self.done(&attempt, done),
             // Failing before it began is the one failure of an external effect whose outcome is known.
@@ -182,10 +183,13 @@ impl Session {
                 self.ready = true;
                 self.prepared.get_or_insert_with(|| prepared.clone());
             }
-            Done::Said { text, bytes, calls, usage, private, .. } => {
-                let bytes = usage.output.saturating_mul(limits::BYTES_PER_TOKEN).max(*bytes);
+            Done::Said { text, bytes, calls, usage, private, again, tokens, .. } => {
+                // Where nobody counted the calls, what the model wrote bounds them.
+                let allowed = usage.output.saturating_mul(limits::BYTES_PER_TOKEN).max(*bytes);
+                let (bytes, private) = (again.unwrap_or(allowed), private.clone());
+                let item = Item { text: *text, bytes, private, tokens: *tokens, ..Item::by(Role::Assistant) };
                 let counted = self.count(&attempt.work, *usage);
-                self.heard(*text, bytes, calls, private.as_ref())?;
+                self.heard(item, calls)?;
                 self.counted = counted;
             }
             Done::Ran { results, savepoint } => {
@@ -229,17 +233,10 @@ impl Session {
     }
 
     /// The model has spoken.
-    fn heard(
-        &mut self,
-        text: Option<Digest>,
-        bytes: u64,
-        calls: &[Call],
-        private: Option<&(String, Digest)>,
-    ) -> Result<(), Illegal> {
+    fn heard(&mut self, item: Item, calls: &[Call]) -> Result<(), Illegal> {
         let made = calls.iter().map(|c| (c.id.clone(), c.tool.clone(), c.args)).collect();
-        let private = private.cloned();
-        self.items.push_back(Item { text, calls: made, bytes, private, ..Item::by(Role::Assistant) });
-        self.last_text = text.or(self.last_text);
+        self.last_text = item.text.or(self.last_text);
+        self.push(Item { calls: made, ..item });
         let slot = |call: &Call| CallSlot { call: call.clone(), state: CallState::Open, approval: None };
         self.calls = calls.iter().map(slot).collect();
         let by = if calls.is_empty() { TurnMove::SaidText } else { TurnMove::SaidCalls };
@@ -328,7 +325,8 @@ pub(crate) fn said(role: Role, text: Digest, bytes: u64) -> Item {
 
 fn result_item(result: &CallResult) -> Item {
     let item = said(Role::Tool, result.text, result.bytes);
-    Item { call: Some(result.call.clone()), ok: result.ok, images: result.images.clone(), ..item }
+    let images = result.images.clone();
+    Item { call: Some(result.call.clone()), ok: result.ok, images, tokens: result.tokens, ..item }
 }
 
 #[cfg(test)]

@@ -41,7 +41,9 @@ pub(crate) enum Missing {
 /// the provider itself counted in the last exchange is bounded by its count, when only more was said since.
 fn given(s: &Session, model: &ModelRef) -> u64 {
     let weight = |item: &Item| {
-        item.bytes.saturating_add((item.images.len() as u64).saturating_mul(limits::IMAGE_TOKENS))
+        // The line in the place of what was left out holds an address and a few words.
+        let bytes = if item.left.is_some() { limits::LEFT_BYTES } else { item.bytes };
+        bytes.saturating_add((item.images.len() as u64).saturating_mul(limits::IMAGE_TOKENS))
     };
     let all = s.items.iter().map(weight).fold(limits::PROMPT_TOKENS, u64::saturating_add);
     let counted = s.counted.as_ref().filter(|counted| counted.model == model.id);

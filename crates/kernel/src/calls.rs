@@ -34,10 +34,12 @@ impl Draft<'_> {
             Wish::AddBudget { amount } => self.add_budget(amount)?,
             Wish::Message { .. } if source == Source::User => return self.spoken_to(id),
             Wish::Pause if self.s.running.is_none() && !self.s.cancel => return self.pause_now(id),
+            Wish::Uncompact { item } if self.s.running.is_none() => self.uncompact(item)?,
             Wish::Continue
             | Wish::Initialise
             | Wish::Message { .. }
             | Wish::Pause
+            | Wish::Uncompact { .. }
             | Wish::Rewind { .. }
             | Wish::SubtaskEnded { .. } => return Ok(()),
         };
@@ -151,7 +153,11 @@ impl Draft<'_> {
         let agent = self.s.stage().is_some_and(|stage| stage.kind == StageKind::Agent);
         let refused = self.s.pause.as_ref().is_some_and(|pause| pause.why == "failure");
         let stuck = self.s.finish.as_ref().is_some_and(|finish| !finish.done);
+        let changed = model.is_some();
         self.emit(Event::Resumed { model })?;
+        if changed {
+            self.private_stays()?;
+        }
         // An agent that had yielded without being done gets the word again.
         if agent && self.s.turn == Turn::Yielded && (refused || stuck) {
             let what = "go on: the person resumed the session".to_owned();
@@ -389,7 +395,14 @@ impl Draft<'_> {
 
 /// Does this wish take one of the bounded places in the queue? A child's end is awaited and a stop always heard.
 fn takes_a_place(wish: &Wish) -> bool {
-    matches!(wish, Wish::Continue | Wish::Initialise | Wish::Message { .. } | Wish::Rewind { .. })
+    matches!(
+        wish,
+        Wish::Continue
+            | Wish::Initialise
+            | Wish::Message { .. }
+            | Wish::Rewind { .. }
+            | Wish::Uncompact { .. }
+    )
 }
 
 /// What an agent wants done by a child.

@@ -16,7 +16,7 @@ use contract::event::{Answer, Event, Final, LedgerEvent, Notice, Subject};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
 use contract::model::Stop;
 use contract::session::{Edge, StageKind};
-use contract::{ActionId, Amount, Digest, Fault, Kind, limits};
+use contract::{ActionId, Amount, Digest, Fault, Kind, limits, text};
 
 /// Does nothing follow from this end but what the fold makes of it? [`Draft::done`] has the others.
 fn idle(end: &End) -> bool {
@@ -50,7 +50,11 @@ impl Draft<'_> {
         let woken = self.gov.release(self.s.id);
         self.out.effects.extend(woken.into_iter().map(Effect::Wake));
         self.settle(action, class, &outcome)?;
+        let repairs = outcome.sent.as_mut().map(|sent| std::mem::take(&mut sent.repairs)).unwrap_or_default();
         self.emit(Event::Finished { outcome })?;
+        for what in repairs {
+            self.emit(Event::Repaired { what: text::sentence(&what), call: None, item: None })?;
+        }
         if self.s.cancel {
             return Ok(());
         }

@@ -4,6 +4,8 @@
 //! Start at [`decide`] (what happens with one input), then [`session`] (the state it folds) and [`arbiter`].
 
 pub mod arbiter;
+pub mod compact;
+pub mod context;
 pub mod decide;
 pub mod fsm;
 pub mod further;

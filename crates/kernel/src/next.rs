@@ -70,6 +70,7 @@ impl Draft<'_> {
     /// One selection. True when something happened and it is worth looking again.
     fn select(&mut self) -> Result<bool, Illegal> {
         if self.pause_wanted()?
+            || self.uncompact_wanted()?
             || self.landing_refused()?
             || self.budget_came_back()?
             || self.answer_calls()?

@@ -2,6 +2,7 @@
 //!
 //! Holds indexes and digests, never texts. Start at [`Session`]; the only mutator is [`Session::apply`].
 
+use crate::context::{Anchor, Gauge};
 use crate::fsm::{ApprovalState, CallState, Phase, Turn};
 use crate::plan::Plan;
 use contract::action::{Call, Context, EffectClass, Item, Prepared, Work};
@@ -75,6 +76,16 @@ pub struct Session {
     pub items: VecDeque<Item>,
     /// What the provider counted in the newest exchange.
     pub counted: Option<Counted>,
+    /// Entries there have been in it.
+    pub numbered: u64,
+    /// Entries that are not shown any more, by number; only the newest are remembered.
+    pub evicted: VecDeque<Item>,
+    /// What the newest cut took out.
+    pub last_cut: Vec<u64>,
+    /// What is known about the tokens of each model.
+    pub gauges: BTreeMap<String, Gauge>,
+    /// The newest request whose size its provider told.
+    pub anchor: Option<Anchor>,
     /// Model actions so far.
     pub ordinal: u32,
     /// The calls of the model's last message.
@@ -384,6 +395,11 @@ impl Session {
             redo: None,
             items: VecDeque::new(),
             counted: None,
+            numbered: 0,
+            evicted: VecDeque::new(),
+            last_cut: Vec::new(),
+            gauges: BTreeMap::new(),
+            anchor: None,
             ordinal: 0,
             calls: Vec::new(),
             finish: None,
@@ -482,6 +498,7 @@ impl Session {
             checks: prepared.map(|p| p.checks.clone()).unwrap_or_default(),
             setup: prepared.map(|p| p.setup.clone()).unwrap_or_default(),
             items: if with_items { self.items.iter().cloned().collect() } else { Vec::new() },
+            model: self.model.as_ref().map(|model| model.id.clone()),
         }
     }
 

@@ -4,13 +4,14 @@
 
 use crate::Illegal;
 use crate::budget::{Demand, Missing, words};
+use crate::compact::Room;
 use crate::decide::Draft;
 use crate::fsm::{Phase, Turn};
 use crate::governor::Slot;
 use crate::ledger::Refusal;
 use crate::next::{Choice, Want};
 use contract::action::{Effect, EffectClass, Run, Work};
-use contract::event::{Disposal, Event, Final, LedgerEvent, Notice};
+use contract::event::{Disposal, Event, Final, LedgerEvent};
 use contract::{ActionId, Amount, limits};
 
 /// The slot a kind of work takes.
@@ -58,8 +59,10 @@ impl Draft<'_> {
             self.in_line = true;
             return Ok(false);
         }
-        if matches!(choice.work, Work::Model { .. }) {
-            self.cut()?;
+        match self.make_room(&choice)? {
+            Room::Fits => {}
+            Room::Moved => return Ok(true),
+            Room::Stuck => return Ok(false),
         }
         let demand = match self.demand(&choice.work) {
             Ok(demand) => demand,
@@ -212,65 +215,5 @@ impl Draft<'_> {
         }
         self.emit(Event::Resumed { model: None })?;
         Ok(true)
-    }
-
-    /// Drops the oldest part of the conversation when it grew past its bounds; the goal stays, pairs stay whole.
-    fn cut(&mut self) -> Result<(), Illegal> {
-        let tokens = self
-            .s
-            .model
-            .as_ref()
-            .map_or(u64::MAX, |m| m.card.context_tokens.saturating_sub(m.card.output_tokens));
-        let room = tokens.saturating_sub(limits::PROMPT_TOKENS).saturating_mul(3);
-        let bytes = self.s.items.iter().map(|item| item.bytes).fold(0, u64::saturating_add);
-        if self.s.items.len() <= limits::CONTEXT_ITEMS && bytes <= room {
-            return Ok(());
-        }
-        let (keep_items, keep_bytes) = (limits::CONTEXT_ITEMS * 3 / 4, room / 4 * 3);
-        let (mut dropped, mut left_bytes) = (0, bytes);
-        for (at, item) in self.s.items.iter().enumerate().skip(1) {
-            let small_enough = self.s.items.len() - at < keep_items && left_bytes <= keep_bytes;
-            let boundary = item.call.is_none();
-            if small_enough && boundary {
-                break;
-            }
-            dropped = at;
-            left_bytes = left_bytes.saturating_sub(item.bytes);
-        }
-        self.drop_items(dropped)
-    }
-
-    /// The model says that the conversation is too long for it: a quarter less. True when something could go.
-    pub(crate) fn cut_quarter(&mut self) -> Result<bool, Illegal> {
-        let before = self.s.items.len();
-        let from = before.div_ceil(4);
-        let boundary = |at: &usize| self.s.items.get(*at).is_none_or(|item| item.call.is_none());
-        let at = (from + 1..).find(boundary).unwrap_or(before);
-        self.drop_items(at.saturating_sub(1))?;
-        Ok(self.s.items.len() < before)
-    }
-
-    /// Drops this many items after the goal, but never the newest exchange: then there would be nothing to answer.
-    fn drop_items(&mut self, wanted: usize) -> Result<(), Illegal> {
-        let newest = self.s.items.iter().rposition(|item| item.call.is_none()).unwrap_or(0);
-        let items = wanted.min(newest.saturating_sub(1));
-        if items == 0 {
-            return Ok(());
-        }
-        let going = || self.s.items.iter().skip(1).take(items);
-        let bytes = going().map(|item| item.bytes).fold(0, u64::saturating_add);
-        let active = self.s.plan.active().map(|task| (task.id.clone(), task.goal));
-        let told = |id: &str| {
-            going().any(
-                |item| matches!(item.notice.as_deref(), Some(Notice::NextTask { task, .. }) if task == id),
-            )
-        };
-        let again = active.filter(|(id, _)| told(id));
-        self.emit(Event::Cut { items: items as u64, bytes })?;
-        match again {
-            // What the agent works on must not be forgotten.
-            Some((task, goal)) => self.emit(Event::Noticed { notice: Notice::NextTask { task, goal } }),
-            None => Ok(()),
-        }
     }
 }

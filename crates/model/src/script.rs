@@ -65,6 +65,7 @@ pub(crate) fn done(config: &Config, run: &Run) -> Done {
                 exit: None,
                 changed: false,
                 images: Vec::new(),
+                tokens: None,
             };
             Done::Ran { results: calls.iter().map(result).collect(), savepoint: None }
         }

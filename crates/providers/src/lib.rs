@@ -6,6 +6,7 @@
 //! [`dialect`] over [`http`], as [`settings`] say).
 #![warn(missing_docs)]
 
+pub mod count;
 pub mod dialect;
 pub mod fixer;
 pub mod http;

@@ -66,6 +66,10 @@ impl Models for Registry {
         };
         Ok((ModelRef { id: id.into(), card: model.card(), quota: None }, model))
     }
+
+    fn count(&self, id: &str, text: &str) -> Option<u64> {
+        crate::count::tokens(id, text)
+    }
 }
 
 impl Registry {

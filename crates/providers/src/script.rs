@@ -68,7 +68,7 @@ impl Script {
             let Some((turn, nth)) = self.turn(ordinal) else { continue };
             assert!((1..=turn.repeat).contains(&nth));
             let last = "{{last}} {{step}}\u{1b}[1m";
-            let fill = Fill { last, step: ordinal.saturating_add(1), nth };
+            let fill = Fill { last, step: ordinal.saturating_add(1), nth, literal: false };
             let text = fill.text(&turn.text);
             // What came from outside is not a template.
             assert_eq!(text.matches(last).count(), turn.text.matches("{{last}}").count());
@@ -84,7 +84,7 @@ impl Script {
         if let Some(fault) = &turn.error {
             return Err(fault.clone());
         }
-        let fill = Fill { last, step: request.ordinal + 1, nth };
+        let fill = Fill { last, step: request.ordinal + 1, nth, literal: turn.literal };
         let text = fill.text(&turn.text);
         let calls: Vec<ToolUse> = (turn.calls.iter().enumerate())
             .map(|(i, call)| ToolUse {
@@ -156,10 +156,15 @@ struct Fill<'a> {
     last: &'a str,
     step: u32,
     nth: u32,
+    /// There is nothing to fill in.
+    literal: bool,
 }
 
 impl Fill<'_> {
     fn text(&self, template: &str) -> String {
+        if self.literal {
+            return template.to_owned();
+        }
         // `{{last}}` goes last: what came from outside is not a template.
         template
             .replace("{{step}}", &self.step.to_string())

@@ -136,6 +136,7 @@ fn done(rng: &mut Rng, run: &Run, trouble: Trouble) -> Done {
                 exit: None,
                 changed: false,
                 images: Vec::new(),
+                tokens: None,
             });
             let results = results.collect();
             let savepoint = (run.class != EffectClass::Pure).then(|| format!("save-{}", run.action));
@@ -306,7 +307,7 @@ pub(crate) fn wish(rng: &mut Rng, state: &Session, helpful: bool) -> Option<Wish
             _ => Wish::Resume { model: None },
         });
     }
-    Some(match rng.below(24) {
+    Some(match rng.below(26) {
         0 => Wish::Cancel,
         1 | 2 => Wish::Pause,
         3..=6 => Wish::Resume { model: None },
@@ -318,6 +319,8 @@ pub(crate) fn wish(rng: &mut Rng, state: &Session, helpful: bool) -> Option<Wish
         12 | 13 => Wish::AddBudget { amount: Amount { tokens: 100_000, steps: 20, ..Amount::ZERO } },
         14 => Wish::Approve { approval: "a1".into(), hash: text },
         15 => Wish::Initialise,
+        16 => Wish::Uncompact { item: None },
+        17 => Wish::Uncompact { item: Some(rng.below(40)) },
         _ => Wish::Message { text, bytes: 10 },
     })
 }

@@ -42,8 +42,8 @@ macro_rules! kinds {
 kinds! {
     "event" Event {
         Opened, Submitted, Disposed, Selected, Started, Finished, Stale, Staged, Judged, Noticed, ApprovalAsked,
-        ApprovalAnswered, Asked, Answered, CallAnswered, Garbled, ChildOpened, Planned, TaskMoved, Cut, Paused,
-        Resumed, Warned, Failed, Recovered, CancelAsked, Ended, Waits, FellBack,
+        ApprovalAnswered, Asked, Answered, CallAnswered, Garbled, ChildOpened, Planned, TaskMoved, Cut, Compacted,
+        Uncompacted, Repaired, Paused, Resumed, Warned, Failed, Recovered, CancelAsked, Ended, Waits, FellBack,
     }
     "quota event" QuotaEvent { Declared, Taken, Settled }
     "project event" ProjectEvent { Capped, Reserved, Settled }
@@ -71,11 +71,12 @@ kinds! {
     "answer" Answer { Granted, Denied, Expired, Withdrawn }
     "subject of an approval" Subject { Call, RunAgain, Land }
     "notice" Notice {
-        NotConfirmed, NotIntegrated, Workaround, NextTask, Rewound, ReplyCut, ChildEnded, Told,
+        NotConfirmed, NotIntegrated, Workaround, NextTask, Rewound, ReplyCut, ChildEnded, Compacted, Told,
     }
     "source" Source { User, Recovery, Subtask, Schedule, Planner, MainLoop }
     "wish" Wish {
-        Continue, Initialise, Message, Cancel, Pause, Resume, Approve, Deny, Answer, Rewind, AddBudget, SubtaskEnded,
+        Continue, Initialise, Message, Cancel, Pause, Resume, Approve, Deny, Answer, Rewind, Uncompact,
+        AddBudget, SubtaskEnded,
     }
     "task" TaskState { Pending, Active, Done, Failed, Skipped }
     "stage" StageKind { Agent, Check, Inspect, Integrate, Plan }

@@ -8,6 +8,7 @@
 
 mod args;
 mod edit;
+mod image;
 mod judge;
 mod list;
 mod name;

@@ -1,19 +1,19 @@
-//! `read`: lines of a text file, numbered; also of an earlier output by its digest. Pure.
+//! `read`: lines of a text file, numbered; also of an earlier output by its digest; a picture as such. Pure.
 //! Knows nothing of how a path stays inside (`tree.rs`). Start at [`Read`].
 
 use crate::args::{blocking, parse, refuse};
 use crate::judge::{Content, judged};
 use crate::tree::{Tree, io_fault};
-use crate::{name, view};
+use crate::{image, name, view};
 use contract::action::EffectClass;
-use contract::limits::{READ_BYTES, READ_LINE_BYTES, READ_LINES};
+use contract::limits::{IMAGE_BYTES, READ_BYTES, READ_LINE_BYTES, READ_LINES};
 use contract::model::ToolSpec;
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Tool};
 use contract::{BoxFuture, Cancel, Digest, Fault};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Cursor};
+use std::io::{BufRead, BufReader, Cursor, Read as _};
 use std::path::Path;
 
 /// Bytes at the start in which a zero byte makes a file binary (as git and grep judge).
@@ -37,7 +37,8 @@ impl Tool for Read {
         ToolSpec {
             name: "read".into(),
             description:
-                "Reads a text file of the workspace. Each line comes with its number and a tab before it. \
+                "Reads a text file of the workspace. Each line comes with its number and a tab before it. A picture (PNG, \
+                JPEG, GIF, WebP) is shown as one. \
                 `path` may also be `blob:DIGEST`, as earlier outputs name it, to page through a whole output."
                     .into(),
             schema: json!({
@@ -90,19 +91,51 @@ async fn read(args: Args, scope: Scope) -> Output {
             Err(fault) => Err(fault),
         };
         // An output is not edited, so what is not text in it need not be refused.
-        return blocking(move || page(&args, Path::new("blob"), Cursor::new(blob?))).await;
+        return blocking(move || {
+            let blob = blob?;
+            match image::media_type(&blob) {
+                Some(media_type) if blob.len() as u64 <= IMAGE_BYTES => {
+                    Ok(image::output(&args.path, media_type, blob))
+                }
+                _ => page(&args, Path::new("blob"), Cursor::new(blob)),
+            }
+        })
+        .await;
     }
     blocking(move || {
         let path = name::parse(&args.path)?;
         let (file, size) = Tree::at(&scope.root)?.open(&path)?;
         let mut file = BufReader::with_capacity(SNIFF_BYTES, file);
         let start = file.fill_buf().map_err(|error| io_fault(&path, &error))?;
+        if let Some(media_type) = image::media_type(start) {
+            return picture(&name::show(&path), media_type, size, file)
+                .map_err(|error| io_fault(&path, &error))?;
+        }
         if start.contains(&0) {
             return Err(refuse(format!("`{}` is a binary file of {size} bytes", name::show(&path))));
         }
         page(&args, &path, file)
     })
     .await
+}
+
+/// A picture, as far as providers take it.
+fn picture(
+    name: &str,
+    media_type: &str,
+    size: u64,
+    file: impl std::io::Read,
+) -> std::io::Result<Result<Output, Fault>> {
+    if size > IMAGE_BYTES {
+        return Ok(Err(refuse(image::too_large(name, size))));
+    }
+    // It may grow while it is read.
+    let mut bytes = Vec::new();
+    file.take(IMAGE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > IMAGE_BYTES {
+        return Ok(Err(refuse(image::too_large(name, bytes.len() as u64))));
+    }
+    Ok(Ok(image::output(name, media_type, bytes)))
 }
 
 fn blob_digest(text: &str) -> Result<Digest, Fault> {
@@ -240,6 +273,30 @@ mod tests {
             assert_eq!((output.ok, output.text.as_str()), (false, said));
         }
         assert_eq!(bench.run(&Read, json!({"path": "empty"})).text, "[it is empty]");
+    }
+
+    #[test]
+    fn pictures_are_known_by_how_they_begin_and_bounded() {
+        let bench = Bench::new();
+        let webp = [b"RIFF\x10\0\0\0WEBPVP8 ".as_slice(), &[0; 8]].concat();
+        for (name, bytes, media_type) in [
+            ("a", b"\x89PNG\r\n\x1a\n\0\0".as_slice(), "image/png"),
+            ("b.txt", b"\xff\xd8\xff\xe0\0", "image/jpeg"),
+            ("c", b"GIF89a\x01\0", "image/gif"),
+            ("d", &webp, "image/webp"),
+        ] {
+            bench.file(name, bytes);
+            let output = bench.run(&Read, json!({"path": name}));
+            let size = bytes.len();
+            assert_eq!(output.text, format!("`{name}` is a picture: {media_type}, {size} bytes"));
+            assert!(output.ok && output.images.len() == 1 && output.images[0].bytes == bytes);
+            assert_eq!(output.images[0].media_type, media_type);
+        }
+        bench.file("huge.png", [b"\x89PNG\r\n\x1a\n".as_slice(), &vec![0; IMAGE_BYTES as usize]].concat());
+        let output = bench.run(&Read, json!({"path": "huge.png"}));
+        assert!(!output.ok && output.images.is_empty() && output.text.contains("at most"), "{}", output.text);
+        bench.file("riff", b"RIFF\x10\0\0\0WAVEfmt \0");
+        assert!(bench.run(&Read, json!({"path": "riff"})).text.contains("binary file"));
     }
 
     #[test]

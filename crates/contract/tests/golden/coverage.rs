@@ -148,7 +148,8 @@ fn every_event_has_a_golden_file() {
         Started = "started", Finished = "finished", Stale = "stale", Staged = "staged", Judged = "judged",
         Noticed = "noticed", ApprovalAsked = "approval-asked", ApprovalAnswered = "approval-answered",
         Asked = "asked", Answered = "answered", ChildOpened = "child-opened", Planned = "planned",
-        TaskMoved = "task-moved", Cut = "cut", Paused = "paused", Waits = "waits", FellBack = "fell-back", Resumed = "resumed", Warned = "warned",
+        TaskMoved = "task-moved", Cut = "cut", Compacted = "compacted", Uncompacted = "uncompacted",
+        Repaired = "repaired", Paused = "paused", Waits = "waits", FellBack = "fell-back", Resumed = "resumed", Warned = "warned",
         Failed = "failed",
         Recovered = "recovered", CallAnswered = "call-answered", Garbled = "garbled", CancelAsked = "cancel-asked", Ended = "ended",
     );

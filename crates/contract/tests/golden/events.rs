@@ -6,6 +6,7 @@ use super::Example;
 use super::examples::*;
 use contract::action::{CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Work};
 use contract::checks::{CheckKind, Flag, Verdict};
+use contract::context::{Act, Left, Sent, Summary};
 use contract::event::{Answer, Dearer, Disposal, Event, Final, Notice, Other, Subject, TaskState};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
 use contract::model::{Gauge, Meter, Rates, Usage, Window};
@@ -20,6 +21,7 @@ pub(crate) fn all() -> Vec<Example<Event>> {
         selection(),
         works(),
         said(),
+        asked(),
         ends(),
         verdicts(),
         waiting(),
@@ -123,6 +125,8 @@ fn wishes() -> Vec<Example<Event>> {
             submitted(Wish::Answer { question: "q15".into(), text: blob("main"), bytes: 4 }),
         ),
         ("submitted-rewind", submitted(Wish::Rewind { to: action(1, 3) })),
+        ("submitted-uncompact", submitted(Wish::Uncompact { item: Some(17) })),
+        ("submitted-uncompact-all", submitted(Wish::Uncompact { item: None })),
         ("submitted-add-budget", submitted(Wish::AddBudget { amount: full_amount() })),
         ("submitted-subtask-ended", submitted(ended(Some(commit('c')), Some(blob("parser written"))))),
         ("submitted-subtask-ended-bare", submitted(ended(None, None))),
@@ -258,6 +262,8 @@ fn said() -> Vec<Example<Event>> {
         private: Some(("anthropic/claude-sonnet-5".into(), blob("[]"))),
         request_id: "req_011CSHoEeqs5C35K2UUqR7Fy".into(),
         shown: None,
+        again: None,
+        tokens: None,
     };
     let gauge = |limit, left, reset_ms| Some(Gauge { limit, left, reset_ms });
     let metered = |end, meter| Event::Finished { outcome: Outcome { meter, metered: true, ..outcome(end) } };
@@ -277,6 +283,8 @@ fn said() -> Vec<Example<Event>> {
         private: None,
         request_id: String::new(),
         shown: Some(Box::new(shown)),
+        again: None,
+        tokens: None,
     };
     let bounded = Outcome { metered: true, estimated: true, ..outcome(End::TimedOut) };
     let estimated = Event::Finished { outcome: bounded };
@@ -295,6 +303,35 @@ fn said() -> Vec<Example<Event>> {
             ("finished-metered-estimated", estimated),
         ])
         .collect()
+}
+
+/// What a model was asked, and how large it was.
+fn asked() -> Vec<Example<Event>> {
+    let sized = Done::Said {
+        text: None,
+        bytes: 0,
+        calls: Vec::new(),
+        stop: contract::model::Stop::EndTurn,
+        usage: usage(),
+        private: None,
+        request_id: String::new(),
+        shown: None,
+        again: Some(2_400),
+        tokens: Some(611),
+    };
+    let asked = |prompt_tokens, repairs: &[&str]| Sent {
+        request: blob("the request"),
+        prompt: blob("the instructions"),
+        prompt_bytes: 9_000,
+        prompt_tokens,
+        repairs: strings(repairs),
+    };
+    let sent = |sent| Event::Finished { outcome: Outcome { sent: Some(sent), ..outcome(End::Cancelled) } };
+    vec![
+        ("finished-said-sized", done(sized)),
+        ("finished-sent", sent(asked(None, &[]))),
+        ("finished-sent-counted", sent(asked(Some(2_100), &["5 calls beyond the limit were dropped"]))),
+    ]
 }
 
 fn prepared() -> Vec<Example<Event>> {
@@ -339,10 +376,12 @@ fn ends() -> Vec<Example<Event>> {
         exit: Some(101),
         changed: true,
         images: Vec::new(),
+        tokens: None,
     };
     let bare_result = CallResult { ok: true, full: None, exit: None, changed: false, ..full_result.clone() };
     let images = vec![("image/png".to_owned(), blob("a picture"))];
     let seen = CallResult { images, ..bare_result.clone() };
+    let counted = CallResult { tokens: Some(4), ..bare_result.clone() };
     let ran = |results, savepoint| done(Done::Ran { results, savepoint });
     let landed = Integrated {
         landed: Some(commit('d')),
@@ -369,6 +408,7 @@ fn ends() -> Vec<Example<Event>> {
             ("finished-ran", ran(vec![full_result, bare_result.clone()], Some(commit('e')))),
             ("finished-ran-pure", ran(vec![bare_result], None)),
             ("finished-ran-images", ran(vec![seen], None)),
+            ("finished-ran-counted", ran(vec![counted], None)),
             ("finished-checked", done(Done::Checked(report()))),
             ("finished-inspected", done(Done::Inspected { flags: vec![flag], files: 3 })),
             ("finished-integrated", done(Done::Integrated(landed))),
@@ -415,6 +455,7 @@ fn verdicts() -> Vec<Example<Event>> {
         ),
         ("noticed-not-integrated", not_integrated(Some(blob("src/lib.rs")))),
         ("noticed-not-integrated-bare", not_integrated(None)),
+        ("noticed-compacted", noticed(Notice::Compacted { summary: Box::new(summary()) })),
         ("noticed-workaround", noticed(Notice::Workaround { signature: "tool/shell-timeout".into() })),
         (
             "noticed-next-task",
@@ -485,6 +526,30 @@ fn plan() -> Vec<Example<Event>> {
     ]
 }
 
+fn summary() -> Summary {
+    let act = |ok, result| Act { tool: "read".into(), args: blob(r#"{"path":"a"}"#), ok, result };
+    Summary {
+        entries: 12,
+        acts: vec![act(true, Some(blob("the file"))), act(false, None)],
+        more: 4,
+        messages: vec![blob("use tabs")],
+        tasks: vec![("parse".into(), blob("Write the parser."), TaskState::Active)],
+    }
+}
+
+fn compacted(summary: Option<Box<Summary>>) -> Event {
+    let left =
+        vec![(4, Left::Superseded { by: 9 }), (6, Left::Old), (8, Left::Same { item: 7 }), (31, Left::Large)];
+    let (why, dropped) = ("full".to_owned(), vec![(2, 3), (12, 12)]);
+    Event::Compacted { why, left, dropped, summary, before: 140_000, after: 78_000, cap: 135_904 }
+}
+
+fn bare_compacted() -> Event {
+    let (left, dropped) = (Vec::new(), Vec::new());
+    let why = "refused".to_owned();
+    Event::Compacted { why, left, dropped, summary: None, before: 140_000, after: 105_000, cap: 105_000 }
+}
+
 fn course() -> Vec<Example<Event>> {
     let paused = |what: &str, hint: &str| Event::Paused {
         why: "budget".into(),
@@ -509,6 +574,16 @@ fn course() -> Vec<Example<Event>> {
         ),
         ("garbled", Event::Garbled { why: "unknown source `robot`".into() }),
         ("cut", Event::Cut { items: 40, bytes: 81_920 }),
+        ("compacted", compacted(Some(Box::new(summary())))),
+        ("compacted-bare-summary", compacted(Some(Box::new(Summary { entries: 3, ..Summary::default() })))),
+        ("compacted-outputs", compacted(None)),
+        ("compacted-refused", bare_compacted()),
+        ("uncompacted", Event::Uncompacted { items: vec![4, 5], after: 61_000 }),
+        (
+            "repaired-call",
+            Event::Repaired { what: "no result recorded".into(), call: Some("c4-0".into()), item: None },
+        ),
+        ("repaired-item", Event::Repaired { what: "taken out".into(), call: None, item: Some(17) }),
         ("paused", paused("the tree's cap is used up", "kapell resume --add-budget-usd 1")),
         ("paused-bare", paused("", "")),
         ("resumed", Event::Resumed { model: None }),

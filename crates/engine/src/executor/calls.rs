@@ -46,7 +46,10 @@ impl Toolbox {
     /// Puts the calls of one message on record.
     pub(super) fn record(&self, job: &Job, wanted: Vec<ToolUse>, kept: &mut Kept) -> Vec<Call> {
         if wanted.len() > limits::CALLS_RECORDED {
-            tracing::warn!(calls = wanted.len(), "a message's calls beyond the limit were dropped");
+            let dropped = wanted.len() - limits::CALLS_RECORDED;
+            if let Some(sent) = &mut kept.sent {
+                sent.repairs.push(format!("{dropped} calls of one message beyond the limit were dropped"));
+            }
         }
         let step = job.run.action.step;
         let numbered = wanted.into_iter().take(limits::CALLS_RECORDED).enumerate();

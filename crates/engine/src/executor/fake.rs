@@ -172,6 +172,7 @@ impl World {
             checks: suite().checks,
             setup: suite().setup,
             items: Vec::new(),
+            model: None,
         };
         Run {
             session: SESSION,

@@ -35,6 +35,7 @@
 //! `used` counts one step, the time, and for a reply its tokens and their price. An interrupted model call
 //! reports no tokens, because nobody knows them: the kernel settles it as fully spent.
 
+pub mod asked;
 mod calls;
 mod control;
 mod conversation;
@@ -56,7 +57,8 @@ use self::stop::{Gate, Watch};
 use crate::task::{self, Lost};
 use contract::action::{Done, End, Outcome, Run, Work};
 use contract::checks::Checks;
-use contract::model::{Meter, Models};
+use contract::context::Sent;
+use contract::model::{Meter, Models, Request};
 use contract::port::{Blobs, Clock, Sink};
 use contract::tool::{Scope, Tool};
 use contract::workspace::Workspace;
@@ -129,11 +131,23 @@ pub async fn execute(ports: &Ports, run: Run, cancel: Cancel, sink: Arc<dyn Sink
     };
 
     let used = Amount { steps: 1, time_ms: ports.clock.now().since(began), ..kept.spent };
-    let Kept { blobs, meter, metered, estimated, .. } = kept;
-    Finished {
-        outcome: Outcome { meter, metered, estimated, ..Outcome::new(action, number, end, used) },
-        blobs,
-    }
+    let Kept { blobs, meter, metered, estimated, sent, .. } = kept;
+    let outcome = Outcome { meter, metered, estimated, sent, ..Outcome::new(action, number, end, used) };
+    Finished { outcome, blobs }
+}
+
+/// What a run would ask its model, built anew from the record and not sent. `None`: it asks no model.
+pub async fn rebuild(ports: &Ports, run: Run) -> Result<Option<(Request, Sent)>, Fault> {
+    let job = Job {
+        ports: ports.clone(),
+        run,
+        outside: Cancel::new(),
+        cancel: Cancel::new(),
+        gate: Arc::default(),
+        sink: Arc::new(contract::port::Quiet),
+    };
+    let request = model::rebuild(&job).await?;
+    Ok(request.map(|request| (request.clone(), model::sent(&*ports.models, &request))))
 }
 
 /// Everything one attempt works with.
@@ -175,6 +189,8 @@ struct Kept {
     metered: bool,
     /// `spent` is an upper bound.
     estimated: bool,
+    /// What a model was asked.
+    sent: Option<Sent>,
 }
 
 impl Kept {

@@ -2,11 +2,13 @@
 //!
 //! Knows no provider and no wire format. Start at [`speak`].
 
+use super::asked::chain;
 use super::calls::Toolbox;
 use super::{Halt, Job, Kept, conversation, goal, prompt, shown};
-use contract::action::Done;
-use contract::model::{Broken, Card, Reply, Request, Usage};
-use contract::{Amount, Fault};
+use contract::action::{Done, Work};
+use contract::context::Sent;
+use contract::model::{Broken, Card, Models, Reply, Request, Usage};
+use contract::{Amount, Digest, Fault};
 use std::path::Path;
 
 /// Asks the model for its next message.
@@ -17,15 +19,13 @@ pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) ->
     let card = if spec.model.id == id { spec.model.card } else { found.card };
 
     let toolbox = Toolbox::new(job);
+    let mut repairs = Vec::new();
     let request = Request {
-        model: id.to_owned(),
-        system: system(job).await?,
-        messages: conversation::messages(job, id).await?,
-        tools: toolbox.specs(),
         max_tokens: job.run.max_tokens,
         ordinal,
-        key: job.key(),
+        ..request(job, &toolbox, id, &mut repairs).await?
     };
+    kept.sent = Some(Sent { repairs, ..sent(&*job.ports.models, &request) });
     job.unless_stopped()?;
     let shown = Some(Box::new(shown::shown(&request)));
     let reply = match model.respond(request, job.cancel.clone(), &*job.sink).await {
@@ -35,12 +35,62 @@ pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) ->
 
     (kept.meter, kept.metered, kept.estimated) = (reply.meter, true, reply.usage.estimated);
     kept.spent = cost(card, reply.usage);
+    let (again, tokens) = size(&*job.ports.models, id, &reply);
     let calls = toolbox.record(job, reply.calls, kept);
     let bytes = reply.text.len() as u64;
     let text = (bytes > 0).then(|| kept.put(reply.text));
     let private = reply.private.map(|private| (private.producer, kept.put(private.blocks.to_string())));
     let Reply { stop, usage, request_id, .. } = reply;
-    Ok(Done::Said { text, bytes, calls, stop, usage, private, request_id, shown })
+    let again = Some(again);
+    Ok(Done::Said { text, bytes, calls, stop, usage, private, request_id, shown, again, tokens })
+}
+
+/// The request but for what the model's card says of it.
+async fn request(
+    job: &Job,
+    toolbox: &Toolbox,
+    id: &str,
+    repairs: &mut Vec<String>,
+) -> Result<Request, Fault> {
+    Ok(Request {
+        model: id.to_owned(),
+        system: system(job).await?,
+        messages: conversation::messages(job, id, repairs).await?,
+        tools: toolbox.specs(),
+        max_tokens: 0,
+        ordinal: 0,
+        key: job.key(),
+    })
+}
+
+/// What a model action would ask, without asking: for who compares it with what was asked.
+pub(super) async fn rebuild(job: &Job) -> Result<Option<Request>, Fault> {
+    let Work::Model { model, .. } = &job.run.work else { return Ok(None) };
+    request(job, &Toolbox::new(job), model, &mut Vec::new()).await.map(Some)
+}
+
+/// What is recorded of a request.
+pub(super) fn sent(models: &dyn Models, request: &Request) -> Sent {
+    let tools = request.tools.iter().map(|tool| format!("{}{}{}", tool.name, tool.description, tool.schema));
+    let prompt = tools.fold(request.system.clone(), |all, tool| all + &tool);
+    let chain = chain(request);
+    let digest = |of: Option<&Digest>| of.copied().unwrap_or_default();
+    Sent {
+        request: digest(chain.last()),
+        prompt: digest(chain.first()),
+        prompt_bytes: prompt.len() as u64,
+        prompt_tokens: models.count(&request.model, &prompt),
+        repairs: Vec::new(),
+    }
+}
+
+/// Bytes of a reply that the next request holds again, and their tokens where the tokenizer is public.
+fn size(models: &dyn Models, id: &str, reply: &Reply) -> (u64, Option<u64>) {
+    let private = reply.private.as_ref().map_or(0, |private| private.blocks.to_string().len() as u64);
+    let calls = reply.calls.iter().map(|call| format!("{}{}", call.tool, call.args));
+    let words = calls.fold(reply.text.clone(), |all, call| all + &call);
+    // What is private is no text; its bytes bound its tokens.
+    (words.len() as u64 + private, models.count(id, &words).map(|tokens| tokens + private / 2))
 }
 
 /// A call without a reply: what it said before it broke is kept beside the fault, and what is known of its cost counts.

@@ -4,7 +4,8 @@
 
 use super::Job;
 use super::text::{head, tail};
-use contract::event::Notice;
+use contract::context::Summary;
+use contract::event::{Notice, TaskState};
 use contract::intent::ChildEnd;
 use contract::{Digest, Fault, SessionId, limits};
 use std::fmt::Write as _;
@@ -33,9 +34,47 @@ pub(super) async fn words(job: &Job, notice: &Notice) -> Result<String, Fault> {
             "Your reply was cut at its limit. Go on where it stopped, in smaller pieces.".to_owned()
         }
         Notice::ChildEnded { child, end } => child_ended(job, *child, end).await?,
+        // Bounded by itself.
+        Notice::Compacted { summary } => return compacted(job, summary).await,
         Notice::Told { what } => what.clone(),
     };
     Ok(head(text, MOST))
+}
+
+/// What stands in the place of what is not shown any more: every line within `limits::SUMMARY_LINE_BYTES`.
+async fn compacted(job: &Job, summary: &Summary) -> Result<String, Fault> {
+    const LINE: usize = limits::SUMMARY_LINE_BYTES as usize;
+    /// Bytes of arguments, goals and messages in a line; the rest is for the words around them.
+    const QUOTE: usize = 120;
+    let quote = async |digest: Digest| -> Result<String, Fault> {
+        let text = job.text(digest).await?;
+        let one = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        Ok(head(one, QUOTE).trim_end().to_owned())
+    };
+    let mut text = format!(
+        "[{} earlier entries of this conversation are not shown any more; `read blob:...` shows a result. In short:]",
+        summary.entries
+    );
+    let mut line = |words: String| {
+        text.push('\n');
+        text.push_str(head(words, LINE - 1).trim_end());
+    };
+    if summary.more > 0 {
+        line(format!("- {} calls before these", summary.more));
+    }
+    for act in &summary.acts {
+        let how = if act.ok { "ok" } else { "failed" };
+        let whole = act.result.map(|result| format!(", blob:{result}")).unwrap_or_default();
+        line(format!("- {} {}: {how}{whole}", act.tool, quote(act.args).await?));
+    }
+    for message in &summary.messages {
+        line(format!("- the person wrote: {} (blob:{message})", quote(*message).await?));
+    }
+    for (task, goal, state) in &summary.tasks {
+        let state = if *state == TaskState::Active { "is being worked on" } else { "is to be done" };
+        line(format!("- task `{task}` of the plan {state}: {}", quote(*goal).await?));
+    }
+    Ok(text)
 }
 
 async fn not_confirmed(job: &Job, reasons: &[String], logs: &[(String, Digest)]) -> Result<String, Fault> {

@@ -8,6 +8,7 @@ use super::*;
 use contract::action::{Call, Control, EffectClass, Item, Role};
 use contract::cancel::Urgency;
 use contract::checks::{Side, Status};
+use contract::context::{Act, Left, Summary};
 use contract::event::Notice;
 use contract::model::{Message, Stop, Usage};
 use contract::session::Parent;
@@ -463,6 +464,104 @@ async fn notices_are_worded_within_their_bound() {
     assert!(text(&messages[0]).ends_with(last_words), "the advice survives any number of logs");
     assert!(text(&messages[1]).contains("- `test` fails\n\n`test`, the end of its log, blob:"));
     assert!(text(&messages[6]).contains("has ended: failed (exit code 3). It left nothing"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_left_out_is_a_line_and_what_was_dropped_a_summary() {
+    let world = World::default();
+    world.model_says("hm", Vec::new());
+    let args = world.put(json!({"path": "a.txt"}).to_string());
+    let output = world.put("the whole output");
+    let call = |id: &str| (id.to_owned(), "read".to_owned(), args);
+    let assistant = |id: &str| Item { text: None, calls: vec![call(id)], ..world.item(Role::Assistant, "") };
+    let result = |id: &str, left| Item {
+        call: Some(id.to_owned()),
+        left,
+        images: vec![("image/png".to_owned(), output)],
+        ..world.item(Role::Tool, "the whole output")
+    };
+    let summary = Summary {
+        entries: 9,
+        acts: vec![
+            Act { tool: "read".into(), args, ok: true, result: Some(output) },
+            Act { tool: "shell".into(), args: world.put("x".repeat(9_000)), ok: false, result: None },
+        ],
+        more: 3,
+        messages: vec![world.put("use\ntabs")],
+        tasks: vec![("t1".into(), world.put("Write it."), contract::event::TaskState::Active)],
+    };
+    let lines = 1 + summary.acts.len() + summary.messages.len() + summary.tasks.len();
+    let notice = Notice::Compacted { summary: Box::new(summary) };
+    let mut run = world.run_of(model("fake/model"));
+    run.context.items = vec![
+        world.item(Role::User, "goal"),
+        Item { text: None, notice: Some(Box::new(notice)), ..world.item(Role::Notice, "") },
+        assistant("a"),
+        result("a", Some(Left::Old)),
+        assistant("b"),
+        result("b", None),
+    ];
+    world.end(run).await;
+    let messages = world.asked().messages;
+    let Message::User { text } = &messages[1] else { panic!("{messages:?}") };
+    assert!(text.len() as u64 <= limits::SUMMARY_LINE_BYTES * lines as u64, "{text}");
+    for part in [
+        "9 earlier entries",
+        "3 calls before",
+        "- read {\"path\":\"a.txt\"}: ok, blob:",
+        "- shell xxx",
+        "failed",
+        "wrote: use tabs",
+        "task `t1` of the plan is being worked on: Write it.",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let Message::Tool { text, images, .. } = &messages[3] else { panic!("{messages:?}") };
+    assert_eq!(*text, format!("[16 bytes left out: to make room. The whole: read blob:{output}]"));
+    assert!(images.is_empty());
+    let Message::Tool { text, images, .. } = &messages[5] else { panic!("{messages:?}") };
+    assert_eq!((text.as_str(), images.len()), ("the whole output", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_is_on_record_and_can_be_built_anew() {
+    let world = World::default();
+    world.model_says("hm", vec![wants("x", "read", json!({"a": 1}))]);
+    let mut run = world.run_of(model("fake/model"));
+    run.context.items = vec![world.item(Role::User, "goal"), world.item(Role::Assistant, "so")];
+    let finished = world.execute(run.clone(), Cancel::new()).await;
+    let sent = finished.outcome.sent.expect("a model was asked");
+    assert!(sent.prompt_bytes > 1_000 && sent.prompt_tokens.is_none() && sent.repairs.is_empty());
+    let End::Done(Done::Said { again, tokens, .. }) = finished.outcome.end else { panic!("it spoke") };
+    assert_eq!((again, tokens), (Some("hmread{\"a\":1}".len() as u64), None));
+    let (_, anew) = super::rebuild(&world.ports(), run.clone()).await.unwrap().unwrap();
+    assert_eq!(anew, sent);
+    run.context.items.push(world.item(Role::User, "more"));
+    let (_, other) = super::rebuild(&world.ports(), run.clone()).await.unwrap().unwrap();
+    assert!(other.request != sent.request && other.prompt == sent.prompt);
+    run.work = Work::Prepare;
+    assert!(super::rebuild(&world.ports(), run).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_mended_on_the_way_is_told() {
+    let world = World::default();
+    world.model_says(
+        "hm",
+        (0..limits::CALLS_RECORDED + 2).map(|n| wants(&n.to_string(), "read", json!({}))).collect(),
+    );
+    let mut run = world.run_of(model("fake/model"));
+    let args = world.put("{}");
+    let lost = Item { calls: vec![("c9".into(), "read".into(), args)], ..world.item(Role::Assistant, "x") };
+    let orphan = Item { call: Some("c8".into()), ..world.item(Role::Tool, "y") };
+    run.context.items = vec![world.item(Role::User, "goal"), lost, orphan];
+    let repairs = world.execute(run, Cancel::new()).await.outcome.sent.unwrap().repairs;
+    assert_eq!(repairs.len(), 3, "{repairs:?}");
+    for (repair, part) in
+        repairs.iter().zip(["call c9 had no result", "result of c8 came without", "2 calls of one message"])
+    {
+        assert!(repair.contains(part), "{repair}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,7 +28,7 @@ pub(super) async fn run(job: &Arc<Job>, kept: &mut Kept, calls: &[Call]) -> Resu
         job.unless_stopped()?;
         if let [call] = group {
             let ran = task::caught(one(job, call)).await.map_err(|lost| panicked(&call.tool, lost))??;
-            results.push(record(call, ran, kept));
+            results.push(record(job, call, ran, kept));
             continue;
         }
         let start = |call: &Call| {
@@ -38,7 +38,7 @@ pub(super) async fn run(job: &Arc<Job>, kept: &mut Kept, calls: &[Call]) -> Resu
         let running: Vec<_> = group.iter().map(start).collect();
         for (call, running) in group.iter().zip(running) {
             let ran = running.await.map_err(|lost| panicked(&call.tool, lost))??;
-            results.push(record(call, ran, kept));
+            results.push(record(job, call, ran, kept));
         }
     }
     Ok(Done::Ran { results, savepoint })
@@ -129,7 +129,7 @@ async fn in_time(job: &Job, call: &Call, tool: &dyn Tool, args: Value, scope: Sc
     Output { ok: false, text, ..output }
 }
 
-fn record(call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
+fn record(job: &Job, call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
     let Output { ok, mut text, full, exit, images, .. } = ran.output;
     let images = images.into_iter().map(|image| (image.media_type, kept.put(image.bytes))).collect();
     let full = full.map(|bytes| kept.put(bytes));
@@ -141,6 +141,7 @@ fn record(call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
         call: call.id.clone(),
         ok,
         bytes: text.len() as u64,
+        tokens: job.run.context.model.as_ref().and_then(|model| job.ports.models.count(model, &text)),
         text: kept.put(text),
         full,
         exit,

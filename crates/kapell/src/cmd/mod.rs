@@ -15,12 +15,15 @@ mod events;
 mod gc;
 mod models;
 mod pause;
+mod record;
+mod replay;
 mod resume;
 mod rewind;
 mod run;
 mod sessions;
 mod tell;
 mod transcript;
+mod uncompact;
 mod verify;
 mod why;
 mod work;
@@ -107,6 +110,9 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Deny { session, approval } => approve::run(app, &session, approval.as_deref(), false).await,
         Verb::Answer { session, text } => answer::run(app, &session, &text).await,
         Verb::Rewind { session, action } => rewind::run(app, &session, action).await,
+        Verb::Uncompact { session, entry } => uncompact::run(app, &session, entry).await,
+        Verb::Replay { session } => replay::run(app, &session).await,
+        Verb::Record { session, output } => record::run(app, &session, output.as_deref()).await,
         Verb::Diff { session } => diff::run(app, &session).await,
         Verb::Verify { session } => verify::run(app, session.as_deref()).await,
         Verb::Backup { dir } => backup::run(app, &dir).await,

@@ -212,6 +212,10 @@ fn page(app: &App, row: &Row, root: &str) -> String {
     add("running", state.running.as_ref().map(|run| format!("{} {}", run.action, run.work.name())));
     add("held by", row.holder.clone());
     add("model", state.model.as_ref().map(|model| model.id.clone()));
+    add(
+        "context",
+        state.model.as_ref().filter(|_| state.end.is_none()).map(|_| super::transcript::size(state)),
+    );
     add("project", state.spec.as_ref().map(|spec| spec.repo.clone()));
     add("workspace", state.prepared.as_ref().map(|_| root.to_owned()));
     add(

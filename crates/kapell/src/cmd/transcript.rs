@@ -10,8 +10,10 @@ use crate::quantity::clock;
 use crate::show::{self, clean, json_page};
 use contract::action::Role;
 use contract::event::{Event, Notice};
-use contract::{Digest, StreamId};
+use contract::{CallId, Digest, StreamId};
+use kernel::Session;
 use kernel::view::{Entry, Made};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Bytes of one text that are shown; the rest is in `events --export`.
@@ -26,21 +28,83 @@ pub(super) async fn run(app: &App, wired: &Wired, name: &str) -> Result<u8, Fail
         out::print(&json_page(&serde_json::to_value(&entries).unwrap_or_default()));
         return Ok(exit::OK);
     }
+    let state = wired.engine.look(session).await?;
+    let hidden = state.as_ref().map(hidden).unwrap_or_default();
     for entry in &entries {
-        out::print(&text(wired, entry).await);
+        out::print(&text(wired, entry, &hidden).await);
+    }
+    if let Some(state) = state.filter(|_| !hidden.is_empty()) {
+        let id = pick::short(session);
+        out::print(&format!(
+            "marked * and a number: not shown to the model any more; kapell uncompact {id} NUMBER shows it again\n{}\n",
+            size(&state)
+        ));
     }
     Ok(exit::OK)
 }
 
+/// How large the conversation is, and how well that is known.
+pub(super) fn size(state: &Session) -> String {
+    let (gauge, cap) = (state.gauge(), state.cap());
+    let known = match (gauge.replies, gauge.prompt_tokens) {
+        (0 | 1, _) => "an estimate, nothing reported yet".to_owned(),
+        (_, Some(_)) => format!("counted; off by {} % from what was reported", tenths(gauge.off_permille)),
+        (n, None) => {
+            format!("estimates were off by {} % from what {n} replies reported", tenths(gauge.off_permille))
+        }
+    };
+    let cap = if cap == u64::MAX { "unknown".to_owned() } else { cap.to_string() };
+    format!("about {} tokens of {cap}; {known}", state.request_tokens())
+}
+
+fn tenths(permille: u64) -> String {
+    format!("{}.{}", permille / 10, permille % 10)
+}
+
+/// Entries that the model is not shown any more: results by their call, the rest by its text.
+fn hidden(state: &Session) -> Hidden {
+    let mut hidden = Hidden::default();
+    for item in state.items.iter().filter(|item| item.left.is_some()).chain(&state.evicted) {
+        match (&item.call, item.text) {
+            (Some(call), _) => drop(hidden.calls.insert(call.clone(), item.no)),
+            (None, Some(text)) => drop(hidden.texts.insert(text, item.no)),
+            (None, None) => {}
+        }
+    }
+    hidden
+}
+
+#[derive(Default)]
+struct Hidden {
+    calls: BTreeMap<CallId, u64>,
+    texts: BTreeMap<Digest, u64>,
+}
+
+impl Hidden {
+    fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.texts.is_empty()
+    }
+}
+
+fn mark(no: Option<&u64>) -> String {
+    no.map(|no| format!(" *{no}")).unwrap_or_default()
+}
+
 /// One contribution. Writing into a String cannot fail.
-async fn text(wired: &Wired, entry: &Entry) -> String {
+async fn text(wired: &Wired, entry: &Entry, hidden: &Hidden) -> String {
     let who = match entry.role {
         Role::User => "you",
         Role::Notice => "kapell",
         Role::Assistant | Role::Tool => "agent",
     };
     let action = entry.action.map(|action| format!(" {action}")).unwrap_or_default();
-    let mut out = format!("{}{action} {who}\n", clock(entry.at));
+    let no = entry.text.and_then(|text| hidden.texts.get(&text));
+    let mut out = format!("{}{action} {who}{}\n", clock(entry.at), mark(no));
+    if let Some(partial) = &entry.partial {
+        let why = clean::line(&partial.why);
+        let _ =
+            writeln!(out, "  [partial: attempt {} broke off ({why}); it was asked again]", partial.attempt);
+    }
     if let Some(digest) = entry.text {
         out.push_str(&indented(&blob(wired, digest).await, "  "));
     }
@@ -48,19 +112,20 @@ async fn text(wired: &Wired, entry: &Entry) -> String {
         out.push_str(&indented(&told(notice), "  "));
     }
     for made in &entry.calls {
-        out.push_str(&call(wired, made).await);
+        out.push_str(&call(wired, made, hidden).await);
     }
     out
 }
 
-async fn call(wired: &Wired, made: &Made) -> String {
+async fn call(wired: &Wired, made: &Made, hidden: &Hidden) -> String {
     let mut out =
         format!("  -> {} {}\n", clean::line(&made.tool), clean::line(&blob(wired, made.args).await));
     match &made.outcome {
         None => out.push_str("  <- nothing yet\n"),
         Some(outcome) => {
             let exit = outcome.exit.map(|code| format!(", exit {code}")).unwrap_or_default();
-            let _ = writeln!(out, "  <- {}{exit}", if outcome.ok { "ok" } else { "error" });
+            let mark = mark(hidden.calls.get(&made.call));
+            let _ = writeln!(out, "  <- {}{exit}{mark}", if outcome.ok { "ok" } else { "error" });
             if let Some(digest) = outcome.text {
                 out.push_str(&indented(&blob(wired, digest).await, "     "));
             }

@@ -155,6 +155,7 @@ mod tests {
             exit,
             changed: false,
             images: Vec::new(),
+            tokens: None,
         };
         let ran = |results| end(&End::Done(Done::Ran { results, savepoint: None }));
         assert_eq!(ran(vec![result(true, Some(0))]), (true, "ok".into()));

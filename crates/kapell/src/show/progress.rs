@@ -94,6 +94,10 @@ impl Progress {
     /// What an event says at this level.
     async fn told(&mut self, blobs: &dyn Blobs, happened: &Happened) -> Option<String> {
         let event = &happened.record.event;
+        if let Event::Started { action, attempt: attempt @ 2.., work, .. } = event {
+            // What a broken attempt said is not part of what this one says.
+            return Some(format!("step {} {} again, attempt {attempt}", action.step, work.name()));
+        }
         if let Event::Finished { outcome } = event {
             let (_, how) = describe::end(&outcome.end);
             let ran = self.running.remove(&happened.session).filter(|ran| ran.action == outcome.action);
@@ -261,6 +265,15 @@ fn plain(event: &Event) -> Option<String> {
             format!("recovered: {action} was in flight: {did}")
         }
         Event::Disposed { how: Disposal::Refused(why), .. } => format!("refused: {}", clean::line(why)),
+        Event::Compacted { left, dropped, before, after, .. } => {
+            let gone: u64 = dropped.iter().map(|(first, last)| last - first + 1).sum();
+            format!(
+                "conversation cut from about {before} to {after} tokens: {} outputs left as references, {gone} entries dropped",
+                left.len()
+            )
+        }
+        Event::Uncompacted { items, .. } => format!("{} entries are shown to the model again", items.len()),
+        Event::Repaired { what, .. } => format!("conversation mended: {}", clean::line(what)),
         Event::CancelAsked { .. } => "cancel was asked for".to_owned(),
         Event::Ended { state, why, .. } => format!("{}: {}", state.name(), clean::line(why)),
         _ => return None,

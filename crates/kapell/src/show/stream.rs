@@ -191,6 +191,9 @@ fn told_as_it_is(event: &Event) -> bool {
             | Event::FellBack { .. }
             | Event::Staged { .. }
             | Event::Recovered { .. }
+            | Event::Compacted { .. }
+            | Event::Uncompacted { .. }
+            | Event::Repaired { .. }
             | Event::ChildOpened { .. }
             | Event::Failed { .. }
     )

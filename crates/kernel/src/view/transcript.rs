@@ -2,11 +2,11 @@
 //!
 //! Texts are digests: whoever shows them reads the blobs. Start at [`transcript`].
 
-use contract::action::{Call, CallResult, Done, EffectClass, End, Role};
+use contract::action::{Call, CallResult, Done, EffectClass, End, Role, Work};
 use contract::event::{Disposal, Event, Notice};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
 use contract::record::Record;
-use contract::{ActionId, CallId, Digest, IntentId, QuestionId, Seq, SessionId, Timestamp};
+use contract::{ActionId, CallId, Digest, Fault, IntentId, QuestionId, Seq, SessionId, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -34,6 +34,18 @@ pub struct Entry {
     /// The calls an agent makes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<Made>,
+    /// The agent did not come to an end: which attempt it was, and why. The next attempt began anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial: Option<Partial>,
+}
+
+/// What was said before a call of the model broke.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Partial {
+    /// First try is 1.
+    pub attempt: u32,
+    /// What went wrong.
+    pub why: String,
 }
 
 /// A call and what came of it.
@@ -94,6 +106,8 @@ struct Reader {
     ends: BTreeMap<SessionId, ChildEnd>,
     /// The agent's newest entry with calls: a call's name is unique inside it.
     made: Option<usize>,
+    /// The model action in flight.
+    asks: Option<ActionId>,
 }
 
 impl Reader {
@@ -109,11 +123,14 @@ impl Reader {
             }
             Event::Disposed { intent, how: Disposal::Merged } => self.taken(record, *intent, None),
             Event::Disposed { intent, how: Disposal::Applied } => self.applied(at, *intent),
-            Event::Finished { outcome } => {
-                if let End::Done(done) = &outcome.end {
-                    self.done(record, outcome.action, done);
-                }
+            Event::Started { action, work, .. } => {
+                self.asks = matches!(work, Work::Model { .. }).then_some(*action);
             }
+            Event::Finished { outcome } => match &outcome.end {
+                End::Done(done) => self.done(record, outcome.action, done),
+                End::Failed(fault) if self.asks == Some(outcome.action) => self.broke(record, outcome, fault),
+                _ => {}
+            },
             Event::Noticed { notice } => self.notice(record, None, notice.clone()),
             Event::Asked { question, call: Some(call), .. } => {
                 self.questions.insert(question.clone(), call.clone());
@@ -134,10 +151,28 @@ impl Reader {
         }
     }
 
+    /// The model broke off in the middle of what it said.
+    fn broke(&mut self, record: &Record<Event>, outcome: &contract::action::Outcome, fault: &Fault) {
+        let Some(text) = fault.detail else { return };
+        let partial = Partial { attempt: outcome.attempt, why: fault.what.clone() };
+        self.say(record, Role::Assistant, |entry| {
+            (entry.action, entry.text, entry.partial) = (Some(outcome.action), Some(text), Some(partial));
+        });
+    }
+
     fn say(&mut self, record: &Record<Event>, role: Role, fill: impl FnOnce(&mut Entry)) {
         let (seq, at) = (record.seq, record.at);
-        let mut entry =
-            Entry { seq, at, role, source: None, action: None, text: None, notice: None, calls: Vec::new() };
+        let mut entry = Entry {
+            seq,
+            at,
+            role,
+            source: None,
+            action: None,
+            text: None,
+            notice: None,
+            calls: Vec::new(),
+            partial: None,
+        };
         fill(&mut entry);
         self.entries.push(entry);
     }

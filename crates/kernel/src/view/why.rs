@@ -256,6 +256,18 @@ fn followed(event: &Event) -> Option<String> {
         Event::Planned { tasks } => format!("planned {} task(s)", tasks.len()),
         Event::TaskMoved { task, to } => format!("task {task} {}", format!("{to:?}").to_lowercase()),
         Event::Cut { items, .. } => format!("the {items} oldest entries left the context"),
+        Event::Compacted { why, left, dropped, before, after, cap, .. } => {
+            let gone: u64 = dropped.iter().map(|(first, last)| last - first + 1).sum();
+            let why =
+                if why == "refused" { "the provider found it too long" } else { "it would not have fitted" };
+            format!(
+                "the conversation was cut ({why}): about {before} tokens before, {after} after, {cap} allowed; {} outputs \
+                 left as references, {gone} entries dropped",
+                left.len()
+            )
+        }
+        Event::Uncompacted { items, .. } => format!("{} entries are shown to the model again", items.len()),
+        Event::Repaired { what, .. } => format!("the conversation was mended: {what}"),
         Event::Paused { why, what, .. } => format!("paused ({why}): {what}"),
         Event::Waits { what, until, .. } => format!("waits until {until}: {what}"),
         Event::FellBack { to, why, .. } => format!("{} has the word from now on: {why}", to.id),

@@ -99,6 +99,21 @@ fn later(id: SessionId, action: ActionId) -> Vec<(&'static str, Event)> {
         ("planned", Event::Planned { tasks: vec![] }),
         ("task-moved", Event::TaskMoved { task: "t".into(), to: TaskState::Done }),
         ("cut", Event::Cut { items: 1, bytes: 1 }),
+        (
+            "compacted-nothing",
+            Event::Compacted {
+                why: "full".into(),
+                left: vec![],
+                dropped: vec![],
+                summary: None,
+                before: 1,
+                after: 1,
+                cap: 1,
+            },
+        ),
+        ("uncompacted-unknown", Event::Uncompacted { items: vec![1_000], after: 1 }),
+        ("repaired", Event::Repaired { what: "w".into(), call: None, item: None }),
+        ("repaired-unknown", Event::Repaired { what: "w".into(), call: None, item: Some(1_000) }),
         ("cut-too-much", Event::Cut { items: 10_000, bytes: 1 }),
         ("paused", Event::Paused { why: "user".into(), what: String::new(), hint: String::new(), code: 0 }),
         ("warned", Event::Warned { what: "w".into() }),
@@ -148,12 +163,16 @@ fn exactly_the_pairs_of_the_table_are_taken() {
         let own = match name {
             "new" => "opened".to_owned(),
             "calls" => format!(
-                "{anywhere} {open} selected approval-asked asked call-answered child-opened cut paused ended"
+                "{anywhere} {open} selected approval-asked asked call-answered child-opened cut compacted-nothing repaired paused ended"
             ),
-            "running" => format!("{anywhere} {open} unknown cut paused call-answered"),
-            "yielded" => format!("{anywhere} {open} selected noticed cut paused ended"),
+            "running" => {
+                format!("{anywhere} {open} unknown cut compacted-nothing repaired paused call-answered")
+            }
+            "yielded" => {
+                format!("{anywhere} {open} selected noticed cut compacted-nothing repaired paused ended")
+            }
             "paused" => format!(
-                "{anywhere} {open} selected approval-asked asked call-answered child-opened cut resumed ended"
+                "{anywhere} {open} selected approval-asked asked call-answered child-opened cut compacted-nothing repaired resumed ended"
             ),
             "ended" => anywhere.to_owned(),
             other => panic!("{other}"),

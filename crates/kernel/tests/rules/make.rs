@@ -150,6 +150,7 @@ pub(crate) fn ran(run: &Run, ok: bool) -> End {
         exit: None,
         changed: run.class != EffectClass::Pure,
         images: Vec::new(),
+        tokens: None,
     };
     let savepoint = (run.class != EffectClass::Pure).then(|| format!("savepoint {}", run.action));
     End::Done(Done::Ran { results: calls.iter().map(result).collect(), savepoint })

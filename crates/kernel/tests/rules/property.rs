@@ -70,7 +70,7 @@ fn wish(world: &World, id: SessionId, n: u8, m: u8) -> Wish {
     let approval = state.approvals.iter().nth(usize::from(m) % state.approvals.len().max(1));
     let question = state.questions.keys().next().cloned().unwrap_or_else(|| "q9".into());
     let savepoint = state.savepoints.iter().next().map(|(action, _)| *action);
-    match (n % 14, approval) {
+    match (n % 15, approval) {
         (0 | 1, _) => message(&format!("m{m}")),
         (2, _) => Wish::Continue,
         (3, _) => Wish::Initialise,
@@ -84,6 +84,7 @@ fn wish(world: &World, id: SessionId, n: u8, m: u8) -> Wish {
         (12, _) => {
             Wish::AddBudget { amount: Amount { nanos: 10_000_000, tokens: 10_000, steps: 5, time_ms: 1_000 } }
         }
+        (13, _) => Wish::Uncompact { item: (m > 100).then_some(u64::from(m) % 30) },
         _ if m < 12 => Wish::Cancel,
         _ => Wish::Resume { model: Some(Box::new(model("other/model", Some(PRICE)))) },
     }

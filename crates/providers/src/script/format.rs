@@ -16,12 +16,13 @@
 //! text = "Looking."                    # {{last}} last message, {{step}} 1.., {{n}} repetition 1..
 //! delay_ms = 20
 //! repeat = 2
+//! literal = true                       # texts and arguments are what they are: nothing in them is a template
 //! usage = { input = 1200, output = 40, cache_read = 900, cache_write = 0 }
 //! stop = "tool-use"                    # end-turn, tool-use, max-tokens, refusal
 //! [[turn.call]]
 //! tool = "shell"
 //! id = "c1"
-//! args = { command = "cargo test" }    # or raw_args = "not { json"
+//! args = { command = "cargo test" }    # or json_args = '{"n": null}', or raw_args = "not { json"
 //!
 //! [[turn]]
 //! error = { kind = "rate-limited", code = "slow-down", what = "too fast", retry_after_ms = 50 }
@@ -52,6 +53,8 @@ pub struct Turn {
     pub delay_ms: u64,
     /// How often the turn is played; at least 1.
     pub repeat: u32,
+    /// Nothing in it is a template.
+    pub literal: bool,
     /// Ends in this fault instead of a reply.
     pub error: Option<Fault>,
     /// Tokens; estimated from the texts when not given.
@@ -103,6 +106,8 @@ struct TurnTable {
     #[serde(default)]
     delay_ms: u64,
     repeat: Option<u32>,
+    #[serde(default)]
+    literal: bool,
     error: Option<ErrorTable>,
     usage: Option<UsageTable>,
     stop: Option<Stop>,
@@ -114,6 +119,7 @@ struct CallTable {
     tool: String,
     id: Option<String>,
     args: Option<toml::Table>,
+    json_args: Option<String>,
     raw_args: Option<String>,
 }
 
@@ -198,15 +204,17 @@ fn turn(table: TurnTable) -> Result<Turn, &'static str> {
         estimated: false,
     });
     let stop = table.stop;
-    let (when, text, delay_ms) = (table.when, table.text, table.delay_ms);
-    Ok(Turn { when, text, calls, delay_ms, repeat, error, usage, stop })
+    let (when, text, delay_ms, literal) = (table.when, table.text, table.delay_ms, table.literal);
+    Ok(Turn { when, text, calls, delay_ms, repeat, literal, error, usage, stop })
 }
 
 fn call(table: CallTable) -> Result<Call, &'static str> {
-    let args = match (table.args, table.raw_args) {
-        (Some(_), Some(_)) => return Err("a call has `args` or `raw_args`, not both"),
-        (None, Some(raw)) => Value::String(raw),
-        (args, None) => json(toml::Value::Table(args.unwrap_or_default())),
+    let args = match (table.args, table.json_args, table.raw_args) {
+        (args, None, None) => json(toml::Value::Table(args.unwrap_or_default())),
+        (None, Some(text), None) => serde_json::from_str(&text)
+            .map_err(|_| "`json_args` must be JSON; `raw_args` takes what is not")?,
+        (None, None, Some(raw)) => Value::String(raw),
+        _ => return Err("a call has one of `args`, `json_args` and `raw_args`"),
     };
     Ok(Call { tool: table.tool, id: table.id, args })
 }

@@ -1,0 +1,136 @@
+//! The conversation from outside: cut and shown again, replayed offline, made into a script, handed to another model.
+//!
+//! Start at the first test; each is one story.
+
+use crate::world::{DONE, World, call, fixes, write};
+use serde_json::Value;
+
+/// Calls in the order in which a model made them: tool and arguments.
+fn calls(world: &World) -> Vec<(String, Value)> {
+    let entries = world.run(&["sessions", "transcript", "last", "--json"]).expect(0).json();
+    let dir = world.path("exported");
+    let _ = std::fs::remove_dir_all(&dir);
+    world.run(&["events", "last", "--export", dir.to_str().unwrap()]).expect(0);
+    let made = |entry: &Value| entry["calls"].as_array().cloned().unwrap_or_default();
+    let all = entries.as_array().unwrap().iter().flat_map(made);
+    let one = |call: Value| {
+        let args = std::fs::read(dir.join("blobs").join(call["args"].as_str().unwrap())).unwrap();
+        (call["tool"].as_str().unwrap().to_owned(), serde_json::from_slice(&args).unwrap())
+    };
+    all.map(one).collect()
+}
+
+#[test]
+fn a_record_is_replayed_and_played_again() {
+    let world = World::new();
+    let secret = format!("sk-ant-api03-{}", "aB3".repeat(20));
+    let turns = format!(
+        "[[turn]]\ntext = \"Looking. {{{{step}}}} of \\\"{{{{n}}}}\\\", key {secret}\"\n[[turn.call]]\ntool = \"read\"\nargs = {{ path = \"readme.txt\" }}\n\
+         [[turn.call]]\ntool = \"read\"\nraw_args = \"not {{ json\"\n\
+         [[turn]]\nerror = {{ kind = \"transient\", code = \"blip\", what = \"gone\", retry_after_ms = 1 }}\n{}",
+        fixes()
+    );
+    let model = world.script("first", &turns);
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(0);
+    let first = calls(&world);
+    assert_eq!(first.len(), 4);
+
+    let told = world.run(&["replay", "last", "--json"]).expect(0).json();
+    assert_eq!(told["difference"], Value::Null);
+    assert!(told["requests"].as_u64().unwrap() >= 4, "{told}");
+    assert_eq!(told["unknown"], 0);
+
+    let script = world.path("recorded.toml");
+    let ended = world.run(&["record", "last", "-o", script.to_str().unwrap()]).expect(0);
+    assert!(ended.err.contains("1 secrets removed"), "{}", ended.err);
+    let text = std::fs::read_to_string(&script).unwrap();
+    assert!(text.contains("[secret removed]") && !text.contains(&secret), "{text}");
+
+    let again = World::new();
+    again.write("recorded.toml", &text);
+    let model = format!("builtin/script:{}", again.path("recorded.toml").display());
+    again.run(&["run", "-m", &model, "make the test pass"]).expect(0);
+    assert_eq!(calls(&again), first);
+    again.run(&["replay", "last"]).expect(0);
+}
+
+/// A model of a small context, and turns that read the same large files again and again.
+fn small(world: &World, name: &str, turns: &str) -> String {
+    world.write(
+        &format!("{name}.toml"),
+        &format!(
+            "[model]\ncontext_tokens = 24000\noutput_tokens = 1000\nprice_input_usd_per_mtok = 0.0\nprice_output_usd_per_mtok = 0.0\n{turns}"
+        ),
+    );
+    format!("builtin/script:{}", world.path(&format!("{name}.toml")).display())
+}
+
+#[test]
+fn a_conversation_is_cut_on_record_shown_again_and_still_replays() {
+    let world = World::new();
+    for n in 0..8 {
+        world.write(
+            &format!("repo/big{n}.txt"),
+            &format!("line {n} of a file that is not small\n").repeat(280),
+        );
+    }
+    world.commit("big");
+    let reads: String = (0..8).map(|n| call("read", &format!("path = \"big{n}.txt\""))).collect();
+    let turns = format!("{reads}{}{}", call("ask", "question = \"go on?\""), fixes());
+    let model = small(&world, "small", &turns);
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(8);
+    let events = world.run(&["events", "last"]).expect(0);
+    let cut =
+        events.lines().into_iter().find(|line| line["event"]["compacted"].is_object()).expect("it was cut");
+    let cut = &cut["event"]["compacted"];
+    assert!(cut["after"].as_u64().unwrap() <= cut["cap"].as_u64().unwrap(), "{cut}");
+    // A result that became a reference, or that of the first exchange that was dropped.
+    let lost = cut["left"][0][0].as_u64().unwrap_or_else(|| cut["dropped"][0][0].as_u64().unwrap() + 1);
+    let transcript = world.run(&["sessions", "transcript", "last"]).expect(0);
+    assert!(transcript.out.contains(&format!("*{lost}\n")), "{}", transcript.out);
+
+    world.run(&["uncompact", "last", "1"]).expect(1);
+    let back = world.run(&["uncompact", "last", &lost.to_string()]).expect(0);
+    assert!(back.out.contains("is shown it again"), "{}", back.out);
+    world.run(&["answer", "last", "yes"]).expect(0);
+    world.run(&["resume", "last"]).expect(0);
+    assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
+    let told = world.run(&["replay", "last", "--json"]).expect(0).json();
+    assert_eq!((&told["difference"], &told["unknown"]), (&Value::Null, &Value::from(0)), "{told}");
+    world.run(&["uncompact", "last"]).expect(2);
+}
+
+#[test]
+fn a_goal_too_large_for_the_model_is_refused_with_what_to_do() {
+    let world = World::new();
+    let model = small(&world, "small", &fixes());
+    let goal = "make the test pass ".repeat(6_000);
+    let ended = world.run(&["run", "-m", &model, &goal]).expect(8);
+    assert!(
+        ended.out.contains("--model") && ended.out.contains("larger context"),
+        "{} {}",
+        ended.out,
+        ended.err
+    );
+    let large = world.script("large", &fixes());
+    world.run(&["resume", "last", "--model", &large]).expect(0);
+    assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
+}
+
+#[test]
+fn another_model_goes_on_in_the_middle() {
+    let world = World::new();
+    let turns = format!("{}{}", write("a.txt", "a"), call("ask", "question = \"which?\""));
+    let first = world.script("first", &turns);
+    world.run(&["run", "-m", &first, "make the test pass"]).expect(8);
+    world.run(&["answer", "last", "that"]).expect(0);
+    world.run(&["pause", "last"]).expect(0);
+    // The second one has turns for the ordinals that come.
+    let second = world.script(
+        "second",
+        &format!("[[turn]]\nrepeat = 2\ntext = \"unused\"\n[[turn]]\nexpect = \"that\"\n[[turn.call]]\ntool = \"write\"\nargs = {{ path = \"fixed.txt\", content = \"fixed\\n\" }}\n{DONE}"),
+    );
+    world.run(&["resume", "last", "--model", &second]).expect(0);
+    assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
+    world.run(&["replay", "last"]).expect(0);
+}
