@@ -92,7 +92,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 /// One line of the table; true = it answered.
 fn row(talk: &Path, server: &str, dialect: &str, port: u16) -> Result<bool> {
     let url = format!("http://127.0.0.1:{port}");
-    let out = Command::new(talk).args([dialect, &url, "smol"]).env("LIVE_KEY", KEY).output()?;
+    // What its deviations go by; the proxy is none that is known.
+    let kind = if server == "llama.cpp" { "llamacpp" } else { "" };
+    let out = Command::new(talk).args([dialect, &url, "smol", kind]).env("LIVE_KEY", KEY).output()?;
     let text = String::from_utf8_lossy(&out.stdout);
     let told = |value: &Value| {
         let (input, output) = (&value["usage"]["input"], &value["usage"]["output"]);

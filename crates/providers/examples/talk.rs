@@ -1,4 +1,4 @@
-//! One short conversation with a server, streamed and with a tool: `talk DIALECT URL MODEL`, the key in LIVE_KEY.
+//! One short conversation with a server, streamed and with a tool: `talk DIALECT URL MODEL [SERVER]`, key in LIVE_KEY.
 //!
 //! Prints a line of JSON for each reply. Used by `cargo xtask live`; good for any server. Start at [`main`].
 
@@ -6,6 +6,7 @@ use contract::model::{Message, Models, Reply, Request, ToolSpec};
 use contract::port::{Delta, Sink};
 use contract::{Cancel, Fault, Kind};
 use providers::Registry;
+use providers::dialect::Server;
 use providers::settings::{Declared, Dialect, Settings};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -40,11 +41,13 @@ async fn main() -> std::process::ExitCode {
 }
 
 async fn talk(args: Vec<String>) -> Result<(), Fault> {
-    let [dialect, url, name] = args.as_slice() else {
-        return Err(Fault::new(Kind::UserFixable, "usage", "talk DIALECT URL MODEL"));
+    let [dialect, url, name, server @ ..] = args.as_slice() else {
+        return Err(Fault::new(Kind::UserFixable, "usage", "talk DIALECT URL MODEL [SERVER]"));
     };
+    let server = Server::NAMED.into_iter().find(|(name, _)| server.first().is_some_and(|own| own == name));
     let own = Declared {
         dialect: Dialect::named(dialect),
+        server: server.map(|(_, server)| server),
         base_url: Some(url.clone()),
         key_env: Some("LIVE_KEY".to_owned()),
         ..Declared::default()

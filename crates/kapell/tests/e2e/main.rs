@@ -5,6 +5,7 @@
 mod bad_input;
 mod context;
 mod damage;
+mod faults;
 mod formats;
 mod help;
 mod life;

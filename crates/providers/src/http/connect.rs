@@ -20,6 +20,11 @@ pub(super) fn client(provider: &Provider) -> Result<Client, Fault> {
         .retry(reqwest::retry::never())
         .connect_timeout(provider.timeouts.connect)
         .no_proxy();
+    if provider.server.is_local() {
+        // llama.cpp promises to keep a connection and ends it behind a streamed answer: the next call would meet the
+        // end. A new connection on the same machine costs next to nothing.
+        builder = builder.pool_max_idle_per_host(0);
+    }
     if let Some(url) = &provider.proxy {
         let proxy = Proxy::all(url).map_err(|_| bad(provider, "proxy", "it is no address of a proxy"))?;
         builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&provider.no_proxy)));
