@@ -33,8 +33,9 @@ pub struct Committed {
     pub blobs: Vec<Vec<u8>>,
 }
 
-/// Times a conflict is answered by reading again before the session is given up.
-const RELOADS: u32 = 8;
+/// Times a conflict is answered by reading again before the session is given up. Of many processes that write to one
+/// shared ledger at once, one gets on each time.
+const RELOADS: u32 = 64;
 
 /// Decides and commits. A conflict means that somebody else wrote: read again, decide again. After any other error
 /// the state here is ahead of the journal and must be dropped.

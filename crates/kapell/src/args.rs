@@ -118,10 +118,7 @@ pub(crate) enum Verb {
         action: Option<ActionId>,
     },
     /// Show what was reserved, spent and is left, over the whole tree
-    Cost {
-        /// Which session; without it: all of them
-        session: Option<String>,
-    },
+    Cost(CostOptions),
     /// Let a session finish its action in flight, then wait for you
     Pause {
         /// Which session
@@ -236,6 +233,34 @@ pub(crate) enum Listing {
         /// Which session
         session: Option<String>,
     },
+}
+
+/// What `cost` shows.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct CostOptions {
+    /// Which session; without it: all of them
+    pub(crate) session: Option<String>,
+    /// Model calls added up: tokens, money, what the provider's cache saved, time
+    #[arg(long, value_enum, value_name = "AXIS")]
+    pub(crate) by: Option<By>,
+    /// What made the provider's cache useless: the first message that changed from call to call
+    #[arg(long, conflicts_with = "by", requires = "session")]
+    pub(crate) cache: bool,
+}
+
+/// Along which axis calls are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// Sessions with everything below them
+    Session,
+    /// Every session by itself
+    Child,
+    /// Models
+    Model,
+    /// Modes
+    Mode,
+    /// UTC days
+    Day,
 }
 
 /// How many to list.

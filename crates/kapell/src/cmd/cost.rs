@@ -2,8 +2,10 @@
 //!
 //! Renders the kernel's account ([`kernel::view::cost`]) and its ledgers. Start at [`run`].
 
+use super::spend;
 use super::work::leave;
 use crate::app::{self, App, Wired};
+use crate::args::CostOptions;
 use crate::exit::{self, Failure};
 use crate::out;
 use crate::pick::{self, short};
@@ -21,11 +23,13 @@ use serde_json::{Value, json};
 const GOAL: usize = 60;
 
 /// Shows what things cost; the exit code.
-pub(crate) async fn run(app: &App, name: Option<&str>) -> Result<u8, Failure> {
+pub(crate) async fn run(app: &App, options: &CostOptions) -> Result<u8, Failure> {
     let Some(wired) = app.look()? else { return Err(app::no_sessions()) };
-    let done = match name {
-        Some(name) => one(app, &wired, name).await,
-        None => all(app, &wired).await,
+    let done = match (options.session.as_deref(), options.by) {
+        (name, Some(by)) => spend::by(app, &wired, name, by).await,
+        (Some(name), None) if options.cache => spend::cache(app, &wired, name).await,
+        (Some(name), None) => one(app, &wired, name).await,
+        (None, None) => all(app, &wired).await,
     };
     leave(wired).await;
     done
@@ -135,7 +139,8 @@ async fn all(app: &App, wired: &Wired) -> Result<u8, Failure> {
         values.push(figures(&ledger, listed.session));
     }
     if app.global.json {
-        out::print(&json_page(&json!({"total": amount(sum), "sessions": values})));
+        let caps = spend::caps(app, wired).await?;
+        out::print(&json_page(&json!({"total": amount(sum), "sessions": values, "project": caps})));
         return Ok(exit::OK);
     }
     cells.push(vec![
@@ -150,6 +155,17 @@ async fn all(app: &App, wired: &Wired) -> Result<u8, Failure> {
         &cells,
         app.term.stdout.then(|| app.term.width()),
     ));
+    if let Some(serde_json::Value::Object(spans)) = spend::caps(app, wired).await? {
+        for (span, of) in &spans {
+            let spent = |unit: &str| of[unit]["spent"].as_u64().unwrap_or(0);
+            if let Some(cap) = of["nanos"]["cap"].as_u64() {
+                out::print(&format!("this project, {span}: {} of {}\n", usd(spent("nanos")), usd(cap)));
+            }
+            if let Some(cap) = of["tokens"]["cap"].as_u64() {
+                out::print(&format!("this project, {span}: {} of {cap} tokens\n", spent("tokens")));
+            }
+        }
+    }
     Ok(exit::OK)
 }
 

@@ -21,6 +21,7 @@ mod resume;
 mod rewind;
 mod run;
 mod sessions;
+mod spend;
 mod tell;
 mod transcript;
 mod uncompact;
@@ -103,7 +104,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
             None => events::run(app, &session, follow, after).await,
         },
         Verb::Why { session, action } => why::run(app, &session, action).await,
-        Verb::Cost { session } => cost::run(app, session.as_deref()).await,
+        Verb::Cost(options) => cost::run(app, &options).await,
         Verb::Pause { session } => pause::run(app, &session).await,
         Verb::Cancel { session } => cancel::run(app, &session).await,
         Verb::Approve { session, approval } => approve::run(app, &session, approval.as_deref(), true).await,

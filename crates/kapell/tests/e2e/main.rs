@@ -3,6 +3,7 @@
 //! Start at [`world::World`], which every test has one of.
 
 mod bad_input;
+mod budgets;
 mod context;
 mod damage;
 mod faults;

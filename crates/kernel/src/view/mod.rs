@@ -5,12 +5,14 @@
 
 mod board;
 mod cost;
+mod spend;
 mod transcript;
 mod waits;
 mod why;
 
 pub use board::{Doing, Row, board, short};
 pub use cost::{Cost, Part, SessionCost, cost};
+pub use spend::{Axis, Break, ModelCall, Sum, breaks, calls, sums};
 pub use transcript::{Entry, Made, Outcome, transcript};
 pub use waits::{Waits, waits};
 pub use why::{AttemptTold, Chosen, Fate, Unchosen, Why, why};

@@ -126,3 +126,23 @@ fn a_bill_beyond_the_reservation_counts_and_a_person_is_warned() {
     let warned = |event: &Event| matches!(event, Event::Warned { what } if what == "80 % of this project's budget of tokens is used: 90000 of 100000");
     assert_eq!(world.events(ROOT).filter(|event| warned(event)).count(), 1);
 }
+
+#[test]
+fn fifty_sessions_against_a_budget_for_ten_make_exactly_ten_calls() {
+    let one = 9_007;
+    let mut world = World::new();
+    cap(&mut world, Caps { project: tokens(10 * one), ..Caps::NONE });
+    let ids: Vec<SessionId> = (1..=50).map(SessionId).collect();
+    for id in &ids {
+        world.open(*id, spec());
+        world.end(*id, prepared());
+    }
+    let calling: Vec<&SessionId> = ids.iter().filter(|id| world.doing(**id) == "model").collect();
+    assert_eq!(calling, ids[..10].iter().collect::<Vec<_>>());
+    for id in &ids[10..] {
+        assert!(
+            why(&world, *id).starts_with("7 budget: what is left of this project's budget of tokens (0 of")
+        );
+    }
+    assert_eq!(project(&world).used(Span::Project, Timestamp(world.now)).0.tokens, 10 * one);
+}

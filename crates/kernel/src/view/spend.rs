@@ -1,0 +1,336 @@
+//! Every model call with its tokens, cost and time, sums of them along any axis, and what made a provider's cache useless.
+//!
+//! Costs are the ledger's, tokens the provider's own as far as it told them. Start at [`calls`], then [`sums`] and
+//! [`breaks`].
+
+use contract::action::{Done, End, Outcome, Work};
+use contract::event::{Event, LedgerEvent};
+use contract::model::{ModelRef, Price, Shown, Usage};
+use contract::record::Record;
+use contract::{ActionId, SessionId, Timestamp};
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+
+/// One attempt at one model call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelCall {
+    /// Whose.
+    pub session: SessionId,
+    /// Which action.
+    pub action: ActionId,
+    /// First try is 1.
+    pub attempt: u32,
+    /// Which model.
+    pub model: String,
+    /// The session's mode.
+    pub mode: String,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took, milliseconds.
+    pub ms: u64,
+    /// How it ended: `done`, `failed`, `cancelled`, `timed-out`, `unknown`; empty = it has not.
+    pub end: &'static str,
+    /// What it has cost, as settled.
+    pub nanos: u64,
+    /// Tokens, as settled.
+    pub tokens: u64,
+    /// The provider's own count, when there was a reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// The figures are an upper bound, not what the provider told.
+    pub estimated: bool,
+    /// What the provider's cache has saved, nano-dollars; below zero when writing cost more than reading saved.
+    pub saved: i64,
+    /// The provider's name for the exchange.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub request_id: String,
+    /// What was shown.
+    #[serde(skip)]
+    pub shown: Option<Box<Shown>>,
+    /// What happened to the conversation since the call before.
+    #[serde(skip)]
+    since: Option<&'static str>,
+}
+
+/// The model calls of one session. `ledger` is its tree's.
+pub fn calls(session: SessionId, events: &[Record<Event>], ledger: &[Record<LedgerEvent>]) -> Vec<ModelCall> {
+    let mut settled: BTreeMap<ActionId, VecDeque<(u64, u64)>> = BTreeMap::new();
+    for record in ledger {
+        match &record.event {
+            LedgerEvent::Settled { session: of, action, used } if *of == session => {
+                settled.entry(*action).or_default().push_back((used.nanos, used.tokens));
+            }
+            _ => {}
+        }
+    }
+    let (mut calls, mut prices, mut mode) = (Vec::<ModelCall>::new(), BTreeMap::new(), String::new());
+    let mut since = None;
+    let mut open = None;
+    for record in events {
+        match &record.event {
+            Event::Opened { spec } => {
+                mode.clone_from(&spec.mode);
+                spec.fallback.iter().chain([&spec.model]).for_each(|model| know(&mut prices, model));
+            }
+            Event::Resumed { model: Some(model) } | Event::FellBack { to: model, .. } => {
+                know(&mut prices, model);
+                since = Some("the model changed");
+            }
+            Event::Cut { .. } => since = since.or(Some("the context was cut")),
+            Event::Recovered { .. } => since = since.or(Some("another process went on")),
+            Event::Started { action, attempt, work: Work::Model { model, .. }, .. } => {
+                open = Some(calls.len());
+                calls.push(ModelCall {
+                    session,
+                    action: *action,
+                    attempt: *attempt,
+                    model: model.clone(),
+                    mode: mode.clone(),
+                    at: record.at,
+                    ms: 0,
+                    end: "",
+                    nanos: 0,
+                    tokens: 0,
+                    usage: None,
+                    estimated: false,
+                    saved: 0,
+                    request_id: String::new(),
+                    shown: None,
+                    since: since.take(),
+                });
+            }
+            Event::Finished { outcome } => {
+                let Some(at) = open.take().filter(|at| calls[*at].action == outcome.action) else { continue };
+                let bill = settled.get_mut(&outcome.action).and_then(VecDeque::pop_front);
+                finish(&mut calls[at], record.at, outcome, bill.unwrap_or_default(), &prices);
+            }
+            _ => {}
+        }
+    }
+    calls
+}
+
+fn know(prices: &mut BTreeMap<String, Option<Price>>, model: &ModelRef) {
+    prices.insert(model.id.clone(), model.card.price);
+}
+
+fn finish(
+    call: &mut ModelCall,
+    at: Timestamp,
+    outcome: &Outcome,
+    bill: (u64, u64),
+    prices: &BTreeMap<String, Option<Price>>,
+) {
+    call.ms = at.since(call.at);
+    (call.nanos, call.tokens) = bill;
+    call.end = match &outcome.end {
+        End::Done(_) => "done",
+        End::Failed(_) => "failed",
+        End::Cancelled => "cancelled",
+        End::TimedOut => "timed-out",
+        End::Unknown => "unknown",
+    };
+    // Nobody saw the bill: what stands there is the reservation.
+    call.estimated = outcome.estimated || !outcome.metered && call.tokens > outcome.used.tokens;
+    if let End::Done(Done::Said { usage, request_id, shown, .. }) = &outcome.end {
+        call.estimated |= usage.estimated;
+        call.saved = prices.get(&call.model).copied().flatten().map_or(0, |price| price.saved(*usage));
+        call.usage = Some(*usage);
+        call.request_id.clone_from(request_id);
+        call.shown.clone_from(shown);
+    }
+}
+
+/// Along which axis calls are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Axis {
+    /// By session.
+    Session,
+    /// By model.
+    Model,
+    /// By mode.
+    Mode,
+    /// By UTC day.
+    Day,
+}
+
+/// Calls that have something in common.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Sum {
+    /// What they have in common.
+    pub name: String,
+    /// How many.
+    pub calls: u64,
+    /// How many of their figures are upper bounds.
+    pub estimated: u64,
+    /// What they have cost, nano-dollars.
+    pub nanos: u64,
+    /// All their tokens.
+    pub tokens: u64,
+    /// Input that was neither read from a cache nor written to one.
+    pub input: u64,
+    /// Output.
+    pub output: u64,
+    /// Read from a provider's cache.
+    pub cache_read: u64,
+    /// Written to a provider's cache.
+    pub cache_write: u64,
+    /// What those caches have saved, nano-dollars.
+    pub saved: i64,
+    /// Time of all, and of the slowest, milliseconds.
+    pub ms: u64,
+    /// Of the slowest.
+    pub slowest_ms: u64,
+}
+
+/// The calls added up by this axis, by name.
+pub fn sums(calls: &[ModelCall], axis: Axis) -> Vec<Sum> {
+    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+    for call in calls {
+        let name = match axis {
+            Axis::Session => call.session.to_string(),
+            Axis::Model => call.model.clone(),
+            Axis::Mode => call.mode.clone(),
+            Axis::Day => call.at.to_string().chars().take_while(|c| *c != 'T').collect(),
+        };
+        let sum = sums.entry(name.clone()).or_insert_with(|| Sum { name, ..Sum::default() });
+        let usage = call.usage.unwrap_or_default();
+        sum.calls += 1;
+        sum.estimated += u64::from(call.estimated);
+        sum.nanos = sum.nanos.saturating_add(call.nanos);
+        sum.tokens = sum.tokens.saturating_add(call.tokens);
+        sum.input = sum.input.saturating_add(usage.input);
+        sum.output = sum.output.saturating_add(usage.output);
+        sum.cache_read = sum.cache_read.saturating_add(usage.cache_read);
+        sum.cache_write = sum.cache_write.saturating_add(usage.cache_write);
+        sum.saved = sum.saved.saturating_add(call.saved);
+        sum.ms = sum.ms.saturating_add(call.ms);
+        sum.slowest_ms = sum.slowest_ms.max(call.ms);
+    }
+    sums.into_values().collect()
+}
+
+/// Two calls of which the second could not use what the provider had kept of the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Break {
+    /// The call before.
+    pub before: ActionId,
+    /// The call that had to be read anew.
+    pub action: ActionId,
+    /// The first message that differs, or the last of the few among which it is; 0 = all of them, from the first on.
+    pub message: u64,
+    /// The first of those few.
+    pub from: u64,
+    /// Who speaks there.
+    pub speaker: &'static str,
+    /// Why, as far as it is on record.
+    pub why: String,
+}
+
+/// Where the beginning of the conversation changed from one call to the next.
+pub fn breaks(calls: &[ModelCall]) -> Vec<Break> {
+    let shown = |call: &&ModelCall| call.shown.is_some();
+    let known: Vec<&ModelCall> = calls.iter().filter(shown).collect();
+    known.windows(2).filter_map(|pair| broken(pair[0], pair[1])).collect()
+}
+
+fn broken(before: &ModelCall, now: &ModelCall) -> Option<Break> {
+    let (a, b) = (before.shown.as_ref()?, now.shown.as_ref()?);
+    let all = |why: &str| {
+        let (message, from, speaker) = (0, 0, "");
+        Some(Break { before: before.action, action: now.action, message, from, speaker, why: why.to_owned() })
+    };
+    if before.model != now.model {
+        return all("the model changed");
+    }
+    if a.tools != b.tools {
+        return all("the tools changed");
+    }
+    if a.system != b.system {
+        return all("the instructions changed");
+    }
+    let stride = a.stride.max(b.stride).max(1);
+    let at = |shown: &Shown, messages: u64| {
+        let place = usize::try_from(messages / shown.stride.max(1)).ok()?.checked_sub(1)?;
+        shown.chain.get(place).cloned()
+    };
+    let both = (1..).map(|n| n * stride).take_while(|messages| *messages <= a.messages.min(b.messages));
+    let message = both.into_iter().find(|messages| at(a, *messages) != at(b, *messages));
+    let message = message.or_else(|| (b.messages < a.messages).then_some(b.messages))?;
+    let speaker = match at(b, message).as_deref().and_then(|link| link.chars().next()) {
+        Some('u') => "user",
+        Some('a') => "assistant",
+        Some('t' | 'e') => "tool",
+        _ => "",
+    };
+    let why = now.since.unwrap_or("that message is worded otherwise").to_owned();
+    let from = message.saturating_sub(stride) + 1;
+    Some(Break { before: before.action, action: now.action, message, from, speaker, why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(step: u32, tools: &str, chain: &[&str]) -> ModelCall {
+        let shown = Shown {
+            system: "s".into(),
+            tools: tools.into(),
+            messages: chain.len() as u64,
+            stride: 1,
+            chain: chain.iter().map(|link| (*link).to_owned()).collect(),
+        };
+        ModelCall {
+            session: SessionId(1),
+            action: ActionId { turn: 1, step },
+            attempt: 1,
+            model: "a/b".into(),
+            mode: "code".into(),
+            at: Timestamp(0),
+            ms: 5,
+            end: "done",
+            nanos: 3,
+            tokens: 2,
+            usage: None,
+            estimated: false,
+            saved: -1,
+            request_id: String::new(),
+            shown: Some(Box::new(shown)),
+            since: None,
+        }
+    }
+
+    #[test]
+    fn a_conversation_that_grows_breaks_nothing_and_a_changed_message_is_named() {
+        let calls = [
+            call(1, "t", &["u1"]),
+            call(2, "t", &["u1", "a2", "t3"]),
+            call(3, "t", &["u1", "a2", "t9", "a4", "t5"]),
+        ];
+        let found = breaks(&calls);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].message, found[0].from, found[0].speaker), (3, 3, "tool"));
+        assert_eq!((found[0].before.step, found[0].action.step), (2, 3));
+    }
+
+    #[test]
+    fn other_tools_another_model_and_a_cut_are_told() {
+        let mut cut = call(3, "u", &["u1"]);
+        cut.since = Some("the context was cut");
+        let mut other = call(4, "u", &["u1"]);
+        other.model = "a/c".into();
+        let found = breaks(&[call(1, "t", &["u1"]), call(2, "u", &["u1", "a2"]), cut, other]);
+        let why: Vec<&str> = found.iter().map(|found| found.why.as_str()).collect();
+        assert_eq!(why, ["the tools changed", "the context was cut", "the model changed"]);
+    }
+
+    #[test]
+    fn sums_add_up_whatever_the_axis() {
+        let calls = [call(1, "t", &[]), call(2, "t", &[])];
+        for axis in [Axis::Session, Axis::Model, Axis::Mode, Axis::Day] {
+            let sums = sums(&calls, axis);
+            assert_eq!((sums.len(), sums[0].calls, sums[0].nanos, sums[0].saved), (1, 2, 6, -2), "{axis:?}");
+        }
+        assert_eq!(sums(&calls, Axis::Day)[0].name, "1970-01-01");
+    }
+}
