@@ -12,12 +12,13 @@ use crate::home::{self, Home};
 use crate::term::Term;
 use crate::toolbox;
 use contract::journal::Journal;
+use contract::model::Models;
 use contract::port::Clock;
 use contract::{Fault, Kind};
 use engine::{Engine, Options, Ports};
 use journal::Sqlite;
 use kernel::governor::Slots;
-use providers::{Cards, Registry, Settings};
+use providers::{Cards, Registry, Replies, Settings};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -85,9 +86,10 @@ impl App {
     /// The engine over the real ports. Needs a tokio runtime.
     pub(crate) fn wire(&self) -> Result<Wired, Failure> {
         self.home.create()?;
-        let models = self.models(&self.config(None)?)?;
+        let config = self.config(None)?;
+        let models = self.models(&config)?;
         let store = Sqlite::open(&self.home.data, journal::Options::default()).map_err(|e| e.fault())?;
-        Ok(self.wire_over(Arc::new(store), models))
+        Ok(self.wire_over(Arc::new(store), models, &config))
     }
 
     /// The same for commands that only look: changes nothing, and needs no right to write. `None`: there is no store.
@@ -97,7 +99,7 @@ impl App {
         }
         let store = Sqlite::open_read_only(&self.home.data).map_err(|e| e.fault())?;
         // Nothing is executed: no provider is needed, and a mistake in the configuration is in nobody's way.
-        Ok(Some(self.wire_over(Arc::new(store), Registry::default())))
+        Ok(Some(self.wire_over(Arc::new(store), Registry::default(), &Config::default())))
     }
 
     /// The models that this configuration and the environment declare.
@@ -132,7 +134,18 @@ impl App {
         Ok(cards)
     }
 
-    fn wire_over(&self, store: Arc<Sqlite>, models: Registry) -> Wired {
+    /// The models as the engine asks them: with their replies kept, where a person wants that.
+    fn asked(&self, models: &Arc<Registry>, config: &Config) -> Arc<dyn Models> {
+        let models: Arc<dyn Models> = Arc::<Registry>::clone(models);
+        if !config.response_cache {
+            return models;
+        }
+        let declared = config.providers.clone();
+        let settings = move |provider: &str| format!("{:?}", declared.get(provider));
+        Arc::new(Replies::new(models, self.home.cache.join("replies"), Box::new(settings)))
+    }
+
+    fn wire_over(&self, store: Arc<Sqlite>, models: Registry, config: &Config) -> Wired {
         let models = Arc::new(models);
         let git = Arc::new(self.workspace());
         let locks = Arc::new(Locks::new(self.home.run_dir()));
@@ -144,7 +157,7 @@ impl App {
             workspace: Arc::<workspace::Git>::clone(&git),
             checks: Arc::<workspace::Git>::clone(&git),
             tools,
-            models: Arc::<Registry>::clone(&models),
+            models: self.asked(&models, config),
             clock: Arc::<System>::clone(&self.clock),
             env: Vec::new(),
         };

@@ -76,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) steps: Of<u64>,
     /// Cap in time of running actions, milliseconds.
     pub(crate) time_ms: Of<u64>,
+    /// Are replies of models kept and given again? Of the user's file alone.
+    pub(crate) response_cache: bool,
     /// Where models are reached, of the user's file alone.
     pub(crate) providers: BTreeMap<String, Declared>,
     /// Caps of a call, a day, a month and the project, each in money and in tokens, as [`CAP_KEYS`] names them.
@@ -85,7 +87,7 @@ pub(crate) struct Config {
 /// Keys of both files, with those of the project alone behind.
 const KEYS: [&str; 5] = ["model", "ask", "mode", "land", "budget"];
 /// Of the user's file alone.
-const USER_KEYS: [&str; 1] = ["providers"];
+const USER_KEYS: [&str; 2] = ["providers", "response_cache"];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
 const BUDGET_KEYS: [&str; 4] = ["usd", "tokens", "steps", "time"];
 /// Keys of `[budget]` about more or less than a tree of sessions.
@@ -117,6 +119,7 @@ impl Default for Config {
             tokens: of(u64::MAX),
             steps: of(limits::STEPS_PER_SESSION),
             time_ms: of(u64::MAX),
+            response_cache: false,
             providers: BTreeMap::new(),
             caps: std::array::from_fn(|_| of(u64::MAX)),
         }
@@ -250,6 +253,12 @@ impl File<'_> {
                 }
                 "budget" => self.budget(config, value)?,
                 "providers" => self.providers(config, at, value)?,
+                "response_cache" if !self.project => {
+                    let DeValue::Boolean(on) = value.get_ref() else {
+                        return Err(self.wrong(at, "`response_cache` is true or false".into()));
+                    };
+                    config.response_cache = *on;
+                }
                 "setup" if self.project => self.setup(value)?,
                 "checks" if self.project => self.checks(value)?,
                 other => return Err(self.unknown(at, other, "", self.keys())),

@@ -16,12 +16,14 @@ pub mod prices;
 pub mod props;
 pub mod registry;
 pub mod remote;
+pub mod replies;
 pub mod script;
 pub mod settings;
 
 pub use fixer::Fixer;
 pub use prices::Cards;
 pub use registry::Registry;
+pub use replies::Replies;
 pub use script::Script;
 pub use settings::Settings;
 
