@@ -122,12 +122,13 @@ impl Governor {
         first.count() < room
     }
 
-    /// Takes the slot that [`Governor::free`] promised.
-    pub fn take(&mut self, session: SessionId, slot: Slot) {
-        self.step_out(session);
-        self.give_back(session);
+    /// Takes the slot that [`Governor::free`] promised. Returns who may try now: it may have stood in another line, and
+    /// been the only one there who was told of a free slot.
+    pub fn take(&mut self, session: SessionId, slot: Slot) -> Vec<SessionId> {
+        let (left, held) = (self.step_out(session), self.give_back(session));
         self.held.insert(session, slot);
         *self.used.entry(slot).or_default() += 1;
+        self.others(slot, [left, held])
     }
 
     /// A session that was read again: what it has in flight keeps its slot.
@@ -137,15 +138,21 @@ impl Governor {
         }
     }
 
-    /// Remembers that this session waits for a slot.
-    pub fn wait(&mut self, session: SessionId, slot: Slot) {
+    /// Remembers that this session waits for a slot. Returns who may try now, as [`Governor::take`] does.
+    pub fn wait(&mut self, session: SessionId, slot: Slot) -> Vec<SessionId> {
         if self.waits.get(&session).is_some_and(|(kind, _)| *kind == slot) {
-            return;
+            return Vec::new();
         }
-        self.step_out(session);
+        let left = self.step_out(session);
         self.tickets += 1;
         self.waits.insert(session, (slot, self.tickets));
         self.lines.insert((slot, self.tickets), session);
+        self.others(slot, [left, None])
+    }
+
+    /// Who stands first in the lines that were left for this one.
+    fn others(&self, slot: Slot, left: [Option<Slot>; 2]) -> Vec<SessionId> {
+        left.into_iter().flatten().filter(|other| *other != slot).flat_map(|other| self.next(other)).collect()
     }
 
     /// A session that wants nothing any more leaves its place in the line. Returns who may try now.
@@ -237,6 +244,27 @@ mod tests {
         drop(governor.release(a));
         assert!(governor.release(a).is_empty());
         assert_eq!(governor.ready(), vec![b]);
+    }
+
+    #[test]
+    fn who_leaves_one_line_for_another_does_not_leave_a_free_slot_to_nobody() {
+        let one = Slots { model: 1, tool: 1, check: 1, workspace: 1 };
+        let [a, b, c, d] = [1, 2, 3, 4].map(SessionId);
+        for waits in [false, true] {
+            let mut governor = Governor::new(one);
+            governor.take(a, Slot::Model);
+            governor.wait(b, Slot::Model);
+            governor.wait(c, Slot::Model);
+            assert_eq!(governor.release(a), [b], "one slot, so one is told");
+            let told = match waits {
+                true => {
+                    governor.take(d, Slot::Workspace);
+                    governor.wait(b, Slot::Workspace)
+                }
+                false => governor.take(b, Slot::Workspace),
+            };
+            assert_eq!(told, [c], "who was told wants something else by now");
+        }
     }
 
     #[test]

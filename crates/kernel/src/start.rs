@@ -55,7 +55,8 @@ impl Draft<'_> {
         }
         let slot = slot(&choice.work);
         if !self.gov.free(self.s.id, slot) {
-            self.gov.wait(self.s.id, slot);
+            let woken = self.gov.wait(self.s.id, slot);
+            self.out.effects.extend(woken.into_iter().map(Effect::Wake));
             self.in_line = true;
             return Ok(false);
         }
@@ -119,7 +120,8 @@ impl Draft<'_> {
         if amount != Amount::ZERO || matches!(choice.work, Work::Model { .. }) {
             self.emit_ledger(LedgerEvent::Reserved { session, action, amount })?;
         }
-        self.gov.take(session, slot(&choice.work));
+        let woken = self.gov.take(session, slot(&choice.work));
+        self.out.effects.extend(woken.into_iter().map(Effect::Wake));
         let deadline = self.ctx.now.plus(deadline_ms);
         if matches!(choice.work, Work::Model { .. }) {
             self.take_quota(action, demand.tokens, deadline)?;
