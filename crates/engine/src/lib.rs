@@ -20,6 +20,8 @@ pub mod store;
 pub mod task;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod thirty;
 mod tree;
 pub mod watch;
 
