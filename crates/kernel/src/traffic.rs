@@ -85,7 +85,12 @@ impl Draft<'_> {
     /// What the key's limits say to a call of at most so many tokens. `None`: it may begin. Otherwise whether anything
     /// happened that is worth looking at again.
     pub(crate) fn held_up(&mut self, tokens: u64, rank: Rank) -> Result<Option<bool>, Illegal> {
-        let Some(id) = self.s.model.as_ref().and_then(quota_of) else { return Ok(None) };
+        let Some(quota) = self.s.model.as_ref().and_then(|model| model.quota.clone()) else {
+            return Ok(None);
+        };
+        let id = QuotaId::of(&quota.name);
+        // Before the verdict: it is by what is declared now.
+        self.declare(id, &quota)?;
         let ahead = self.gov.ahead(self.s.id, id, rank);
         self.set_back(id)?;
         let held = self.gov.quota_mut(id)?.verdict(self.ctx.now, tokens, ahead).err();
@@ -261,7 +266,6 @@ impl Draft<'_> {
     ) -> Result<(), Illegal> {
         let Some(quota) = self.s.model.as_ref().and_then(|model| model.quota.clone()) else { return Ok(()) };
         let (id, session) = (QuotaId::of(&quota.name), self.s.id);
-        self.declare(id, &quota)?;
         let until = deadline.plus(limits::OVERDUE_MS);
         self.emit_quota(id, QuotaEvent::Taken { session, action, tokens, until })
     }
