@@ -316,7 +316,7 @@ impl World {
 
     /// The providers are down for a while, now and then, in a world in which things fail.
     fn outage(&mut self) -> bool {
-        let down = self.now.0 / 30_000 % 3 == 0 && self.rate(Fault::Outage, self.swarm.failure) > 0;
+        let down = (self.now.0 / 30_000).is_multiple_of(3) && self.rate(Fault::Outage, self.swarm.failure) > 0;
         if down {
             self.cover.met(&Fault::Outage);
         }
