@@ -55,15 +55,11 @@ pub enum Bug {
     StaleNo,
     /// A slot that was freed by a decision that could not be committed is offered to nobody.
     ForgetFreed,
-    /// A provider that was down is tried by several calls at once.
-    TwoProbes,
-    /// A key's limits are not looked at.
-    NoQuota,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 21] = [
         Self::NoFencing,
         Self::NoExpected,
         Self::AckBeforeSync,
@@ -85,8 +81,6 @@ impl Bug {
         Self::StaleLedger,
         Self::StaleNo,
         Self::ForgetFreed,
-        Self::TwoProbes,
-        Self::NoQuota,
     ];
 }
 

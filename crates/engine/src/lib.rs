@@ -20,8 +20,6 @@ pub mod store;
 pub mod task;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod thirty;
 mod tree;
 pub mod watch;
 

@@ -58,8 +58,6 @@ pub(crate) struct Drive<'a> {
     pub(crate) signals: &'a mut Signals,
     /// Stop after this long.
     pub(crate) timeout: Option<Duration>,
-    /// Stop where a provider's limit would be waited for.
-    pub(crate) no_wait: bool,
     /// This process executes it.
     pub(crate) ours: bool,
     /// Keys of intents whose effect is not on record yet: before that, rest means nothing.
@@ -120,9 +118,6 @@ impl Drive<'_> {
                 }
                 if let Some(end) = self.at_rest(stopping.as_ref()).await {
                     return Ok(end);
-                }
-                if self.no_wait && stopping.is_none() && self.tree.held_up(self.app.now()) {
-                    stopping = Some(self.stop(exit::WAITING));
                 }
             }
             let until = stopping.as_ref().map_or(deadline, |stopping| stopping.until);
@@ -242,11 +237,7 @@ impl Drive<'_> {
     /// Stops in order: nothing new starts, what runs is stopped and its end recorded.
     fn stop(&mut self, code: u8) -> Stopping {
         let id = short(self.tree.root);
-        let why = match code {
-            exit::TIMEOUT => "time is over",
-            exit::WAITING => "not waiting for the limit",
-            _ => "stopping",
-        };
+        let why = if code == exit::TIMEOUT { "time is over" } else { "stopping" };
         let shutdown: Option<BoxFuture<'static, ()>> = match self.ours {
             true => {
                 self.progress.note(&format!("{why}: what runs is being ended (again: kill it at once)"));

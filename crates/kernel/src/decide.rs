@@ -71,15 +71,8 @@ pub fn decide(
     input: Input,
     ctx: &Ctx,
 ) -> Result<Decision, Illegal> {
-    let mut draft = Draft {
-        s: state,
-        gov: governor,
-        ctx: *ctx,
-        out: Decision::default(),
-        born: 0,
-        in_line: false,
-        look_at: None,
-    };
+    let mut draft =
+        Draft { s: state, gov: governor, ctx: *ctx, out: Decision::default(), born: 0, in_line: false };
     if !matches!(input, Input::Open(_)) {
         draft.loaded()?;
     }
@@ -103,7 +96,6 @@ pub fn decide(
     draft.expire()?;
     draft.advance()?;
     draft.leave_line();
-    draft.wake_line();
     draft.out.wake_at = draft.wake_at();
     Ok(draft.out)
 }
@@ -116,10 +108,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) out: Decision,
     /// Ids made from `ctx.random` so far.
     pub(crate) born: u32,
-    /// It waits for a slot, or for a key's limits.
+    /// It waits for a slot.
     pub(crate) in_line: bool,
-    /// When it looks again whether they allow its call.
-    pub(crate) look_at: Option<Timestamp>,
 }
 
 impl Draft<'_> {
@@ -196,6 +186,6 @@ impl Draft<'_> {
         let approvals = open.map(|approval| approval.expires).min();
         let retry = self.s.not_before(now).filter(|_| self.s.running.is_none());
         // What lay before now has just been seen to.
-        [retry, overdue, ttl, approvals, self.look_at].into_iter().flatten().filter(|at| *at > now).min()
+        [retry, overdue, ttl, approvals].into_iter().flatten().filter(|at| *at > now).min()
     }
 }

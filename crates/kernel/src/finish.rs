@@ -269,9 +269,6 @@ impl Draft<'_> {
         if speaks && fault.code == CONTEXT_FULL && count < limit && self.cut_quarter()? {
             return self.emit(Event::Failed { signature, count, then: RETRY.into(), retry_at: None });
         }
-        if speaks && self.outlast(attempt, &fault, &signature, count)? {
-            return Ok(());
-        }
         if again {
             let delay = retry::delay_ms(fault.kind, count, fault.retry_after_ms, self.ctx.random);
             let retry_at = Some(self.ctx.now.plus(delay));

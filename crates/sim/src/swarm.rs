@@ -71,13 +71,11 @@ pub enum Fault {
     Overbilled,
     /// Models, tools and checks fail.
     Failure,
-    /// Every model's provider is down for a while.
-    Outage,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 32] = [
         Self::Crash,
         Self::PowerCut,
         Self::TornTail,
@@ -110,7 +108,6 @@ impl Fault {
         Self::WrongShape,
         Self::Overbilled,
         Self::Failure,
-        Self::Outage,
     ];
 }
 
