@@ -134,7 +134,7 @@ fn a_mistake_names_file_line_and_nearest_key() {
     assert_eq!(
         refused("[[turn]]\ntext = \"a\"\ndelay = 3\n").lines().collect::<Vec<_>>(),
         [
-            "play.toml:3: unknown field `delay`, expected one of `expect`, `when`, `text`, `call`, `delay_ms`, `repeat`, `error`, `usage`, `stop`",
+            "play.toml:3: unknown field `delay`, expected one of `expect`, `when`, `text`, `call`, `delay_ms`, `repeat`, `literal`, `error`, `usage`, `stop`",
             "  hint: did you mean `delay_ms`?"
         ]
     );
