@@ -6,12 +6,12 @@
 mod amplification;
 mod arbiter;
 mod baseline;
-mod context;
 mod fan;
 mod floor;
 mod history;
 mod idle;
 mod measure;
+mod models;
 mod own;
 mod resume;
 mod rig;
@@ -19,7 +19,7 @@ mod stats;
 mod steps;
 mod turns;
 
-const WHAT: &str = "steps | resume | turns | arbiter | fan | idle | amplification | baseline";
+const WHAT: &str = "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models";
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -33,9 +33,10 @@ fn main() -> anyhow::Result<()> {
         Some("idle") => idle::run(rest),
         Some("amplification") => amplification::run(rest),
         Some("baseline") => baseline::run(rest),
-        Some("context") => context::run(rest),
+        Some("models") => models::run(rest),
         // Only started by ourselves.
         Some("worker") => baseline::worker(rest),
+        Some("models-server") => models::serve(),
         Some("fan-one") => fan::one(rest),
         Some("--quick") => quick(rest),
         _ => anyhow::bail!("what to measure: {WHAT}; all of them in their smallest form: --quick"),
@@ -51,5 +52,6 @@ fn quick(args: &[String]) -> anyhow::Result<()> {
     idle::run(&with_binary)?;
     resume::run(&with_binary)?;
     amplification::run(&small)?;
+    models::run(&small)?;
     baseline::run(&small)
 }

@@ -36,7 +36,7 @@ const FLOORS: &[Floor] = &[
     floor("engine", &["contract", "kernel"], &["journal", "corpus"]),
     floor("sim", &["contract", "kernel", "engine", "journal"], &[]),
     floor("power", &["contract", "kernel", "engine", "journal"], &[]),
-    floor("bench", &["contract", "kernel", "engine", "journal"], &[]),
+    floor("bench", &["contract", "kernel", "engine", "journal", "providers", "fake"], &[]),
     floor("model", &["contract", "kernel", "engine", "journal"], &[]),
     floor("kapell", ALL, ALL),
     floor("xtask", ALL, ALL),
