@@ -6,6 +6,7 @@
 mod amplification;
 mod arbiter;
 mod baseline;
+mod context;
 mod fan;
 mod floor;
 mod history;
@@ -33,6 +34,7 @@ fn main() -> anyhow::Result<()> {
         Some("idle") => idle::run(rest),
         Some("amplification") => amplification::run(rest),
         Some("baseline") => baseline::run(rest),
+        Some("context") => context::run(rest),
         Some("models") => models::run(rest),
         // Only started by ourselves.
         Some("worker") => baseline::worker(rest),
