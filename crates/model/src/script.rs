@@ -9,9 +9,9 @@ use contract::model::{Card, ModelRef, Stop, Usage};
 use contract::session::{Ask, Limits, Rights, SessionSpec};
 use contract::{Amount, Digest};
 
-/// A model call reserves 110 tokens: three of them do not fit under the cap.
-const CARD: Card = Card { context_tokens: 100, output_tokens: 10, price: None };
-const CAP: Amount = Amount { nanos: u64::MAX, tokens: 300, steps: 64, time_ms: u64::MAX };
+/// A session's first model call reserves the instructions, the goal and a reply: three of them do not fit under the cap.
+const CARD: Card = Card { context_tokens: 20_000, output_tokens: 10, price: None };
+const CAP: Amount = Amount { nanos: u64::MAX, tokens: 20_000, steps: 64, time_ms: u64::MAX };
 
 /// What every root session is opened with.
 pub(crate) fn spec() -> SessionSpec {
@@ -99,7 +99,7 @@ fn external() -> Call {
 
 fn delegate(n: usize) -> Call {
     let goal = Digest::of(format!("part {n}").as_bytes());
-    let budget = Amount { tokens: 220, ..CAP };
+    let budget = Amount { tokens: 12_000, ..CAP };
     let control = Control::Delegate { goal, bytes: 6, mode: String::new(), budget, tools: None };
     let (id, tool) = (format!("d{n}"), "delegate".into());
     Call { id, tool, class: EffectClass::Pure, control: Some(control), ..external() }
