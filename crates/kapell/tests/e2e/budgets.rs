@@ -9,15 +9,18 @@ use serde_json::Value;
 /// A thousand dollars for a million tokens said, nothing for those given: a reply of 500 tokens is half a dollar.
 const DEAR: &str =
     "[model]\noutput_tokens = 500\nprice_input_usd_per_mtok = 0.0\nprice_output_usd_per_mtok = 1000.0\n";
+/// Nano-dollars that one call holds at least: 500 tokens said.
+const CALL: u64 = 500_000_000;
 /// Nano-dollars of five dollars.
 const CAP: u64 = 5_000_000_000;
 
-/// A model that reads a file three times, for a fifth of a dollar each time, and says that it is done.
-fn reader(world: &World) -> String {
-    let usage = "usage = { input = 100, output = 200 }\ndelay_ms = 300\n";
+/// A model in `name` that reads a file three times, for a fifth of a dollar and `delay_ms` each time, and says that it
+/// is done.
+fn reader(world: &World, name: &str, delay_ms: u64) -> String {
+    let usage = format!("usage = {{ input = 100, output = 200 }}\ndelay_ms = {delay_ms}\n");
     let read = call("read", "path = \"readme.txt\"").replacen("[[turn]]\n", &format!("[[turn]]\n{usage}"), 1);
-    world.write("dear.toml", &format!("{DEAR}{}", read.repeat(3)));
-    format!("builtin/script:{}", world.path("dear.toml").display())
+    world.write(name, &format!("{DEAR}{}", read.repeat(3)));
+    format!("builtin/script:{}", world.path(name).display())
 }
 
 fn spent(world: &World, span: &str) -> u64 {
@@ -38,13 +41,16 @@ fn reserved(world: &World) -> u64 {
 fn twenty_sessions_killed_on_the_way_stay_within_the_days_cap() {
     let world = World::new();
     world.write("kapell/config/config.toml", "[budget]\nday_usd = 5\n");
-    let model = reader(&world);
-    let start =
-        |n: usize| world.start(&["run", &format!("read it, {n}"), "-m", &model, "--no-land", "--json"]);
-    let mut running: Vec<Running> = (0..20).map(start).collect();
-    for _ in 0..2 {
-        until("a call is under way", || reserved(&world) > 0);
-        let victim = running.pop().unwrap();
+    let model = reader(&world, "dear.toml", 300);
+    let start = |n: usize, model: &str| {
+        world.start(&["run", &format!("read it, {n}"), "-m", model, "--no-land", "--json"])
+    };
+    // Two whose first call takes longer than all that is here: nothing but the kill can end it.
+    let slow = reader(&world, "slow.toml", 600_000);
+    let victims: Vec<Running> = (0..2).map(|n| start(n, &slow)).collect();
+    until("both calls are under way", || reserved(&world) >= 2 * CALL);
+    let running: Vec<Running> = (2..20).map(|n| start(n, &model)).collect();
+    for victim in victims {
         victim.signal(Signal::KILL);
         assert_eq!(victim.end().code, 128 + 9);
     }
@@ -56,6 +62,7 @@ fn twenty_sessions_killed_on_the_way_stay_within_the_days_cap() {
     assert!(day <= CAP && day > CAP / 2, "{day} of {CAP}");
 
     // Everybody who was killed goes on, and finds the same cap.
+    reader(&world, "slow.toml", 0);
     world.run(&["resume", "--all", "--json"]);
     let day = spent(&world, "day");
     assert!(day <= CAP, "{day} of {CAP}");
