@@ -94,6 +94,30 @@ pub const MODEL_MS: u64 = 10 * 60 * 1000;
 pub const TOOL_MS: u64 = 60 * 1000;
 /// The longest deadline a tool call may ask for, milliseconds.
 pub const TOOL_MAX_MS: u64 = 30 * 60 * 1000;
+/// What a line of output that says something buys a command at least, milliseconds (S2.1-4).
+pub const TOOL_EXTEND_MS: u64 = 30 * 1000;
+/// How long a silent command must be seen blocked on input, by kernel evidence, before it is ended, milliseconds.
+pub const INPUT_WAIT_MS: u64 = 2_000;
+/// Between two looks at whether a silent command waits for input, milliseconds.
+pub const INPUT_LOOK_MS: u64 = 500;
+/// Columns and rows of a terminal that nobody looks at yet.
+pub const TERMINAL_COLUMNS: u16 = 120;
+/// Rows of it.
+pub const TERMINAL_ROWS: u16 = 40;
+/// Background commands and terminals one session may have at once.
+pub const JOBS: usize = 8;
+/// How long one may run, milliseconds.
+pub const JOB_MS: u64 = 4 * 3600 * 1000;
+/// How often one writes down that it lives, milliseconds.
+pub const JOB_BEAT_MS: u64 = 5_000;
+/// Bytes of one's output kept on disk; older ones go.
+pub const JOB_KEEP_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of one file of it.
+pub const JOB_SEGMENT_BYTES: u64 = 1024 * 1024;
+/// Who may look at one at the same time.
+pub const JOB_CLIENTS: usize = 16;
+/// Longest a call may wait for a background command, milliseconds.
+pub const JOB_WAIT_MS: u64 = 50_000;
 /// Deadline of a whole check run on both trees, milliseconds.
 pub const CHECK_MS: u64 = 60 * 60 * 1000;
 /// One check or set-up command that says nothing else, milliseconds.

@@ -30,6 +30,8 @@ pub enum Delta {
     Line(String),
     /// What the action is doing now, in a few words.
     Note(String),
+    /// A step towards stopping it, which a person at work wants to see.
+    Stopping(String),
 }
 
 /// A sink that forgets.

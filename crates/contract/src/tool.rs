@@ -69,6 +69,8 @@ pub enum Stopped {
     Cancelled,
     /// At its deadline.
     TimedOut,
+    /// It waited for input that nobody can give.
+    NeedsInput,
 }
 
 impl Output {
