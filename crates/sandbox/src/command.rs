@@ -2,12 +2,17 @@
 //! Knows nothing of processes. Start at [`Command`].
 
 use crate::environ;
+use crate::patience::Patience;
+use crate::pty::{Size, Terminal};
 use crate::run::Error;
 use crate::wire::Spawn;
 use contract::limits;
 use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A program to run, or a line for the shell.
 #[derive(Debug, Clone)]
@@ -15,12 +20,34 @@ pub struct Command {
     pub(crate) argv: Vec<OsString>,
     pub(crate) cwd: PathBuf,
     pub(crate) env: Vec<(OsString, OsString)>,
-    pub(crate) stdin: Vec<u8>,
-    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) directory: Option<Arc<OwnedFd>>,
+    pub(crate) input: Input,
+    pub(crate) patience: Option<Patience>,
+    pub(crate) waits: Waits,
     pub(crate) grace: Grace,
     pub(crate) keep: usize,
     pub(crate) apart: bool,
     pub(crate) record: Option<PathBuf>,
+}
+
+/// What a command reads.
+#[derive(Debug, Clone)]
+pub(crate) enum Input {
+    /// These bytes, and then its end.
+    Bytes(Vec<u8>),
+    /// Whatever is written into the other end of this pipe.
+    Pipe(Arc<OwnedFd>),
+    /// This terminal, which is also what it writes to; what it writes is read from the terminal's master.
+    Terminal { slave: Arc<OwnedFd>, master: Arc<OwnedFd> },
+}
+
+/// What becomes of a command that waits for input, by the evidence of [`crate::Waiting`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// It is stopped: nobody can give it any.
+    Stop,
+    /// It is told as [`crate::Progress::Waits`]: somebody may write.
+    Tell,
 }
 
 /// How long each step of the stop ladder waits for the command to end (S2.1-5).
@@ -45,8 +72,10 @@ impl Command {
             argv: argv.into_iter().map(Into::into).collect(),
             cwd: cwd.into(),
             env: Vec::new(),
-            stdin: Vec::new(),
-            timeout_ms: None,
+            directory: None,
+            input: Input::Bytes(Vec::new()),
+            patience: None,
+            waits: Waits::Stop,
             grace: Grace::default(),
             keep: limits::OUTPUT_KEEP_BYTES,
             apart: false,
@@ -75,14 +104,48 @@ impl Command {
     /// What it reads; otherwise its standard input is empty.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = bytes.into();
+        self.input = Input::Bytes(bytes.into());
+        self
+    }
+
+    /// It reads what is written into the other end of this pipe, for as long as that is open.
+    #[must_use]
+    pub fn reads(mut self, pipe: OwnedFd) -> Self {
+        self.input = Input::Pipe(Arc::new(pipe));
+        self
+    }
+
+    /// Gives it a terminal of its own, in place of what it would read and write.
+    pub fn terminal(mut self, size: Size) -> io::Result<(Self, Terminal)> {
+        let (terminal, slave) = Terminal::open(size)?;
+        self.input = Input::Terminal { slave: Arc::new(slave), master: terminal.master() };
+        Ok((self, terminal))
+    }
+
+    /// Works in this open directory, whatever its name leads to by then; the path is for messages only.
+    #[must_use]
+    pub fn at(mut self, directory: OwnedFd) -> Self {
+        self.directory = Some(Arc::new(directory));
+        self
+    }
+
+    /// What becomes of it when it waits for input.
+    #[must_use]
+    pub fn waits(mut self, waits: Waits) -> Self {
+        self.waits = waits;
         self
     }
 
     /// Stops it after this long, milliseconds.
     #[must_use]
-    pub fn timeout_ms(mut self, ms: u64) -> Self {
-        self.timeout_ms = Some(ms);
+    pub fn timeout_ms(self, ms: u64) -> Self {
+        self.patience(Patience::exactly(ms))
+    }
+
+    /// Stops it when its time is over, which what it says may prolong.
+    #[must_use]
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = Some(patience);
         self
     }
 
@@ -121,7 +184,8 @@ impl Command {
 
     /// As the warden needs it: environment complete, program found.
     pub(crate) fn spawn(&self, token: &str) -> Result<Spawn, Error> {
-        let env = environ::child(std::env::vars_os(), &self.env, token);
+        let terminal = matches!(self.input, Input::Terminal { .. });
+        let env = environ::child(std::env::vars_os(), &self.env, token, terminal);
         let texts = self.argv.iter().chain(env.iter().flat_map(|(name, value)| [name, value]));
         if texts.chain([self.cwd.as_os_str().to_owned()].iter()).any(|text| text.as_bytes().contains(&0)) {
             return Err(Error::Nul { program: self.name() });
@@ -129,7 +193,7 @@ impl Command {
         let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
         let program = self.argv.first().and_then(|name| find(name, path, &self.cwd));
         let program = program.ok_or_else(|| Error::NoProgram { program: self.name() })?;
-        Ok(Spawn { cwd: self.cwd.clone().into(), program, argv: self.argv.clone(), env })
+        Ok(Spawn { terminal, program, argv: self.argv.clone(), env })
     }
 }
 

@@ -1,7 +1,7 @@
-//! The environment of a child: what it inherits, what it does not, and what keeps it from asking (S2.1-7).
-//! Knows nothing of processes. Start at [`child`].
+//! The environment of a child: what it inherits, by a list of what may be, and what keeps it from asking (S2.1-7).
+//! Knows nothing of processes. Start at [`child`]; what is missing in [`PASSED`] a person adds by configuration.
 //!
-//! Not hidden: sockets of agents (SSH_AUTH_SOCK) and URLs with a password inside; nothing is said about
+//! Not hidden: sockets of agents (SSH_AUTH_SOCK) and URLs with a password inside (proxies); nothing is said about
 //! `CI`, because test suites behave differently with it.
 
 use std::collections::BTreeMap;
@@ -10,6 +10,139 @@ use std::os::unix::ffi::OsStrExt;
 
 /// Marks everything a run starts; its value is the run's token.
 pub(crate) const MARKER: &str = "KAPELL_RUN";
+
+/// What is inherited: the person, the place, the language, and how programs are found and reached.
+const PASSED: [&str; 63] = [
+    "ALL_PROXY",
+    "AR",
+    "AS",
+    "CC",
+    "CFLAGS",
+    "CI",
+    "CPATH",
+    "CPP",
+    "CPPFLAGS",
+    "CURL_CA_BUNDLE",
+    "CXX",
+    "CXXFLAGS",
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "DOCKER_HOST",
+    "FTP_PROXY",
+    "GO111MODULE",
+    "GOARCH",
+    "GOBIN",
+    "GOCACHE",
+    "GOEXPERIMENT",
+    "GOFLAGS",
+    "GOMAXPROCS",
+    "GOMODCACHE",
+    "GONOPROXY",
+    "GONOSUMDB",
+    "GOOS",
+    "GOPATH",
+    "GOPRIVATE",
+    "GOPROXY",
+    "GOROOT",
+    "GOSUMDB",
+    "GOTOOLCHAIN",
+    "HOME",
+    "HOSTNAME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "LANG",
+    "LANGUAGE",
+    "LD",
+    "LDFLAGS",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "LIBRARY_PATH",
+    "LOGNAME",
+    "MANPATH",
+    "NM",
+    "NO_PROXY",
+    "PATH",
+    "RANLIB",
+    "REQUESTS_CA_BUNDLE",
+    "SHELL",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "STRIP",
+    "TEMP",
+    "TMP",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "VIRTUAL_ENV",
+    "SOURCE_DATE_EPOCH",
+];
+/// Beginnings of names of tools and languages that are told how to work this way.
+const PASSED_STARTS: [&str; 63] = [
+    "ANDROID_",
+    "ASDF_",
+    "BAZEL",
+    "BUN_",
+    "BUNDLE_",
+    "CABAL_",
+    "CARGO",
+    "CCACHE_",
+    "CGO_",
+    "CLANG_",
+    "CMAKE_",
+    "COMPOSER_",
+    "CONDA_",
+    "COREPACK_",
+    "CTEST_",
+    "DENO_",
+    "DOTNET_",
+    "ELIXIR_",
+    "ERL_",
+    "FNM_",
+    "GEM_",
+    "GHC",
+    "GIT_",
+    "GRADLE_",
+    "HEX_",
+    "INSTA_",
+    "JAVA_",
+    "JDK_",
+    "JULIA_",
+    "KAPELL_",
+    "KOTLIN_",
+    "LC_",
+    "LLVM_",
+    "LUA_",
+    "M2_",
+    "MAVEN_",
+    "MESON_",
+    "MISE_",
+    "MIX_",
+    "NEXTEST_",
+    "NINJA_",
+    "NIX_",
+    "NODE_",
+    "NPM_",
+    "NUGET_",
+    "NVM_",
+    "OPAM",
+    "OPENSSL_",
+    "PERL",
+    "PHP_",
+    "PIP_",
+    "PKG_CONFIG",
+    "PNPM_",
+    "POETRY_",
+    "PROPTEST_",
+    "PYENV_",
+    "PYTHON",
+    "RBENV_",
+    "RUBY",
+    "RUST",
+    "STACK_",
+    "UV_",
+    "XDG_",
+];
 
 /// Ends of names that hold secrets.
 const SECRET_ENDS: [&str; 16] = [
@@ -84,6 +217,9 @@ const QUIET: [(&str, &str); 22] = [
     ("VISUAL", "true"),
 ];
 
+/// What a program at a terminal is told: somebody can answer there, so that it may ask, page and edit.
+const TERMINAL: [(&str, &str); 2] = [("COLORTERM", "truecolor"), ("TERM", "xterm-256color")];
+
 /// Does a variable of this name hold a secret, as far as a name can tell? No child is ever given one.
 pub fn is_secret(name: &OsStr) -> bool {
     let name = name.as_bytes().to_ascii_uppercase();
@@ -93,18 +229,25 @@ pub fn is_secret(name: &OsStr) -> bool {
         && (SECRET_ENDS.iter().any(ends) || SECRET_STARTS.iter().any(starts))
 }
 
-/// What is inherited, without secrets; then what keeps programs quiet; then the extras, which cannot bring a
-/// secret back; then the marker.
+/// May a variable of this name be inherited? Names are compared without case: `http_proxy`, `npm_config_cache`.
+fn is_passed(name: &OsStr) -> bool {
+    let upper = name.as_bytes().to_ascii_uppercase();
+    let starts = |start: &&str| upper.starts_with(start.as_bytes());
+    (PASSED.iter().any(|passed| upper == passed.as_bytes()) || PASSED_STARTS.iter().any(starts))
+        && !GIT_LOCAL.iter().any(|git| name == *git)
+}
+
+/// What may be inherited; then what keeps programs quiet, or what a terminal needs; then the extras, which cannot
+/// bring a secret back; then the marker.
 pub(crate) fn child(
     inherited: impl Iterator<Item = (OsString, OsString)>,
     extra: &[(OsString, OsString)],
     token: &str,
+    terminal: bool,
 ) -> Vec<(OsString, OsString)> {
-    let local = |name: &OsString| GIT_LOCAL.iter().any(|git| name == git);
-    let mut env: BTreeMap<OsString, OsString> = inherited.filter(|(name, _)| !local(name)).collect();
-    env.remove(OsStr::new("FORCE_COLOR"));
-    env.remove(OsStr::new("CLICOLOR_FORCE"));
-    env.extend(QUIET.iter().map(|(name, value)| (name.into(), value.into())));
+    let mut env: BTreeMap<OsString, OsString> = inherited.filter(|(name, _)| is_passed(name)).collect();
+    let set: &[(&str, &str)] = if terminal { &TERMINAL } else { &QUIET };
+    env.extend(set.iter().map(|(name, value)| (name.into(), value.into())));
     env.extend(extra.iter().cloned());
     env.insert(MARKER.into(), token.into());
     env.into_iter().filter(|(name, _)| !is_secret(name)).collect()
@@ -137,18 +280,35 @@ mod tests {
     #[test]
     fn extras_win_but_bring_no_secret_back() {
         let inherited =
-            pairs(&[("PATH", "/bin"), ("GIT_DIR", "/elsewhere"), ("A_TOKEN", "x"), ("PAGER", "less")]);
+            pairs(&[("PATH", "/bin"), ("GIT_DIR", "/elsewhere"), ("CARGO_TOKEN", "x"), ("PAGER", "less")]);
         let extra =
             pairs(&[("TERM", "xterm"), ("B_API_KEY", "y"), ("GIT_INDEX_FILE", "i"), (MARKER, "fake")]);
-        let env = child(inherited.into_iter(), &extra, "t1");
+        let env = child(inherited.into_iter(), &extra, "t1", false);
         let get = |name: &str| env.iter().find(|(n, _)| n == name).map(|(_, value)| value.to_str().unwrap());
         assert_eq!(get("PATH"), Some("/bin"));
         assert_eq!(get("PAGER"), Some("cat"));
         assert_eq!(get("TERM"), Some("xterm"));
         assert_eq!(get("GIT_INDEX_FILE"), Some("i"));
         assert_eq!(get(MARKER), Some("t1"));
-        for gone in ["GIT_DIR", "A_TOKEN", "B_API_KEY"] {
+        for gone in ["GIT_DIR", "CARGO_TOKEN", "B_API_KEY"] {
             assert_eq!(get(gone), None, "{gone}");
         }
+    }
+
+    #[test]
+    fn only_what_is_listed_is_inherited() {
+        let names = "PATH https_proxy LC_ALL CARGO_HOME RUSTFLAGS npm_config_cache GOPATH VIRTUAL_ENV KAPELL_DATA \
+            GIT_AUTHOR_NAME TMPDIR";
+        for name in names.split_ascii_whitespace() {
+            assert!(is_passed(name.as_ref()), "{name}");
+        }
+        let names = "PWD OLDPWD DATABASE_URL DISPLAY DBUS_SESSION_BUS_ADDRESS MAKEFLAGS BASH_ENV ENV PROMPT_COMMAND \
+            GIT_DIR FORCE_COLOR GOOGLE_CLOUD_PROJECT MY_COMPANY_THING PAGERS";
+        for name in names.split_ascii_whitespace() {
+            assert!(!is_passed(name.as_ref()), "{name}");
+        }
+        let at_terminal = child(pairs(&[("TERM", "dumb")]).into_iter(), &[], "t1", true);
+        assert!(at_terminal.contains(&("TERM".into(), "xterm-256color".into())));
+        assert!(!at_terminal.iter().any(|(name, _)| name == "PAGER" || name == "NO_COLOR"));
     }
 }

@@ -1,7 +1,7 @@
 //! Kapell's end of the keeper: starts it before the first run and hands it the descriptors of each.
 //! Knows nothing of commands. Start at [`hand_over`]; the other end is `helper/keeper.rs`.
 
-use crate::helper::WORD;
+use crate::helper::{FDS, WORD};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
@@ -22,8 +22,8 @@ struct Keeper {
     process: Child,
 }
 
-/// Has a warden forked that owns these: its socket to us, and the command's standard input, output and error.
-pub(crate) fn hand_over(fds: [BorrowedFd<'_>; 4]) -> io::Result<()> {
+/// Has a warden forked that owns these: its socket to us, the command's standard input, output and error, and its directory.
+pub(crate) fn hand_over(fds: [BorrowedFd<'_>; FDS]) -> io::Result<()> {
     let mut slot = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
     // A keeper that was killed is noticed here, and replaced once.
     if let Some(keeper) = slot.as_mut() {
@@ -53,8 +53,8 @@ fn start() -> io::Result<Keeper> {
     Ok(Keeper { socket, process })
 }
 
-fn send(socket: &OwnedFd, fds: &[BorrowedFd<'_>; 4]) -> Result<(), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+fn send(socket: &OwnedFd, fds: &[BorrowedFd<'_>; FDS]) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(fds));
     sendmsg(socket.as_fd(), &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;

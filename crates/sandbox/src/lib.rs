@@ -6,7 +6,7 @@
 //! ```text
 //! kapell ── keeper (this binary again, tiny, one per process; forks and nothing else)
 //!    │         └── warden (one per run; a child subreaper: whatever the command starts stays below it)
-//!    └─ socket ─────┘ └── the command (own session and group, null stdin, no terminal)
+//!    └─ socket ─────┘ └── the command (own session and group; null stdin and no terminal, unless it is given one)
 //! ```
 //!
 //! The warden holds a socket to Kapell. When the command ends, when it is told to, or when the socket closes
@@ -17,22 +17,32 @@
 //!
 //! Should the wardens be killed too, [`sweep`] finds what was left by the records the runs wrote.
 
+mod blocked;
 mod capture;
 mod command;
 mod environ;
+mod flow;
 pub mod helper;
+pub mod job;
 mod keeper;
+mod patience;
 mod proc;
 #[cfg(any(test, fuzzing))]
 pub mod props;
+mod pty;
 mod record;
 mod run;
 mod sys;
+mod waiting;
 mod watch;
 mod wire;
 
 pub use capture::Captured;
-pub use command::{Command, Grace};
+pub use command::{Command, Grace, Waits};
 pub use environ::is_secret;
+pub use flow::{Reader, Writer};
+pub use patience::{Patience, is_noise};
+pub use pty::{Size, Terminal};
 pub use record::{Swept, look, sweep};
 pub use run::{Ended, Error, Progress, Stage, run};
+pub use waiting::Waiting;

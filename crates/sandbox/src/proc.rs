@@ -59,6 +59,36 @@ pub(crate) fn children() -> Vec<Pid> {
     }
 }
 
+/// Children of any process, of all its threads.
+pub(crate) fn children_of(pid: Pid) -> Vec<Pid> {
+    let mut found = Vec::new();
+    for tid in threads(pid) {
+        match fs::read_to_string(format!("/proc/{}/task/{tid}/children", pid.as_raw_pid())) {
+            Ok(list) => {
+                found.extend(list.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && stat(pid).is_some() => {
+                let below = |stat: &Stat| stat.parent == pid.as_raw_pid();
+                return all().into_iter().filter(below).map(|stat| stat.pid).collect();
+            }
+            Err(_) => {}
+        }
+    }
+    found
+}
+
+/// Numbers of a process's threads.
+pub(crate) fn threads(pid: Pid) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{}/task", pid.as_raw_pid())) else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// What a process calls itself.
+pub(crate) fn name(pid: Pid) -> String {
+    let name = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_pid())).unwrap_or_default();
+    name.trim_end_matches('\n').to_owned()
+}
+
 /// Does the process carry this variable with this value in its first environment?
 pub(crate) fn has_env(pid: Pid, name: &str, value: &str) -> bool {
     let entry = format!("{name}={value}");

@@ -5,16 +5,18 @@
 //! Dropping the future kills everything the command started: the warden sees the socket close.
 
 use crate::capture::Captured;
-use crate::command::Command;
+use crate::command::{Command, Input};
+use crate::flow::Flow;
 use crate::keeper;
 use crate::record::{self, Record};
-use crate::watch::{End, Stop, Stream, Watch};
+use crate::waiting::Waiting;
+use crate::watch::{End, Silence, Stop, Stream, Watch};
 use contract::cancel::Cancel;
 #[cfg(doc)]
 use contract::cancel::Urgency;
 use contract::tool::Stopped;
 use contract::{Fault, Kind};
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::fmt;
 use std::fs::File;
@@ -22,9 +24,9 @@ use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::pipe::Receiver;
 use tokio::time::Instant;
 
 /// How a command ended. Nothing it started is alive any more, unless `left` says so.
@@ -44,6 +46,8 @@ pub struct Ended {
     pub output: Captured,
     /// Its standard error, when kept apart.
     pub stderr: Captured,
+    /// Who of it waited for input, when that is why it was stopped.
+    pub waited: Option<Waiting>,
     /// Processes it had left behind, killed.
     pub survivors: u32,
     /// Processes that could not be killed: another user's, or stuck in the kernel.
@@ -83,8 +87,16 @@ impl fmt::Display for Stage {
 pub enum Progress<'a> {
     /// A line of output, decoded lossily, without its end.
     Line(&'a str),
+    /// The bytes it wrote, as they come: all of them, unlike lines.
+    Output(&'a [u8]),
+    /// It waits for input. Told once, until it goes on.
+    Waits(&'a Waiting),
+    /// It runs, as this process.
+    Started(i32),
     /// The next step of the ladder was taken.
     Stopping(Stage),
+    /// The last step worked: nothing of it is alive.
+    Killed,
 }
 
 /// Why a command did not run, or why nobody knows how it ended.
@@ -186,15 +198,19 @@ pub async fn run(
     if cancel.is_cancelled() {
         return Ok(Ended { stopped: Some(Stopped::Cancelled), ..Ended::nothing(&command) });
     }
+    let directory = open_directory(&command)?;
     let token = record::token();
     let spawn = command.spawn(&token)?.encode();
     let record = command.record.as_deref().map(|dir| Record::open(dir, &token)).transpose();
     let record = record.map_err(failed("writing its record"))?;
-    let pipes = begin(&command);
+    let pipes = begin(&command, &directory);
     if let (Err(_), Some(record)) = (&pipes, &record) {
         record.close().map_err(failed("removing its record"))?;
     }
     let (mut control, output, stderr) = pipes.map_err(failed("starting the helper"))?;
+    drop(directory);
+    // Our copy of a terminal's slave would keep its master from ever telling the end.
+    let command = Command { input: Input::Bytes(Vec::new()), ..command };
     // An error here means that the warden is gone, which reading tells as well.
     let _gone = control.write_all(&spawn).await;
 
@@ -202,13 +218,14 @@ pub async fn run(
         control,
         reports: Vec::new(),
         stop: Stop::new(&command, start),
+        silence: Silence::new(&command, start),
         outputs: [Stream::new(output, command.keep), Stream::new(stderr, command.keep)],
         end: End::default(),
         record: record.as_ref(),
         progress,
     };
     let result = watch.follow(&cancel).await;
-    let Watch { stop, outputs: [output, stderr], end, .. } = watch;
+    let Watch { stop, silence, outputs: [output, stderr], end, .. } = watch;
     let never_ran = matches!(result, Err(Error::Directory { .. } | Error::Exec { .. }));
     if let Some(record) = record.as_ref().filter(|_| never_ran || end.clean == Some(0)) {
         record.close().map_err(failed("removing its record"))?;
@@ -223,6 +240,7 @@ pub async fn run(
         duration_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
         output: output.captured,
         stderr: stderr.captured,
+        waited: silence.waited.filter(|_| stop.why == Some(Stopped::NeedsInput)),
         survivors: end.survivors,
         left: end.clean.unwrap_or(0),
     })
@@ -239,6 +257,7 @@ impl Ended {
             duration_ms: 0,
             output: none.clone(),
             stderr: none,
+            waited: None,
             survivors: 0,
             left: 0,
         }
@@ -261,29 +280,59 @@ pub(crate) fn failed(doing: &'static str) -> impl Fn(io::Error) -> Error {
     move |source| Error::System { doing, source }
 }
 
-type Pipes = (UnixStream, Option<Receiver>, Option<Receiver>);
+type Pipes = (UnixStream, Option<Flow>, Option<Flow>);
+
+/// The directory it is to work in, held open: renaming or replacing it meanwhile changes nothing.
+fn open_directory(command: &Command) -> Result<Arc<OwnedFd>, Error> {
+    if let Some(directory) = &command.directory {
+        return Ok(Arc::clone(directory));
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(&command.cwd, flags, Mode::empty());
+    opened.map(Arc::new).map_err(|errno| match errno {
+        // A zero byte in the path.
+        rustix::io::Errno::INVAL => Error::Nul { program: command.name() },
+        errno => Error::Directory { cwd: command.cwd.to_string_lossy().into_owned(), source: errno.into() },
+    })
+}
 
 /// Makes the pipes and has a warden forked. Our copies of the command's ends close here.
-fn begin(command: &Command) -> io::Result<Pipes> {
+fn begin(command: &Command, directory: &OwnedFd) -> io::Result<Pipes> {
     let (control, theirs) = std::os::unix::net::UnixStream::pair()?;
     control.set_nonblocking(true)?;
+    if let Input::Terminal { slave, master } = &command.input {
+        let slave = slave.as_fd();
+        keeper::hand_over([theirs.as_fd(), slave, slave, slave, directory.as_fd()])?;
+        return Ok((UnixStream::from_std(control)?, Some(Flow::reader(Arc::clone(master))?), None));
+    }
     let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
     let apart = command.apart.then(|| pipe_with(PipeFlags::CLOEXEC)).transpose()?;
     let (stderr, stderr_end) = apart.unzip();
-    let stdin = input(&command.stdin)?;
+    let stdin = input(&command.input)?;
     let stderr_end = stderr_end.as_ref().unwrap_or(&stdout);
-    keeper::hand_over([theirs.as_fd(), stdin.as_fd(), stdout.as_fd(), stderr_end.as_fd()])?;
-    let stderr = stderr.map(Receiver::from_owned_fd).transpose()?;
-    Ok((UnixStream::from_std(control)?, Some(Receiver::from_owned_fd(output)?), stderr))
+    keeper::hand_over([
+        theirs.as_fd(),
+        stdin.as_fd(),
+        stdout.as_fd(),
+        stderr_end.as_fd(),
+        directory.as_fd(),
+    ])?;
+    let stderr = stderr.map(|pipe| Flow::reader(Arc::new(pipe))).transpose()?;
+    Ok((UnixStream::from_std(control)?, Some(Flow::reader(Arc::new(output))?), stderr))
 }
 
-/// What the command reads: nothing, or a file in memory, which unlike a pipe cannot block anybody.
-fn input(bytes: &[u8]) -> io::Result<OwnedFd> {
+/// What the command reads: nothing, or a file in memory, which unlike a pipe cannot block anybody; or a pipe.
+fn input(input: &Input) -> io::Result<Arc<OwnedFd>> {
+    let bytes = match input {
+        Input::Pipe(pipe) => return Ok(Arc::clone(pipe)),
+        Input::Terminal { slave, .. } => return Ok(Arc::clone(slave)),
+        Input::Bytes(bytes) => bytes,
+    };
     if bytes.is_empty() {
-        return Ok(File::open("/dev/null")?.into());
+        return Ok(Arc::new(File::open("/dev/null")?.into()));
     }
     let mut file = File::from(memfd_create("kapell-stdin", MemfdFlags::CLOEXEC)?);
     file.write_all(bytes)?;
     file.rewind()?;
-    Ok(file.into())
+    Ok(Arc::new(file.into()))
 }

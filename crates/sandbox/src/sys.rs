@@ -3,7 +3,10 @@
 
 use rustix::process::Pid;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Forks; `None` in the child.
 ///
@@ -59,6 +62,23 @@ pub(crate) fn child_signal() -> io::Result<OwnedFd> {
         let fd = libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
         check(fd)?;
         Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Has a descriptor watched by the runtime.
+#[expect(unsafe_code, reason = "tokio asks for a promise that the descriptor stays open")]
+pub(crate) fn watch(fd: Owned, interest: Interest) -> io::Result<AsyncFd<Owned>> {
+    // SAFETY: `Owned` always gives the same descriptor, and keeps it open until it is dropped, which the result does.
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
+}
+
+/// A descriptor with several owners.
+#[derive(Debug, Clone)]
+pub(crate) struct Owned(pub(crate) Arc<OwnedFd>);
+
+impl AsRawFd for Owned {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
     }
 }
 

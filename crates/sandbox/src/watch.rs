@@ -1,25 +1,30 @@
-//! Follows one run: reads output and reports, and climbs the stop ladder when told to or when time is up.
+//! Follows one run: reads output and reports, and climbs the stop ladder when told to, when time is up, or when it
+//! waits for input that nobody can give.
 //! Knows nothing of how the command was started (`run.rs`). Start at [`Watch::follow`].
 
 use crate::capture::{Captured, Lines};
-use crate::command::{Command, Grace};
+use crate::command::{Command, Grace, Waits};
+use crate::flow::Flow;
+use crate::patience::{Patience, is_noise};
 use crate::record::Record;
 use crate::run::{Error, Progress, Stage, failed};
+use crate::waiting::{Evidence, Waiting};
 use crate::wire::{Order, Report, Step};
 use contract::cancel::{Cancel, Urgency};
-use contract::limits::{OUTPUT_DRAIN_MS, STOP_KILL_MS};
+use contract::limits::{INPUT_LOOK_MS, OUTPUT_DRAIN_MS, STOP_KILL_MS};
 use contract::tool::Stopped;
+use rustix::process::Pid;
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) struct Watch<'a> {
     pub(crate) control: UnixStream,
     pub(crate) reports: Vec<u8>,
     pub(crate) stop: Stop,
+    pub(crate) silence: Silence,
     pub(crate) outputs: [Stream; 2],
     pub(crate) end: End,
     pub(crate) record: Option<&'a Record>,
@@ -33,15 +38,23 @@ impl Watch<'_> {
             let [output, stderr] = &mut self.outputs;
             let over = self.end.clean.is_some();
             let wanted = self.stop.listens().filter(|_| self.end.status.is_none() && !over);
+            let look = self.silence.next.filter(|_| self.stop.stage.is_none() && !over);
             tokio::select! {
-                n = output.read() => output.take(n, self.progress),
-                n = stderr.read() => stderr.take(n, self.progress),
+                n = output.read() => {
+                    let words = output.take(n, self.progress);
+                    self.heard(words);
+                }
+                n = stderr.read() => {
+                    let words = stderr.take(n, self.progress);
+                    self.heard(words);
+                }
                 read = self.control.read_buf(&mut self.reports), if !over => {
                     if read.unwrap_or(0) == 0 {
                         return Err(Error::Lost { program: String::new() });
                     }
                     self.hear()?;
                 }
+                () = until(look) => self.look(),
                 () = until(self.stop.due) => {
                     if over {
                         // Someone outside the tree holds the pipe; what it writes is not this command's output.
@@ -61,6 +74,27 @@ impl Watch<'_> {
         Ok(())
     }
 
+    /// It wrote something; `words` when that said something.
+    fn heard(&mut self, words: bool) {
+        if words {
+            self.stop.heard();
+        }
+        // What it says on being stopped does not undo why.
+        if self.stop.stage.is_none() {
+            self.silence.broken();
+        }
+    }
+
+    /// It has been silent for a while: does it wait for input?
+    fn look(&mut self) {
+        let Some(waiting) = self.silence.look() else { return };
+        match self.silence.waits {
+            Waits::Tell => (self.progress)(Progress::Waits(&waiting)),
+            Waits::Stop => self.climb(Stopped::NeedsInput, false),
+        }
+        self.silence.waited = Some(waiting);
+    }
+
     fn climb(&mut self, why: Stopped, now: bool) {
         let order = self.stop.climb(why, now);
         if let Some(stage) = self.stop.stage {
@@ -78,6 +112,8 @@ impl Watch<'_> {
                 Some(Report::Started { pid, warden }) => {
                     let noted = self.record.map_or(Ok(()), |record| record.started(pid, warden));
                     noted.map_err(failed("writing its record"))?;
+                    self.silence.warden = Pid::from_raw(warden);
+                    (self.progress)(Progress::Started(pid));
                 }
                 Some(Report::Ended { status }) => {
                     self.end.status = Some(status);
@@ -87,6 +123,9 @@ impl Watch<'_> {
                     self.end.survivors = killed.unsigned_abs();
                     self.end.clean = Some(left.unsigned_abs());
                     self.stop.due = Some(Instant::now() + Duration::from_millis(OUTPUT_DRAIN_MS));
+                    if self.stop.stage == Some(Stage::Kill) && left == 0 {
+                        (self.progress)(Progress::Killed);
+                    }
                 }
                 Some(Report::Failed { step, errno }) => {
                     let source = io::Error::from_raw_os_error(errno);
@@ -107,14 +146,14 @@ impl Watch<'_> {
 const CHUNK: usize = 64 * 1024;
 
 pub(crate) struct Stream {
-    pipe: Option<Receiver>,
+    pipe: Option<Flow>,
     chunk: Box<[u8]>,
     pub(crate) captured: Captured,
     lines: Lines,
 }
 
 impl Stream {
-    pub(crate) fn new(pipe: Option<Receiver>, keep: usize) -> Self {
+    pub(crate) fn new(pipe: Option<Flow>, keep: usize) -> Self {
         let size = if pipe.is_some() { CHUNK } else { 0 };
         let chunk = vec![0; size].into_boxed_slice();
         Self { pipe, chunk, captured: Captured::new(keep), lines: Lines::default() }
@@ -122,20 +161,29 @@ impl Stream {
 
     /// Reads once; never resolves when there is nothing to read from.
     async fn read(&mut self) -> usize {
-        match self.pipe.as_mut() {
+        match self.pipe.as_ref() {
             // A pipe has no errors but being closed.
-            Some(pipe) => pipe.read(&mut self.chunk).await.unwrap_or(0),
+            Some(pipe) => pipe.read(&mut self.chunk).await,
             None => std::future::pending().await,
         }
     }
 
-    fn take(&mut self, n: usize, progress: &mut (dyn FnMut(Progress<'_>) + Send)) {
+    /// Passes on what was read. True when a line of it said something.
+    fn take(&mut self, n: usize, progress: &mut (dyn FnMut(Progress<'_>) + Send)) -> bool {
+        let mut words = false;
+        let mut line = |line: &str| {
+            words = words || !is_noise(line);
+            progress(Progress::Line(line));
+        };
         self.captured.push(&self.chunk[..n]);
-        self.lines.push(&self.chunk[..n], |line| progress(Progress::Line(line)));
+        self.lines.push(&self.chunk[..n], &mut line);
         if n == 0 {
             self.pipe = None;
-            self.lines.finish(|line| progress(Progress::Line(line)));
+            self.lines.finish(&mut line);
+        } else {
+            progress(Progress::Output(&self.chunk[..n]));
         }
+        words
     }
 }
 
@@ -148,6 +196,45 @@ pub(crate) struct End {
     pub(crate) clean: Option<u32>,
 }
 
+/// What is known of a command that says nothing.
+pub(crate) struct Silence {
+    waits: Waits,
+    /// Who waits, once that is certain.
+    pub(crate) waited: Option<Waiting>,
+    warden: Option<Pid>,
+    evidence: Evidence,
+    start: Instant,
+    /// When to look next.
+    next: Option<Instant>,
+}
+
+impl Silence {
+    pub(crate) fn new(command: &Command, start: Instant) -> Self {
+        let waits = command.waits;
+        let mut silence =
+            Self { waits, waited: None, warden: None, evidence: Evidence::default(), start, next: None };
+        silence.broken();
+        silence
+    }
+
+    fn broken(&mut self) {
+        self.waited = None;
+        self.evidence = Evidence::default();
+        self.next = Some(Instant::now() + Duration::from_millis(INPUT_LOOK_MS));
+    }
+
+    /// `Some` when it has just become certain.
+    fn look(&mut self) -> Option<Waiting> {
+        self.next = Some(Instant::now() + Duration::from_millis(INPUT_LOOK_MS));
+        let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let found = self.evidence.look(self.warden?, now_ms);
+        if found.is_none() {
+            self.waited = None;
+        }
+        found.filter(|_| self.waited.is_none())
+    }
+}
+
 /// Where on the stop ladder a run is.
 pub(crate) struct Stop {
     pub(crate) why: Option<Stopped>,
@@ -155,13 +242,24 @@ pub(crate) struct Stop {
     /// When the next step is due.
     due: Option<Instant>,
     grace: Grace,
+    start: Instant,
+    patience: Option<Patience>,
 }
 
 impl Stop {
     pub(crate) fn new(command: &Command, start: Instant) -> Self {
+        let patience = command.patience;
         // Beyond some centuries an instant overflows: no deadline then.
-        let due = command.timeout_ms.and_then(|ms| start.checked_add(Duration::from_millis(ms)));
-        Self { why: None, stage: None, due, grace: command.grace }
+        let due = patience.and_then(|patience| start.checked_add(Duration::from_millis(patience.base_ms)));
+        Self { why: None, stage: None, due, grace: command.grace, start, patience }
+    }
+
+    /// It said something, which may buy it time.
+    fn heard(&mut self) {
+        let (Some(patience), Some(due), None) = (self.patience, self.due, self.stage) else { return };
+        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let later = patience.heard(ms(due - self.start), ms(self.start.elapsed()));
+        self.due = self.start.checked_add(Duration::from_millis(later));
     }
 
     /// The next step, or straight to the last one.

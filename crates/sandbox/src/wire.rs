@@ -10,12 +10,16 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 /// What to start. The program is a path; nothing is searched for any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Spawn {
-    pub(crate) cwd: OsString,
+    /// Its standard input is a terminal, which becomes its own.
+    pub(crate) terminal: bool,
     pub(crate) program: OsString,
     /// Including argument 0.
     pub(crate) argv: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
 }
+
+/// Says that there is a terminal.
+const TERMINAL: &str = "terminal";
 
 /// Bytes of the length before a [`Spawn`].
 pub(crate) const PREFIX: usize = 4;
@@ -28,7 +32,7 @@ impl Spawn {
             out.extend(length(text.len()));
             out.extend(text.as_bytes());
         };
-        put(&self.cwd);
+        put(&OsString::from(if self.terminal { TERMINAL } else { "" }));
         put(&self.program);
         put(&OsString::from(self.argv.len().to_string()));
         self.argv.iter().for_each(&mut put);
@@ -50,14 +54,14 @@ impl Spawn {
             bytes = rest;
         }
         let mut texts = texts.into_iter();
-        let (cwd, program, argc) = (texts.next()?, texts.next()?, texts.next()?);
+        let (terminal, program, argc) = (texts.next()? == TERMINAL, texts.next()?, texts.next()?);
         let argc: usize = argc.to_str()?.parse().ok()?;
         let argv: Vec<_> = texts.by_ref().take(argc).collect();
         let mut env = Vec::new();
         while let Some(name) = texts.next() {
             env.push((name, texts.next()?));
         }
-        (argv.len() == argc && argc > 0).then_some(Self { cwd, program, argv, env })
+        (argv.len() == argc && argc > 0).then_some(Self { terminal, program, argv, env })
     }
 }
 
@@ -145,7 +149,7 @@ mod tests {
     #[test]
     fn a_spawn_round_trips_with_any_bytes() {
         let spawn = Spawn {
-            cwd: "/".into(),
+            terminal: true,
             program: "/bin/x".into(),
             argv: vec!["x".into(), "".into(), OsString::from_vec(vec![0xff, b'\n'])],
             env: vec![("A".into(), "".into()), ("B".into(), "=\n".into())],

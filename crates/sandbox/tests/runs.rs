@@ -1,6 +1,10 @@
 //! Runs real commands and looks at what is left of them. Waits for conditions, never for a time.
 //! Knows nothing of the inside. Start at [`go`]; `killed` kills the process that runs the commands.
 
+#[path = "runs/input.rs"]
+mod input;
+#[path = "runs/jobs.rs"]
+mod jobs;
 #[path = "runs/killed.rs"]
 mod killed;
 
@@ -191,6 +195,7 @@ fn cancelled(line: &str, mark: &str, urgency: Urgency) -> (Ended, Vec<Stage>) {
             token.cancel(urgency);
         }
         Progress::Stopping(stage) => stages.push(stage),
+        _ => {}
     });
     (ended.unwrap(), stages)
 }

@@ -275,7 +275,7 @@ impl Repo {
         let ended = process::run(program, &Cancel::new(), &mut |_| {}).await?;
         match ended.stopped {
             None => Ok(ended),
-            Some(Stopped::Cancelled | Stopped::TimedOut) => {
+            Some(Stopped::Cancelled | Stopped::TimedOut | Stopped::NeedsInput) => {
                 let what = format!("git did not end in time in {}", self.cwd.display());
                 Err(Fault::new(Kind::Transient, "git-timeout", what).hint("try again"))
             }

@@ -11,8 +11,8 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// What a warden is given: its socket to Kapell, then the command's standard input, output and error.
-pub(crate) const FDS: usize = 4;
+/// What a warden is given: its socket to Kapell, the command's standard input, output and error, and its directory.
+pub(crate) const FDS: usize = 5;
 
 /// Serves until Kapell closes the socket (standard input) or dies; then waits until every warden is done.
 pub(super) fn serve() -> ! {

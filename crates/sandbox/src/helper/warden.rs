@@ -8,7 +8,8 @@ use crate::wire::{Order, PREFIX, Report, Spawn, Step};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process_group, set_child_subreaper, setsid, waitpid,
+    Pid, Signal, WaitOptions, WaitStatus, fchdir, getpid, ioctl_tiocsctty, kill_process_group,
+    set_child_subreaper, setsid, waitpid,
 };
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -18,13 +19,13 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// Runs one command to its very end. The exit status means nothing; what matters was reported.
-pub(super) fn watch([control, stdin, stdout, stderr]: [OwnedFd; FDS]) -> ! {
+pub(super) fn watch([control, stdin, stdout, stderr, cwd]: [OwnedFd; FDS]) -> ! {
     let control = UnixStream::from(control);
-    let _unreported_is_gone = oversee(&control, [stdin, stdout, stderr]);
+    let _unreported_is_gone = oversee(&control, [stdin, stdout, stderr, cwd]);
     std::process::exit(0)
 }
 
-fn oversee(mut control: &UnixStream, stdio: [OwnedFd; 3]) -> io::Result<()> {
+fn oversee(mut control: &UnixStream, fds: [OwnedFd; 4]) -> io::Result<()> {
     set_child_subreaper(Some(getpid()))?;
     let signals = sys::child_signal()?;
     let mut prefix = [0; PREFIX];
@@ -33,7 +34,7 @@ fn oversee(mut control: &UnixStream, stdio: [OwnedFd; 3]) -> io::Result<()> {
     let length = u32::from_le_bytes(prefix);
     control.take(u64::from(length)).read_to_end(&mut body)?;
     let spawn = Spawn::decode(&body).ok_or(io::ErrorKind::InvalidData)?;
-    let main = match start(spawn, stdio)? {
+    let main = match start(spawn, fds)? {
         Ok(pid) => pid,
         Err((step, errno)) => return control.write_all(&Report::Failed { step, errno }.encode()),
     };
@@ -65,17 +66,18 @@ fn oversee(mut control: &UnixStream, stdio: [OwnedFd; 3]) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts the command in a session of its own: no terminal, and a group that can be signalled as one.
-fn start(spawn: Spawn, [stdin, stdout, stderr]: [OwnedFd; 3]) -> io::Result<Result<Pid, (Step, i32)>> {
+/// Starts the command in a session of its own: no terminal but one made for it, and a group that can be signalled as
+/// one.
+fn start(spawn: Spawn, fds: [OwnedFd; 4]) -> io::Result<Result<Pid, (Step, i32)>> {
     let (result, tell) = pipe_with(PipeFlags::CLOEXEC)?;
     let Some(pid) = sys::fork()? else {
         drop(result);
-        let (step, error) = become_command(spawn, [stdin, stdout, stderr]);
+        let (step, error) = become_command(spawn, fds);
         let report = Report::Failed { step, errno: error.raw_os_error().unwrap_or(0) };
         let _nobody_listens = File::from(tell).write_all(&report.encode());
         std::process::exit(127)
     };
-    drop((tell, stdin, stdout, stderr));
+    drop((tell, fds));
     let mut report = [0; Report::SIZE];
     // The pipe closes unread when exec succeeds.
     if File::from(result).read_exact(&mut report).is_ok() {
@@ -88,12 +90,17 @@ fn start(spawn: Spawn, [stdin, stdout, stderr]: [OwnedFd; 3]) -> io::Result<Resu
 }
 
 /// Returns only when it could not.
-fn become_command(spawn: Spawn, [stdin, stdout, stderr]: [OwnedFd; 3]) -> (Step, io::Error) {
-    if let Err(error) = setsid().map_err(io::Error::from).and_then(|_| sys::unblock_signals()) {
+fn become_command(spawn: Spawn, [stdin, stdout, stderr, cwd]: [OwnedFd; 4]) -> (Step, io::Error) {
+    let own = || {
+        setsid()?;
+        if spawn.terminal { ioctl_tiocsctty(&stdin) } else { Ok(()) }
+    };
+    if let Err(error) = own().map_err(io::Error::from).and_then(|()| sys::unblock_signals()) {
         return (Step::Session, error);
     }
-    if let Err(error) = std::env::set_current_dir(&spawn.cwd) {
-        return (Step::Directory, error);
+    // Not by its name: what the name leads to may have changed.
+    if let Err(error) = fchdir(&cwd) {
+        return (Step::Directory, error.into());
     }
     let mut argv = spawn.argv.into_iter();
     let mut command = Command::new(&spawn.program);

@@ -232,6 +232,7 @@ fn status(ended: &Ended) -> Status {
 
 fn after(ended: &Ended) -> String {
     match (ended.stopped, ended.code) {
+        (Some(Stopped::NeedsInput), _) => ": it waited for input, and nobody can give any".to_owned(),
         (Some(_), _) => format!(": it did not end within {} s", ended.ms / 1000),
         (None, Some(code)) => format!(" (exit status {code})"),
         (None, None) => " (ended by a signal)".to_owned(),
