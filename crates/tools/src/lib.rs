@@ -1,4 +1,4 @@
-//! The tools an agent works with: read, write, edit, list, search, shell. Each file is one tool, whole: what the
+//! The tools an agent works with: read, write, edit, list, search, shell, job. Each file is one tool, whole: what the
 //! model is told, the arguments it takes, the effect class, the limits, and running it.
 //! Knows nothing of sessions, policy or approval. Start at [`all`], then `read.rs` as the simplest tool.
 //!
@@ -9,7 +9,10 @@
 mod args;
 mod edit;
 mod image;
+mod job;
+mod jobs;
 mod judge;
+mod keys;
 mod list;
 mod name;
 #[cfg(any(test, fuzzing))]
@@ -24,6 +27,8 @@ mod view;
 mod walk;
 mod write;
 
+pub use jobs::Jobs;
+
 use contract::tool::Tool;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +38,8 @@ use std::sync::Arc;
 pub struct Options {
     /// Running commands leave a record in the folder of their session (its id) in here, for [`sandbox::sweep`].
     pub records: Option<PathBuf>,
+    /// Background commands and terminals. The default has no place for any.
+    pub jobs: Arc<Jobs>,
 }
 
 /// Every tool.
@@ -43,6 +50,7 @@ pub fn all(options: &Options) -> Vec<Arc<dyn Tool>> {
         Arc::new(edit::Edit),
         Arc::new(list::List),
         Arc::new(search::Search),
-        Arc::new(shell::Shell::new(options.records.clone())),
+        Arc::new(shell::Shell::new(options)),
+        Arc::new(job::JobTool::new(Arc::clone(&options.jobs))),
     ]
 }

@@ -1,43 +1,55 @@
-//! `shell`: a command line, run so that nothing of it is left alive. Staged when the project declares that very
-//! line as a check or set-up; external otherwise, because files and network are not confined yet.
-//! Knows nothing of processes (`sandbox`). Start at [`Shell`].
+//! `shell`: a command, run so that nothing of it is left alive; by itself where its words are plain, else by a shell.
+//! Staged when the project declares that very line as a check or set-up; external otherwise, because files and network
+//! are not confined yet. Knows nothing of processes (`sandbox`). Start at [`Shell`].
+
+mod line;
 
 use crate::args::{parse, refuse};
+use crate::jobs::Jobs;
 use crate::judge::{Content, judged};
 use crate::tree::Tree;
-use crate::{name, view};
+use crate::{Options, job, name, view};
 use contract::action::EffectClass;
-use contract::limits::{COMMAND_BYTES, OUTPUT_VIEW_BYTES, TOOL_MAX_MS, TOOL_MS};
+use contract::limits::{COMMAND_BYTES, JOB_MS, OUTPUT_VIEW_BYTES, TOOL_MAX_MS};
 use contract::model::ToolSpec;
 use contract::port::{Delta, Sink};
 use contract::tool::{Judged, Output, Scope, Stopped, Tool};
 use contract::{BoxFuture, Cancel, Fault};
-use sandbox::{Command, Ended, Progress};
+use sandbox::{Command, Ended, Error, Patience, Progress, Size, Stage};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The tool.
 #[derive(Debug)]
 pub(crate) struct Shell {
     records: Option<PathBuf>,
+    jobs: Arc<Jobs>,
     program: &'static str,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Args {
-    command: String,
+    command: Option<String>,
+    argv: Option<Vec<String>>,
     timeout_ms: Option<u64>,
     cwd: Option<String>,
+    #[serde(default)]
+    background: bool,
+    #[serde(default)]
+    terminal: bool,
 }
 
 impl Shell {
-    pub(crate) fn new(records: Option<PathBuf>) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         // Models write bash; a plain sh runs most of it.
         let bash = "/bin/bash";
         let program = if Path::new(bash).exists() { bash } else { "/bin/sh" };
-        Self { records, program }
+        Self { records: options.records.clone(), jobs: Arc::clone(&options.jobs), program }
     }
 }
 
@@ -46,20 +58,27 @@ impl Tool for Shell {
         ToolSpec {
             name: "shell".into(),
             description: format!(
-                "Runs a command line with {} in the workspace and returns its output (both streams in order) and its \
-                 exit status. There is no terminal and no input: nothing can be asked, paged or edited. What it leaves \
-                 in the background is killed. A long output is cut in the middle; the whole can be read by its blob.",
+                "Runs a command in the workspace and returns its output (both streams in order) and its exit status. Give \
+                 either `command`, a line for {}, or `argv`, a program and its arguments taken as they are, without any \
+                 quoting. There is no terminal and no input: nothing can be asked, paged or edited; a command that waits \
+                 for input is ended. What it leaves in the background is killed: a server, a watcher or anything to talk to \
+                 is started with `background` (a pipe to write into) or `terminal` (a screen), and used with `job`. A long \
+                 output is cut in the middle; the whole can be read by its blob.",
                 self.program
             ),
             schema: json!({
                 "type": "object",
                 "properties": {
                     "command": {"type": "string", "description": "The command line."},
+                    "argv": {"type": "array", "items": {"type": "string"}, "minItems": 1,
+                        "description": "Instead of `command`: program and arguments, each taken literally."},
                     "timeout_ms": {"type": "integer", "minimum": 1, "maximum": TOOL_MAX_MS,
-                        "description": format!("Stopped after this many milliseconds; {TOOL_MS} when left out.")},
+                        "description": "Stopped after this many milliseconds. When left out: a time that fits the \
+                                        command, and more as long as it says something."},
+                    "background": {"type": "boolean", "description": "Start it and return: `job` reads, writes and stops it."},
+                    "terminal": {"type": "boolean", "description": "The same, at a terminal of its own."},
                     "cwd": {"type": "string", "description": "Directory, relative to the workspace; its top when left out."}
                 },
-                "required": ["command"],
                 "additionalProperties": false
             }),
         }
@@ -67,9 +86,12 @@ impl Tool for Shell {
 
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault> {
         let parsed = Args::parse(args)?;
-        let cwd = parsed.cwd(scope)?;
+        let (cwd, _) = parsed.cwd(scope)?;
         // Only at the top: the same words in another directory may be another program.
-        let declared = |line: &String| line.trim() == parsed.command.trim() && cwd == scope.root;
+        let declared = |line: &String| {
+            let same = parsed.command.as_ref().is_some_and(|command| line.trim() == command.trim());
+            same && cwd == scope.root && !parsed.stays()
+        };
         let (class, why) = if scope.declared.iter().any(declared) {
             (EffectClass::Staged, "declared check")
         } else {
@@ -77,7 +99,7 @@ impl Tool for Shell {
         };
         let content = Content {
             cwd: cwd.to_string_lossy().into_owned(),
-            deadline_ms: Some(parsed.timeout_ms()),
+            deadline_ms: Some(parsed.patience().ceiling_ms),
             ..Content::default()
         };
         Ok(judged("shell", args, scope, class, why, content))
@@ -93,66 +115,181 @@ impl Tool for Shell {
         Box::pin(async move {
             let result = async {
                 let args = Args::parse(&args)?;
-                let mut command = Command::argv([self.program, "-c", &args.command], args.cwd(&scope)?)
-                    .envs(scope.env)
-                    .timeout_ms(args.timeout_ms());
-                if let Some(records) = &self.records {
-                    command = command.record(records.join(scope.session.to_string()));
+                if args.stays() {
+                    return self.start(&args, &scope).await;
                 }
-                let mut progress = |progress: Progress<'_>| match progress {
-                    Progress::Line(line) => sink.delta(Delta::Line(view::plain(line.as_bytes()))),
-                    Progress::Stopping(stage) => sink.delta(Delta::Note(format!("stopping: sent {stage}"))),
+                let name = args.name();
+                let mut progress = |progress: Progress<'_>| {
+                    if let Some(delta) = delta(progress, &name) {
+                        sink.delta(delta);
+                    }
                 };
-                let ended = sandbox::run(command, cancel, &mut progress).await?;
-                Ok::<_, Fault>(output(ended, args.timeout_ms()))
+                let patience = args.patience();
+                let mut ended = None;
+                // A plain line whose program is not found, or is a script without a first line, is the shell's to judge.
+                for argv in args.ways(self.program) {
+                    let command = self.command(argv, &args, &scope)?;
+                    match sandbox::run(command, cancel.clone(), &mut progress).await {
+                        Err(error) if ended.is_none() && args.argv.is_none() && unlike_a_shell(&error) => {
+                            ended = Some(Err(error));
+                        }
+                        other => {
+                            ended = Some(other);
+                            break;
+                        }
+                    }
+                }
+                let ended = ended.ok_or_else(|| refuse("`shell`: the command is empty"))??;
+                Ok::<_, Fault>(output(ended, patience))
             };
             result.await.unwrap_or_else(|fault| Output::error(fault.to_string()))
         })
     }
 }
 
+/// Characters of a command's name in a line about stopping it.
+const NAME_CHARS: usize = 40;
+
+/// What a person follows of it (S2.4-2).
+fn delta(progress: Progress<'_>, name: &str) -> Option<Delta> {
+    Some(match progress {
+        Progress::Line(line) => Delta::Line(view::plain(line.as_bytes())),
+        Progress::Stopping(Stage::Interrupt) => Delta::Stopping(format!("cancelling {name}")),
+        Progress::Stopping(Stage::Terminate) => Delta::Stopping(format!("stopping {name}")),
+        Progress::Stopping(Stage::Kill) => Delta::Stopping(format!("force stopping {name}")),
+        Progress::Killed => Delta::Stopping(format!("killed {name}")),
+        Progress::Output(_) | Progress::Waits(_) | Progress::Started(_) => return None,
+    })
+}
+
+/// A shell would have run it, or said it in the usual words.
+fn unlike_a_shell(error: &Error) -> bool {
+    match error {
+        Error::NoProgram { .. } => true,
+        // Not a binary, and no line that names its interpreter.
+        Error::Exec { source, .. } => source.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()),
+        _ => false,
+    }
+}
+
+/// How long a command that was just started is waited for: most say something, or fail, at once.
+const FIRST_WORD: Duration = Duration::from_millis(800);
+
+impl Shell {
+    /// Starts it to stay; what it said or showed so far.
+    async fn start(&self, args: &Args, scope: &Scope) -> Result<Output, Fault> {
+        let argv = match &args.argv {
+            Some(argv) => argv.clone(),
+            None => vec![self.program.to_owned(), "-c".to_owned(), args.line()],
+        };
+        let patience = Patience::exactly(args.timeout_ms.unwrap_or(JOB_MS));
+        let command = self.command(argv, args, scope)?.patience(patience);
+        let live = self.jobs.start(scope.session, command, args.terminal.then(Size::default))?;
+        live.job.until(FIRST_WORD, |status| status.bytes > 0 || !status.ended.is_empty()).await;
+        Ok(job::seen(&live, None))
+    }
+
+    fn command(&self, argv: Vec<String>, args: &Args, scope: &Scope) -> Result<Command, Fault> {
+        let (path, directory) = args.cwd(scope)?;
+        let mut command = Command::argv(argv, path).envs(scope.env.clone()).patience(args.patience());
+        if let Some(directory) = directory {
+            command = command.at(directory);
+        }
+        if let Some(records) = &self.records {
+            command = command.record(records.join(scope.session.to_string()));
+        }
+        Ok(command)
+    }
+}
+
 impl Args {
     fn parse(args: &Value) -> Result<Self, Fault> {
         let parsed: Self = parse("shell", args)?;
-        if parsed.command.trim().is_empty() {
+        let texts: Vec<&String> = match (&parsed.command, &parsed.argv) {
+            (Some(command), None) => vec![command],
+            (None, Some(argv)) => argv.iter().collect(),
+            _ => return Err(refuse("`shell` takes either `command` or `argv`")),
+        };
+        if texts.first().is_none_or(|first| first.trim().is_empty()) {
             return Err(refuse("`shell`: the command is empty"));
         }
-        if parsed.command.contains('\0') {
+        if texts.iter().any(|text| text.contains('\0')) {
             return Err(refuse("`shell`: the command holds a zero byte"));
         }
-        if parsed.command.len() > COMMAND_BYTES {
+        if texts.iter().map(|text| text.len()).sum::<usize>() > COMMAND_BYTES {
             return Err(refuse(format!(
                 "`shell`: the command is longer than {COMMAND_BYTES} bytes: write it to a file and run that"
             )));
         }
-        if parsed.timeout_ms.is_some_and(|ms| ms == 0 || ms > TOOL_MAX_MS) {
-            return Err(refuse(format!("`shell`: timeout_ms must be between 1 and {TOOL_MAX_MS}")));
+        let most = if parsed.stays() { JOB_MS } else { TOOL_MAX_MS };
+        if parsed.timeout_ms.is_some_and(|ms| ms == 0 || ms > most) {
+            return Err(refuse(format!("`shell`: timeout_ms must be between 1 and {most}")));
         }
         Ok(parsed)
     }
 
-    fn timeout_ms(&self) -> u64 {
-        self.timeout_ms.unwrap_or(TOOL_MS)
+    /// It outlives the call.
+    fn stays(&self) -> bool {
+        self.background || self.terminal
     }
 
-    /// Where to run. It must lie inside now; the command itself can go where it likes.
-    fn cwd(&self, scope: &Scope) -> Result<PathBuf, Fault> {
-        let Some(cwd) = &self.cwd else { return Ok(scope.root.clone()) };
+    /// The whole of it as one line, for looking at.
+    fn line(&self) -> String {
+        match (&self.command, &self.argv) {
+            (Some(command), _) => command.clone(),
+            (None, argv) => argv.as_deref().unwrap_or_default().join(" "),
+        }
+    }
+
+    fn name(&self) -> String {
+        let line = self.line();
+        let first = line.split_whitespace().next().unwrap_or_default();
+        view::plain(first.as_bytes()).chars().take(NAME_CHARS).collect()
+    }
+
+    /// What to start, and what to start when that is no program.
+    fn ways(&self, shell: &str) -> Vec<Vec<String>> {
+        let Some(command) = &self.command else { return self.argv.iter().cloned().collect() };
+        let plain = line::words(command).map(|words| words.into_iter().map(str::to_owned).collect());
+        plain.into_iter().chain([vec![shell.to_owned(), "-c".to_owned(), command.clone()]]).collect()
+    }
+
+    fn patience(&self) -> Patience {
+        match self.timeout_ms {
+            Some(ms) => Patience::exactly(ms),
+            None => Patience::from(line::base_ms(&self.line())),
+        }
+    }
+
+    /// Where to run: by its name, and held open when it is not the top. The command itself can go where it likes.
+    fn cwd(&self, scope: &Scope) -> Result<(PathBuf, Option<OwnedFd>), Fault> {
+        let Some(cwd) = &self.cwd else { return Ok((scope.root.clone(), None)) };
         let cwd = name::parse(cwd)?;
         let tree = Tree::at(&scope.root)?;
-        tree.directory(&cwd)?;
+        let directory = tree.directory(&cwd)?;
         let inside = tree.relative(&cwd);
-        Ok(if inside == Path::new(".") { scope.root.clone() } else { scope.root.join(inside) })
+        let path = if inside == Path::new(".") { scope.root.clone() } else { scope.root.join(inside) };
+        Ok((path, Some(directory)))
     }
 }
 
 /// What the model sees: the output, then a line in brackets about how it ended.
-fn output(ended: Ended, timeout_ms: u64) -> Output {
+fn output(ended: Ended, patience: Patience) -> Output {
     let mut notes = vec![match (ended.stopped, ended.exit, ended.signal) {
         (Some(why), exit, _) => {
             let why = match why {
                 Stopped::Cancelled => "cancelled".to_owned(),
-                Stopped::TimedOut => format!("timed out after {timeout_ms} ms"),
+                Stopped::TimedOut if ended.duration_ms >= patience.ceiling_ms => {
+                    format!("timed out after {} ms", patience.ceiling_ms)
+                }
+                Stopped::TimedOut => {
+                    format!("timed out after {} ms without saying anything new", patience.base_ms)
+                }
+                Stopped::NeedsInput => {
+                    let who =
+                        ended.waited.as_ref().map_or("it waited for input".to_owned(), ToString::to_string);
+                    format!("ended: {who}, and nobody can give any; pass what it needs as arguments or files")
+                }
             };
             let stage = ended.stage.map_or(String::new(), |stage| format!("; stopped by {stage}"));
             let exit = exit.map_or(String::new(), |exit| format!("; exit status {exit}"));
@@ -190,7 +327,7 @@ mod tests {
     use contract::cancel::Urgency;
 
     fn run(bench: &Bench, command: &str) -> Output {
-        bench.run(&Shell::new(None), json!({"command": command}))
+        bench.run(&Shell::new(&Options::default()), json!({"command": command}))
     }
 
     #[test]
@@ -207,6 +344,53 @@ mod tests {
         );
         let output = run(&bench, "kill -9 $$");
         assert_eq!((output.ok, output.exit, output.text.as_str()), (false, None, "[killed by signal 9]"));
+    }
+
+    #[test]
+    fn a_plain_line_is_run_without_a_shell_and_argv_stays_literal() {
+        let bench = Bench::new();
+        let parent = |command: &str| {
+            bench.file("parent", "#!/bin/sh\nps -o args= -p $PPID\n");
+            std::fs::set_permissions(
+                bench.root().join("parent"),
+                std::os::unix::fs::PermissionsExt::from_mode(0o755),
+            )
+            .unwrap();
+            run(&bench, command).text
+        };
+        assert!(parent("./parent").contains("kapell"), "the warden: {}", parent("./parent"));
+        assert!(parent("./parent; true").contains("-c ./parent; true"), "{}", parent("./parent; true"));
+        let output =
+            bench.run(&Shell::new(&Options::default()), json!({"argv": ["echo", "a;b", "$HOME", "*"]}));
+        assert_eq!(output.text, "a;b $HOME *\n[exit status 0]");
+        // What no program is found for, the shell says in its own words.
+        let output = run(&bench, "no-such-program-anywhere --help");
+        assert!(output.exit == Some(127) && output.text.contains("not found"), "{}", output.text);
+        bench.file("bare", "echo no first line\n");
+        std::fs::set_permissions(
+            bench.root().join("bare"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .unwrap();
+        assert_eq!(run(&bench, "./bare").text, "no first line\n[exit status 0]");
+        let output =
+            bench.run(&Shell::new(&Options::default()), json!({"argv": ["no-such-program-anywhere"]}));
+        assert_eq!((output.ok, output.exit), (false, None));
+        assert!(output.text.contains("was not found"), "{}", output.text);
+    }
+
+    #[test]
+    fn a_command_that_waits_for_input_is_ended_with_the_reason() {
+        let bench = Bench::new();
+        let output = run(&bench, "mkfifo questions; echo before; cat questions");
+        assert_eq!(output.stopped, Some(Stopped::NeedsInput));
+        assert!(
+            output.text.starts_with("before\n[ended: `cat` (process ")
+                && output.text.contains(") waits for input from the named pipe questions")
+                && output.text.contains("; stopped by SIGINT"),
+            "{}",
+            output.text
+        );
     }
 
     #[test]
@@ -262,13 +446,16 @@ mod tests {
     #[test]
     fn time_and_cancel_are_told_apart() {
         let bench = Bench::new();
-        let output =
-            bench.run(&Shell::new(None), json!({"command": "echo begun; sleep 1000", "timeout_ms": 200}));
+        let output = bench.run(
+            &Shell::new(&Options::default()),
+            json!({"command": "echo begun; sleep 1000", "timeout_ms": 200}),
+        );
         assert_eq!(output.text, "begun\n[timed out after 200 ms; stopped by SIGINT]");
         assert_eq!((output.ok, output.stopped), (false, Some(Stopped::TimedOut)));
         let cancel = Cancel::new();
         cancel.cancel(Urgency::Now);
-        let output = bench.run_with(&Shell::new(None), json!({"command": "touch made"}), cancel);
+        let output =
+            bench.run_with(&Shell::new(&Options::default()), json!({"command": "touch made"}), cancel);
         assert_eq!((output.text.as_str(), output.stopped), ("[cancelled]", Some(Stopped::Cancelled)));
         assert!(!bench.root().join("made").exists());
     }
@@ -277,7 +464,9 @@ mod tests {
     fn only_a_declared_check_is_staged() {
         let bench = Bench::new();
         std::fs::create_dir(bench.root().join("sub")).unwrap();
-        let class = |args| bench.judge(&Shell::new(None), args).map(|judged| (judged.class, judged.why));
+        let class = |args| {
+            bench.judge(&Shell::new(&Options::default()), args).map(|judged| (judged.class, judged.why))
+        };
         let staged = (EffectClass::Staged, "declared check".to_owned());
         assert_eq!(class(json!({"command": " cargo test\n"})), Ok(staged.clone()));
         assert_eq!(class(json!({"command": "cargo test", "cwd": "."})), Ok(staged));
@@ -293,7 +482,11 @@ mod tests {
             json!({"command": "ls", "cwd": ".."}),
             json!({"command": "ls", "timeout_ms": 0}),
             json!({"command": "x".repeat(COMMAND_BYTES + 1)}),
-            json!({"command": "ls", "background": true}),
+            json!({"command": "ls", "backgroud": true}),
+            json!({"command": "ls", "argv": ["ls"]}),
+            json!({}),
+            json!({"argv": []}),
+            json!({"argv": ["", "a"]}),
         ] {
             assert!(class(bad.clone()).is_err(), "{bad}");
         }
@@ -303,11 +496,11 @@ mod tests {
     fn the_hash_covers_directory_environment_and_words() {
         let mut bench = Bench::new();
         std::fs::create_dir(bench.root().join("sub")).unwrap();
-        let hash = |bench: &Bench, args| bench.judge(&Shell::new(None), args).unwrap();
+        let hash = |bench: &Bench, args| bench.judge(&Shell::new(&Options::default()), args).unwrap();
         let first = hash(&bench, json!({"command": "ls"}));
         assert_eq!(
             (first.hash, first.deadline_ms),
-            (hash(&bench, json!({"command": "ls"})).hash, Some(TOOL_MS))
+            (hash(&bench, json!({"command": "ls"})).hash, Some(TOOL_MAX_MS))
         );
         assert_ne!(first.hash, hash(&bench, json!({"command": "ls "})).hash);
         assert_ne!(first.hash, hash(&bench, json!({"command": "ls", "cwd": "sub"})).hash);
@@ -321,7 +514,10 @@ mod tests {
         let records = bench.top().join("records");
         let folder = records.join(bench.scope.session.to_string());
         let command = format!("ls {}", folder.display());
-        let output = bench.run(&Shell::new(Some(records)), json!({"command": command}));
+        let output = bench.run(
+            &Shell::new(&Options { records: Some(records), ..Options::default() }),
+            json!({"command": command}),
+        );
         assert_eq!(output.text.lines().filter(|line| line.ends_with(".run")).count(), 1, "{}", output.text);
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
     }

@@ -73,9 +73,9 @@ impl Tree {
         Ok(FileType::from_raw_mode(fstat(&fd).map_err(|errno| fault(path, errno))?.st_mode))
     }
 
-    /// Is there a directory, inside, links followed?
-    pub(crate) fn directory(&self, path: &Path) -> Result<(), Fault> {
-        self.beneath(path, OFlags::PATH | OFlags::DIRECTORY).map(drop)
+    /// The directory there, held open: inside, links followed.
+    pub(crate) fn directory(&self, path: &Path) -> Result<OwnedFd, Fault> {
+        self.beneath(path, OFlags::PATH | OFlags::DIRECTORY)
     }
 
     /// Finds where writing this path would write, and what is there now. With `create`, directories that

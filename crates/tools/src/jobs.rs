@@ -1,0 +1,127 @@
+//! The background commands and terminals of the sessions this process executes.
+//! Knows nothing of arguments. Start at [`Jobs::start`]; they end with [`Jobs::end`], when a session is given up.
+//!
+//! Directories `ROOT/SESSION/jobs/NAME` hold what they wrote and say of themselves; names are never given twice, and
+//! what a dead process ran can still be read there.
+
+use crate::args::refuse;
+use contract::limits::JOBS;
+use contract::{Fault, Kind, SessionId};
+use sandbox::job::{self, Job, Status};
+use sandbox::{Command, Size};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    /// One directory per session; without it there are none.
+    root: Option<PathBuf>,
+    live: Mutex<HashMap<SessionId, Vec<Live>>>,
+}
+
+/// One of a session.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    pub(crate) name: String,
+    pub(crate) job: Arc<Job>,
+    /// Number of the first byte that the agent was not shown.
+    pub(crate) seen: Arc<Mutex<u64>>,
+}
+
+impl Jobs {
+    /// With their directories below this one.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root: Some(root), live: Mutex::default() }
+    }
+
+    /// Kills all of a session's. Call it when nobody executes the session here any more.
+    pub fn end(&self, session: SessionId) {
+        self.lock().remove(&session);
+    }
+
+    /// Directories of all jobs a session ever had, by name, the oldest first.
+    pub fn of(&self, session: SessionId) -> Vec<(String, PathBuf)> {
+        let Ok(dir) = self.dir(session) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        let named = |entry: std::fs::DirEntry| {
+            let name = entry.file_name().into_string().ok()?;
+            Some((number(&name)?, name, entry.path()))
+        };
+        let mut found: Vec<_> = entries.flatten().filter_map(named).collect();
+        found.sort();
+        found.into_iter().map(|(_, name, path)| (name, path)).collect()
+    }
+
+    /// Starts one, at a terminal of this size or with a pipe.
+    pub(crate) fn start(
+        &self,
+        session: SessionId,
+        command: Command,
+        size: Option<Size>,
+    ) -> Result<Live, Fault> {
+        let mut live = self.lock();
+        let own = live.entry(session).or_default();
+        // What has ended is read from its directory from now on.
+        own.retain(|live| live.job.status().ended.is_empty());
+        if own.len() >= JOBS {
+            let names: Vec<&str> = own.iter().map(|live| live.name.as_str()).collect();
+            return Err(refuse(format!("{JOBS} run already ({}): stop one of them first", names.join(", "))));
+        }
+        let last = self.of(session).into_iter().filter_map(|(name, _)| number(&name)).max();
+        let name = format!("j{}", last.unwrap_or(0) + 1);
+        let dir = self.dir(session)?.join(&name);
+        std::fs::create_dir_all(&dir).map_err(|error| {
+            let what = format!("cannot make {}: {error}", dir.display());
+            Fault::new(Kind::UserFixable, "no-directory", what).hint("check free disk space")
+        })?;
+        let started = Live { name, job: Arc::new(Job::start(command, &dir, size)?), seen: Arc::default() };
+        own.push(started.clone());
+        Ok(started)
+    }
+
+    /// One that this process runs, or has run.
+    pub(crate) fn live(&self, session: SessionId, name: &str) -> Option<Live> {
+        self.lock().get(&session)?.iter().find(|live| live.name == name).cloned()
+    }
+
+    /// The directory of one there is or was.
+    pub(crate) fn found(&self, session: SessionId, name: &str) -> Result<PathBuf, Fault> {
+        let all = self.of(session);
+        if let Some((_, dir)) = all.iter().find(|(known, _)| known == name) {
+            return Ok(dir.clone());
+        }
+        let names: Vec<String> = all.into_iter().map(|(name, _)| name).collect();
+        let known = if names.is_empty() { "there is none".to_owned() } else { names.join(", ") };
+        Err(refuse(format!("there is no background command `{name}`; known: {known}")))
+    }
+
+    /// How all of a session's are, the oldest first.
+    pub(crate) fn list(&self, session: SessionId) -> Vec<(String, Status)> {
+        let status = |(name, dir): (String, PathBuf)| {
+            let live = self.live(session, &name).map(|live| live.job.status());
+            Some((name, live.or_else(|| job::look(&dir).ok())?))
+        };
+        self.of(session).into_iter().filter_map(status).collect()
+    }
+
+    fn dir(&self, session: SessionId) -> Result<PathBuf, Fault> {
+        let root = self.root.as_deref().ok_or_else(|| {
+            Fault::new(Kind::Permanent, "no-jobs", "background commands have no place to write to here")
+        })?;
+        Ok(jobs_of(root, session))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Vec<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn jobs_of(root: &Path, session: SessionId) -> PathBuf {
+    root.join(session.to_string()).join("jobs")
+}
+
+fn number(name: &str) -> Option<u64> {
+    name.strip_prefix('j')?.parse().ok()
+}
