@@ -33,6 +33,8 @@ pub(crate) enum Letter {
     Poke,
     /// The process goes down.
     Stop,
+    /// What is in flight is killed at once.
+    Force,
     /// The lease changed hands.
     Lost,
 }
@@ -166,6 +168,12 @@ impl Arbiter {
                 Some(Letter::Stop) => {
                     self.core.hold = true;
                     self.step(Input::Stop, Vec::new(), Vec::new(), flight).await?
+                }
+                Some(Letter::Force) => {
+                    if let Some(flight) = flight.as_ref() {
+                        flight.cancel.cancel(Urgency::Now);
+                    }
+                    wake_at
                 }
                 Some(Letter::Lost) => return Err(Error::Fenced { session: self.core.state.id }),
                 None => self.step(Input::Tick, Vec::new(), Vec::new(), flight).await?,

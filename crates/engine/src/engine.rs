@@ -290,6 +290,17 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// What is being stopped is killed at once, without the rest of its grace (S5.4-1). Its end comes on record still.
+    pub async fn force(&self) {
+        let addresses: Vec<_> = self.shared.lives().values().map(|live| live.address.clone()).collect();
+        for address in addresses {
+            // A closed mailbox has nothing left to stop.
+            let _ = address.send(Letter::Force).await;
+        }
+    }
+}
+
 struct Start {
     state: Session,
     first: Input,

@@ -147,10 +147,13 @@ impl App {
 
     fn wire_over(&self, store: Arc<Sqlite>, models: Registry, config: &Config) -> Wired {
         let models = Arc::new(models);
-        let git = Arc::new(self.workspace());
-        let locks = Arc::new(Locks::new(self.home.run_dir()));
+        let value = |name: &String| Some((name.clone(), variable(name)?));
+        let passed: Vec<(String, String)> = config.pass_env.iter().filter_map(value).collect();
+        let git = Arc::new(self.workspace(&passed));
+        let jobs = Arc::new(tools::Jobs::new(self.home.sessions_dir()));
+        let locks = Arc::new(Locks::new(self.home.run_dir(), Arc::clone(&jobs)));
         let journal: Arc<dyn Journal> = Arc::<Sqlite>::clone(&store);
-        let tools = toolbox::all(&self.home);
+        let tools = toolbox::all(&self.home, &jobs);
         let names = tools.iter().map(|tool| tool.spec().name).collect();
         let ports = Ports {
             blobs: Arc::<Sqlite>::clone(&store),
@@ -159,7 +162,7 @@ impl App {
             tools,
             models: self.asked(&models, config),
             clock: Arc::<System>::clone(&self.clock),
-            env: Vec::new(),
+            env: passed,
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options { owner: self.owner(), slots: Slots::for_cores(cores) };
@@ -168,8 +171,9 @@ impl App {
     }
 
     /// The workspaces alone.
-    pub(crate) fn workspace(&self) -> workspace::Git {
+    pub(crate) fn workspace(&self, passed: &[(String, String)]) -> workspace::Git {
         let options = workspace::Options {
+            env: passed.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             records: Some(self.home.run_dir()),
             ignore: home::git_ignore(variable),
             ..workspace::Options::default()

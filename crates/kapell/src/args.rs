@@ -178,6 +178,16 @@ pub(crate) enum Verb {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// List a session's background commands and terminals, print what one wrote, or stop one
+    Jobs(crate::cmd::jobs::Options),
+    /// Look at a terminal of a session and type at it; Ctrl-] leaves it running
+    Attach {
+        /// Which session
+        #[arg(default_value = "last")]
+        session: String,
+        /// Which one, such as j1; without it: the newest that runs
+        job: Option<String>,
+    },
     /// Show the change a session has made so far, as a unified diff
     Diff {
         /// Which session

@@ -78,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) time_ms: Of<u64>,
     /// Are replies of models kept and given again? Of the user's file alone.
     pub(crate) response_cache: bool,
+    /// Variables that commands inherit besides the usual ones. Of the user's file alone.
+    pub(crate) pass_env: Vec<String>,
     /// Where models are reached, of the user's file alone.
     pub(crate) providers: BTreeMap<String, Declared>,
     /// Caps of a call, a day, a month and the project, each in money and in tokens, as [`CAP_KEYS`] names them.
@@ -87,7 +89,7 @@ pub(crate) struct Config {
 /// Keys of both files, with those of the project alone behind.
 const KEYS: [&str; 5] = ["model", "ask", "mode", "land", "budget"];
 /// Of the user's file alone.
-const USER_KEYS: [&str; 2] = ["providers", "response_cache"];
+const USER_KEYS: [&str; 3] = ["providers", "response_cache", "pass_env"];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
 const BUDGET_KEYS: [&str; 4] = ["usd", "tokens", "steps", "time"];
 /// Keys of `[budget]` about more or less than a tree of sessions.
@@ -120,6 +122,7 @@ impl Default for Config {
             steps: of(limits::STEPS_PER_SESSION),
             time_ms: of(u64::MAX),
             response_cache: false,
+            pass_env: Vec::new(),
             providers: BTreeMap::new(),
             caps: std::array::from_fn(|_| of(u64::MAX)),
         }
@@ -259,6 +262,7 @@ impl File<'_> {
                     };
                     config.response_cache = *on;
                 }
+                "pass_env" if !self.project => config.pass_env = self.pass_env(value)?,
                 "setup" if self.project => self.setup(value)?,
                 "checks" if self.project => self.checks(value)?,
                 other => return Err(self.unknown(at, other, "", self.keys())),
@@ -270,6 +274,21 @@ impl File<'_> {
     fn keys(&self) -> Vec<&'static str> {
         let own: &[&str] = if self.project { &PROJECT_KEYS } else { &USER_KEYS };
         KEYS.iter().chain(own).copied().collect()
+    }
+
+    fn pass_env(&self, value: &Value<'_>) -> Result<Vec<String>, Failure> {
+        let DeValue::Array(names) = value.get_ref() else {
+            return Err(self.wrong(value.span().start, "`pass_env` is a list of names of variables".into()));
+        };
+        let name = |value: &Value<'_>| {
+            let name = self.string(value)?;
+            if sandbox::is_secret(name.as_ref()) {
+                let why = format!("`{name}` holds a secret by its name: no command is ever given one");
+                return Err(self.wrong(value.span().start, why));
+            }
+            Ok(name)
+        };
+        names.iter().map(name).collect()
     }
 
     fn budget(&self, config: &mut Config, value: &Value<'_>) -> Result<(), Failure> {
@@ -444,6 +463,17 @@ mod tests {
             let env = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
             Config::load(self.0.path(), Some(&self.0.path().join("p")), env)
         }
+    }
+
+    #[test]
+    fn variables_are_passed_by_name_and_never_secrets() {
+        let loaded = Files::new("pass_env = [\"DATABASE_URL\", \"DISPLAY\"]", "").load(&[]).unwrap();
+        assert_eq!(loaded.pass_env, ["DATABASE_URL", "DISPLAY"]);
+        let error =
+            |user: &str, project: &str| format!("{:?}", Files::new(user, project).load(&[]).unwrap_err());
+        assert!(error("pass_env = [\"GH_TOKEN\"]", "").contains("no command is ever given one"));
+        assert!(error("pass_env = 1", "").contains("a list of names"));
+        assert!(error("", "pass_env = [\"A\"]").contains("pass_env"));
     }
 
     #[test]

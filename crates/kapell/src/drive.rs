@@ -22,6 +22,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// How long an orderly stop may take before the rest is killed (S5.4-1).
 const STOP: Duration = Duration::from_secs(30);
+/// How long it may take once everything was told to be killed: the killing, and what is put on record of it.
+const FORCE: Duration = Duration::from_secs(7);
 /// Silence after which whoever should be at work is looked for.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long sessions below an ended one may take to end too.
@@ -87,6 +89,7 @@ struct Stopping {
     code: u8,
     shutdown: Option<BoxFuture<'static, ()>>,
     until: Instant,
+    forced: bool,
 }
 
 impl Drive<'_> {
@@ -142,7 +145,8 @@ impl Drive<'_> {
                     heard = Instant::now();
                     self.look_after().await?;
                 }
-                Woken::Signal(code) => match stopping {
+                Woken::Signal(code) => match &mut stopping {
+                    Some(stopping) if self.ours && !stopping.forced => self.force(stopping).await,
                     Some(stopping) => return Ok(End::Stopped(stopping.code)),
                     None => stopping = Some(self.stop(code)),
                 },
@@ -251,7 +255,15 @@ impl Drive<'_> {
                 None
             }
         };
-        Stopping { code, shutdown, until: Instant::now() + STOP }
+        Stopping { code, shutdown, until: Instant::now() + STOP, forced: false }
+    }
+
+    /// Asked again: kills what does not end by itself. The next signal leaves at once.
+    async fn force(&mut self, stopping: &mut Stopping) {
+        self.progress.note("killing what runs (again: leave at once)");
+        self.wired.engine.force().await;
+        stopping.forced = true;
+        stopping.until = Instant::now() + FORCE;
     }
 
     /// Long silence: whoever should be at work may have died with its process. Takes over what nobody holds.

@@ -10,21 +10,38 @@ use engine::guard::Held;
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tools::Jobs;
 
 /// Locks under one directory.
 #[derive(Debug)]
 pub(crate) struct Locks {
     dir: PathBuf,
+    jobs: Arc<Jobs>,
 }
 
-struct Lock(#[expect(dead_code, reason = "held for its lock, which goes with it")] File);
+/// A session that is executed here. With it end the background commands it started.
+struct Lock {
+    session: SessionId,
+    jobs: Arc<Jobs>,
+    #[expect(dead_code, reason = "held for its lock, which goes with it")]
+    file: File,
+}
+
 impl Held for Lock {}
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Before the lock is given back, which happens with the file.
+        self.jobs.end(self.session);
+    }
+}
+
 impl Locks {
-    /// Locks in `dir`, which is made when needed.
-    pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir }
+    /// Locks in `dir`, which is made when needed; these jobs end with a session that is given back.
+    pub(crate) fn new(dir: PathBuf, jobs: Arc<Jobs>) -> Self {
+        Self { dir, jobs }
     }
 
     /// Is a living process of this machine executing the session? A lease outlives its process, the lock does not.
@@ -109,7 +126,7 @@ impl Guard for Locks {
         if swept.left > 0 {
             tracing::warn!(left = swept.left, %session, "programs of an earlier run cannot be killed");
         }
-        Ok(Some(Box::new(Lock(file))))
+        Ok(Some(Box::new(Lock { session, jobs: Arc::clone(&self.jobs), file })))
     }
 }
 
@@ -120,7 +137,10 @@ mod tests {
     #[test]
     fn a_lock_is_held_by_one_and_goes_with_it() {
         let dir = tempfile::tempdir().unwrap();
-        let (one, other) = (Locks::new(dir.path().join("run")), Locks::new(dir.path().join("run")));
+        let (one, other) = (
+            Locks::new(dir.path().join("run"), Arc::default()),
+            Locks::new(dir.path().join("run"), Arc::default()),
+        );
         let session = SessionId(7);
         assert!(!one.held(session));
         let lock = one.claim(session).unwrap().unwrap();
@@ -136,7 +156,7 @@ mod tests {
         let session = SessionId(7);
         let (inside, over) = (AtomicU32::new(0), AtomicBool::new(false));
         let claims = |remove: bool| {
-            let locks = Locks::new(dir.path().join("run"));
+            let locks = Locks::new(dir.path().join("run"), Arc::default());
             let mut got = 0;
             while !over.load(Ordering::Relaxed) && got < 3_000 {
                 let Some(_lock) = locks.claim(session).unwrap() else { continue };
@@ -160,7 +180,10 @@ mod tests {
     #[test]
     fn who_only_looks_keeps_nobody_out() {
         let dir = tempfile::tempdir().unwrap();
-        let (locks, looking) = (Locks::new(dir.path().join("run")), Locks::new(dir.path().join("run")));
+        let (locks, looking) = (
+            Locks::new(dir.path().join("run"), Arc::default()),
+            Locks::new(dir.path().join("run"), Arc::default()),
+        );
         let session = SessionId(7);
         drop(locks.claim(session).unwrap());
         let over = std::sync::atomic::AtomicBool::new(false);

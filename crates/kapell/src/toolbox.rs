@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Every tool there is.
-pub(crate) fn all(home: &Home) -> Vec<Arc<dyn Tool>> {
+pub(crate) fn all(home: &Home, jobs: &Arc<tools::Jobs>) -> Vec<Arc<dyn Tool>> {
     let sessions = home.sessions_dir();
-    let options = tools::Options { records: Some(home.run_dir()) };
+    let options = tools::Options { records: Some(home.run_dir()), jobs: Arc::clone(jobs) };
     let at_home = |tool| Arc::new(AtHome { tool, sessions: sessions.clone() }) as Arc<dyn Tool>;
     tools::all(&options).into_iter().map(at_home).collect()
 }

@@ -4,6 +4,7 @@
 
 mod answer;
 mod approve;
+mod attach;
 mod auth;
 mod backup;
 mod cancel;
@@ -13,6 +14,7 @@ mod diff;
 mod doctor;
 mod events;
 mod gc;
+pub(crate) mod jobs;
 mod models;
 mod pause;
 mod record;
@@ -114,6 +116,8 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Uncompact { session, entry } => uncompact::run(app, &session, entry).await,
         Verb::Replay { session } => replay::run(app, &session).await,
         Verb::Record { session, output } => record::run(app, &session, output.as_deref()).await,
+        Verb::Jobs(options) => jobs::run(app, &options).await,
+        Verb::Attach { session, job } => attach::run(app, &session, job.as_deref()).await,
         Verb::Diff { session } => diff::run(app, &session).await,
         Verb::Verify { session } => verify::run(app, session.as_deref()).await,
         Verb::Backup { dir } => backup::run(app, &dir).await,

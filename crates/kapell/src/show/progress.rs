@@ -123,10 +123,9 @@ impl Progress {
 
     /// A piece of progress of a running action.
     pub(crate) fn delta(&mut self, progress: &engine::engine::Progress) {
-        if self.level < Level::Verbose {
-            return;
-        }
         match &progress.delta {
+            Delta::Stopping(line) => self.note(&clean::line(line)),
+            _ if self.level < Level::Verbose => {}
             Delta::Line(line) | Delta::Note(line) => self.line(&format!("  | {}", clean::line(line))),
             // Pieces of words are told as a whole when the model has spoken.
             Delta::Text(_) => {}

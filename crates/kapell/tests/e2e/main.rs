@@ -13,5 +13,6 @@ mod life;
 mod models;
 mod museum;
 mod people;
+mod procs;
 mod store;
 mod world;
