@@ -4,10 +4,10 @@
 // Knows nothing of what the files mean. Preloaded by `cargo xtask faults` and `cargo xtask power`; compiled by them.
 // Calls made without libc are not seen: `faults` compares with strace and says so. Start at `gate` and `note`.
 //
-//   SHIM_ROOT    directory whose files count
-//   SHIM_STATE   file of 8 bytes, the counter, shared by processes that run one after the other or at once
-//   SHIM_POINT   the call that is met, from 1; 0 = none      SHIM_FAULT kill | torn | eio | eio-on | enospc | enospc-on
-//   SHIM_HITS    file for "N call path" of every call met    SHIM_LOG   file for the record (see `note`)
+//   KAPELL_SHIM_ROOT    directory whose files count
+//   KAPELL_SHIM_STATE   file of 8 bytes, the counter, shared by processes that run one after the other or at once
+//   KAPELL_SHIM_POINT   the call that is met, from 1; 0 = none      KAPELL_SHIM_FAULT kill | torn | eio | eio-on | enospc | enospc-on
+//   KAPELL_SHIM_HITS    file for "N call path" of every call met    KAPELL_SHIM_LOG   file for the record (see `note`)
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -56,13 +56,13 @@ static int keep(const char *name, int flags) {
 }
 
 __attribute__((constructor)) static void start(void) {
-    const char *dir = getenv("SHIM_ROOT"), *kind = getenv("SHIM_FAULT"), *at = getenv("SHIM_POINT");
+    const char *dir = getenv("KAPELL_SHIM_ROOT"), *kind = getenv("KAPELL_SHIM_FAULT"), *at = getenv("KAPELL_SHIM_POINT");
     if (!dir) return;
     snprintf(root, sizeof root, "%s", dir);
     root_len = strlen(root);
-    log_fd = keep("SHIM_LOG", O_WRONLY | O_CREAT | O_APPEND);
-    hits_fd = keep("SHIM_HITS", O_WRONLY | O_CREAT | O_APPEND);
-    int state = keep("SHIM_STATE", O_RDWR | O_CREAT);
+    log_fd = keep("KAPELL_SHIM_LOG", O_WRONLY | O_CREAT | O_APPEND);
+    hits_fd = keep("KAPELL_SHIM_HITS", O_WRONLY | O_CREAT | O_APPEND);
+    int state = keep("KAPELL_SHIM_STATE", O_RDWR | O_CREAT);
     if (state >= 0) {
         if (ftruncate(state, sizeof *counter)) abort();
         counter = mmap(0, sizeof *counter, PROT_READ | PROT_WRITE, MAP_SHARED, state, 0);
@@ -76,14 +76,14 @@ __attribute__((constructor)) static void start(void) {
     if (kind && strstr(kind, "-on")) fault = FAIL_ON;
     armed = 1;
     // Faults are for this process alone, and so are their numbers.
-    unsetenv("SHIM_STATE");
-    unsetenv("SHIM_POINT");
-    unsetenv("SHIM_FAULT");
-    unsetenv("SHIM_HITS");
+    unsetenv("KAPELL_SHIM_STATE");
+    unsetenv("KAPELL_SHIM_POINT");
+    unsetenv("KAPELL_SHIM_FAULT");
+    unsetenv("KAPELL_SHIM_HITS");
     if (log_fd < 0) {
         // What it starts runs as it is. A record takes in everybody's effects.
         unsetenv("LD_PRELOAD");
-        unsetenv("SHIM_ROOT");
+        unsetenv("KAPELL_SHIM_ROOT");
     }
 }
 

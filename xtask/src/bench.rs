@@ -7,6 +7,10 @@ const WITH_BINARY: [&str; 4] = ["turns", "resume", "idle", "--quick"];
 
 /// Always optimised, the binary too; but `--quick` measures nothing: it shows that each command runs.
 pub(crate) fn run(args: &[String]) -> Result<()> {
+    if args.first().is_some_and(|arg| arg == "spawn") {
+        // Beside the sandbox alone: no other crate has a part in it.
+        return crate::programs::example("sandbox", "spawn", &args[1..]);
+    }
     let mut args = args.to_vec();
     let optimised = args.first().is_none_or(|arg| arg != "--quick");
     if args.first().is_some_and(|arg| WITH_BINARY.contains(&arg.as_str())) {

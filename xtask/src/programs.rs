@@ -31,6 +31,17 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     value["target_directory"].as_str().map(PathBuf::from).context("cargo metadata names no target directory")
 }
 
+/// Runs an optimised example of a package in the foreground with these arguments.
+pub(crate) fn example(package: &str, name: &str, args: &[String]) -> Result<()> {
+    let cargo = ["run", "--quiet", "--release", "--package", package, "--example", name, "--"];
+    let status = crate::cargo().args(cargo).args(args).current_dir(crate::root()?).status();
+    let status = status.context("cargo could not be started")?;
+    if !status.success() {
+        bail!("{name} of {package} ended with {status}");
+    }
+    Ok(())
+}
+
 /// Runs one of our programs in the foreground with these arguments.
 pub(crate) fn run(package: &str, release: bool, args: &[String]) -> Result<()> {
     let program = build(package, release)?;

@@ -212,7 +212,7 @@ impl Scene<'_> {
             Fault::Shim { kind, point } => (kind, point),
             Fault::Count => ("none", 0),
             Fault::Record { kill } => {
-                command.env("SHIM_LOG", self.stage.dir.0.join("ops"));
+                command.env("KAPELL_SHIM_LOG", self.stage.dir.0.join("ops"));
                 ("kill", kill)
             }
             Fault::None | Fault::Strace { .. } | Fault::Watch { .. } => return command,
@@ -227,11 +227,11 @@ impl Scene<'_> {
     fn shim(&self, kind: &str, point: u64, root: &Path, hits: &Path) -> [(&'static str, OsString); 6] {
         [
             ("LD_PRELOAD", self.stage.shim.clone().into()),
-            ("SHIM_ROOT", root.into()),
-            ("SHIM_STATE", self.path("counter").into()),
-            ("SHIM_HITS", hits.into()),
-            ("SHIM_FAULT", kind.into()),
-            ("SHIM_POINT", point.to_string().into()),
+            ("KAPELL_SHIM_ROOT", root.into()),
+            ("KAPELL_SHIM_STATE", self.path("counter").into()),
+            ("KAPELL_SHIM_HITS", hits.into()),
+            ("KAPELL_SHIM_FAULT", kind.into()),
+            ("KAPELL_SHIM_POINT", point.to_string().into()),
         ]
     }
 
