@@ -26,6 +26,8 @@ fn pages() {
         "answer",
         "rewind",
         "diff",
+        "jobs",
+        "attach",
         "verify",
         "doctor",
         "gc",

@@ -51,8 +51,8 @@ fn the_steps_of_stopping_are_told_in_order_and_a_second_interrupt_skips_to_the_l
     let steps: Vec<&str> = ended.err.lines().filter(|line| line.ends_with(" trap")).collect();
     assert_eq!(steps, ["cancelling trap", "force stopping trap", "killed trap"], "{}", ended.err);
     assert!(!lives(&world.read("pid")));
-    // Killed, but in order: its end is on record.
-    assert_eq!(world.shown()["state"], "stopped");
+    // Killed, but in order: its end is on record, and a person is asked what it may have done.
+    assert_eq!(world.shown()["state"], "waiting");
     let events = world.run(&["events", "last"]).expect(0);
     assert!(events.out.contains("\"end\":\"cancelled\""), "{}", events.out);
 }
