@@ -404,7 +404,8 @@ mod tests {
             text.contains("    hello Ada24 80\n") && text.contains("[screen of 80 columns, 24 rows"),
             "{text}"
         );
-        let text = world.job(json!({"action": "write", "job": "j1", "keys": ["ctrl-c"]})).text;
+        world.job(json!({"action": "write", "job": "j1", "keys": ["ctrl-c"]}));
+        let text = world.job(json!({"action": "read", "job": "j1", "wait_ms": 20_000})).text;
         assert!(text.contains("ended: killed by signal 2"), "{text}");
     }
 
