@@ -3,16 +3,18 @@
 use anyhow::Result;
 
 /// What needs the kapell binary as well.
-const WITH_BINARY: [&str; 4] = ["turns", "resume", "idle", "--quick"];
+const WITH_BINARY: [&str; 5] = ["turns", "resume", "idle", "limits", "--quick"];
+/// What measures nothing: `--quick` shows that each command runs, and where limits bind, they set the pace.
+const PLAIN: [&str; 2] = ["--quick", "limits"];
 
-/// Always optimised, the binary too; but `--quick` measures nothing: it shows that each command runs.
+/// Always optimised, the binary too, where anything is measured.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     if args.first().is_some_and(|arg| arg == "spawn") {
         // Beside the sandbox alone: no other crate has a part in it.
         return crate::programs::example("sandbox", "spawn", &args[1..]);
     }
     let mut args = args.to_vec();
-    let optimised = args.first().is_none_or(|arg| arg != "--quick");
+    let optimised = args.first().is_none_or(|arg| !PLAIN.contains(&arg.as_str()));
     if args.first().is_some_and(|arg| WITH_BINARY.contains(&arg.as_str())) {
         let binary = crate::programs::build("kapell", optimised)?;
         args.insert(1, binary.display().to_string());

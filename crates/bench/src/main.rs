@@ -11,6 +11,7 @@ mod fan;
 mod floor;
 mod history;
 mod idle;
+mod limits;
 mod measure;
 mod models;
 mod own;
@@ -20,7 +21,8 @@ mod stats;
 mod steps;
 mod turns;
 
-const WHAT: &str = "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models";
+const WHAT: &str =
+    "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models | limits";
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -36,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         Some("baseline") => baseline::run(rest),
         Some("context") => context::run(rest),
         Some("models") => models::run(rest),
+        Some("limits") => limits::run(rest),
         // Only started by ourselves.
         Some("worker") => baseline::worker(rest),
         Some("models-server") => models::serve(),
@@ -55,5 +58,6 @@ fn quick(args: &[String]) -> anyhow::Result<()> {
     resume::run(&with_binary)?;
     amplification::run(&small)?;
     models::run(&small)?;
+    limits::run(&with_binary)?;
     baseline::run(&small)
 }

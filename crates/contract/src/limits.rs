@@ -186,6 +186,14 @@ pub const SNAPSHOT_MS: u64 = 5_000;
 pub const SNAPSHOT_EVENTS: u64 = 200;
 /// Events of a ledger that sessions of many trees share after which it is worth a snapshot, whoever wrote them.
 pub const SNAPSHOT_SHARED_EVENTS: u64 = 400;
+/// A wait for a limit that is longer than this is put on record, milliseconds.
+pub const WAIT_TOLD_MS: u64 = 2_000;
+/// How often who waits for calls of other processes to end looks whether they have, milliseconds.
+pub const QUOTA_LOOK_MS: u64 = 1_000;
+/// Longest delay between two tries of a provider that stays unwell, milliseconds.
+pub const OUTAGE_MS: u64 = 300_000;
+/// A wait for a limit that is longer than this makes way for the next model of a declared chain, milliseconds.
+pub const FALLBACK_MS: u64 = 60_000;
 /// Snapshots kept per stream.
 pub const SNAPSHOTS_KEPT: u32 = 3;
 /// Appends in one group commit.

@@ -55,11 +55,15 @@ pub enum Bug {
     StaleNo,
     /// A slot that was freed by a decision that could not be committed is offered to nobody.
     ForgetFreed,
+    /// A provider that was down is tried by several calls at once.
+    TwoProbes,
+    /// A key's limits are not looked at.
+    NoQuota,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::NoFencing,
         Self::NoExpected,
         Self::AckBeforeSync,
@@ -81,6 +85,8 @@ impl Bug {
         Self::StaleLedger,
         Self::StaleNo,
         Self::ForgetFreed,
+        Self::TwoProbes,
+        Self::NoQuota,
     ];
 }
 

@@ -77,34 +77,32 @@ async fn attempt(
     }
     let root = core.state.root();
     let shared = further::needed(&core.state, &input);
-    let decided = loop {
+    let (known, decided) = loop {
         ensure_ledger(host, &core.state).await?;
-        ensure(host, &shared).await?;
+        ensure(host, core.state.id, &shared).await?;
         // Held from the decision until the batch is queued: the ledger's events queue in the order they were decided.
         let mut governor = host.governor();
         if core.state.seq > 0 && governor.peek(root).is_none() || !shared.iter().all(|s| governor.has(*s)) {
             continue;
         }
         let known = Known::of(core, &governor, &shared);
-        break core.step(&mut governor, input, host.moment()).map_err(|illegal| (known, illegal)).map(
-            |mut step| {
-                step.batch.blobs = blobs;
-                step.batch.consume = rows;
-                let commit =
-                    (!step.is_empty()).then(|| host.journal().append(std::mem::take(&mut step.batch)));
-                (step, commit)
-            },
-        );
+        let decided = core.step(&mut governor, input, host.moment()).map(|mut step| {
+            step.batch.blobs = blobs;
+            step.batch.consume = rows;
+            let commit = (!step.is_empty()).then(|| host.journal().append(std::mem::take(&mut step.batch)));
+            (step, commit)
+        });
+        break (known, decided);
     };
     let (step, commit) = match decided {
         Ok(decided) => decided,
-        Err((known, illegal)) => return Err(contradiction(host, core.state.id, root, &known, &illegal).await),
+        Err(illegal) => return Err(contradiction(host, core.state.id, root, &known, &illegal).await),
     };
     if let Some(commit) = commit
         && let Err(error) = commit.await
         && !contract::planted!(EffectFirst)
     {
-        undo(host, core.state.id, core.state.root(), &shared);
+        undo(host, core.state.id, core.state.root(), &known);
         return Err(error);
     }
     Ok(step)
@@ -113,24 +111,26 @@ async fn attempt(
 /// Where the streams stood that were decided upon.
 struct Known {
     own: [(StreamId, Seq); 2],
-    shared: Vec<(StreamId, Seq)>,
+    /// The others, and which reading of them.
+    shared: Vec<(StreamId, Seq, u64)>,
 }
 
 impl Known {
     fn of(core: &Core, governor: &Governor, shared: &[StreamId]) -> Self {
         let (id, tree) = (core.state.id, StreamId::Tree(core.state.root()));
         let own = [(StreamId::Session(id), core.state.seq), (tree, governor.seq(tree))];
-        Self { own, shared: shared.iter().map(|stream| (*stream, governor.seq(*stream))).collect() }
+        let shared = shared.iter().map(|stream| (*stream, governor.seq(*stream), governor.reading(*stream)));
+        Self { own, shared: shared.collect() }
     }
 }
 
 /// What was decided is not so: the tree's ledger is read again, and the slot is free. Whom the decision would have told
 /// of a slot that it gave back is not known any more, so everybody who could try is told.
-fn undo(host: &impl Host, id: SessionId, root: SessionId, shared: &[StreamId]) {
+fn undo(host: &impl Host, id: SessionId, root: SessionId, known: &Known) {
     let woken = {
         let mut governor = host.governor();
         governor.forget(root);
-        shared.iter().for_each(|stream| governor.lose(*stream));
+        known.shared.iter().for_each(|(stream, _, reading)| governor.lose(*stream, *reading));
         let own = governor.release(id);
         if contract::planted!(ForgetFreed) { own } else { governor.ready() }
     };
@@ -146,9 +146,9 @@ async fn contradiction(
     known: &Known,
     illegal: &Illegal,
 ) -> Error {
-    let shared: Vec<StreamId> = known.shared.iter().map(|(stream, _)| *stream).collect();
-    undo(host, id, root, &shared);
-    for (stream, expected) in known.own.into_iter().chain(known.shared.iter().copied()) {
+    undo(host, id, root, known);
+    let shared = known.shared.iter().map(|(stream, seq, _)| (*stream, *seq));
+    for (stream, expected) in known.own.into_iter().chain(shared) {
         match host.journal().head(stream).await {
             Ok(head) if head.seq != expected => return Error::Conflict { stream, expected, found: head.seq },
             Ok(_) => {}
@@ -179,11 +179,25 @@ pub async fn ensure_ledger(host: &impl Host, state: &Session) -> Result<(), Erro
     if known { Ok(()) } else { load_ledger(host, state.root()).await }
 }
 
-/// Ledgers that sessions of many trees share are read when they are not here.
-async fn ensure(host: &impl Host, shared: &[StreamId]) -> Result<(), Error> {
+/// Ledgers that sessions of many trees share are read when they are not here. Who waits for a key's limits is told
+/// nothing by other processes, and looks whether they wrote.
+async fn ensure(host: &impl Host, session: SessionId, shared: &[StreamId]) -> Result<(), Error> {
     for stream in shared {
-        if !host.governor().has(*stream) {
-            let book = store::book(host.journal(), *stream).await?;
+        let (known, awaits) = {
+            let governor = host.governor();
+            (governor.has(*stream).then(|| governor.seq(*stream)), governor.awaits_call(session))
+        };
+        let stale = match known {
+            None => true,
+            Some(seq) if awaits => host.journal().head(*stream).await?.seq > seq,
+            Some(_) => false,
+        };
+        if stale {
+            let old = host.governor().last_read(*stream).cloned();
+            let book = match old {
+                Some(old) => store::book_since(host.journal(), *stream, old).await?,
+                None => store::book(host.journal(), *stream).await?,
+            };
             host.governor().put(*stream, book);
         }
     }

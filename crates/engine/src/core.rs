@@ -154,7 +154,8 @@ impl Core {
         let since = *since.get_or_insert(now);
         let active = *count >= limits::SNAPSHOT_EVENTS && now.since(since) >= limits::SNAPSHOT_MS;
         // Waiting for a person is rest too: it may last for days, and be taken up by another process.
-        let rests = self.state.phase != kernel::fsm::Phase::Active || self.state.waiting(now).is_some();
+        let waits = self.state.waiting(now).is_some() || self.state.held_up(now).is_some();
+        let rests = self.state.phase != kernel::fsm::Phase::Active || waits;
         let resting = events > 0 && *count >= limits::SNAPSHOT_EVENTS && rests;
         if active || resting {
             self.fresh = (0, None);

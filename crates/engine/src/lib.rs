@@ -16,6 +16,8 @@ mod named;
 #[cfg(any(test, fuzzing))]
 pub mod props;
 mod recent;
+#[cfg(test)]
+mod shared_key;
 pub mod store;
 pub mod task;
 #[cfg(test)]

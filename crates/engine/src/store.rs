@@ -4,7 +4,7 @@
 
 use contract::journal::{Error, Journal, Snapshot};
 use contract::record::{self, DecodeError, Record, Storable};
-use contract::{Seq, SessionId, StreamId};
+use contract::{Seq, SessionId, StreamId, limits};
 use kernel::Session;
 use kernel::further::Book;
 use kernel::ledger::Ledger;
@@ -48,10 +48,23 @@ pub async fn ledger(journal: &dyn Journal, root: SessionId) -> Result<Ledger, Er
 /// A ledger that sessions of many trees share, as the journal has it.
 pub async fn book(journal: &dyn Journal, stream: StreamId) -> Result<Book, Error> {
     let none = || Error::Corrupt(format!("{stream} is no shared ledger"));
-    let mut book = match newest(journal, stream, Book::seq).await? {
+    let book = match newest(journal, stream, Book::seq).await? {
         Some(book) => book,
         None => Book::new(stream).ok_or_else(none)?,
     };
+    forward(journal, stream, book).await
+}
+
+/// The same, from what was read of it before, when that is not long ago.
+pub async fn book_since(journal: &dyn Journal, stream: StreamId, old: Book) -> Result<Book, Error> {
+    let head = journal.head(stream).await?.seq;
+    match head.checked_sub(old.seq()) {
+        Some(news) if news <= limits::SNAPSHOT_SHARED_EVENTS => forward(journal, stream, old).await,
+        _ => book(journal, stream).await,
+    }
+}
+
+async fn forward(journal: &dyn Journal, stream: StreamId, mut book: Book) -> Result<Book, Error> {
     let after = book.seq();
     match &mut book {
         Book::Quota(quota) => {

@@ -287,6 +287,9 @@ pub(crate) struct RunOptions {
     /// Who does the work, such as builtin/fixer
     #[arg(short, long, value_name = "PROVIDER/NAME")]
     pub(crate) model: Option<String>,
+    /// Who goes on where that one cannot, in this order (repeatable, or comma-separated)
+    #[arg(long, value_name = "PROVIDER/NAME", value_delimiter = ',')]
+    pub(crate) fallback_model: Vec<String>,
     /// Most money the whole tree of sessions may cost
     #[arg(long, value_name = "USD", value_parser = quantity::nanos)]
     pub(crate) max_budget_usd: Option<u64>,
@@ -338,6 +341,9 @@ pub(crate) struct OutputOptions {
     /// Write the result to this file too
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// End with exit code 75 where a provider's limit would be waited for
+    #[arg(long)]
+    pub(crate) no_wait: bool,
 }
 
 /// Options of `resume`.

@@ -62,6 +62,8 @@ impl fmt::Display for Origin {
 pub(crate) struct Config {
     /// Model id.
     pub(crate) model: Of<String>,
+    /// Ids of the models that go on where that one cannot, in this order.
+    pub(crate) fallback: Of<Vec<String>>,
     /// Which calls wait for approval.
     pub(crate) ask: Of<Ask>,
     /// Instructions and tools to work with.
@@ -87,7 +89,7 @@ pub(crate) struct Config {
 }
 
 /// Keys of both files, with those of the project alone behind.
-const KEYS: [&str; 5] = ["model", "ask", "mode", "land", "budget"];
+const KEYS: [&str; 6] = ["model", "fallback", "ask", "mode", "land", "budget"];
 /// Of the user's file alone.
 const USER_KEYS: [&str; 3] = ["providers", "response_cache", "pass_env"];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
@@ -114,6 +116,7 @@ impl Default for Config {
         }
         Self {
             model: of(DEFAULT_MODEL.to_owned()),
+            fallback: of(Vec::new()),
             ask: of(Ask::External),
             mode: of(DEFAULT_MODE.to_owned()),
             land: of(true),
@@ -243,6 +246,7 @@ impl File<'_> {
             let at = key.span().start;
             match key.get_ref().as_ref() {
                 "model" => self.choose(&mut config.model, at, self.string(value)?),
+                "fallback" => self.choose(&mut config.fallback, at, self.strings(value)?),
                 "mode" => self.choose(&mut config.mode, at, self.word(value, &MODES)?),
                 "ask" => {
                     let ask = ask(&self.string(value)?).map_err(|why| self.wrong(value.span().start, why))?;
@@ -398,6 +402,13 @@ impl File<'_> {
             DeValue::String(text) => Ok(text.clone().into_owned()),
             _ => Err(self.wrong(value.span().start, "this must be a text in quotes".into())),
         }
+    }
+
+    fn strings(&self, value: &Value<'_>) -> Result<Vec<String>, Failure> {
+        let DeValue::Array(all) = value.get_ref() else {
+            return Err(self.wrong(value.span().start, "this must be a list of texts in quotes".into()));
+        };
+        all.iter().map(|one| self.string(one)).collect()
     }
 
     fn word(&self, value: &Value<'_>, known: &[&'static str]) -> Result<String, Failure> {

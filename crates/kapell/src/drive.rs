@@ -28,6 +28,8 @@ const FORCE: Duration = Duration::from_secs(7);
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long sessions below an ended one may take to end too.
 const AFTERMATH_MS: u64 = 10_000;
+/// While nothing happens before a known moment: between two redraws, and between two looks for what others write.
+const CALM: Duration = Duration::from_secs(1);
 /// A moment that does not come.
 const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -60,6 +62,8 @@ pub(crate) struct Drive<'a> {
     pub(crate) signals: &'a mut Signals,
     /// Stop after this long.
     pub(crate) timeout: Option<Duration>,
+    /// Stop where a provider's limit would be waited for.
+    pub(crate) no_wait: bool,
     /// This process executes it.
     pub(crate) ours: bool,
     /// Keys of intents whose effect is not on record yet: before that, rest means nothing.
@@ -106,8 +110,7 @@ impl Drive<'_> {
         let mut deltas = self.wired.engine.progress();
         let deadline = Instant::now() + self.timeout.unwrap_or(NEVER);
         let mut heard = Instant::now();
-        let mut redraw = tokio::time::interval(REDRAW);
-        redraw.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut redraw = Instant::now();
         let mut look = true;
         let mut changed = self.wired.engine.journal().changed();
         loop {
@@ -122,14 +125,18 @@ impl Drive<'_> {
                 if let Some(end) = self.at_rest(stopping.as_ref()).await {
                     return Ok(end);
                 }
+                if self.no_wait && stopping.is_none() && self.tree.held_up(self.app.now()) {
+                    stopping = Some(self.stop(exit::WAITING));
+                }
             }
             let until = stopping.as_ref().map_or(deadline, |stopping| stopping.until);
+            let (between_redraws, between_looks) = self.pace();
             let woken = tokio::select! {
                 () = &mut changed => Woken::Journal,
                 // What other processes write is not announced.
-                () = tokio::time::sleep(Duration::from_millis(INBOX_POLL_MS)) => Woken::Journal,
+                () = tokio::time::sleep(between_looks) => Woken::Journal,
                 Ok(delta) = deltas.recv() => Woken::Progress(delta),
-                _ = redraw.tick() => Woken::Redraw,
+                () = sleep_until(redraw) => Woken::Redraw,
                 code = self.signals.next() => Woken::Signal(code),
                 () = finished(&mut stopping) => Woken::ShutDown,
                 () = sleep_until(until) => if stopping.is_some() { Woken::GraceOver } else { Woken::TimeOut },
@@ -140,7 +147,10 @@ impl Drive<'_> {
             match woken {
                 Woken::Journal | Woken::ShutDown => look = true,
                 Woken::Progress(delta) => self.progress.delta(&delta),
-                Woken::Redraw => self.redraw(),
+                Woken::Redraw => {
+                    self.redraw();
+                    redraw = Instant::now() + between_redraws;
+                }
                 Woken::Silence => {
                     heard = Instant::now();
                     self.look_after().await?;
@@ -162,6 +172,14 @@ impl Drive<'_> {
                 }
             }
         }
+    }
+
+    /// Between two redraws, and between two looks at the journal: a wait for a limit may last for hours. What this
+    /// process executes is announced by the journal itself.
+    fn pace(&self) -> (Duration, Duration) {
+        let waits = self.tree.held_up(self.app.now());
+        let poll = if waits && self.ours { CALM } else { Duration::from_millis(INBOX_POLL_MS) };
+        (if waits { CALM } else { REDRAW }, poll)
     }
 
     /// Renders what is new. True when there was something.
@@ -241,7 +259,11 @@ impl Drive<'_> {
     /// Stops in order: nothing new starts, what runs is stopped and its end recorded.
     fn stop(&mut self, code: u8) -> Stopping {
         let id = short(self.tree.root);
-        let why = if code == exit::TIMEOUT { "time is over" } else { "stopping" };
+        let why = match code {
+            exit::TIMEOUT => "time is over",
+            exit::WAITING => "not waiting for the limit",
+            _ => "stopping",
+        };
         let shutdown: Option<BoxFuture<'static, ()>> = match self.ours {
             true => {
                 self.progress.note(&format!("{why}: what runs is being ended (again: kill it at once)"));

@@ -164,6 +164,15 @@ impl Tree {
         }
     }
 
+    /// Does it wait for a provider's limit, and nothing else goes on?
+    pub(crate) fn held_up(&self, now: Timestamp) -> bool {
+        let mut busy = self.sessions().filter(|state| state.phase == Phase::Active);
+        let waits = |state: &Session| {
+            state.held_up(now).is_some() || matches!(state.waiting(now), Some(Waiting::Children(_)))
+        };
+        self.sessions().any(|state| state.held_up(now).is_some()) && busy.all(waits)
+    }
+
     /// What the sessions of the tree wait for, the root's own first.
     pub(crate) fn blockers(&self, now: Timestamp) -> Vec<Blocker> {
         let need = |state: &Session| match (&state.pause, state.waiting(now)) {

@@ -10,7 +10,7 @@ use crate::retry::RETRY;
 use crate::session::{Approval, Child, Ended, Finish, HeldUp, LandWord, Pause, Question, Session};
 use contract::action::{Control, Item, Role, Work};
 use contract::event::{Answer, Disposal, Event, Notice, Subject, TaskState};
-use contract::intent::{Intent, Wish};
+use contract::intent::{Intent, Source, Wish};
 use contract::{Timestamp, limits};
 use std::sync::Arc;
 
@@ -47,7 +47,12 @@ impl Session {
             }
             Event::Submitted { intent } => self.queue.push(intent.clone()),
             Event::Disposed { intent, how } => self.dispose(*intent, how)?,
-            Event::Selected { action, intent, .. } => self.select(*action, *intent)?,
+            Event::Selected { action, intent, source, wish, .. } => {
+                if wish == "message" {
+                    self.asked_by = Some(*source);
+                }
+                self.select(*action, *intent)?;
+            }
             Event::Started { .. } => self.start(at, event)?,
             Event::Finished { outcome } => self.finish(at, outcome)?,
             Event::Stale { .. } | Event::Garbled { .. } => {}
@@ -84,19 +89,10 @@ impl Session {
                 gone.into_iter().for_each(|item| self.evict(item));
                 self.counted = None;
             }
-            Event::Waits { why, what, until } => {
-                self.held_up = Some(HeldUp { why: why.clone(), what: what.clone(), until: *until });
-            }
-            Event::FellBack { to, .. } => {
-                self.model = Some(to.clone());
-                self.held_up = None;
-                self.retry_at = None;
-                // The interrupted call of the other model is not made again.
-                self.redo.take_if(|redo| matches!(redo.work, Work::Model { .. }));
-            }
             Event::Compacted { .. } | Event::Uncompacted { .. } | Event::Repaired { .. } => {
                 self.fold_context(event)?
             }
+            Event::Waits { .. } | Event::FellBack { .. } => self.fold_limit(event),
             Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::Failed { .. }
@@ -133,6 +129,7 @@ impl Session {
                 self.questions.insert(question.clone(), record);
             }
             Event::Answered { question, text, bytes, .. } => {
+                self.asked_by = Some(Source::User);
                 let asked =
                     self.questions.remove(question).ok_or_else(|| Illegal::new("questions", event))?;
                 if let Some(call) = asked.call {
@@ -157,6 +154,23 @@ impl Session {
             _ => return Err(Illegal::new("waits", event)),
         }
         Ok(())
+    }
+
+    /// A limit, or an outage, of a provider.
+    fn fold_limit(&mut self, event: &Event) {
+        match event {
+            Event::Waits { why, what, until } => {
+                self.held_up = Some(HeldUp { why: why.clone(), what: what.clone(), until: *until });
+            }
+            Event::FellBack { to, .. } => {
+                self.model = Some(to.clone());
+                self.held_up = None;
+                self.retry_at = None;
+                // The interrupted call of the other model is not made again.
+                self.redo.take_if(|redo| matches!(redo.work, Work::Model { .. }));
+            }
+            _ => {}
+        }
     }
 
     /// Whether the session goes on, waits for a person, or is over.

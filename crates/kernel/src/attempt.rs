@@ -101,8 +101,10 @@ impl Session {
         }
         self.fence = *fence;
         self.retry_at = None;
-        self.held_up = None;
         let model = self.model.as_ref().filter(|_| matches!(work, Work::Model { .. }));
+        if model.is_some() {
+            self.held_up = None;
+        }
         let quota = model.and_then(further::quota_of);
         self.running = Some(Attempt {
             action: *action,

@@ -10,7 +10,7 @@ use crate::project::{Nearly, Short};
 use contract::event::Event;
 use contract::money::usd;
 use contract::project::ProjectEvent;
-use contract::{ActionId, Amount, SessionId, StreamId, limits};
+use contract::{ActionId, Amount, SessionId, StreamId, Timestamp, limits};
 
 impl Draft<'_> {
     /// The project's ledger, when it is at hand.
@@ -24,6 +24,14 @@ impl Draft<'_> {
         let Some(stream) = self.project() else { return Ok(()) };
         let spent = Amount { steps: 0, time_ms: 0, ..amount };
         self.gov.project(stream).map_or(Ok(()), |project| project.grant(spent, self.ctx.now))
+    }
+
+    /// When a session that stopped for want of budget looks again by itself: a day's cap begins anew with the next one, and
+    /// so may a month's.
+    pub(crate) fn caps_begin_anew(&self) -> Option<Timestamp> {
+        let stopped = self.s.pause.as_ref().is_some_and(|pause| pause.why == "budget");
+        let project = self.project().and_then(|stream| self.gov.project(stream));
+        (stopped && project.is_some_and(|project| project.capped())).then(|| self.ctx.now.next_day())
     }
 
     /// What was decided holds only while the project's ledger stands as it does: a no, and that there are no caps.

@@ -71,8 +71,15 @@ pub fn decide(
     input: Input,
     ctx: &Ctx,
 ) -> Result<Decision, Illegal> {
-    let mut draft =
-        Draft { s: state, gov: governor, ctx: *ctx, out: Decision::default(), born: 0, in_line: false };
+    let mut draft = Draft {
+        s: state,
+        gov: governor,
+        ctx: *ctx,
+        out: Decision::default(),
+        born: 0,
+        in_line: false,
+        look_at: None,
+    };
     if !matches!(input, Input::Open(_)) {
         draft.loaded()?;
     }
@@ -96,6 +103,7 @@ pub fn decide(
     draft.expire()?;
     draft.advance()?;
     draft.leave_line();
+    draft.wake_line();
     draft.out.wake_at = draft.wake_at();
     Ok(draft.out)
 }
@@ -108,8 +116,10 @@ pub(crate) struct Draft<'a> {
     pub(crate) out: Decision,
     /// Ids made from `ctx.random` so far.
     pub(crate) born: u32,
-    /// It waits for a slot.
+    /// It waits for a slot, or for a key's limits.
     pub(crate) in_line: bool,
+    /// When it looks again whether they allow its call.
+    pub(crate) look_at: Option<Timestamp>,
 }
 
 impl Draft<'_> {
@@ -185,7 +195,8 @@ impl Draft<'_> {
         let open = self.s.approvals.values().filter(|approval| approval.state == ApprovalState::Pending);
         let approvals = open.map(|approval| approval.expires).min();
         let retry = self.s.not_before(now).filter(|_| self.s.running.is_none());
+        let moments = [retry, overdue, ttl, approvals, self.look_at, self.caps_begin_anew()];
         // What lay before now has just been seen to.
-        [retry, overdue, ttl, approvals].into_iter().flatten().filter(|at| *at > now).min()
+        moments.into_iter().flatten().filter(|at| *at > now).min()
     }
 }

@@ -44,6 +44,7 @@ impl Draft<'_> {
         // Most outcomes ask for nothing but to be recorded: only the others are looked at again, in copies.
         let follows = (!idle(&outcome.end)).then(|| (attempt.clone(), outcome.end.clone()));
         let (action, class) = (attempt.action, attempt.class);
+        let free = free(&outcome);
         if attempt.quota.is_some() {
             self.settle_quota(&attempt.clone(), &outcome)?;
         }
@@ -65,10 +66,10 @@ impl Draft<'_> {
         let Some((attempt, end)) = follows else { return Ok(()) };
         match end {
             End::Done(done) => self.done(done),
-            End::Failed(fault) => self.failed(&attempt, fault),
+            End::Failed(fault) => self.failed(&attempt, fault, free),
             End::TimedOut => {
                 let what = format!("{} ran past its deadline", attempt.work.name());
-                self.failed(&attempt, Fault::new(Kind::Transient, "timed-out", what))
+                self.failed(&attempt, Fault::new(Kind::Transient, "timed-out", what), false)
             }
             // It runs again when it is its turn.
             End::Cancelled | End::Unknown => Ok(()),
@@ -260,7 +261,7 @@ impl Draft<'_> {
     }
 
     /// An action could not do what it does.
-    fn failed(&mut self, attempt: &Attempt, fault: Fault) -> Result<(), Illegal> {
+    fn failed(&mut self, attempt: &Attempt, fault: Fault, free: bool) -> Result<(), Illegal> {
         let signature = format!("{}/{}", attempt.work.name(), fault.code);
         let count = self.s.failures.get(&signature).copied().unwrap_or(0) + 1;
         let limit = self.s.spec.as_ref().map_or(limits::SAME_FAILURES, |spec| spec.limits.same_failures);
@@ -269,10 +270,12 @@ impl Draft<'_> {
         if speaks && fault.code == CONTEXT_FULL && count < limit && self.cut_quarter()? {
             return self.emit(Event::Failed { signature, count, then: RETRY.into(), retry_at: None });
         }
+        if speaks && self.outlast(attempt, &fault, &signature, count, free)? {
+            return Ok(());
+        }
         if again {
             let delay = retry::delay_ms(fault.kind, count, fault.retry_after_ms, self.ctx.random);
-            let retry_at = Some(self.ctx.now.plus(delay));
-            return self.emit(Event::Failed { signature, count, then: RETRY.into(), retry_at });
+            return self.try_again_in(delay, &fault, signature, count);
         }
         // Without a workspace there is nothing to go on with, unless all it takes is room.
         let unmade = matches!(attempt.work, Work::Prepare) && self.s.prepared.is_none();
@@ -406,6 +409,15 @@ impl Draft<'_> {
 /// The ledger at hand does not know of what was reserved in it: it is older than the session is.
 fn unknown(action: ActionId) -> Illegal {
     Illegal { state: "a ledger that has not heard of it".into(), event: format!("settling {action}") }
+}
+
+/// Did it surely cost nothing?
+fn free(outcome: &Outcome) -> bool {
+    match &outcome.end {
+        _ if outcome.metered => outcome.used.tokens == 0 && outcome.used.nanos == 0,
+        End::Failed(fault) => !billed(fault),
+        _ => false,
+    }
 }
 
 /// May a model call that failed like this have been billed? Only what was refused before it began surely was not.

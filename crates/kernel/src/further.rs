@@ -4,6 +4,7 @@
 //! appends, forgets and snapshots them goes by these lists. Start at [`needed`].
 
 use crate::fsm::Phase;
+use crate::governor::Line;
 use crate::project::Project;
 use crate::quota::Quota;
 use crate::{Governor, Illegal, Input, Session};
@@ -12,7 +13,7 @@ use contract::model::ModelRef;
 use contract::project::ProjectEvent;
 use contract::quota::QuotaEvent;
 use contract::session::SessionSpec;
-use contract::{ProjectId, QuotaId, Seq, StreamId, Timestamp, record};
+use contract::{ProjectId, QuotaId, Seq, SessionId, StreamId, Timestamp, record};
 use serde::{Deserialize, Serialize};
 
 /// New facts of one such ledger, to be written together with the session's own.
@@ -137,37 +138,55 @@ impl Governor {
         match stream {
             StreamId::Session(_) => 0,
             StreamId::Tree(root) => self.peek(root).map_or(0, |ledger| ledger.seq),
-            StreamId::Quota(_) | StreamId::Project(_) => self.books.get(&stream).map_or(0, Book::seq),
+            StreamId::Quota(_) | StreamId::Project(_) => {
+                self.books.get(&stream).map_or(0, |(_, book)| book.seq())
+            }
         }
     }
 
     /// Puts a further ledger in place, as read from the journal. One that is further on already stays.
     pub fn put(&mut self, stream: StreamId, book: Book) {
-        if self.seq(stream) <= book.seq() {
-            self.books.insert(stream, book);
+        self.read.insert(stream, book.clone());
+        if !self.has(stream) || self.seq(stream) < book.seq() {
+            self.loads += 1;
+            self.books.insert(stream, (self.loads, book));
         }
     }
 
-    /// Forgets a ledger, so that the next user reads it from the journal again.
-    pub fn lose(&mut self, stream: StreamId) {
-        match stream {
-            StreamId::Session(_) => {}
-            StreamId::Tree(root) => self.forget(root),
-            StreamId::Quota(_) | StreamId::Project(_) => drop(self.books.remove(&stream)),
+    /// A further ledger as it was last read: all of it is durable, and what came since need only be added.
+    pub fn last_read(&self, stream: StreamId) -> Option<&Book> {
+        self.read.get(&stream)
+    }
+
+    /// Which reading of a further ledger is in place; 0 when none is.
+    pub fn reading(&self, stream: StreamId) -> u64 {
+        self.books.get(&stream).map_or(0, |(reading, _)| *reading)
+    }
+
+    /// Forgets a further ledger, so that the next user reads it from the journal again. One that was read again since
+    /// stays: it is free of what was decided upon the earlier reading.
+    pub fn lose(&mut self, stream: StreamId, reading: u64) {
+        if self.reading(stream) == reading {
+            self.books.remove(&stream);
         }
+    }
+
+    /// Does this session stand in a line for calls?
+    pub fn awaits_call(&self, session: SessionId) -> bool {
+        self.stands(session).is_some_and(|line| matches!(line, Line::Quota(_)))
     }
 
     /// A key's limits, if they are loaded.
     pub fn quota(&self, id: QuotaId) -> Option<&Quota> {
         match self.books.get(&StreamId::Quota(id)) {
-            Some(Book::Quota(quota)) => Some(quota),
+            Some((_, Book::Quota(quota))) => Some(quota),
             _ => None,
         }
     }
 
     pub(crate) fn quota_mut(&mut self, id: QuotaId) -> Result<&mut Quota, Illegal> {
         match self.books.get_mut(&StreamId::Quota(id)) {
-            Some(Book::Quota(quota)) => Ok(quota),
+            Some((_, Book::Quota(quota))) => Ok(quota),
             _ => Err(Illegal { state: format!("quota {id} is not loaded"), event: "a model call".into() }),
         }
     }
@@ -175,14 +194,14 @@ impl Governor {
     /// What a project's sessions spend together, if it is loaded.
     pub fn project(&self, stream: StreamId) -> Option<&Project> {
         match self.books.get(&stream) {
-            Some(Book::Project(project)) => Some(project),
+            Some((_, Book::Project(project))) => Some(project),
             _ => None,
         }
     }
 
     pub(crate) fn project_mut(&mut self, stream: StreamId) -> Result<&mut Project, Illegal> {
         match self.books.get_mut(&stream) {
-            Some(Book::Project(project)) => Ok(project),
+            Some((_, Book::Project(project))) => Ok(project),
             _ => Err(Illegal { state: format!("{stream} is not loaded"), event: "a model call".into() }),
         }
     }

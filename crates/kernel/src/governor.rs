@@ -2,12 +2,13 @@
 //!
 //! Never awaits anybody: it answers at once, and remembers who came away empty-handed. Start at [`Governor::take`].
 
-use contract::{SessionId, StreamId};
+use contract::{QuotaId, SessionId, StreamId};
 use std::collections::BTreeMap;
 
 use crate::Session;
 use crate::further::Book;
 use crate::ledger::Ledger;
+use crate::quota::Load;
 
 /// Kinds of work that are bounded over all sessions of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +53,28 @@ impl Slots {
     }
 }
 
+/// What somebody can stand in line for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Line {
+    /// A slot of this process.
+    Slot(Slot),
+    /// A call under a key's limits.
+    Quota(QuotaId),
+}
+
+/// Where somebody stands: whoever has less goes first, and among equals who came first.
+pub type Rank = u64;
+
+/// A place in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    line: Line,
+    rank: Rank,
+    ticket: u64,
+    /// Tokens of the call it is for.
+    tokens: u64,
+}
+
 /// The aggregate. Volatile: slots are given anew after a restart; ledgers are folds of their streams.
 #[derive(Debug)]
 pub struct Governor {
@@ -59,13 +82,17 @@ pub struct Governor {
     held: BTreeMap<SessionId, Slot>,
     used: BTreeMap<Slot, usize>,
     /// Who stands where in which line.
-    waits: BTreeMap<SessionId, (Slot, u64)>,
-    /// The lines, first come first served.
-    lines: BTreeMap<(Slot, u64), SessionId>,
+    waits: BTreeMap<SessionId, Place>,
+    /// The lines in the order in which they are served.
+    lines: BTreeMap<(Line, Rank, u64), SessionId>,
     tickets: u64,
     ledgers: BTreeMap<SessionId, Ledger>,
     /// The ledgers that sessions of many trees share.
-    pub(crate) books: BTreeMap<StreamId, Book>,
+    pub(crate) books: BTreeMap<StreamId, (u64, Book)>,
+    /// The same as they were last read.
+    pub(crate) read: BTreeMap<StreamId, Book>,
+    /// How often one was read.
+    pub(crate) loads: u64,
 }
 
 impl Governor {
@@ -80,6 +107,8 @@ impl Governor {
             tickets: 0,
             ledgers: BTreeMap::new(),
             books: BTreeMap::new(),
+            read: BTreeMap::new(),
+            loads: 0,
         }
     }
 
@@ -108,27 +137,48 @@ impl Governor {
         self.slots.of(slot).saturating_sub(self.used.get(&slot).copied().unwrap_or(0))
     }
 
-    fn line(&self, slot: Slot) -> impl Iterator<Item = SessionId> {
-        self.lines.range((slot, 0)..=(slot, u64::MAX)).map(|(_, session)| *session)
+    /// The line a session stands in.
+    pub fn stands(&self, session: SessionId) -> Option<Line> {
+        self.waits.get(&session).map(|place| place.line)
     }
 
-    /// Is a slot free for this session? First come, first served: those who waited longer go first.
-    pub fn free(&self, session: SessionId, slot: Slot) -> bool {
+    /// Those in a line, first to be served first.
+    pub fn line(&self, line: Line) -> impl Iterator<Item = SessionId> {
+        self.lines.range((line, 0, 0)..=(line, Rank::MAX, u64::MAX)).map(|(_, session)| *session)
+    }
+
+    /// Those who are served before somebody of this rank: who stands in the line already keeps the better place.
+    fn before(&self, session: SessionId, line: Line, rank: Rank) -> impl Iterator<Item = SessionId> {
+        // The rank it would stand there with: it brings along the best one it had, also from another line.
+        let place = self.waits.get(&session);
+        let rank = place.map_or(rank, |place| place.rank.min(rank));
+        let own = place.filter(|place| (place.line, place.rank) == (line, rank));
+        let ticket = own.map_or(u64::MAX, |place| place.ticket);
+        let ahead = self.lines.range((line, 0, 0)..(line, rank, ticket)).map(|(_, session)| *session);
+        ahead.filter(move |other| *other != session)
+    }
+
+    /// Is a slot free for this session? Those of a better rank, or who waited longer, go first.
+    pub fn free(&self, session: SessionId, slot: Slot, rank: Rank) -> bool {
         let room = self.room(slot);
-        let mut first = self.line(slot).take(room);
-        if self.waits.get(&session).is_some_and(|(kind, _)| *kind == slot) {
-            return first.any(|other| other == session);
-        }
-        first.count() < room
+        self.before(session, Line::Slot(slot), rank).take(room).count() < room
+    }
+
+    /// Calls that go before this session's, and their tokens.
+    pub fn ahead(&self, session: SessionId, quota: QuotaId, rank: Rank) -> Load {
+        let tokens = |id: SessionId| self.waits.get(&id).map_or(0, |place| place.tokens);
+        let sum =
+            |load: Load, id| Load { calls: load.calls + 1, tokens: load.tokens.saturating_add(tokens(id)) };
+        self.before(session, Line::Quota(quota), rank).fold(Load::default(), sum)
     }
 
     /// Takes the slot that [`Governor::free`] promised. Returns who may try now: it may have stood in another line, and
     /// been the only one there who was told of a free slot.
     pub fn take(&mut self, session: SessionId, slot: Slot) -> Vec<SessionId> {
-        let (left, held) = (self.step_out(session), self.give_back(session));
+        let (left, held) = (self.step_out(session), self.give_back(session).map(Line::Slot));
         self.held.insert(session, slot);
         *self.used.entry(slot).or_default() += 1;
-        self.others(slot, [left, held])
+        self.others(Line::Slot(slot), [left, held])
     }
 
     /// A session that was read again: what it has in flight keeps its slot.
@@ -138,54 +188,65 @@ impl Governor {
         }
     }
 
-    /// Remembers that this session waits for a slot. Returns who may try now, as [`Governor::take`] does.
-    pub fn wait(&mut self, session: SessionId, slot: Slot) -> Vec<SessionId> {
-        if self.waits.get(&session).is_some_and(|(kind, _)| *kind == slot) {
+    /// Remembers that this session waits in this line, for a call of so many tokens. It keeps the best rank it had.
+    /// Returns who may try now, where it stood before.
+    pub fn wait(&mut self, session: SessionId, line: Line, rank: Rank, tokens: u64) -> Vec<SessionId> {
+        let old = self.waits.get(&session).copied();
+        let rank = old.map_or(rank, |place| place.rank.min(rank));
+        if let Some(place) = old.filter(|place| place.line == line && place.rank == rank) {
+            self.waits.insert(session, Place { tokens, ..place });
             return Vec::new();
         }
         let left = self.step_out(session);
         self.tickets += 1;
-        self.waits.insert(session, (slot, self.tickets));
-        self.lines.insert((slot, self.tickets), session);
-        self.others(slot, [left, None])
+        self.waits.insert(session, Place { line, rank, ticket: self.tickets, tokens });
+        self.lines.insert((line, rank, self.tickets), session);
+        self.others(line, [left, None])
     }
 
     /// Who stands first in the lines that were left for this one.
-    fn others(&self, slot: Slot, left: [Option<Slot>; 2]) -> Vec<SessionId> {
-        left.into_iter().flatten().filter(|other| *other != slot).flat_map(|other| self.next(other)).collect()
+    fn others(&self, line: Line, left: [Option<Line>; 2]) -> Vec<SessionId> {
+        left.into_iter().flatten().filter(|other| *other != line).flat_map(|other| self.next(other)).collect()
     }
 
     /// A session that wants nothing any more leaves its place in the line. Returns who may try now.
     pub fn leave(&mut self, session: SessionId) -> Vec<SessionId> {
         let left = self.step_out(session);
-        left.map(|slot| self.next(slot)).unwrap_or_default()
+        left.map(|line| self.next(line)).unwrap_or_default()
     }
 
     /// Gives back what a session holds or waits for. Returns who may try now.
     pub fn release(&mut self, session: SessionId) -> Vec<SessionId> {
-        let (left, held) = (self.step_out(session), self.give_back(session));
+        let (left, held) = (self.step_out(session), self.give_back(session).map(Line::Slot));
         let mut woken: Vec<SessionId> =
-            [left, held].into_iter().flatten().flat_map(|slot| self.next(slot)).collect();
+            [left, held].into_iter().flatten().flat_map(|line| self.next(line)).collect();
         woken.dedup();
         woken
     }
 
     /// Everybody who stands first in a line with room. Whoever has lost what a decision freed tells them all.
     pub fn ready(&self) -> Vec<SessionId> {
-        [Slot::Model, Slot::Tool, Slot::Check, Slot::Workspace]
-            .into_iter()
-            .flat_map(|slot| self.next(slot))
-            .collect()
+        let slots = [Slot::Model, Slot::Tool, Slot::Check, Slot::Workspace].into_iter().map(Line::Slot);
+        let quotas = self.books.keys().filter_map(|stream| match stream {
+            StreamId::Quota(id) => Some(Line::Quota(*id)),
+            _ => None,
+        });
+        slots.chain(quotas).flat_map(|line| self.next(line)).collect()
     }
 
-    fn next(&self, slot: Slot) -> Vec<SessionId> {
-        self.line(slot).take(self.room(slot)).filter(|_| !contract::planted!(LostWakeUp)).collect()
+    /// Who may try now. Who is first under a key's limits looks whether they allow it; those behind wait for that.
+    pub fn next(&self, line: Line) -> Vec<SessionId> {
+        let many = match line {
+            Line::Slot(slot) => self.room(slot),
+            Line::Quota(_) => 1,
+        };
+        self.line(line).take(many).filter(|_| !contract::planted!(LostWakeUp)).collect()
     }
 
-    fn step_out(&mut self, session: SessionId) -> Option<Slot> {
-        let (slot, ticket) = self.waits.remove(&session)?;
-        self.lines.remove(&(slot, ticket));
-        Some(slot)
+    fn step_out(&mut self, session: SessionId) -> Option<Line> {
+        let Place { line, rank, ticket, .. } = self.waits.remove(&session)?;
+        self.lines.remove(&(line, rank, ticket));
+        Some(line)
     }
 
     fn give_back(&mut self, session: SessionId) -> Option<Slot> {
@@ -200,6 +261,8 @@ impl Governor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::traffic::Class;
+    use contract::Timestamp;
 
     const ONE: Slots = Slots { model: 1, tool: 1, check: 1, workspace: 1 };
 
@@ -207,16 +270,16 @@ mod tests {
     fn slots_are_bounded_and_served_in_order() {
         let mut governor = Governor::new(ONE);
         let [a, b, c] = [1, 2, 3].map(SessionId);
-        assert!(governor.free(a, Slot::Tool));
+        assert!(governor.free(a, Slot::Tool, 0));
         governor.take(a, Slot::Tool);
-        assert!(governor.free(b, Slot::Check), "another kind is not touched");
-        assert!(!governor.free(b, Slot::Tool));
-        governor.wait(b, Slot::Tool);
-        governor.wait(c, Slot::Tool);
+        assert!(governor.free(b, Slot::Check, 0), "another kind is not touched");
+        assert!(!governor.free(b, Slot::Tool, 0));
+        governor.wait(b, Line::Slot(Slot::Tool), 0, 0);
+        governor.wait(c, Line::Slot(Slot::Tool), 0, 0);
         assert_eq!(governor.release(a), vec![b]);
-        assert!(!governor.free(c, Slot::Tool), "b waited longer");
-        assert!(!governor.free(a, Slot::Tool), "and so did c");
-        assert!(governor.free(b, Slot::Tool));
+        assert!(!governor.free(c, Slot::Tool, 0), "b waited longer");
+        assert!(!governor.free(a, Slot::Tool, 0), "and so did c");
+        assert!(governor.free(b, Slot::Tool, 0));
         governor.take(b, Slot::Tool);
         assert_eq!(governor.release(b), vec![c]);
     }
@@ -226,11 +289,11 @@ mod tests {
         let mut governor = Governor::new(ONE);
         let [a, b, c] = [1, 2, 3].map(SessionId);
         governor.take(a, Slot::Model);
-        governor.wait(b, Slot::Model);
-        governor.wait(c, Slot::Model);
+        governor.wait(b, Line::Slot(Slot::Model), 0, 0);
+        governor.wait(c, Line::Slot(Slot::Model), 0, 0);
         assert_eq!(governor.release(a), vec![b]);
         assert_eq!(governor.leave(b), vec![c], "b was told, wants nothing, and c is next");
-        assert!(governor.free(c, Slot::Model));
+        assert!(governor.free(c, Slot::Model, 0));
     }
 
     #[test]
@@ -238,7 +301,7 @@ mod tests {
         let mut governor = Governor::new(ONE);
         let [a, b] = [1, 2].map(SessionId);
         governor.take(a, Slot::Model);
-        governor.wait(b, Slot::Model);
+        governor.wait(b, Line::Slot(Slot::Model), 0, 0);
         assert!(governor.ready().is_empty());
         // The commit that freed it fails, and with it goes the word to `b`.
         drop(governor.release(a));
@@ -253,13 +316,13 @@ mod tests {
         for waits in [false, true] {
             let mut governor = Governor::new(one);
             governor.take(a, Slot::Model);
-            governor.wait(b, Slot::Model);
-            governor.wait(c, Slot::Model);
+            governor.wait(b, Line::Slot(Slot::Model), 0, 0);
+            governor.wait(c, Line::Slot(Slot::Model), 0, 0);
             assert_eq!(governor.release(a), [b], "one slot, so one is told");
             let told = match waits {
                 true => {
                     governor.take(d, Slot::Workspace);
-                    governor.wait(b, Slot::Workspace)
+                    governor.wait(b, Line::Slot(Slot::Workspace), 0, 0)
                 }
                 false => governor.take(b, Slot::Workspace),
             };
@@ -272,10 +335,91 @@ mod tests {
         let mut governor = Governor::new(ONE);
         let [a, b] = [1, 2].map(SessionId);
         governor.take(a, Slot::Model);
-        governor.wait(b, Slot::Model);
-        governor.wait(b, Slot::Tool);
+        governor.wait(b, Line::Slot(Slot::Model), 0, 0);
+        governor.wait(b, Line::Slot(Slot::Tool), 0, 0);
         assert!(governor.release(a).is_empty());
-        assert!(governor.free(a, Slot::Model));
-        assert!(!governor.free(a, Slot::Tool), "b is first there");
+        assert!(governor.free(a, Slot::Model, 0));
+        assert!(!governor.free(a, Slot::Tool, 0), "b is first there");
+    }
+
+    #[test]
+    fn ten_thousand_mixed_calls_go_in_order_and_one_that_leaves_is_gone() {
+        const KEY: QuotaId = QuotaId(7);
+        let line = Line::Quota(KEY);
+        let mut governor = Governor::new(ONE);
+        let mut expected: Vec<(Rank, u64, SessionId)> = Vec::new();
+        for n in 0..10_000_u64 {
+            // Classes as they come, the clock a millisecond on with every tenth.
+            let class =
+                [Class::Person, Class::Planning, Class::Execution, Class::Validation, Class::Background]
+                    [(n * 2_654_435_761 % 5) as usize];
+            let (session, rank) = (SessionId(u128::from(n)), class.rank(Timestamp(1_000_000 + n / 10)));
+            governor.wait(session, line, rank, n % 100);
+            expected.push((rank, n, session));
+        }
+        assert_eq!(governor.ahead(SessionId(77_777), KEY, Rank::MAX).calls, 10_000);
+        let gone = SessionId(5_000);
+        governor.leave(gone);
+        expected.retain(|(_, _, session)| *session != gone);
+        expected.sort();
+        let mut popped = Vec::new();
+        while let Some(first) = governor.next(line).pop() {
+            assert_eq!(governor.ahead(first, KEY, Rank::MAX), Load::default());
+            governor.take(first, Slot::Model);
+            popped.push(first);
+        }
+        let expected: Vec<SessionId> = expected.into_iter().map(|(_, _, session)| session).collect();
+        assert_eq!(popped, expected);
+    }
+
+    #[test]
+    fn who_comes_from_another_line_with_a_better_rank_is_not_told_to_wait_behind_somebody_it_goes_before() {
+        let (line, mut governor) = (Line::Quota(QuotaId(7)), Governor::new(ONE));
+        let [old, new] = [1, 2].map(SessionId);
+        governor.wait(old, line, 10, 0);
+        governor.wait(new, Line::Slot(Slot::Model), 20, 0);
+        assert!(governor.free(old, Slot::Model, 30), "it would stand first");
+        assert!(governor.free(new, Slot::Model, 30));
+        governor.wait(old, Line::Slot(Slot::Model), 30, 0);
+        assert_eq!(governor.line(Line::Slot(Slot::Model)).collect::<Vec<_>>(), [old, new]);
+    }
+
+    #[test]
+    fn nothing_starves_under_people_who_never_stop_asking() {
+        let line = Line::Quota(QuotaId(7));
+        let mut governor = Governor::new(ONE);
+        let old = SessionId(u128::MAX);
+        governor.wait(old, line, Class::Background.rank(Timestamp(0)), 0);
+        // Two new calls of people with every second, one of them is served: the line only grows.
+        let served = (0..10_000_u64).find(|second| {
+            for n in 0..2 {
+                let session = SessionId(u128::from(second * 2 + n));
+                governor.wait(session, line, Class::Person.rank(Timestamp(second * 1_000)), 0);
+            }
+            let first = governor.next(line)[0];
+            governor.take(first, Slot::Model);
+            first == old
+        });
+        let lead = Class::Background.rank(Timestamp(0));
+        assert!(served.is_some_and(|second| second * 1_000 <= 2 * lead + 1_000), "{served:?}");
+    }
+
+    #[test]
+    fn who_waits_keeps_its_place_and_a_person_who_comes_in_improves_it() {
+        let line = Line::Quota(QuotaId(7));
+        let mut governor = Governor::new(ONE);
+        let [a, b] = [1, 2].map(SessionId);
+        governor.wait(a, line, Class::Execution.rank(Timestamp(10)), 5);
+        governor.wait(b, line, Class::Background.rank(Timestamp(10)), 5);
+        governor.wait(a, line, Class::Execution.rank(Timestamp(9_000)), 5);
+        assert_eq!(governor.line(line).collect::<Vec<_>>(), [a, b]);
+        governor.wait(b, line, Class::Person.rank(Timestamp(9_000)), 5);
+        assert_eq!(governor.line(line).collect::<Vec<_>>(), [b, a]);
+        assert_eq!(
+            governor.ahead(a, QuotaId(7), Class::Execution.rank(Timestamp(9_001))),
+            Load { calls: 1, tokens: 5 }
+        );
+        // Whoever changes lines makes room in the old one.
+        assert_eq!(governor.wait(b, Line::Slot(Slot::Model), 0, 5), vec![a]);
     }
 }

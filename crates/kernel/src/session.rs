@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use contract::action::{Call, Context, EffectClass, Item, Prepared, Work};
 use contract::checks::{CheckRun, Flag, Verdict};
 use contract::event::{Answer, Final, Subject};
-use contract::intent::{ChildEnd, Intent};
+use contract::intent::{ChildEnd, Intent, Source};
 use contract::model::ModelRef;
 use contract::session::{SessionSpec, Stage};
 use contract::{
@@ -60,6 +60,9 @@ pub struct Session {
     pub turn_no: u32,
     /// Where in the turn.
     pub turn: Turn,
+    /// Who spoke last to the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<Source>,
     /// Number of the newest action.
     pub step: u32,
     /// Actions in this turn.
@@ -387,6 +390,7 @@ impl Session {
             round: 0,
             turn_no: 1,
             turn: Turn::Model,
+            asked_by: None,
             step: 0,
             steps_in_turn: 0,
             queue: Vec::new(),

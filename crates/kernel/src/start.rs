@@ -7,7 +7,7 @@ use crate::budget::{Demand, Missing, words};
 use crate::compact::Room;
 use crate::decide::Draft;
 use crate::fsm::{Phase, Turn};
-use crate::governor::Slot;
+use crate::governor::{Line, Slot};
 use crate::ledger::Refusal;
 use crate::next::{Choice, Want};
 use contract::action::{Effect, EffectClass, Run, Work};
@@ -53,11 +53,9 @@ impl Draft<'_> {
         if redo.is_none() && self.over_turn_limit(&choice)? {
             return Ok(true);
         }
-        let slot = slot(&choice.work);
-        if !self.gov.free(self.s.id, slot) {
-            let woken = self.gov.wait(self.s.id, slot);
-            self.out.effects.extend(woken.into_iter().map(Effect::Wake));
-            self.in_line = true;
+        let (slot, rank) = (slot(&choice.work), self.rank(&choice));
+        if !self.gov.free(self.s.id, slot, rank) {
+            self.stand(Line::Slot(slot), rank, 0);
             return Ok(false);
         }
         match self.make_room(&choice)? {
@@ -69,6 +67,11 @@ impl Draft<'_> {
             Ok(demand) => demand,
             Err(missing) => return self.not_granted(&choice, &missing),
         };
+        if matches!(choice.work, Work::Model { .. })
+            && let Some(moved) = self.held_up(demand.amount.tokens, rank)?
+        {
+            return Ok(moved);
+        }
         let (others, disposed) = self.others(&choice);
         // A re-run keeps its name (session, turn, step) and gets a new attempt; what is new gets a new step.
         let (action, attempt) = match &redo {

@@ -1,16 +1,273 @@
-//! A model call takes from its key's quota when it starts and tells it how it ended, in the appends of the session.
+//! A model call under a key's limits: who goes first, who waits until when, what is taken and how it ended; and what
+//! follows when the provider is down: patience, or the next model of a declared chain.
 //!
-//! Knows sessions and outcomes; what a quota allows is [`crate::quota`]'s. Start at [`Draft::take_quota`].
+//! Knows sessions and outcomes; what a quota allows is [`crate::quota`]'s. Start at [`Draft::held_up`].
 
 use crate::Illegal;
 use crate::decide::Draft;
-use crate::further::{Facts, Further};
+use crate::fsm::Phase;
+use crate::further::{Facts, Further, quota_of};
+use crate::governor::{Line, Rank};
+use crate::next::Choice;
+use crate::quota::{Held, Load, Why};
+use crate::retry::{self, RETRY};
 use crate::session::Attempt;
-use contract::action::{End, Outcome};
+use contract::action::{Effect, End, Outcome, Work};
 use contract::error::{CONTEXT_FULL, NOT_RUN};
-use contract::model::Quota;
+use contract::event::{Dearer, Event};
+use contract::intent::Source;
+use contract::model::{ModelRef, Price, Quota};
 use contract::quota::{CallEnd, QuotaEvent};
+use contract::session::{Ask, StageKind};
 use contract::{ActionId, Fault, Kind, QuotaId, StreamId, Timestamp, limits};
+
+/// What `Failed` says happens now, when the next model of the chain has the word.
+const FALLBACK: &str = "fallback";
+
+/// Those who wait for one moment come within this time after it, milliseconds.
+const JITTER_MS: u64 = 1_000;
+
+/// Whose call it is (S1.1-7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// A person waits for it.
+    Person = 100,
+    /// It plans.
+    Planning = 80,
+    /// It does the work.
+    Execution = 60,
+    /// It judges work.
+    Validation = 40,
+    /// Nobody waits for it.
+    Background = 20,
+}
+
+impl Class {
+    /// Where it stands when it asks at this moment. Everybody ages alike, one class with every `AGEING_MS`: two that wait
+    /// keep their order, and whoever has waited long enough goes before any newcomer.
+    pub(crate) fn rank(self, now: Timestamp) -> Rank {
+        const CLASS: u64 = 20;
+        let below = Self::Person as u64 - self as u64;
+        now.0.saturating_add(below * limits::AGEING_MS / CLASS)
+    }
+}
+
+impl Draft<'_> {
+    /// Where the chosen work stands in its line: calls of models by whose they are, everything else as it comes.
+    pub(crate) fn rank(&self, choice: &Choice) -> Rank {
+        match choice.work {
+            Work::Model { .. } => self.class(choice.source).rank(self.ctx.now),
+            _ => 0,
+        }
+    }
+
+    fn class(&self, source: Source) -> Class {
+        let Some(spec) = &self.s.spec else { return Class::Execution };
+        let first = if spec.parent.is_none() { Source::User } else { Source::Subtask };
+        let asked = if source == Source::MainLoop { self.s.asked_by.unwrap_or(first) } else { source };
+        let planning = self.s.stage().is_some_and(|stage| stage.kind == StageKind::Plan);
+        match spec.mode.as_str() {
+            _ if asked == Source::User && spec.parent.is_none() && spec.rights.ask != Ask::Never => {
+                Class::Person
+            }
+            _ if asked == Source::Schedule => Class::Background,
+            _ if planning || asked == Source::Planner => Class::Planning,
+            "plan" | "planner" | "architect" => Class::Planning,
+            "review" | "validate" | "check" | "test" => Class::Validation,
+            _ => Class::Execution,
+        }
+    }
+
+    /// Stands in a line, or keeps its place in it.
+    pub(crate) fn stand(&mut self, line: Line, rank: Rank, tokens: u64) {
+        self.in_line = true;
+        let woken = self.gov.wait(self.s.id, line, rank, tokens);
+        self.out.effects.extend(woken.into_iter().map(Effect::Wake));
+    }
+
+    /// What the key's limits say to a call of at most so many tokens. `None`: it may begin. Otherwise whether anything
+    /// happened that is worth looking at again.
+    pub(crate) fn held_up(&mut self, tokens: u64, rank: Rank) -> Result<Option<bool>, Illegal> {
+        let Some(quota) = self.s.model.as_ref().and_then(|model| model.quota.clone()) else {
+            return Ok(None);
+        };
+        let id = QuotaId::of(&quota.name);
+        // Before the verdict: it is by what is declared now.
+        self.declare(id, &quota)?;
+        let ahead = self.gov.ahead(self.s.id, id, rank);
+        self.set_back(id)?;
+        let held = self.gov.quota_mut(id)?.verdict(self.ctx.now, tokens, ahead).err();
+        if held.is_none() && ahead.calls == 0 {
+            return Ok(None);
+        }
+        if let Some(held) = held.filter(|held| gives_way(*held, self.ctx.now))
+            && self.fall_back(&self.words(held))?
+        {
+            return Ok(Some(true));
+        }
+        self.stand(Line::Quota(id), rank, tokens);
+        let soon = self.ctx.now.plus(limits::QUOTA_LOOK_MS);
+        self.look_at = Some(match held {
+            // Calls of other processes end without a word to this one: the first in the line looks.
+            Some(Held { why: Why::UnderWay, until }) if ahead.calls == 0 => until.min(soon),
+            // Not all of them at the very moment.
+            Some(held) => held.until.plus(jitter(held.until.since(self.ctx.now), self.ctx.random)),
+            None => soon,
+        });
+        if let Some(held) = held {
+            self.tell_wait(held)?;
+        }
+        Ok(Some(false))
+    }
+
+    /// A clock that was set back is put on record: from there on the key's time goes on.
+    fn set_back(&mut self, id: QuotaId) -> Result<(), Illegal> {
+        let known = self.gov.quota_mut(id)?;
+        if known.seq == 0 || !known.set_back(self.ctx.now) {
+            return Ok(());
+        }
+        let (name, rates, by) = (known.name.clone(), known.rates, known.declared_by);
+        self.emit_quota(id, QuotaEvent::Declared { name, rates, by })
+    }
+
+    /// A wait that lasts is put on record, unless it stands there already, about.
+    fn tell_wait(&mut self, held: Held) -> Result<(), Illegal> {
+        let (now, until) = (self.ctx.now, held.until);
+        let lasts = held.why != Why::UnderWay && until.since(now) > limits::WAIT_TOLD_MS;
+        let told = self.s.held_up(now).is_some_and(|old| {
+            let apart = old.until.since(until).max(until.since(old.until));
+            apart <= 10 * limits::WAIT_TOLD_MS || apart <= until.since(now) / 4
+        });
+        // A session that is paused, and of which one thing is wanted meanwhile, waits for a person.
+        if !lasts || told || self.s.phase != Phase::Active {
+            return Ok(());
+        }
+        let what = self.words(held);
+        self.emit(Event::Waits { why: held.why.name().into(), what, until })
+    }
+
+    fn words(&self, held: Held) -> String {
+        let model = self.s.model.as_ref().map_or("the model", |model| &model.id);
+        let why = match held.why {
+            Why::Rate => "as many calls or tokens a minute as are allowed are used up",
+            Why::Window => "the declared window is full",
+            Why::Reset => "the provider says that nothing is left until it is reset",
+            Why::Limited => "a limit of the provider was hit",
+            Why::Backoff => "the provider is unwell, and everybody backs off",
+            Why::Breaker => "the provider failed too often; then one call tries it",
+            Why::UnderWay => "as many calls as may be are under way",
+        };
+        format!("{model}: {why}")
+    }
+
+    /// The next model of the declared chain has the word, if there is one that can be asked.
+    fn fall_back(&mut self, why: &str) -> Result<bool, Illegal> {
+        let Some(to) = self.next_model() else { return Ok(false) };
+        let price = self.s.model.as_ref().and_then(|from| from.card.price);
+        let dearer = price.zip(to.card.price).map(|(from, to)| dearer(from, to));
+        self.emit(Event::FellBack { to, why: why.to_owned(), dearer })?;
+        Ok(true)
+    }
+
+    fn next_model(&self) -> Option<ModelRef> {
+        let (spec, from) = (self.s.spec.as_ref()?, self.s.model.as_ref()?);
+        let after = spec.fallback.iter().position(|model| model.id == from.id).map_or(0, |at| at + 1);
+        spec.fallback[after..].iter().find(|to| to.id != from.id && self.answers(to)).cloned()
+    }
+
+    /// Could this model be asked soon, as far as its key's limits tell?
+    fn answers(&self, model: &ModelRef) -> bool {
+        let quota = quota_of(model).and_then(|id| self.gov.quota(id));
+        let held = quota.and_then(|quota| quota.verdict(self.ctx.now, 0, Load::default()).err());
+        !held.is_some_and(|held| gives_way(held, self.ctx.now))
+    }
+
+    /// A provider's limits and outages end nothing: the call is made again when they are over, as often as it takes, or
+    /// by the next model of the chain. False: this failure is one to count.
+    pub(crate) fn outlast(
+        &mut self,
+        attempt: &Attempt,
+        fault: &Fault,
+        signature: &str,
+        count: u32,
+        free: bool,
+    ) -> Result<bool, Illegal> {
+        let long = fault.retry_after_ms.is_some_and(|ms| ms > limits::FALLBACK_MS);
+        let gives_up = match fault.kind {
+            Kind::UserFixable => true,
+            Kind::RateLimited => long,
+            Kind::Degraded | Kind::Transient => count >= retry::policy(Kind::Degraded).attempts,
+            Kind::Permanent => false,
+        };
+        if gives_up && self.next_model().is_some() {
+            let (signature, then) = (signature.to_owned(), FALLBACK.to_owned());
+            self.emit(Event::Failed { signature, count, then, retry_at: None })?;
+            return self.fall_back(&fault.what);
+        }
+        let patient = match fault.kind {
+            Kind::RateLimited | Kind::Degraded => attempt.quota.is_some(),
+            // Each try that breaks on the way is billed: those are counted.
+            Kind::Transient => attempt.quota.is_some() && free,
+            Kind::Permanent | Kind::UserFixable => false,
+        };
+        if patient {
+            let delay_ms = retry::patient_ms(fault.kind, count, fault.retry_after_ms, self.ctx.random);
+            self.try_again_in(delay_ms, fault, signature.to_owned(), count)?;
+        }
+        Ok(patient)
+    }
+
+    /// It is tried again after this time; a wait that lasts is told.
+    pub(crate) fn try_again_in(
+        &mut self,
+        delay_ms: u64,
+        fault: &Fault,
+        signature: String,
+        count: u32,
+    ) -> Result<(), Illegal> {
+        let until = self.ctx.now.plus(delay_ms);
+        self.emit(Event::Failed { signature, count, then: RETRY.into(), retry_at: Some(until) })?;
+        if delay_ms > limits::WAIT_TOLD_MS {
+            self.emit(Event::Waits { why: "retry".into(), what: fault.what.clone(), until })?;
+        }
+        Ok(())
+    }
+
+    /// Whoever is first in a line that this decision has moved looks again.
+    pub(crate) fn wake_line(&mut self) {
+        for Further { stream, .. } in &self.out.further {
+            let StreamId::Quota(id) = *stream else { continue };
+            let first = self.gov.next(Line::Quota(id)).into_iter().filter(|first| *first != self.s.id);
+            self.out.effects.extend(first.map(Effect::Wake));
+        }
+    }
+}
+
+/// A little of what a wait lasts, so that those who wait for the same moment do not come together.
+fn jitter(wait_ms: u64, random: u128) -> u64 {
+    let most = (wait_ms / 10).min(JITTER_MS);
+    (random % u128::from(most + 1)) as u64
+}
+
+/// Is it worth asking another model?
+fn gives_way(held: Held, now: Timestamp) -> bool {
+    match held.why {
+        Why::Breaker => true,
+        Why::UnderWay => false,
+        _ => held.until.since(now) > limits::FALLBACK_MS,
+    }
+}
+
+fn dearer(from: Price, to: Price) -> Dearer {
+    let apart = |from: u64, to: u64| {
+        i64::try_from(i128::from(to) - i128::from(from)).unwrap_or(if to > from {
+            i64::MAX
+        } else {
+            i64::MIN
+        })
+    };
+    Dearer { input: apart(from.input, to.input), output: apart(from.output, to.output) }
+}
 
 impl Draft<'_> {
     /// The call that is about to start counts from here on.
@@ -22,7 +279,6 @@ impl Draft<'_> {
     ) -> Result<(), Illegal> {
         let Some(quota) = self.s.model.as_ref().and_then(|model| model.quota.clone()) else { return Ok(()) };
         let (id, session) = (QuotaId::of(&quota.name), self.s.id);
-        self.declare(id, &quota)?;
         let until = deadline.plus(limits::OVERDUE_MS);
         self.emit_quota(id, QuotaEvent::Taken { session, action, tokens, until })
     }

@@ -10,7 +10,7 @@ use contract::action::{
 use contract::checks::{CheckRun, Flag, Report, Side, Status};
 use contract::error::{CONTEXT_FULL, NOT_RUN};
 use contract::intent::Wish;
-use contract::model::{Card, ModelRef, Price, Stop, Usage};
+use contract::model::{Card, Gauge, Meter, ModelRef, Price, Quota, Rates, Stop, Usage, Window};
 use contract::session::{Ask, Limits, Rights, SessionSpec};
 use contract::{ActionId, Amount, Digest, Fault, Kind, limits};
 use kernel::Session;
@@ -20,17 +20,33 @@ pub(crate) fn model(rng: &mut Rng) -> ModelRef {
     let price =
         Some(Price { input: 3_000_000, output: 15_000_000, ..Price::default() }).filter(|_| rng.chance(950));
     let context_tokens = rng.of(&[50_000, 50_000, 13_000]);
+    let name = rng.of(&["sim/model", "sim/model", "sim/other"]);
+    let quota = quota(rng);
     ModelRef {
-        id: "sim/model".into(),
+        id: name.into(),
         card: Card { context_tokens, output_tokens: rng.of(&[1_000, 1_000, 4_000]), price },
-        quota: None,
+        quota,
     }
+}
+
+/// One of two keys, with what is declared of it; or none.
+fn quota(rng: &mut Rng) -> Option<Quota> {
+    let key = rng.of(&[None, None, Some("sim/key"), Some("sim/key"), Some("sim/another")])?;
+    let window = Window { requests: 1 + rng.below(6), ms: rng.of(&[500, 3_000, 20_000]) };
+    let rates = Rates {
+        requests_per_minute: rng.of(&[None, Some(30), Some(200)]),
+        tokens_per_minute: rng.of(&[None, None, Some(200_000)]),
+        concurrent: rng.of(&[None, Some(1), Some(2)]),
+        window: Some(window).filter(|_| rng.chance(400)),
+    };
+    Some(Quota { name: key.into(), rates })
 }
 
 pub(crate) fn spec(rng: &mut Rng) -> SessionSpec {
     let ask = rng.of(&[Ask::Never, Ask::Never, Ask::External, Ask::Writes]);
     let tight = Amount { nanos: 2_000_000, tokens: 400_000, steps: 40, time_ms: u64::MAX };
     let steps = Amount { steps: 10, time_ms: 3_600_000, ..Amount::UNLIMITED };
+    let fallback = if rng.chance(200) { vec![model(rng), model(rng)] } else { Vec::new() };
     let bounds = Limits {
         steps_per_turn: rng.of(&[8, 24]),
         depth: 2,
@@ -46,7 +62,7 @@ pub(crate) fn spec(rng: &mut Rng) -> SessionSpec {
         base: None,
         target: None,
         model: model(rng),
-        fallback: Vec::new(),
+        fallback,
         mode: "code".into(),
         workflow: if rng.chance(100) { kernel::workflow::bare() } else { kernel::workflow::standard() },
         rights: Rights::all(ask),
@@ -63,10 +79,17 @@ pub(crate) struct Trouble {
     pub(crate) failure: u64,
     pub(crate) wrong: u64,
     pub(crate) overbill: u64,
+    /// The providers are down.
+    pub(crate) outage: bool,
 }
 
 /// How an attempt ends, if it is left to end.
 pub(crate) fn outcome(rng: &mut Rng, run: &Run, trouble: Trouble) -> Outcome {
+    if trouble.outage && matches!(run.work, Work::Model { .. }) && rng.chance(900) {
+        let mut outcome = Outcome::new(run.action, run.attempt, unwell(rng), Amount::ZERO);
+        outcome.metered = rng.chance(800);
+        return outcome;
+    }
     let end =
         if rng.rarely(trouble.failure) { failure(rng, run) } else { End::Done(done(rng, run, trouble)) };
     let mut used = Amount { steps: 1, time_ms: rng.below(500), ..Amount::ZERO };
@@ -80,6 +103,10 @@ pub(crate) fn outcome(rng: &mut Rng, run: &Run, trouble: Trouble) -> Outcome {
         (outcome.metered, outcome.estimated) = (true, rng.chance(500));
         outcome.used.tokens = if outcome.estimated { 10_000_000 } else { rng.below(500) };
     }
+    if matches!(run.work, Work::Model { .. }) && rng.chance(150) {
+        let gauge = Gauge { limit: Some(40), left: rng.below(4), reset_ms: Some(rng.below(5_000)) };
+        outcome.meter = Meter { requests: Some(gauge), tokens: None };
+    }
     outcome
 }
 
@@ -87,6 +114,19 @@ pub(crate) fn outcome(rng: &mut Rng, run: &Run, trouble: Trouble) -> Outcome {
 fn counted(run: &Run) -> u64 {
     let items = run.context.items.iter().map(|item| item.bytes / limits::TOKEN_BYTES_MOST).sum::<u64>();
     (2_000 + items).min(run.context.spec.model.card.context_tokens)
+}
+
+/// How a provider that is down answers, if it does.
+fn unwell(rng: &mut Rng) -> End {
+    match rng.below(4) {
+        0 => {
+            let fault = Fault::new(Kind::RateLimited, "rate-limited", "too many");
+            let retry_after_ms = Some(rng.below(20_000)).filter(|ms| *ms > 5_000);
+            End::Failed(Fault { retry_after_ms, ..fault })
+        }
+        1 => End::Failed(Fault::new(Kind::Transient, "unreachable", "nobody answers")),
+        _ => End::Failed(Fault::new(Kind::Degraded, "provider-unwell", "overloaded")),
+    }
 }
 
 fn failure(rng: &mut Rng, run: &Run) -> End {

@@ -287,6 +287,7 @@ impl World {
                 failure: self.rate(Fault::Failure, swarm.failure),
                 wrong: self.rate(Fault::WrongShape, swarm.wrong),
                 overbill: self.rate(Fault::Overbilled, swarm.overbill),
+                outage: self.outage(),
             },
         };
         let mut outcome = actors::outcome(&mut self.rng, &run, trouble);
@@ -311,6 +312,16 @@ impl World {
             held.outcomes.push_back(outcome);
         }
         Ok(())
+    }
+
+    /// The providers are down for a while, now and then, in a world in which things fail.
+    fn outage(&mut self) -> bool {
+        let down =
+            (self.now.0 / 30_000).is_multiple_of(3) && self.rate(Fault::Outage, self.swarm.failure) > 0;
+        if down {
+            self.cover.met(&Fault::Outage);
+        }
+        down
     }
 
     fn rate(&self, fault: Fault, rate: u64) -> u64 {

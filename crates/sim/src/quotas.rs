@@ -4,9 +4,9 @@
 
 use crate::promise::{Checked, Promise};
 use contract::model::Rates;
-use contract::quota::QuotaEvent;
+use contract::quota::{CallEnd, QuotaEvent};
 use contract::{ActionId, SessionId, Timestamp, limits};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
 pub(crate) struct Quotas {
@@ -16,13 +16,19 @@ pub(crate) struct Quotas {
     now: Timestamp,
     taken: Vec<Timestamp>,
     under_way: BTreeMap<(SessionId, ActionId), Timestamp>,
+    /// The newest ends: true = the provider was down.
+    ends: Vec<bool>,
+    row: u32,
+    /// It was down too often: those that were taken since, and how many of them were answered.
+    probes: Option<(BTreeSet<(SessionId, ActionId)>, u32)>,
 }
 
 impl Quotas {
     pub(crate) fn enter(&mut self, at: Timestamp, event: &QuotaEvent) -> Checked {
         if at.plus(limits::CLOCK_BACK_MS) < self.now {
-            // The clock was set back: what is on record in the future is taken for now.
-            self.taken.iter_mut().for_each(|taken| *taken = at.min(*taken));
+            // The clock was set back, and what was taken lies as far behind as before.
+            let by = self.now.since(at);
+            self.taken.iter_mut().for_each(|taken| taken.0 = taken.0.saturating_sub(by));
             self.now = at;
         }
         self.now = self.now.max(at);
@@ -38,9 +44,11 @@ impl Quotas {
                 let twice = self.under_way.insert((*session, *action), *until).is_some();
                 Promise::Quota.holds(!twice, || format!("{session} {action} is under way twice"))?;
                 self.within()?;
+                self.probing((*session, *action))?;
             }
-            QuotaEvent::Settled { session, action, .. } => {
+            QuotaEvent::Settled { session, action, end, .. } => {
                 self.under_way.remove(&(*session, *action));
+                self.ended((*session, *action), *end);
             }
         }
         Ok(())
@@ -59,5 +67,45 @@ impl Quotas {
         let flying = self.under_way.len() as u64;
         let most = self.rates.concurrent.unwrap_or(u64::MAX).max(1);
         Promise::Quota.holds(flying <= most, || format!("{flying} calls under way, allowed are {most}"))
+    }
+
+    /// While it is not known to be well again, one call at a time tries it.
+    fn probing(&mut self, caller: (SessionId, ActionId)) -> Checked {
+        let Some((probes, _)) = &mut self.probes else { return Ok(()) };
+        let other = probes.iter().find(|probe| **probe != caller && self.under_way.contains_key(probe));
+        Promise::Quota.holds(other.is_none(), || format!("{caller:?} and {other:?} probe at once"))?;
+        probes.insert(caller);
+        Ok(())
+    }
+
+    /// S1.4-4: five in a row, or half of twenty, open the breaker; three probes that are answered close it.
+    fn ended(&mut self, caller: (SessionId, ActionId), end: CallEnd) {
+        let down = match end {
+            CallEnd::Answered => false,
+            CallEnd::Down { .. } => true,
+            _ => return,
+        };
+        self.ends.push(down);
+        self.row = if down { self.row + 1 } else { 0 };
+        let newest = self.ends.iter().rev().take(20);
+        let often = self.ends.len() >= 20 && newest.filter(|down| **down).count() >= 10;
+        let trips = match &mut self.probes {
+            None => down && (self.row >= 5 || often),
+            Some((probes, well)) if probes.contains(&caller) => {
+                *well = if down { 0 } else { *well + 1 };
+                down
+            }
+            Some(_) => false,
+        };
+        if trips {
+            let mut probes = self.probes.take().unwrap_or_default();
+            probes.1 = 0;
+            (self.probes, self.row) = (Some(probes), 0);
+            self.ends.clear();
+        }
+        if self.probes.as_ref().is_some_and(|(_, well)| *well >= 3) {
+            self.probes = None;
+            self.ends.clear();
+        }
     }
 }

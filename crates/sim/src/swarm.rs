@@ -71,11 +71,13 @@ pub enum Fault {
     Overbilled,
     /// Models, tools and checks fail.
     Failure,
+    /// Every model's provider is down for a while.
+    Outage,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Crash,
         Self::PowerCut,
         Self::TornTail,
@@ -108,6 +110,7 @@ impl Fault {
         Self::WrongShape,
         Self::Overbilled,
         Self::Failure,
+        Self::Outage,
     ];
 }
 

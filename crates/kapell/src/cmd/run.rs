@@ -14,7 +14,7 @@ use crate::signals::Signals;
 use crate::tree::Tree;
 use crate::{repo, words};
 use contract::Digest;
-use contract::model::Models;
+use contract::model::{ModelRef, Models};
 use contract::session::{Ask, Limits, Rights, SessionSpec};
 use contract::text::suggestion;
 use std::path::Path;
@@ -53,6 +53,9 @@ async fn begin(
     let config = flags(app.config(Some(Path::new(&top)))?, &options);
     let models = app.models(&config)?;
     models.look(&config.model.value).await;
+    for id in &config.fallback.value {
+        models.look(id).await;
+    }
     let spec = spec(&goal, top, &config, options, &models)?;
     let wired = app.wire()?;
     let summary = start(work, &wired, Plan { goal, spec, timeout }, &mut signals).await;
@@ -94,6 +97,7 @@ fn flags(mut config: Config, options: &RunOptions) -> Config {
         }
     }
     set(&mut config.model, options.model.clone());
+    set(&mut config.fallback, Some(options.fallback_model.clone()).filter(|chain| !chain.is_empty()));
     set(&mut config.ask, options.ask.map(Into::into));
     set(&mut config.land, options.no_land.then_some(false));
     set(&mut config.nanos, options.max_budget_usd);
@@ -110,12 +114,18 @@ pub(crate) fn spec(
     options: RunOptions,
     models: &dyn Models,
 ) -> Result<SessionSpec, Failure> {
-    let (model, _) = models.open(&config.model.value, Path::new(&repo)).map_err(|mut fault| {
-        if config.model.origin != Origin::Flag {
-            fault.what = format!("{} (from {})", fault.what, config.model.origin);
+    let open = |id: &str, origin: &Origin| match models.open(id, Path::new(&repo)) {
+        Ok((model, _)) => Ok(model),
+        Err(mut fault) => {
+            if *origin != Origin::Flag {
+                fault.what = format!("{} (from {origin})", fault.what);
+            }
+            Err(Failure::from(fault).into_usage())
         }
-        Failure::from(fault).into_usage()
-    })?;
+    };
+    let model = open(&config.model.value, &config.model.origin)?;
+    let chain = config.fallback.value.iter().map(|id| open(id, &config.fallback.origin));
+    let fallback = chain.collect::<Result<Vec<ModelRef>, Failure>>()?;
     let usual = Limits::default();
     let tools =
         options.allowed_tools.map(|names| names.into_iter().filter(|name| !name.is_empty()).collect());
@@ -126,7 +136,7 @@ pub(crate) fn spec(
         base: options.base,
         target: options.branch,
         model,
-        fallback: Vec::new(),
+        fallback,
         mode: config.mode.value.clone(),
         workflow: kernel::workflow::standard(),
         rights: Rights { tools, land: config.land.value, ..Rights::all(ask(config)) },

@@ -17,7 +17,7 @@ use contract::money::usd;
 use contract::workspace::Workspace;
 use contract::{SessionId, Timestamp};
 use kernel::Session;
-use kernel::view;
+use kernel::view::{self, Waits};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,6 +88,8 @@ struct Row {
     broken: Option<String>,
     holder: Option<String>,
     word: &'static str,
+    /// What it waits for.
+    waits: Option<Waits>,
     children: usize,
 }
 
@@ -105,9 +107,9 @@ impl Row {
         let now = app.now();
         let held = wired.locks.held(id);
         let lease = wired.store.holder(id).await?.filter(|_| held);
-        let word = word(&state, held, now);
+        let (word, waits) = (word(&state, held, now), view::waits(&state, now));
         let children = state.children.len();
-        Ok(Self { goal, broken, holder: lease.map(|lease| lease.owner), word, children, state })
+        Ok(Self { goal, broken, holder: lease.map(|lease| lease.owner), word, waits, children, state })
     }
 
     fn cells(&self, now: Timestamp) -> Vec<String> {
@@ -135,6 +137,7 @@ impl Row {
             "state": self.word,
             "exit_code": state.end.as_ref().map(|end| end.code).or(state.pause.as_ref().map(|pause| pause.code)),
             "why": state.end.as_ref().map(|end| &end.why).or(state.pause.as_ref().map(|pause| &pause.what)),
+            "waits": self.waits,
             "stage": state.stage().map(|stage| &stage.name),
             "round": state.round,
             "goal": self.goal,
@@ -207,6 +210,11 @@ fn page(app: &App, row: &Row, root: &str) -> String {
             .as_ref()
             .map(|end| end.why.clone())
             .or(state.pause.as_ref().map(|pause| pause.what.clone())),
+    );
+    let by_itself = row.waits.as_ref().filter(|_| state.end.is_none() && state.pause.is_none());
+    add(
+        "waits",
+        by_itself.and_then(|waits| Some(format!("until {}: {}", waits.until?, clean::line(&waits.what)))),
     );
     add("stage", state.stage().map(|stage| format!("{} (round {})", stage.name, state.round)));
     add("running", state.running.as_ref().map(|run| format!("{} {}", run.action, run.work.name())));

@@ -27,6 +27,7 @@ pub(crate) struct Work<'a> {
     pub(crate) app: &'a App,
     pub(crate) format: Format,
     file: Option<PathBuf>,
+    no_wait: bool,
     began: Timestamp,
 }
 
@@ -57,7 +58,7 @@ impl<'a> Work<'a> {
                 .open(path)
                 .map_err(|e| unwritable(path, &e))?;
         }
-        Ok(Self { app, format, file, began: app.now() })
+        Ok(Self { app, format, file, no_wait: output.no_wait, began: app.now() })
     }
 
     /// Signals from here on mean this work.
@@ -95,6 +96,7 @@ impl<'a> Work<'a> {
             lines,
             signals,
             timeout: start.timeout,
+            no_wait: self.no_wait,
             ours: start.ours,
             awaited: start.awaited,
             prompter: can_ask.then(|| Prompter::new(self.app.now())),

@@ -209,6 +209,9 @@ fn waits(tree: &Tree, now: Timestamp) -> String {
             Need::Resume { .. } => "paused".to_owned(),
         };
     }
+    if let Some(held) = tree.sessions().find_map(|state| state.held_up(now)) {
+        return format!("waits for {} more: {}", span(held.until.since(now)), clean::line(&held.what));
+    }
     match tree.root().waiting(now) {
         Some(Waiting::Children(n)) => format!("waits for {n} child session(s)"),
         Some(Waiting::Until(at)) => format!("tries again in {}", span(at.since(now))),

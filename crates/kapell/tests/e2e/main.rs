@@ -10,6 +10,7 @@ mod faults;
 mod formats;
 mod help;
 mod life;
+mod limits;
 mod models;
 mod museum;
 mod people;

@@ -131,7 +131,13 @@ impl World {
 
     /// Starts it, to be looked at while it runs.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
+        self.start_with(args, &[])
+    }
+
+    /// The same, with these variables.
+    pub(crate) fn start_with(&self, args: &[&str], env: &[(&str, &str)]) -> Running {
         let mut command = self.kapell(args);
+        command.envs(env.iter().copied());
         Running(Some(
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(),
         ))

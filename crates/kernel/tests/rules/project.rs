@@ -101,6 +101,22 @@ fn the_next_day_is_a_new_one_and_a_raised_cap_helps_at_once() {
 }
 
 #[test]
+fn who_stopped_for_a_days_cap_goes_on_by_itself_with_the_next_day() {
+    let mut world = capped(Caps { day: tokens(12_000), ..Caps::NONE });
+    while world.root().pause.is_none() {
+        match world.doing(ROOT) {
+            "model" => world.end(ROOT, says(vec![pure("r")])),
+            _ => world.tools(ROOT),
+        };
+    }
+    let woken = world.sessions[&ROOT].wake_at.expect("a timer");
+    assert_eq!(woken, Timestamp(world.now).next_day());
+    world.now = woken.0;
+    world.feed(ROOT, kernel::Input::Tick);
+    assert_eq!(world.doing(ROOT), "model", "{}", world.brief(ROOT));
+}
+
+#[test]
 fn without_caps_nothing_is_kept_but_what_was_relied_on_is_checked() {
     let mut world = World::new();
     cap(&mut world, Caps { day: tokens(1), ..Caps::NONE });

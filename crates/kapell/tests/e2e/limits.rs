@@ -1,0 +1,136 @@
+//! A provider's limits through the binary: kept by processes together, waited for in sight, given way to by a chain.
+//!
+//! Thirty processes at once: `cargo xtask bench limits`. Start at [`processes_on_one_key_keep_its_limits`].
+
+use crate::world::{Running, World, until};
+use fake::{Limits, Plan, Reply, Rule, Script, Seen, Server};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const KEY: &str = "sk-a-key-of-limits";
+
+/// Some files, one with each reply, and then the end.
+fn script(calls: usize) -> Script {
+    let write = |n: usize| {
+        let name = if n == 0 { "fixed.txt".to_owned() } else { format!("file{n}.txt") };
+        let args = json!({"path": name, "content": "fixed\n"});
+        Reply::text("I write.").and_call("write", &args).costs(1_000, 100)
+    };
+    let mut replies: Vec<Reply> = (0..calls - 1).map(write).collect();
+    replies.push(Reply::call("finish", &json!({"status": "done", "summary": "All done."})).costs(1_000, 50));
+    Script::new(replies)
+}
+
+fn server(calls: usize, rules: &[&str], limits: Limits) -> Server {
+    let rules = rules.iter().map(|rule| Rule::parse(rule).unwrap()).collect();
+    Server::start(Plan { script: script(calls), rules, limits, latency_ms: 0 }).unwrap()
+}
+
+/// A provider of this name with one model `m`, at so many dollars for a million tokens given and said.
+fn provider(name: &str, server: &Server, price: (u32, u32), rates: &str) -> String {
+    format!(
+        "[providers.{name}]\ndialect = \"anthropic\"\nbase_url = \"{}\"\nkey_env = \"LIMITS_API_KEY\"\n{rates}\n\
+         [providers.{name}.models.m]\ncontext = 100_000\noutput = 2_000\nprice = {{ input = {}, output = {} }}\n",
+        server.url(),
+        price.0,
+        price.1
+    )
+}
+
+fn start(world: &World, args: &[&str]) -> Running {
+    world.start_with(args, &[("LIMITS_API_KEY", KEY)])
+}
+
+/// The events of this kind of the newest session.
+fn events(world: &World, kind: &str) -> Vec<Value> {
+    let events = world.run(&["events", "last"]).expect(0).lines();
+    events.iter().map(|record| record["event"][kind].clone()).filter(|event| !event.is_null()).collect()
+}
+
+#[test]
+fn processes_on_one_key_keep_its_limits() {
+    let limits = Limits { requests_per_minute: 600, window: (6, 3_000), ..Limits::default() };
+    let (world, server) = (World::new(), server(4, &[], limits));
+    let rates = "requests_per_minute = 600\nwindow = { requests = 6, within = \"3s\" }\n";
+    world.write("kapell/config/config.toml", &provider("ours", &server, (1, 1), rates));
+    let goal = |n: usize| format!("make the test pass, number {n};");
+    let run =
+        |n: usize| start(&world, &["run", "-m", "ours/m", "--no-land", "--max-budget-usd", "2", &goal(n)]);
+    let running: Vec<Running> = (0..5).map(run).collect();
+    running.into_iter().for_each(|one| drop(one.end().expect(0)));
+    let asked = server.asked();
+    let refused: Vec<&Seen> = asked.iter().filter(|seen| seen.status == 429).collect();
+    assert!(asked.len() >= 20 && refused.len() <= 1, "{} of {} refused", refused.len(), asked.len());
+    for seen in refused {
+        let number = (0..5).find(|n| seen.body.contains(&goal(*n))).unwrap();
+        let early = |other: &&Seen| {
+            let after = other.at_ms > seen.at_ms && Some(other.at_ms) < seen.retry_at_ms;
+            after && other.body.contains(&goal(number))
+        };
+        assert_eq!(asked.iter().filter(early).count(), 0, "who is told to wait, waits");
+    }
+}
+
+#[test]
+fn a_wait_is_seen_outlives_a_kill_and_is_cancelled_at_once() {
+    let (world, server) = (World::new(), server(2, &["429-hour"], Limits::default()));
+    world.write("kapell/config/config.toml", &provider("ours", &server, (1, 1), ""));
+    let first = start(&world, &["run", "-m", "ours/m", "--max-budget-usd", "2", "make the test pass"]);
+    let waits = |shown: &Value| shown["state"] == "waiting" && shown["waits"]["for"] == "limit";
+    let shown = world.wait("it waits for the limit", waits);
+    let moment = shown["waits"]["until"].clone();
+    assert!(moment.is_string(), "{shown}");
+    first.signal(Signal::KILL);
+    first.end();
+    let still = world.shown();
+    assert_eq!((&still["waits"]["until"], &still["waits"]["for"]), (&moment, &json!("limit")), "{still}");
+
+    let second = start(&world, &["resume", "last"]);
+    until("it is held again", || world.shown()["holder"].is_string());
+    let shown = world.wait("it waits for the limit", waits);
+    assert_eq!(shown["waits"]["until"], moment, "the same moment as before");
+    let why = world.run(&["why", "last"]).expect(0).out;
+    assert!(why.contains("waits until"), "{why}");
+    assert!(world.run(&["sessions"]).expect(0).out.contains("waiting"));
+    let cancelled = world.run(&["cancel", "last"]).expect(0);
+    assert!(cancelled.out.contains("is cancelled"), "{}", cancelled.out);
+    second.end();
+    assert_eq!(world.shown()["state"], "cancelled");
+    assert_eq!(server.asked().len(), 1, "nobody asked again");
+}
+
+#[test]
+fn a_provider_that_stays_down_gives_way_to_the_next_of_the_chain() {
+    let (world, down, well) =
+        (World::new(), server(2, &["529"], Limits::default()), server(2, &[], Limits::default()));
+    let both = provider("ours", &down, (1, 1), "") + &provider("other", &well, (3, 15), "");
+    world.write("kapell/config/config.toml", &both);
+    let args =
+        ["run", "-m", "ours/m", "--fallback-model", "other/m", "--max-budget-usd", "2", "make the test pass"];
+    start(&world, &args).end().expect(0);
+    assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
+    let fell = events(&world, "fell-back");
+    assert_eq!(fell.len(), 1, "{fell:?}");
+    assert_eq!(fell[0]["to"]["id"], "other/m");
+    let dearer = json!({"input": 2_000_000_000_u64, "output": 14_000_000_000_u64});
+    assert_eq!(fell[0]["dearer"], dearer, "{fell:?}");
+    assert_eq!((down.asked().len(), well.asked().len()), (3, 2));
+    assert_eq!(world.shown()["model"], "other/m");
+}
+
+#[test]
+fn a_chain_in_the_configuration_is_followed_where_a_limit_lasts_and_without_one_nothing_changes_the_model() {
+    let (world, full, well) =
+        (World::new(), server(2, &["429-hour"], Limits::default()), server(2, &[], Limits::default()));
+    let both = provider("ours", &full, (1, 1), "") + &provider("other", &well, (3, 15), "");
+    world.write("kapell/config/config.toml", &both);
+    let args = ["run", "-m", "ours/m", "--max-budget-usd", "2", "--no-wait", "make the test pass"];
+    let ended = start(&world, &args).end().expect(75);
+    assert!(ended.err.contains("kapell resume"), "{}", ended.err);
+    assert!(events(&world, "fell-back").is_empty() && well.asked().is_empty());
+
+    world.write("kapell/config/config.toml", &format!("fallback = [\"other/m\"]\n{both}"));
+    start(&world, &args).end().expect(0);
+    assert_eq!(events(&world, "fell-back").len(), 1);
+    assert_eq!(full.asked().len(), 1, "the key is known to be used up: it is not asked again");
+}
