@@ -300,6 +300,34 @@ fn much_output_takes_little_memory() {
     assert!(grown < 32 * 1024, "{grown} KiB more");
 }
 
+/// Head and tail of what was kept, and how many bytes it is of all.
+fn ends(ended: &Ended, length: usize) -> (Vec<u8>, Vec<u8>, u64) {
+    let bytes = ended.output.clone().into_bytes();
+    (bytes[..length].to_vec(), bytes[bytes.len() - length..].to_vec(), ended.output.total())
+}
+
+#[test]
+fn output_of_every_shape_comes_as_it_was_written() {
+    let keep = contract::limits::OUTPUT_KEEP_BYTES;
+    // Every byte there is, what is no UTF-8 and no line included: kept whole, byte for byte.
+    let line =
+        "i=0; while [ $i -lt 256 ]; do printf \"\\\\$(printf %03o $i)\"; i=$((i+1)); done | tee /dev/null";
+    let all: Vec<u8> = (0..=255).collect();
+    assert_eq!(go(shell(line)).unwrap().output.into_bytes(), all);
+    let ended = go(shell("head -c 1000000 /dev/zero | tr '\\0' '\\377'")).unwrap();
+    assert!(ended.output.total() == 1_000_000 && ended.output.into_bytes() == vec![0xff; 1_000_000]);
+    // One line longer than what is kept: both of its ends.
+    let ended = go(shell("printf begin; head -c 40000000 /dev/zero | tr '\\0' x; printf end")).unwrap();
+    let (head, tail, total) = ends(&ended, 8);
+    assert_eq!((head.as_slice(), tail.as_slice(), total), (&b"beginxxx"[..], &b"xxxxxend"[..], 40_000_008));
+    assert!(ended.output.into_bytes().len() <= keep + 100);
+    // A million lines, the error in the last.
+    let ended = go(shell("seq 1000000 | sed 's/^/line of it: /'; echo 'error: here'")).unwrap();
+    let (head, tail, _) = ends(&ended, 16);
+    assert_eq!(head, b"line of it: 1\nli");
+    assert!(tail.ends_with(b"00\nerror: here\n"), "{}", String::from_utf8_lossy(&tail));
+}
+
 #[test]
 fn records_are_there_while_it_runs_and_gone_afterwards() {
     let dir = tempfile::tempdir().unwrap();
