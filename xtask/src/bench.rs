@@ -14,10 +14,24 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         return crate::programs::example("sandbox", "spawn", &args[1..]);
     }
     let mut args = args.to_vec();
+    if args.first().is_some_and(|arg| arg == "policy") {
+        return policy(&args[1..]);
+    }
     let optimised = args.first().is_none_or(|arg| !PLAIN.contains(&arg.as_str()));
     if args.first().is_some_and(|arg| WITH_BINARY.contains(&arg.as_str())) {
         let binary = crate::programs::build("kapell", optimised)?;
         args.insert(1, binary.display().to_string());
     }
     crate::programs::run("bench", optimised, &args)
+}
+
+/// Needs nothing of the engine, and so is no part of `bench`: an example of `command`.
+fn policy(args: &[String]) -> Result<()> {
+    let usual = || crate::root().map(|root| root.join("../shared/data"));
+    let dir = std::env::var_os("KAPELL_DATA").map_or_else(usual, |dir| Ok(dir.into()))?;
+    let mut cargo = crate::cargo();
+    cargo.args(["run", "--quiet", "--release", "--package", "command", "--example", "policy", "--"]);
+    let status = cargo.arg(dir).args(args).current_dir(crate::root()?).status()?;
+    anyhow::ensure!(status.success(), "the benchmark ended with {status}");
+    Ok(())
 }

@@ -20,6 +20,7 @@ pub mod model;
 pub mod money;
 #[cfg(planted)]
 pub mod planted;
+pub mod policy;
 pub mod port;
 pub mod project;
 #[cfg(any(test, fuzzing))]

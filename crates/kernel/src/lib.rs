@@ -12,6 +12,7 @@ pub mod further;
 pub mod governor;
 pub mod ledger;
 pub mod plan;
+pub mod policy;
 pub mod project;
 pub mod quota;
 pub mod retry;
