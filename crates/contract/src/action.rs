@@ -2,7 +2,7 @@
 
 use crate::checks::{CheckDef, Flag, Report};
 use crate::context::{Left, Sent};
-use crate::event::Notice;
+use crate::event::{Notice, TaskState};
 use crate::model::{Meter, Shown, Stop, Usage};
 use crate::session::SessionSpec;
 use crate::{ActionId, Amount, CallId, Digest, Fault, SessionId, Timestamp, is_default};
@@ -100,6 +100,25 @@ pub enum Control {
         /// Its words.
         summary: Digest,
     },
+    /// Set the list of what is to be done: the agent's own notes, which nobody works off for it.
+    Todo {
+        /// Its entries, in their order.
+        items: Vec<Todo>,
+    },
+    /// Be shown tools that are not shown from the start.
+    FindTools {
+        /// Those that fit what was looked for.
+        names: Vec<String>,
+    },
+}
+
+/// An entry of the agent's own list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Todo {
+    /// What is to be done.
+    pub text: Digest,
+    /// Where it stands.
+    pub state: TaskState,
 }
 
 /// A node of the plan, which is a DAG.
@@ -237,6 +256,8 @@ pub struct Context {
     pub items: Vec<Item>,
     /// The model that will read what this action gives.
     pub model: Option<String>,
+    /// Tools the agent has found, which are shown from then on.
+    pub found: Vec<String>,
 }
 
 /// One entry of the conversation, by digest.

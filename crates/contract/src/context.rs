@@ -40,7 +40,7 @@ pub struct Summary {
     /// The person's messages among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<Digest>,
-    /// What is left of the plan: id, goal, where it stands.
+    /// What is left of the plan: id, goal, where it stands. Without an id: of the agent's own list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<(String, Digest, TaskState)>,
 }

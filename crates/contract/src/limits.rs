@@ -80,6 +80,16 @@ pub const EVICTED_ITEMS: usize = 500;
 pub const GAUGES: usize = 16;
 /// Savepoints a session's state remembers; older ones stay reachable through the workspace's refs.
 pub const SAVEPOINTS: usize = 200;
+/// Entries of an agent's own list of what is to be done.
+pub const TODO_ITEMS: usize = 100;
+/// Tools shown from the start; with more, those that are not the core are found when they are needed.
+pub const TOOLS_SHOWN: usize = 24;
+/// Bytes of tools' descriptions and schemas shown from the start; likewise.
+pub const TOOLS_SHOWN_BYTES: usize = 16 * 1024;
+/// Tools one search gives.
+pub const TOOLS_PER_SEARCH: usize = 8;
+/// Tools found in a session beyond those shown from the start.
+pub const TOOLS_FOUND: usize = 64;
 /// Tasks in a plan.
 pub const PLAN_TASKS: usize = 200;
 /// Tool calls in one model message.
@@ -166,6 +176,26 @@ pub const SEARCH_LINE_BYTES: usize = 400;
 pub const SEARCH_PATTERN_BYTES: usize = 10 * 1024 * 1024;
 /// Largest file the edit and write tools touch, bytes.
 pub const EDIT_BYTES: usize = 16 * 1024 * 1024;
+/// Files that one call changes.
+pub const CHANGE_FILES: usize = 256;
+/// Files the glob tool returns.
+pub const GLOB_FILES: usize = 500;
+/// Files a tool looks at before it asks for a narrower question.
+pub const WALK_FILES: usize = 200_000;
+/// Bytes of a page of the internet that are read, decompressed.
+pub const WEB_BYTES: usize = 2 * 1024 * 1024;
+/// How long a page of the internet may take to come, redirects included, milliseconds.
+pub const WEB_MS: u64 = 30_000;
+/// Redirects that are followed to a page.
+pub const WEB_REDIRECTS: usize = 5;
+/// Bytes of a page's address.
+pub const WEB_URL_BYTES: usize = 2_048;
+/// Bytes of a note that agents leave for later sessions.
+pub const MEMORY_BYTES: usize = 32 * 1024;
+/// Such notes in a project.
+pub const MEMORY_FILES: usize = 64;
+/// Characters of such a note's name.
+pub const MEMORY_NAME_CHARS: usize = 64;
 /// Characters of a commit's subject line.
 pub const SUBJECT_CHARS: usize = 72;
 /// Largest prompt, bytes.

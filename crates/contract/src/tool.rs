@@ -93,6 +93,10 @@ pub trait Tool: Send + Sync {
     fn name(&self) -> Cow<'_, str> {
         Cow::Owned(self.spec().name)
     }
+    /// Is it shown to a model from the start even where there are many? Others are found when they are needed.
+    fn is_core(&self) -> bool {
+        true
+    }
     /// Checks the arguments and says what running them means. A fault's text goes to the model.
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault>;
     /// Runs it. Must end soon after `cancel`, leaving nothing alive.

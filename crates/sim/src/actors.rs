@@ -5,10 +5,11 @@
 use crate::oracle::external;
 use crate::rng::Rng;
 use contract::action::{
-    Call, CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Run, Task, Work,
+    Call, CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Run, Task, Todo, Work,
 };
 use contract::checks::{CheckRun, Flag, Report, Side, Status};
 use contract::error::{CONTEXT_FULL, NOT_RUN};
+use contract::event::TaskState;
 use contract::intent::Wish;
 use contract::model::{Card, Gauge, Meter, ModelRef, Price, Quota, Rates, Stop, Usage, Window};
 use contract::session::{Ask, Limits, Rights, SessionSpec};
@@ -293,6 +294,8 @@ fn control(rng: &mut Rng, digest: Digest) -> Option<Control> {
             needs: rng.of(&["language-model", "you", ""]).into(),
             summary: digest,
         }),
+        5 => Some(Control::Todo { items: vec![Todo { text: digest, state: TaskState::Active }] }),
+        6 => Some(Control::FindTools { names: vec!["glob".into(); rng.below(2) as usize] }),
         _ => None,
     }
 }

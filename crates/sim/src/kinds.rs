@@ -53,7 +53,7 @@ kinds! {
     "effect class" EffectClass { Pure, Keyed, Billed, Staged, External }
     "end of an attempt" End { Done, Failed, Cancelled, TimedOut, Unknown }
     "result" Done { Prepared, Said, Ran, Checked, Inspected, Integrated, Adopted, Rewound }
-    "call that decides" Control { Delegate, Ask, Plan, Finish }
+    "call that decides" Control { Delegate, Ask, Plan, Finish, Todo, FindTools }
     "kind of fault" Kind { Transient, Permanent, UserFixable, RateLimited, Degraded }
     "error of the store" Error {
         Conflict, Fenced, Full, ReadOnly, Io, Corrupt, Newer, Busy, Closed, Invalid,

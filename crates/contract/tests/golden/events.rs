@@ -4,7 +4,9 @@
 
 use super::Example;
 use super::examples::*;
-use contract::action::{CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Work};
+use contract::action::{
+    CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Todo, Work,
+};
 use contract::checks::{CheckKind, Flag, Verdict};
 use contract::context::{Act, Left, Sent, Summary};
 use contract::event::{Answer, Dearer, Disposal, Event, Final, Notice, Other, Subject, TaskState};
@@ -224,12 +226,21 @@ fn works() -> Vec<Example<Event>> {
         approval: Some("a12".into()),
         reserved: full_amount(),
     };
+    let notes = Work::Tools {
+        calls: vec![
+            control_call(Control::Todo {
+                items: vec![Todo { text: blob("read the parser"), state: TaskState::Active }],
+            }),
+            control_call(Control::FindTools { names: strings(&["web_fetch", "notebook_edit"]) }),
+        ],
+    };
     let adopt = Work::Adopt { child: session(2), commit: commit('c'), call: "call_5".into() };
     let model = Work::Model { model: "builtin/fixer".into(), ordinal: 4 };
     vec![
         ("started-prepare", started(Work::Prepare, EffectClass::Keyed)),
         ("started-model", started(model, EffectClass::Billed)),
         ("started-tools", started(Work::Tools { calls }, EffectClass::Staged)),
+        ("started-tools-notes", started(notes, EffectClass::Pure)),
         ("started-tools-approved", approved),
         ("started-check", started(Work::Check { base_known: true }, EffectClass::Pure)),
         ("started-inspect", started(Work::Inspect { result: commit('b') }, EffectClass::Pure)),
