@@ -330,11 +330,19 @@ impl Session {
     pub(crate) fn answer_call(&mut self, id: &str, item: Item) -> Result<(), Illegal> {
         self.move_call(id, CallMove::Answer)?;
         self.count_repeat(id, item.ok);
-        if item.ok
-            && let Some(Control::Finish { done, needs, summary }) =
-                self.call(id).and_then(|slot| slot.call.control.clone())
-        {
-            self.finish = Some(Finish { done, needs, summary });
+        match self.call(id).and_then(|slot| slot.call.control.clone()).filter(|_| item.ok) {
+            Some(Control::Finish { done, needs, summary }) => {
+                self.finish = Some(Finish { done, needs, summary });
+            }
+            Some(Control::Todo { items }) => self.todo = items,
+            Some(Control::FindTools { names }) => {
+                for name in names {
+                    if !self.found.contains(&name) && self.found.len() < limits::TOOLS_FOUND {
+                        self.found.push(name);
+                    }
+                }
+            }
+            _ => {}
         }
         self.push(item);
         if self.calls.iter().all(|slot| slot.state == CallState::Answered) {

@@ -6,7 +6,7 @@ use crate::decide::Draft;
 use crate::fsm::{ApprovalState, CallState, Phase, Turn};
 use crate::session::CallSlot;
 use crate::{Illegal, plan, workflow};
-use contract::action::{Call, Control, Effect, Task};
+use contract::action::{Call, Control, Effect, Task, Todo};
 use contract::event::{Answer, Disposal, Event, LedgerEvent, TaskState};
 use contract::intent::{Intent, Source, Wish};
 use contract::session::{Parent, Rights, SessionSpec, StageKind};
@@ -293,6 +293,18 @@ impl Draft<'_> {
                     self.emit(Event::CallAnswered { call: id, ok: false, what })?;
                 }
                 self.reply(call, true, "noted; Kapell checks the result itself")
+            }
+            Some(Control::Todo { items }) => {
+                let open = |todo: &&Todo| matches!(todo.state, TaskState::Pending | TaskState::Active);
+                let (all, open) = (items.len(), items.iter().filter(open).count());
+                self.reply(call, true, &format!("noted: {open} of {all} to be done"))
+            }
+            Some(Control::FindTools { names }) => {
+                let told = match names.is_empty() {
+                    true => "no other tool fits; say in other words what it is to do".to_owned(),
+                    false => format!("you can call these from now on: {}", names.join(", ")),
+                };
+                self.reply(call, !names.is_empty(), &told)
             }
             None => Ok(false),
         }

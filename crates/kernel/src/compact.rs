@@ -439,7 +439,9 @@ impl Draft<'_> {
     /// Cuts, and says how many tokens are left.
     fn compact(&mut self, why: &str, before: u64, bound: Bound) -> Result<u64, Illegal> {
         let tasks = self.s.plan.tasks.iter().map(|(task, state)| (task.id.clone(), task.goal, *state));
-        let cut = plan(&self.s.items, tasks.collect(), self.s.scale(), bound);
+        // The agent's own list has no ids.
+        let todo = self.s.todo.iter().map(|todo| (String::new(), todo.text, todo.state));
+        let cut = plan(&self.s.items, tasks.chain(todo).collect(), self.s.scale(), bound);
         if cut.left.is_empty() && cut.dropped.is_empty() {
             return Ok(before);
         }

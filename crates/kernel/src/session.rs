@@ -5,7 +5,7 @@
 use crate::context::{Anchor, Gauge};
 use crate::fsm::{ApprovalState, CallState, Phase, Turn};
 use crate::plan::Plan;
-use contract::action::{Call, Context, EffectClass, Item, Prepared, Work};
+use contract::action::{Call, Context, EffectClass, Item, Prepared, Todo, Work};
 use contract::checks::{CheckRun, Flag, Verdict};
 use contract::event::{Answer, Final, Subject};
 use contract::intent::{ChildEnd, Intent, Source};
@@ -105,6 +105,12 @@ pub struct Session {
     pub children: BTreeMap<SessionId, Child>,
     /// The plan.
     pub plan: Plan,
+    /// The agent's own list of what is to be done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub todo: Vec<Todo>,
+    /// Tools it has found beyond those that are shown from the start, in that order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<String>,
     /// Runs of the checks on base.
     pub base_runs: Vec<CheckRun>,
     /// The newest verdict.
@@ -412,6 +418,8 @@ impl Session {
             questions: BTreeMap::new(),
             children: BTreeMap::new(),
             plan: Plan::default(),
+            todo: Vec::new(),
+            found: Vec::new(),
             base_runs: Vec::new(),
             verdict: None,
             flags: Vec::new(),
@@ -503,6 +511,7 @@ impl Session {
             setup: prepared.map(|p| p.setup.clone()).unwrap_or_default(),
             items: if with_items { self.items.iter().cloned().collect() } else { Vec::new() },
             model: self.model.as_ref().map(|model| model.id.clone()),
+            found: self.found.clone(),
         }
     }
 

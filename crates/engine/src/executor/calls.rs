@@ -9,7 +9,7 @@
 //! the record, so a model sees the same id on the call and on its result.
 
 use super::text::{head, suggestion};
-use super::{Job, Kept, control};
+use super::{Job, Kept, control, find};
 use contract::action::{Call, Control, EffectClass};
 use contract::model::{ToolSpec, ToolUse};
 use contract::session::Rights;
@@ -20,27 +20,52 @@ use std::sync::Arc;
 
 /// What a session may call.
 pub(super) struct Toolbox {
-    tools: Vec<(ToolSpec, Arc<dyn Tool>)>,
+    tools: Vec<Allowed>,
     decisions: Vec<ToolSpec>,
+    /// What was found of the hidden ones, in that order.
+    found: Vec<String>,
     scope: Scope,
+}
+
+/// A tool that the session may call.
+struct Allowed {
+    spec: ToolSpec,
+    tool: Arc<dyn Tool>,
+    /// It is not shown from the start.
+    hidden: bool,
 }
 
 impl Toolbox {
     /// The tools that the session's rights allow, and the decisions.
     pub(super) fn new(job: &Job) -> Self {
         let rights: &Rights = &job.run.context.spec.rights;
-        let tools = job.ports.tools.iter().map(|tool| (tool.spec(), Arc::clone(tool)));
         let may = |name: &str| rights.allows(name) && !control::is_control(name);
-        Self {
-            tools: tools.filter(|(spec, _)| may(&spec.name)).collect(),
-            decisions: control::specs(rights),
-            scope: job.scope(),
+        let mut tools: Vec<Allowed> = (job.ports.tools.iter())
+            .map(|tool| Allowed { spec: tool.spec(), tool: Arc::clone(tool), hidden: false })
+            .filter(|allowed| may(&allowed.spec.name))
+            .collect();
+        let core: Vec<(&ToolSpec, bool)> = tools.iter().map(|it| (&it.spec, it.tool.is_core())).collect();
+        let hidden = find::hidden(&core);
+        for (allowed, hidden) in tools.iter_mut().zip(hidden) {
+            allowed.hidden = hidden;
         }
+        let mut decisions = control::specs(rights);
+        let hidden: Vec<&ToolSpec> = tools.iter().filter(|it| it.hidden).map(|it| &it.spec).collect();
+        decisions.extend((!hidden.is_empty()).then(|| find::spec(&hidden)));
+        Self { tools, decisions, found: job.run.context.found.clone(), scope: job.scope() }
+    }
+
+    fn hidden(&self) -> Vec<&ToolSpec> {
+        self.tools.iter().filter(|it| it.hidden).map(|it| &it.spec).collect()
     }
 
     /// How the model sees them.
     pub(super) fn specs(&self) -> Vec<ToolSpec> {
-        self.tools.iter().map(|(spec, _)| spec).chain(&self.decisions).cloned().collect()
+        let shown = self.tools.iter().filter(|it| !it.hidden).map(|it| &it.spec);
+        let hidden = self.hidden();
+        let found =
+            self.found.iter().filter_map(|name| hidden.iter().find(|spec| spec.name == *name).copied());
+        shown.chain(&self.decisions).chain(found).cloned().collect()
     }
 
     /// Puts the calls of one message on record.
@@ -103,13 +128,23 @@ impl Toolbox {
 
     fn judge(&self, name: &str, args: Value, kept: &mut Kept) -> Result<Meaning, String> {
         let decision = self.decisions.iter().any(|spec| spec.name == name);
-        let tool = self.tools.iter().find(|(spec, _)| spec.name == name).map(|(_, tool)| tool);
+        let tool = self.tools.iter().find(|it| it.spec.name == name);
         if !decision && tool.is_none() {
             return Err(self.unknown(name));
         }
         let args = object(name, args)?;
         match tool {
-            Some(tool) => tool.judge(&args, &self.scope).map(Meaning::Effect).map_err(|it| it.to_string()),
+            Some(it) => it.tool.judge(&args, &self.scope).map(Meaning::Effect).map_err(|fault| {
+                // Who has not been shown it cannot know.
+                let unseen = it.hidden && !self.found.contains(&it.spec.name);
+                let schema =
+                    if unseen { format!("\nWhat it takes: {}", it.spec.schema) } else { String::new() };
+                format!("{fault}{schema}")
+            }),
+            None if name == find::NAME => {
+                let names = find::fitting(&find::query(args)?, &self.hidden());
+                Ok(Meaning::Decision(Control::FindTools { names }))
+            }
             None => control::parse(name, args, &self.tool_names(), kept).map(Meaning::Decision),
         }
     }
@@ -122,7 +157,7 @@ impl Toolbox {
     }
 
     fn tool_names(&self) -> Vec<&str> {
-        self.tools.iter().map(|(spec, _)| spec.name.as_str()).collect()
+        self.tools.iter().map(|it| it.spec.name.as_str()).collect()
     }
 }
 

@@ -1,11 +1,12 @@
-//! The calls that are decisions, not effects: `finish`, `ask`, `plan`, `delegate`.
+//! The calls that are decisions, not effects: `finish`, `ask`, `plan`, `todo`, `delegate`.
 //!
 //! Knows no session state: whether a decision is allowed is the kernel's to say. Here is only what
 //! a model may write and what it means. Start at [`specs`] and [`parse`].
 
-use super::Kept;
 use super::text::suggestion;
-use contract::action::{Control, Task};
+use super::{Kept, find};
+use contract::action::{Control, Task, Todo};
+use contract::event::TaskState;
 use contract::model::ToolSpec;
 use contract::money::NANOS_PER_USD;
 use contract::session::Rights;
@@ -15,16 +16,16 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Names of all of them.
-const NAMES: [&str; 4] = ["finish", "ask", "plan", "delegate"];
+const NAMES: [&str; 5] = ["finish", "ask", "plan", "todo", "delegate"];
 
 /// Is this the name of a decision?
 pub(super) fn is_control(name: &str) -> bool {
-    NAMES.contains(&name)
+    NAMES.contains(&name) || name == find::NAME
 }
 
 /// How a model with these rights sees them.
 pub(super) fn specs(rights: &Rights) -> Vec<ToolSpec> {
-    let mut specs = vec![finish(), ask(), plan()];
+    let mut specs = vec![finish(), ask(), plan(), todo()];
     if rights.delegate {
         specs.push(delegate());
     }
@@ -41,6 +42,7 @@ pub(super) fn parse(name: &str, args: Value, tools: &[&str], kept: &mut Kept) ->
             Ok(Control::Ask { question: kept.put(said("question", question)?) })
         }
         "plan" => read_plan(serde_json::from_value(args).map_err(wrong)?, kept),
+        "todo" => read_todo(serde_json::from_value(args).map_err(wrong)?, kept),
         "delegate" => read_delegate(serde_json::from_value(args).map_err(wrong)?, tools, kept),
         _ => Err(format!("`{name}` is not a decision")),
     }
@@ -219,6 +221,70 @@ fn in_order(mut waiting: Vec<PlanTask>) -> Result<Vec<PlanTask>, String> {
     Ok(placed)
 }
 
+// todo
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TodoList {
+    todos: Vec<TodoEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TodoEntry {
+    content: String,
+    #[serde(default)]
+    status: TodoStatus,
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum TodoStatus {
+    #[default]
+    Pending,
+    InProgress,
+    Completed,
+    Cancelled,
+}
+
+fn todo() -> ToolSpec {
+    spec(
+        "todo",
+        "Write down what you still have to do and what is done: your own notes for work of several steps, shown to the \
+         person and kept when the conversation is cut. Replaces the list there was.",
+        json!({"todos": {"type": "array", "maxItems": limits::TODO_ITEMS, "items": {
+            "type": "object",
+            "properties": {
+                "content": {"type": "string", "description": "One line."},
+                "status": {"type": "string", "enum": ["pending", "in_progress", "completed", "cancelled"]},
+            },
+            "required": ["content", "status"],
+            "additionalProperties": false,
+        }}}),
+        &["todos"],
+    )
+}
+
+fn read_todo(args: TodoList, kept: &mut Kept) -> Result<Control, String> {
+    if args.todos.len() > limits::TODO_ITEMS {
+        return Err(format!(
+            "{} entries are too many; the list has at most {}",
+            args.todos.len(),
+            limits::TODO_ITEMS
+        ));
+    }
+    let entry = |entry: TodoEntry| {
+        let state = match entry.status {
+            TodoStatus::Pending => TaskState::Pending,
+            TodoStatus::InProgress => TaskState::Active,
+            TodoStatus::Completed => TaskState::Done,
+            TodoStatus::Cancelled => TaskState::Skipped,
+        };
+        Ok(Todo { text: kept.put(said("content", entry.content)?), state })
+    };
+    Ok(Control::Todo { items: args.todos.into_iter().map(entry).collect::<Result<_, String>>()? })
+}
+
 // delegate
 
 #[derive(Deserialize)]
@@ -384,6 +450,33 @@ mod tests {
             (json!([{"id": "a", "goal": "1", "before": []}]), "unknown field `before`"),
         ] {
             let error = read("plan", json!({ "tasks": tasks })).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_to_do_list_is_taken_as_it_is_written() {
+        let args = json!({"todos": [
+            {"content": " read ", "status": "completed"},
+            {"content": "write", "status": "in_progress"},
+            {"content": "test", "status": "pending"},
+            {"content": "dance", "status": "cancelled"},
+        ]});
+        let items = [
+            ("read", TaskState::Done),
+            ("write", TaskState::Active),
+            ("test", TaskState::Pending),
+            ("dance", TaskState::Skipped),
+        ]
+        .map(|(text, state)| Todo { text: digest(text), state });
+        assert_eq!(read("todo", args), Ok(Control::Todo { items: items.into() }));
+        assert_eq!(read("todo", json!({"todos": []})), Ok(Control::Todo { items: Vec::new() }));
+        for (todos, says) in [
+            (json!([{"content": "", "status": "pending"}]), "`content` is empty"),
+            (json!([{"content": "x", "status": "done"}]), "expected one of `pending`"),
+            (json!(vec![json!({"content": "x"}); limits::TODO_ITEMS + 1]), "too many"),
+        ] {
+            let error = read("todo", json!({ "todos": todos })).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
     }

@@ -173,6 +173,7 @@ impl World {
             setup: suite().setup,
             items: Vec::new(),
             model: None,
+            found: Vec::new(),
         };
         Run {
             session: SESSION,
@@ -253,6 +254,10 @@ struct FakeTool {
 impl Tool for FakeTool {
     fn spec(&self) -> ToolSpec {
         ToolSpec { name: self.name.into(), description: String::new(), schema: json!({"type": "object"}) }
+    }
+
+    fn is_core(&self) -> bool {
+        !self.name.starts_with("far")
     }
 
     /// An argument `bad` does not fit, `class` overrides the class, the arguments are the content.

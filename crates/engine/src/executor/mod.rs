@@ -16,7 +16,7 @@
 //! ```
 //!
 //! A model's call becomes a [`contract::action::Call`] in `calls.rs`: the tool judges its own
-//! arguments (class, hash); the calls that are decisions (`finish`, `ask`, `plan`, `delegate`) are
+//! arguments (class, hash); the calls that are decisions (`finish`, `ask`, `plan`, `todo`, `delegate`) are
 //! read by `control.rs` and never run here. There is no second way to a tool.
 //!
 //! # How an attempt ends
@@ -41,6 +41,7 @@ mod control;
 mod conversation;
 #[cfg(test)]
 pub(crate) mod fake;
+mod find;
 mod goal;
 mod model;
 mod notice;

@@ -72,7 +72,9 @@ async fn compacted(job: &Job, summary: &Summary) -> Result<String, Fault> {
     }
     for (task, goal, state) in &summary.tasks {
         let state = if *state == TaskState::Active { "is being worked on" } else { "is to be done" };
-        line(format!("- task `{task}` of the plan {state}: {}", quote(*goal).await?));
+        let whose =
+            if task.is_empty() { "on your to-do list".into() } else { format!("task `{task}` of the plan") };
+        line(format!("- {whose} {state}: {}", quote(*goal).await?));
     }
     Ok(text)
 }

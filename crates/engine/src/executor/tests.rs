@@ -295,7 +295,7 @@ async fn a_reply_is_judged_and_priced() {
     for (call, says) in [
         (
             1,
-            "there is no tool `shel` here; did you mean `shell`?\nYou can call: shell, finish, ask, plan, delegate",
+            "there is no tool `shel` here; did you mean `shell`?\nYou can call: shell, finish, ask, plan, todo, delegate",
         ),
         (3, "must be a JSON object; they are not valid JSON (EOF"),
         (4, "`bad` does not fit\n  hint: leave it out"),
@@ -318,7 +318,7 @@ async fn a_reply_is_judged_and_priced() {
     let asked = world.asked();
     assert_eq!((asked.ordinal, asked.key), (3, format!("{SESSION}/2.9")));
     let names: Vec<_> = asked.tools.iter().map(|tool| tool.name.as_str()).collect();
-    assert_eq!(names, ["shell", "finish", "ask", "plan", "delegate"]);
+    assert_eq!(names, ["shell", "finish", "ask", "plan", "todo", "delegate"]);
     assert!(asked.system.contains("- clippy (must pass): `cargo clippy`\n"), "{}", asked.system);
     assert!(asked.system.contains("- test: `cargo test`\n"), "{}", asked.system);
     assert_eq!(asked.messages, [Message::User { text: GOAL.into() }]);
@@ -336,6 +336,49 @@ async fn too_many_calls_are_answered_with_errors_and_bounded() {
     assert_eq!(run, limits::CALLS_PER_MESSAGE);
     assert!(calls[run..].iter().all(|call| call.error.is_some()));
     let End::Done(Done::Said { text: None, bytes: 0, .. }) = end else { panic!("{end:?}") };
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_tools_some_are_shown_when_they_are_found_and_the_beginning_stays() {
+    let world = World::default();
+    for name in ["read", "edit"] {
+        world.tool(name, PURE, until_told);
+    }
+    let far: Vec<&'static str> = (0..limits::TOOLS_SHOWN).map(|n| &*format!("far_{n:02}").leak()).collect();
+    far.iter().for_each(|name| world.tool(name, PURE, until_told));
+    let names = |request: &Request| request.tools.iter().map(|tool| tool.name.clone()).collect::<Vec<_>>();
+
+    let query = json!({"query": "far_07, far_03"});
+    world.model_says("", vec![wants("1", "find_tools", query), wants("2", "far_05", json!({"bad": 1}))]);
+    let end = world.end(world.run_of(model("fake/model"))).await;
+    let shown = ["read", "edit", "finish", "ask", "plan", "todo", "delegate", "find_tools"];
+    let before = world.asked();
+    assert_eq!(names(&before), shown);
+    assert!(before.tools[7].description.contains(&far.join(", ")));
+    let found = Control::FindTools { names: vec!["far_03".into(), "far_07".into()] };
+    assert_eq!(said(&end)[0].control, Some(found));
+    let error = world.get(said(&end)[1].error.unwrap());
+    assert!(
+        error.contains("`bad` does not fit") && error.contains(r#"What it takes: {"type":"object"}"#),
+        "{error}"
+    );
+
+    // What stands on record is all it takes to build the same request again.
+    let mut run = world.run_of(model("fake/model"));
+    run.context.found = vec!["far_07".into(), "gone".into(), "far_03".into(), "read".into()];
+    world.model_says("", vec![wants("1", "far_07", json!({}))]);
+    let end = world.end(run.clone()).await;
+    let after = world.asked();
+    assert_eq!(names(&after), [&shown[..], &["far_07", "far_03"]].concat());
+    assert_eq!(after.tools[..8], before.tools[..]);
+    assert!(said(&end)[0].error.is_none());
+    let (again, _) = rebuild(&world.ports(), run.clone()).await.unwrap().unwrap();
+    assert_eq!(again.tools, after.tools);
+
+    // Who may call few is shown them all.
+    Arc::make_mut(&mut run.context.spec).rights.tools = Some(vec!["far_01".into()]);
+    world.end(run).await;
+    assert_eq!(names(&world.asked()), ["far_01", "finish", "ask", "plan", "todo", "delegate"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,9 +2,9 @@
 
 use crate::make::*;
 use crate::world::{ROOT, World, whole_conversation};
-use contract::action::{Done, End, Item, Outcome, Role};
+use contract::action::{Control, Done, End, Item, Outcome, Role, Todo};
 use contract::context::{Left, Sent, Summary};
-use contract::event::{Disposal, Event, Notice};
+use contract::event::{Disposal, Event, Notice, TaskState};
 use contract::intent::Wish;
 use contract::model::{Stop, Usage};
 use contract::session::{Limits, SessionSpec};
@@ -240,6 +240,44 @@ fn the_task_being_worked_on_is_told_again_when_it_was_cut() {
         assert_eq!(told(&world), 1, "after {n}");
     }
     assert!(cuts(&world) > 0);
+}
+
+#[test]
+fn notes_and_found_tools_are_kept_and_come_back_after_a_cut() {
+    let todo = |text_of: &str, state| Todo { text: text(text_of), state };
+    let mut world = World::working(long());
+    let find = |id: &str, names: &[&str]| {
+        control(id, Control::FindTools { names: names.iter().map(|&name| name.into()).collect() })
+    };
+    let list = |items: Vec<Todo>| control("t", Control::Todo { items });
+    world.end(ROOT, says(vec![list(vec![todo("old", TaskState::Pending)]), find("f", &["far", "web"])]));
+    let items = vec![
+        todo("done", TaskState::Done),
+        todo("now", TaskState::Active),
+        todo("later", TaskState::Pending),
+    ];
+    world.end(ROOT, says(vec![list(items.clone()), find("g", &["web", "note"]), find("h", &[])]));
+    assert_eq!(world.doing(ROOT), "model", "Kapell itself has answered");
+    assert_eq!((&world.root().todo, world.root().found.join(" ")), (&items, "far web note".into()));
+    assert_eq!(world.flight(ROOT).context.found, ["far", "web", "note"]);
+    let told = |call: &str| {
+        let item = world.root().items.iter().find(|item| item.call.as_deref() == Some(call)).unwrap();
+        let Some(Notice::Told { what }) = item.notice.as_deref() else { panic!("nothing is told") };
+        (item.ok, what.clone())
+    };
+    assert_eq!(told("g"), (true, "you can call these from now on: web, note".into()));
+    assert!(!told("h").0);
+    for n in 0..300 {
+        world.end(ROOT, says(vec![pure(&format!("r{n}"))]));
+        world.tools(ROOT);
+    }
+    let summary = world.root().items.iter().find_map(|item| match item.notice.as_deref() {
+        Some(Notice::Compacted { summary }) => Some(summary),
+        _ => None,
+    });
+    let open =
+        [(String::new(), text("now"), TaskState::Active), (String::new(), text("later"), TaskState::Pending)];
+    assert_eq!(summary.expect("a summary").tasks, open);
 }
 
 #[test]
