@@ -1,20 +1,19 @@
 //! `edit`: replaces exact pieces of a file; all of the edits or none. Staged.
-//! Knows nothing of how a path stays inside (`tree.rs`). Start at [`Edit`], then [`apply`].
+//! Knows nothing of how a piece is found (`piece.rs`). Start at [`Edit`].
 
 use crate::args::{blocking, parse, refuse};
-use crate::judge::changes_one_file;
+use crate::change::Draft;
+use crate::judge::changes_files;
 use crate::name;
+use crate::piece::{self, Piece, Which, apply};
 use crate::tree::Tree;
-use contract::limits::EDIT_BYTES;
 use contract::model::ToolSpec;
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Tool};
 use contract::{BoxFuture, Cancel, Fault};
 use serde::Deserialize;
 use serde_json::{Value, json};
-
-/// Places of an ambiguous piece that are named.
-const PLACES: usize = 5;
+use std::path::Path;
 
 /// The tool.
 #[derive(Debug)]
@@ -25,15 +24,6 @@ pub(crate) struct Edit;
 struct Args {
     path: String,
     edits: Vec<Piece>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Piece {
-    old_string: String,
-    new_string: String,
-    #[serde(default)]
-    replace_all: bool,
 }
 
 impl Tool for Edit {
@@ -53,11 +43,7 @@ impl Tool for Edit {
                         "minItems": 1,
                         "items": {
                             "type": "object",
-                            "properties": {
-                                "old_string": {"type": "string", "description": "The exact text to replace, without line numbers."},
-                                "new_string": {"type": "string", "description": "What stands there afterwards."},
-                                "replace_all": {"type": "boolean", "description": "Replace every occurrence."}
-                            },
+                            "properties": piece::fields(),
                             "required": ["old_string", "new_string"],
                             "additionalProperties": false
                         }
@@ -71,28 +57,35 @@ impl Tool for Edit {
 
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault> {
         let parsed = Args::parse(args)?;
-        changes_one_file("edit", args, scope, parsed.path, "changes one file of the workspace")
+        let path = name::parse(&parsed.path)?;
+        changes_files("edit", args, scope, &[&path], "changes one file of the workspace")
     }
 
     fn run<'a>(&'a self, args: Value, scope: Scope, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Output> {
         Box::pin(blocking(move || {
             let args = Args::parse(&args)?;
             let path = name::parse(&args.path)?;
-            let target = Tree::at(&scope.root)?.target(&path, false)?;
-            let Some((target, now)) =
-                target.and_then(|mut target| target.now.take().map(|now| (target, now)))
-            else {
-                return Err(refuse(format!(
-                    "`{}` does not exist; use write to create it",
-                    name::show(&path)
-                )));
-            };
-            let (bytes, count) = apply(now, &args.edits)?;
-            target.replace(&bytes)?;
+            let tree = Tree::at(&scope.root)?;
+            let mut draft = Draft::new(&tree);
+            let count = edit(&mut draft, &path, args.numbered())?;
+            draft.commit()?;
             let s = if count == 1 { "" } else { "s" };
             Ok(Output::ok(format!("edited `{}`: {count} replacement{s}", name::show(&path))))
         }))
     }
+}
+
+/// Edits a file of the draft; how many replacements there were.
+pub(crate) fn edit<'p>(
+    draft: &mut Draft<'_>,
+    path: &Path,
+    edits: impl IntoIterator<Item = (Which, &'p Piece)>,
+) -> Result<usize, Fault> {
+    let missing = || refuse(format!("`{}` does not exist; use write to create it", name::show(path)));
+    let now = draft.read(path)?.ok_or_else(missing)?.to_vec();
+    let (bytes, count) = apply(now, edits)?;
+    draft.write(path, bytes)?;
+    Ok(count)
 }
 
 impl Args {
@@ -111,118 +104,19 @@ impl Args {
         if parsed.edits.is_empty() {
             return Err(refuse("`edit`: edits is empty"));
         }
-        for (n, piece) in parsed.edits.iter().enumerate() {
-            let which = Which(n, parsed.edits.len());
-            if piece.old_string.is_empty() {
-                return Err(refuse(format!("{which}old_string is empty; use write to create a file")));
-            }
-            if piece.old_string == piece.new_string {
-                return Err(refuse(format!("{which}old_string and new_string are the same")));
-            }
-        }
+        parsed.numbered().try_for_each(|(which, piece)| piece.check(which))?;
         Ok(parsed)
     }
-}
 
-/// Names an edit among several.
-#[derive(Clone, Copy)]
-struct Which(usize, usize);
-
-impl std::fmt::Display for Which {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self(_, 1) => Ok(()),
-            Self(n, all) => write!(f, "edit {} of {all}: ", n + 1),
-        }
+    fn numbered(&self) -> impl Iterator<Item = (Which, &Piece)> {
+        self.edits.iter().enumerate().map(|(n, piece)| (Which(n, self.edits.len()), piece))
     }
 }
 
 /// What a file of these bytes holds after a call of these arguments, and how many replacements there were.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn edited(args: &Value, now: Vec<u8>) -> Result<(Vec<u8>, usize), Fault> {
-    apply(now, &Args::parse(args)?.edits)
-}
-
-/// The bytes after all edits, and how many replacements there were.
-fn apply(mut bytes: Vec<u8>, edits: &[Piece]) -> Result<(Vec<u8>, usize), Fault> {
-    let crlf = has_only_crlf(&bytes);
-    let ends = |text: &str| {
-        if crlf { text.replace("\r\n", "\n").replace('\n', "\r\n") } else { text.to_owned() }
-    };
-    let mut count = 0;
-    for (n, piece) in edits.iter().enumerate() {
-        let which = Which(n, edits.len());
-        let (old, new) = (ends(&piece.old_string), ends(&piece.new_string));
-        let found = places(&bytes, old.as_bytes());
-        match found[..] {
-            [] => {
-                return Err(refuse(format!(
-                    "{which}old_string was not found{}",
-                    near(&bytes, &piece.old_string)
-                )));
-            }
-            [_, _, ..] if !piece.replace_all => {
-                let lines: Vec<String> =
-                    found.iter().take(PLACES).map(|&at| line_of(&bytes, at).to_string()).collect();
-                let more = if found.len() > PLACES { " ..." } else { "" };
-                return Err(refuse(format!(
-                    "{which}old_string occurs {} times (lines {}{more}): add lines around it, or set replace_all",
-                    found.len(),
-                    lines.join(", ")
-                )));
-            }
-            _ => {}
-        }
-        let size = bytes.len() - found.len() * old.len() + found.len() * new.len();
-        if size > EDIT_BYTES {
-            return Err(refuse(format!("{which}the file would grow beyond {EDIT_BYTES} bytes")));
-        }
-        let mut after = Vec::with_capacity(size);
-        let mut from = 0;
-        for &at in &found {
-            after.extend_from_slice(&bytes[from..at]);
-            after.extend_from_slice(new.as_bytes());
-            from = at + old.len();
-        }
-        after.extend_from_slice(&bytes[from..]);
-        bytes = after;
-        count += found.len();
-    }
-    Ok((bytes, count))
-}
-
-/// Does every line end with CRLF, and is there one at all?
-fn has_only_crlf(bytes: &[u8]) -> bool {
-    let mut ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').peekable();
-    ends.peek().is_some() && ends.all(|(at, _)| at > 0 && bytes[at - 1] == b'\r')
-}
-
-/// Where the piece starts, without overlaps.
-fn places(bytes: &[u8], piece: &[u8]) -> Vec<usize> {
-    let mut found = Vec::new();
-    let mut from = 0;
-    while let Some(at) = memchr::memmem::find(&bytes[from..], piece) {
-        found.push(from + at);
-        from += at + piece.len();
-    }
-    found
-}
-
-fn line_of(bytes: &[u8], at: usize) -> usize {
-    bytes[..at].iter().filter(|&&byte| byte == b'\n').count() + 1
-}
-
-/// A hint when the first line of the piece is there but for white space.
-fn near(bytes: &[u8], piece: &str) -> String {
-    let wanted: Vec<&str> = piece.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let text = String::from_utf8_lossy(bytes);
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let Some(first) = wanted.first() else { return String::new() };
-    match lines.iter().position(|line| line == first) {
-        Some(at) if wanted.len() == 1 => format!("; line {} is like it but for white space", at + 1),
-        Some(at) => format!("; its first line is like line {}: read the file from there", at + 1),
-        None => "; read the file again, it may have changed".to_owned(),
-    }
+    apply(now, Args::parse(args)?.numbered())
 }
 
 #[cfg(test)]
@@ -230,58 +124,6 @@ mod tests {
     use super::*;
     use crate::testing::Bench;
     use std::os::unix::fs::PermissionsExt;
-
-    fn piece(old: &str, new: &str) -> Piece {
-        Piece { old_string: old.into(), new_string: new.into(), replace_all: false }
-    }
-
-    fn all(old: &str, new: &str) -> Piece {
-        Piece { replace_all: true, ..piece(old, new) }
-    }
-
-    #[test]
-    fn edits_are_exact_and_in_order() {
-        let apply = |text: &str, edits: &[Piece]| {
-            apply(text.into(), edits)
-                .map(|(bytes, n)| (String::from_utf8(bytes).unwrap(), n))
-                .map_err(|f| f.what)
-        };
-        for (text, edits, after) in [
-            ("a b c", vec![piece("b", "x")], Ok(("a x c".into(), 1))),
-            ("a b c", vec![piece("b", "bb"), piece("bb ", "")], Ok(("a c".into(), 2))),
-            ("aaaa", vec![all("aa", "a")], Ok(("aa".into(), 2))),
-            ("a\r\nb\r\n", vec![piece("a\nb", "x\ny\r\nz")], Ok(("x\r\ny\r\nz\r\n".into(), 1))),
-            ("a\r\nb\n", vec![piece("b", "x\ny")], Ok(("a\r\nx\ny\n".into(), 1))),
-            (
-                "x\ny\nx",
-                vec![piece("x", "z")],
-                Err("old_string occurs 2 times (lines 1, 3): add lines around it, or set replace_all"),
-            ),
-            (
-                "x",
-                vec![piece("x", "y"), piece("x", "z")],
-                Err("edit 2 of 2: old_string was not found; read the file again, it may have changed"),
-            ),
-            (
-                "if a {\n\t b()\n}",
-                vec![piece("b();\n", "")],
-                Err("old_string was not found; read the file again, it may have changed"),
-            ),
-            (
-                "if a {\n\tb()\n}",
-                vec![piece("  b()", "")],
-                Err("old_string was not found; line 2 is like it but for white space"),
-            ),
-        ] {
-            assert_eq!(apply(text, &edits), after.map_err(str::to_owned), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_survive() {
-        let (bytes, _) = apply(b"\xff\xfe one \0 two".to_vec(), &[piece("one", "1")]).unwrap();
-        assert_eq!(bytes, b"\xff\xfe 1 \0 two");
-    }
 
     #[test]
     fn one_failing_edit_changes_nothing() {

@@ -7,6 +7,7 @@ use contract::action::EffectClass;
 use contract::tool::{Judged, Scope};
 use contract::{Digest, Fault, limits};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// The exact content of a call, besides tool and arguments.
 #[derive(Debug, Default)]
@@ -49,18 +50,21 @@ pub(crate) fn judged(
     }
 }
 
-/// The judgement over a tool that changes this one file: staged, and bound to what the file holds now.
-pub(crate) fn changes_one_file(
+/// The judgement over a tool that changes these files: staged, and bound to what they hold now.
+pub(crate) fn changes_files(
     tool: &str,
     args: &Value,
     scope: &Scope,
-    path: String,
+    paths: &[&Path],
     why: &str,
 ) -> Result<Judged, Fault> {
-    let target = Tree::at(&scope.root)?.target(&name::parse(&path)?, false)?;
-    let now = target.and_then(|target| target.digest());
-    let content = Content { files: vec![(path, now)], ..Content::default() };
-    Ok(judged(tool, args, scope, EffectClass::Staged, why, content))
+    let tree = Tree::at(&scope.root)?;
+    let mut files = Vec::new();
+    for path in paths {
+        let target = tree.target(path)?;
+        files.push((name::show(path), target.and_then(|target| target.digest())));
+    }
+    Ok(judged(tool, args, scope, EffectClass::Staged, why, Content { files, ..Content::default() }))
 }
 
 /// JSON with sorted keys and no white space, however the map was built.

@@ -6,7 +6,8 @@ use crate::args::refuse;
 use crate::name::show;
 use contract::{Digest, Fault, Kind, limits};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, openat, openat2, statat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, fstat, mkdirat, openat, openat2,
+    renameat, renameat_with, statat,
 };
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -39,7 +40,23 @@ pub(crate) struct Target {
     path: PathBuf,
     /// What is there now.
     pub(crate) now: Option<Vec<u8>>,
+    /// The path ends in a link that leads here.
+    pub(crate) linked: bool,
     mode: Option<Mode>,
+}
+
+/// A directory that was made on the way to a file.
+#[derive(Debug)]
+pub(crate) struct Made {
+    parent: OwnedFd,
+    name: OsString,
+}
+
+impl Made {
+    /// Takes it away again, unless something lies in it by now.
+    pub(crate) fn undo(&self) {
+        let _in_use = rustix::fs::unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR);
+    }
 }
 
 impl Tree {
@@ -73,15 +90,52 @@ impl Tree {
         Ok(FileType::from_raw_mode(fstat(&fd).map_err(|errno| fault(path, errno))?.st_mode))
     }
 
+    /// When it was changed: seconds and nanoseconds. Of a link itself, which must lie inside.
+    pub(crate) fn changed(&self, path: &Path) -> Result<(i64, u64), Fault> {
+        let fd = self.beneath(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+        let stat = fstat(&fd).map_err(|errno| fault(path, errno))?;
+        Ok((stat.st_mtime, stat.st_mtime_nsec))
+    }
+
+    /// The names in a directory that are text, in no order.
+    pub(crate) fn names(&self, path: &Path) -> Result<Vec<String>, Fault> {
+        let dir = self.beneath(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let told = |errno| fault(path, errno);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&dir).map_err(told)? {
+            let entry = entry.map_err(told)?;
+            names.extend(
+                entry
+                    .file_name()
+                    .to_str()
+                    .ok()
+                    .filter(|name| !matches!(*name, "." | ".."))
+                    .map(str::to_owned),
+            );
+        }
+        Ok(names)
+    }
+
     /// The directory there, held open: inside, links followed.
     pub(crate) fn directory(&self, path: &Path) -> Result<OwnedFd, Fault> {
         self.beneath(path, OFlags::PATH | OFlags::DIRECTORY)
     }
 
-    /// Finds where writing this path would write, and what is there now. With `create`, directories that
-    /// are missing are made. Fails for what is not a file, and inside git's own directories.
-    pub(crate) fn target(&self, path: &Path, create: bool) -> Result<Option<Target>, Fault> {
+    /// Finds where writing this path would write, and what is there now; nothing where a directory is missing.
+    /// Fails for what is not a file, and inside git's own directories.
+    pub(crate) fn target(&self, path: &Path) -> Result<Option<Target>, Fault> {
+        self.find(path, None)
+    }
+
+    /// The same; directories that are missing are made, and told.
+    pub(crate) fn target_made(&self, path: &Path, made: &mut Vec<Made>) -> Result<Target, Fault> {
+        let target = self.find(path, Some(made))?;
+        target.ok_or_else(|| refuse("a directory went missing while it was made"))
+    }
+
+    fn find(&self, path: &Path, mut made: Option<&mut Vec<Made>>) -> Result<Option<Target>, Fault> {
         let mut place = self.relative(path).to_owned();
+        let mut linked = false;
         for _ in 0..LINKS {
             // `a/` and `a/.` name a directory, which `file_name` would not tell.
             let bytes = place.as_os_str().as_bytes();
@@ -94,8 +148,8 @@ impl Tree {
                 return Err(gits());
             }
             let parent = place.parent().unwrap_or(Path::new("")).to_owned();
-            let dir = match self.directory_for(&parent, create) {
-                Err(fault) if fault.code == "not-found" && !create => return Ok(None),
+            let dir = match self.directory_for(&parent, made.as_deref_mut()) {
+                Err(fault) if fault.code == "not-found" && made.is_none() => return Ok(None),
                 other => other?,
             };
             if name.eq_ignore_ascii_case(".git")
@@ -105,7 +159,8 @@ impl Tree {
             }
             let stat = match statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => {
-                    return Ok(Some(Target { dir, name, path: path.to_owned(), now: None, mode: None }));
+                    let path = path.to_owned();
+                    return Ok(Some(Target { dir, name, path, now: None, linked, mode: None }));
                 }
                 other => other.map_err(|errno| fault(path, errno))?,
             };
@@ -115,6 +170,7 @@ impl Tree {
                 let link = PathBuf::from(OsString::from_vec(link.into_bytes()));
                 // Still only text: the kernel judges it in the next round.
                 place = parent.join(self.relative(&link));
+                linked = true;
                 continue;
             }
             regular(path, &stat)?;
@@ -122,13 +178,34 @@ impl Tree {
             let file = openat(&dir, &name, flags, Mode::empty()).map_err(|errno| fault(path, errno))?;
             let now = Some(read_all(path, file.into())?);
             let mode = Some(Mode::from_raw_mode(stat.st_mode));
-            return Ok(Some(Target { dir, name, path: path.to_owned(), now, mode }));
+            return Ok(Some(Target { dir, name, path: path.to_owned(), now, linked, mode }));
         }
         Err(fault(path, Errno::LOOP))
     }
 
     fn beneath(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Fault> {
-        self.resolve(self.relative(path), flags).map_err(|errno| fault(path, errno))
+        self.resolve(self.relative(path), flags).map_err(|errno| self.fault(path, errno))
+    }
+
+    /// What went wrong; of what leads outside also which link does.
+    fn fault(&self, path: &Path, errno: Errno) -> Fault {
+        let mut told = fault(path, errno);
+        if errno != Errno::XDEV {
+            return told;
+        }
+        let mut so_far = PathBuf::new();
+        for part in self.relative(path).components() {
+            so_far.push(part);
+            let flags = OFlags::PATH | OFlags::NOFOLLOW;
+            let Ok(link) = self.resolve(&so_far, flags) else { break };
+            let Ok(to) = rustix::fs::readlinkat(&link, "", Vec::new()) else { continue };
+            let to = PathBuf::from(OsString::from_vec(to.into_bytes()));
+            if matches!(self.resolve(&so_far, OFlags::PATH), Err(Errno::XDEV)) {
+                told.what.push_str(&format!(": `{}` links to `{}`", show(&so_far), show(&to)));
+                break;
+            }
+        }
+        told
     }
 
     fn resolve(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -146,12 +223,12 @@ impl Tree {
     }
 
     /// Opens a directory, making what is missing of it.
-    fn directory_for(&self, path: &Path, create: bool) -> Result<OwnedFd, Fault> {
+    fn directory_for(&self, path: &Path, made: Option<&mut Vec<Made>>) -> Result<OwnedFd, Fault> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        match self.resolve(path, flags) {
-            Err(Errno::NOENT) if create => {}
-            result => return result.map_err(|errno| fault(path, errno)),
-        }
+        let made = match (self.resolve(path, flags), made) {
+            (Err(Errno::NOENT), Some(made)) => made,
+            (result, _) => return result.map_err(|errno| self.fault(path, errno)),
+        };
         let fault = |errno| fault(path, errno);
         let mut so_far = PathBuf::new();
         let mut dir = self.resolve(&so_far, flags).map_err(fault)?;
@@ -164,7 +241,12 @@ impl Tree {
                         return Err(refuse(format!("`{}` belongs to git", show(path))));
                     }
                     match mkdirat(&dir, part.as_os_str(), Mode::from_raw_mode(0o777)) {
-                        Ok(()) | Err(Errno::EXIST) => self.resolve(&so_far, flags).map_err(fault)?,
+                        Ok(()) => {
+                            let inner = self.resolve(&so_far, flags).map_err(fault)?;
+                            made.push(Made { parent: dir, name: part.as_os_str().to_owned() });
+                            inner
+                        }
+                        Err(Errno::EXIST) => self.resolve(&so_far, flags).map_err(fault)?,
                         Err(errno) => return Err(fault(errno)),
                     }
                 }
@@ -203,32 +285,89 @@ impl Target {
         self.now.as_deref().map(Digest::of)
     }
 
-    /// Puts these bytes there in one step: a reader sees the old file or the new one. The mode is kept.
-    pub(crate) fn replace(&self, bytes: &[u8]) -> Result<(), Fault> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let unique = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temp = format!(".kapell-{}-{unique}.tmp", std::process::id());
-        let result = self.write(&temp, bytes).and_then(|()| {
-            rustix::fs::renameat(&self.dir, &temp, &self.dir, &self.name)
-                .map_err(|errno| fault(&self.path, errno))
-        });
-        if result.is_err() {
-            let _never_made = rustix::fs::unlinkat(&self.dir, &temp, AtFlags::empty());
-        }
-        result
+    /// May it be run?
+    pub(crate) fn is_executable(&self) -> bool {
+        self.mode.is_some_and(|mode| mode.intersects(RUN))
     }
 
-    fn write(&self, temp: &str, bytes: &[u8]) -> Result<(), Fault> {
+    /// Do both name the same file?
+    pub(crate) fn same_place(&self, other: &Self) -> bool {
+        let id = |target: &Self| fstat(&target.dir).map(|stat| (stat.st_dev, stat.st_ino));
+        self.name == other.name && id(self).is_ok_and(|own| id(other).is_ok_and(|other| own == other))
+    }
+
+    /// A name beside it that nobody else uses.
+    pub(crate) fn spare(&self) -> String {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let unique = COUNT.fetch_add(1, Ordering::Relaxed);
+        format!(".kapell-{}-{unique}.tmp", std::process::id())
+    }
+
+    /// Writes these bytes beside it, with its mode.
+    pub(crate) fn write(&self, spare: &str, bytes: &[u8], executable: Option<bool>) -> Result<(), Fault> {
+        let told = |errno| fault(&self.path, errno);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = openat(&self.dir, temp, flags, Mode::from_raw_mode(0o666));
-        let fd = fd.map_err(|errno| fault(&self.path, errno))?;
-        if let Some(mode) = self.mode {
-            rustix::fs::fchmod(&fd, mode & Mode::from_raw_mode(0o777))
-                .map_err(|errno| fault(&self.path, errno))?;
+        let fd = openat(&self.dir, spare, flags, Mode::from_raw_mode(0o666)).map_err(told)?;
+        if self.mode.is_some() || executable.is_some() {
+            // A new file has the mode that the process gives to all of its files.
+            let new = || fstat(&fd).map(|stat| Mode::from_raw_mode(stat.st_mode));
+            let mode = self.mode.map_or_else(new, Ok).map_err(told)?;
+            let readers = Mode::from_raw_mode((mode.bits() & 0o444) >> 2);
+            let mode = match executable {
+                Some(true) => mode | readers,
+                Some(false) => mode - RUN,
+                None => mode,
+            };
+            rustix::fs::fchmod(&fd, mode & Mode::from_raw_mode(0o777)).map_err(told)?;
         }
         File::from(fd).write_all(bytes).map_err(|error| io_fault(&self.path, &error))
     }
+
+    /// Puts the spare one in its place in one step: a reader sees the old file or the new one.
+    pub(crate) fn replace_by(&self, spare: &str) -> Result<(), Fault> {
+        renameat(&self.dir, spare, &self.dir, &self.name).map_err(|errno| fault(&self.path, errno))
+    }
+
+    /// Puts the spare one where nothing is.
+    pub(crate) fn place(&self, spare: &str) -> Result<(), Fault> {
+        match renameat_with(&self.dir, spare, &self.dir, &self.name, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS) => self.replace_by(spare),
+            result => result.map_err(|errno| fault(&self.path, errno)),
+        }
+    }
+
+    /// Lets it and the spare one change places.
+    pub(crate) fn exchange(&self, spare: &str) -> Result<(), Fault> {
+        match renameat_with(&self.dir, spare, &self.dir, &self.name, RenameFlags::EXCHANGE) {
+            // A file system that cannot: for a moment the old one has a name that is neither.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let aside = self.spare();
+                let rename = |from: &OsStr, to: &OsStr| {
+                    renameat(&self.dir, from, &self.dir, to).map_err(|errno| fault(&self.path, errno))
+                };
+                rename(&self.name, aside.as_ref())?;
+                rename(spare.as_ref(), &self.name)
+                    .inspect_err(|_| drop(rename(aside.as_ref(), &self.name)))?;
+                rename(aside.as_ref(), spare.as_ref())
+            }
+            result => result.map_err(|errno| fault(&self.path, errno)),
+        }
+    }
+
+    /// Gives it the spare name.
+    pub(crate) fn rename_to(&self, spare: &str) -> Result<(), Fault> {
+        renameat(&self.dir, &self.name, &self.dir, spare).map_err(|errno| fault(&self.path, errno))
+    }
+
+    /// Removes it, or what has the spare name.
+    pub(crate) fn remove(&self, spare: Option<&str>) {
+        let name = spare.map_or(self.name.as_os_str(), OsStr::new);
+        let _not_there = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
+    }
 }
+
+/// The bits that let somebody run a file.
+const RUN: Mode = Mode::from_raw_mode(0o111);
 
 /// All of a file that may be edited.
 fn read_all(path: &Path, file: File) -> Result<Vec<u8>, Fault> {

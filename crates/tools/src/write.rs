@@ -2,7 +2,8 @@
 //! Knows nothing of how a path stays inside (`tree.rs`). Start at [`Write`].
 
 use crate::args::{blocking, parse, refuse};
-use crate::judge::changes_one_file;
+use crate::change::Draft;
+use crate::judge::changes_files;
 use crate::name;
 use crate::tree::Tree;
 use contract::limits::EDIT_BYTES;
@@ -45,18 +46,21 @@ impl Tool for Write {
 
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault> {
         let parsed = Args::parse(args)?;
-        changes_one_file("write", args, scope, parsed.path, "writes one file of the workspace")
+        let path = name::parse(&parsed.path)?;
+        changes_files("write", args, scope, &[&path], "writes one file of the workspace")
     }
 
     fn run<'a>(&'a self, args: Value, scope: Scope, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Output> {
         Box::pin(blocking(move || {
             let args = Args::parse(&args)?;
             let path = name::parse(&args.path)?;
-            let target = Tree::at(&scope.root)?.target(&path, true)?;
-            let target = target.ok_or_else(|| refuse("a directory went missing while it was made"))?;
-            target.replace(args.content.as_bytes())?;
-            let did = if target.now.is_some() { "replaced" } else { "created" };
-            Ok(Output::ok(format!("{did} `{}` ({} bytes)", name::show(&path), args.content.len())))
+            let tree = Tree::at(&scope.root)?;
+            let mut draft = Draft::new(&tree);
+            let did = if draft.read(&path)?.is_some() { "replaced" } else { "created" };
+            let size = args.content.len();
+            draft.write(&path, args.content.into_bytes())?;
+            draft.commit()?;
+            Ok(Output::ok(format!("{did} `{}` ({size} bytes)", name::show(&path))))
         }))
     }
 }
@@ -252,8 +256,9 @@ mod tests {
             let tree = Tree::at(bench.root()).unwrap();
             let mut written = 0;
             for _ in 0..5_000 {
-                if let Ok(Some(target)) = tree.target("dir/outside.txt".as_ref(), true) {
-                    written += u32::from(target.replace(b"inside").is_ok());
+                let mut draft = Draft::new(&tree);
+                if draft.write("dir/outside.txt".as_ref(), b"inside".to_vec()).is_ok() {
+                    written += u32::from(draft.commit().is_ok());
                 }
                 if let Ok((mut file, _)) = tree.open("dir/outside.txt".as_ref()) {
                     let mut text = String::new();
