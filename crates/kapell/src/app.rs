@@ -153,7 +153,7 @@ impl App {
         let jobs = Arc::new(tools::Jobs::new(self.home.sessions_dir()));
         let locks = Arc::new(Locks::new(self.home.run_dir(), Arc::clone(&jobs)));
         let journal: Arc<dyn Journal> = Arc::<Sqlite>::clone(&store);
-        let tools = toolbox::all(&self.home, &jobs);
+        let tools = toolbox::all(&self.home, &jobs, &config.web);
         let names = tools.iter().map(|tool| tool.spec().name).collect();
         let ports = Ports {
             blobs: Arc::<Sqlite>::clone(&store),

@@ -5,10 +5,12 @@
 //! Start at [`Config::load`].
 
 mod providers;
+mod web;
 
 use crate::exit::Failure;
 use crate::quantity;
 use ::providers::settings::Declared;
+use ::tools::WebRules;
 use contract::project::Caps;
 use contract::session::Ask;
 use contract::text::suggestion;
@@ -84,6 +86,8 @@ pub(crate) struct Config {
     pub(crate) pass_env: Vec<String>,
     /// Where models are reached, of the user's file alone.
     pub(crate) providers: BTreeMap<String, Declared>,
+    /// Which hosts of the internet an agent may ask, of the user's file alone.
+    pub(crate) web: WebRules,
     /// Caps of a call, a day, a month and the project, each in money and in tokens, as [`CAP_KEYS`] names them.
     pub(crate) caps: [Of<u64>; 8],
 }
@@ -91,7 +95,7 @@ pub(crate) struct Config {
 /// Keys of both files, with those of the project alone behind.
 const KEYS: [&str; 6] = ["model", "fallback", "ask", "mode", "land", "budget"];
 /// Of the user's file alone.
-const USER_KEYS: [&str; 3] = ["providers", "response_cache", "pass_env"];
+const USER_KEYS: [&str; 4] = ["providers", "response_cache", "pass_env", "web"];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
 const BUDGET_KEYS: [&str; 4] = ["usd", "tokens", "steps", "time"];
 /// Keys of `[budget]` about more or less than a tree of sessions.
@@ -127,6 +131,7 @@ impl Default for Config {
             response_cache: false,
             pass_env: Vec::new(),
             providers: BTreeMap::new(),
+            web: WebRules::default(),
             caps: std::array::from_fn(|_| of(u64::MAX)),
         }
     }
@@ -260,6 +265,7 @@ impl File<'_> {
                 }
                 "budget" => self.budget(config, value)?,
                 "providers" => self.providers(config, at, value)?,
+                "web" if !self.project => self.web(config, value)?,
                 "response_cache" if !self.project => {
                     let DeValue::Boolean(on) = value.get_ref() else {
                         return Err(self.wrong(at, "`response_cache` is true or false".into()));

@@ -98,7 +98,8 @@ fn asked(call: &Call, found: &mut Vec<Digest>) {
         Some(Control::Ask { question }) => found.push(*question),
         Some(Control::Plan { tasks }) => found.extend(goals(tasks)),
         Some(Control::Finish { summary, .. }) => found.push(*summary),
-        None => {}
+        Some(Control::Todo { items }) => found.extend(items.iter().map(|todo| todo.text)),
+        Some(Control::FindTools { .. }) | None => {}
     }
 }
 

@@ -10,11 +10,13 @@ use contract::{BoxFuture, Cancel, Fault};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tools::WebRules;
 
 /// Every tool there is.
-pub(crate) fn all(home: &Home, jobs: &Arc<tools::Jobs>) -> Vec<Arc<dyn Tool>> {
+pub(crate) fn all(home: &Home, jobs: &Arc<tools::Jobs>, web: &WebRules) -> Vec<Arc<dyn Tool>> {
     let sessions = home.sessions_dir();
-    let options = tools::Options { records: Some(home.run_dir()), jobs: Arc::clone(jobs) };
+    let options =
+        tools::Options { records: Some(home.run_dir()), jobs: Arc::clone(jobs), web: web.clone() };
     let at_home = |tool| Arc::new(AtHome { tool, sessions: sessions.clone() }) as Arc<dyn Tool>;
     tools::all(&options).into_iter().map(at_home).collect()
 }
@@ -37,6 +39,10 @@ impl AtHome {
 impl Tool for AtHome {
     fn spec(&self) -> ToolSpec {
         self.tool.spec()
+    }
+
+    fn is_core(&self) -> bool {
+        self.tool.is_core()
     }
 
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault> {

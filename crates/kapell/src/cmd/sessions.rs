@@ -12,8 +12,10 @@ use crate::quantity::span;
 use crate::show::asked::Asked;
 use crate::show::{clean, describe, headline, json_page, table::table};
 use crate::tree::Tree;
+use contract::event::TaskState;
 use contract::journal::Journal;
 use contract::money::usd;
+use contract::port::Blobs;
 use contract::workspace::Workspace;
 use contract::{SessionId, Timestamp};
 use kernel::Session;
@@ -181,20 +183,47 @@ async fn show(app: &App, wired: &Wired, name: &str) -> Result<u8, Failure> {
             asked.extend(Asked::of(&*wired.store, state, &blocker).await);
         }
     }
+    let todo = todo(&*wired.store, &row.state).await;
     if app.global.json {
         let mut value = row.json();
         value["waiting"] = asked.iter().map(Asked::json).collect();
         value["savepoints"] = row.state.savepoints.iter().map(|(action, _)| action.to_string()).collect();
+        value["todo"] = todo.iter().map(|(state, text)| json!({"state": state, "text": text})).collect();
         value["reasons"] = row.state.verdict.iter().flat_map(|judged| judged.reasons.clone()).collect();
         out::print(&json_page(&value));
         return Ok(exit::OK);
     }
     out::print(&page(app, &row, &wired.git.root(id).display().to_string()));
+    for (state, text) in &todo {
+        let mark = match *state {
+            "done" => "[x]",
+            "active" => "[>]",
+            "skipped" => "[-]",
+            _ => "[ ]",
+        };
+        out::print(&format!("{:<10} {mark} {}\n", "todo", clean::cut(&clean::line(text), GOAL)));
+    }
     asked.iter().for_each(|asked| out::print(&asked.page()));
     if row.word == "stopped" {
         out::print(&format!("next: kapell resume {}\n", short(id)));
     }
     Ok(exit::OK)
+}
+
+/// The agent's own list of what is to be done: where each entry stands, and its words.
+async fn todo(blobs: &dyn Blobs, state: &Session) -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    for todo in &state.todo {
+        let state = match todo.state {
+            TaskState::Pending => "pending",
+            TaskState::Active => "active",
+            TaskState::Done => "done",
+            TaskState::Failed => "failed",
+            TaskState::Skipped => "skipped",
+        };
+        all.push((state, headline(blobs, todo.text).await));
+    }
+    all
 }
 
 fn page(app: &App, row: &Row, root: &str) -> String {

@@ -16,4 +16,5 @@ mod museum;
 mod people;
 mod procs;
 mod store;
+mod tools;
 mod world;

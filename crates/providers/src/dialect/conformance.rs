@@ -101,6 +101,54 @@ fn reply(row: &Row, case: &str) -> Result<Reply, Broken> {
     decoded(row, &events(&stream(row, case))).1
 }
 
+/// Every word of a schema that a dialect sends.
+fn words(schema: &serde_json::Value, into: &mut Vec<String>) {
+    if let Some(object) = schema.as_object() {
+        into.extend(object.keys().cloned());
+        object["type"].as_str().unwrap_or_else(|| panic!("no type: {schema}"));
+        let inner =
+            object.get("properties").and_then(|all| all.as_object()).into_iter().flat_map(|all| all.values());
+        inner.chain(object.get("items")).for_each(|schema| words(schema, into));
+    }
+}
+
+#[test]
+fn kapells_own_tools_are_taken_by_every_dialect() {
+    let specs: Vec<ToolSpec> =
+        tools::all(&tools::Options::default()).iter().map(|tool| tool.spec()).collect();
+    for row in rows() {
+        let request = Request { tools: specs.clone(), ..asked(&row) };
+        let body: serde_json::Value =
+            serde_json::from_slice(&row.codec.encode(&request, &row.options()).body).unwrap();
+        let sent = match &body["tools"][0]["functionDeclarations"] {
+            serde_json::Value::Array(all) => all.clone(),
+            _ => body["tools"].as_array().unwrap().clone(),
+        };
+        assert_eq!(sent.len(), specs.len(), "{}", row.name);
+        for (tool, spec) in sent.iter().zip(&specs) {
+            let tool = tool.get("function").unwrap_or(tool);
+            assert_eq!(
+                (&tool["name"], &tool["description"]),
+                (&json!(spec.name), &json!(spec.description)),
+                "{}",
+                row.name
+            );
+            let schema = ["input_schema", "parameters", "parametersJsonSchema"]
+                .into_iter()
+                .find_map(|name| tool.get(name));
+            let mut said = Vec::new();
+            words(schema.unwrap_or_else(|| panic!("{}: {tool}", row.name)), &mut said);
+            let gemini = body["tools"][0].get("functionDeclarations").is_some();
+            assert!(
+                !gemini || !said.iter().any(|word| word == "additionalProperties"),
+                "{}: {}",
+                row.name,
+                spec.name
+            );
+        }
+    }
+}
+
 #[test]
 fn every_row_has_every_case() {
     for row in rows() {
