@@ -83,7 +83,7 @@ pub const SAVEPOINTS: usize = 200;
 /// Entries of an agent's own list of what is to be done.
 pub const TODO_ITEMS: usize = 100;
 /// Tools shown from the start; with more, those that are not the core are found when they are needed.
-pub const TOOLS_SHOWN: usize = 24;
+pub const TOOLS_SHOWN: usize = 12;
 /// Bytes of tools' descriptions and schemas shown from the start; likewise.
 pub const TOOLS_SHOWN_BYTES: usize = 16 * 1024;
 /// Tools one search gives.

@@ -345,7 +345,8 @@ mod tests {
     impl World {
         fn new() -> Self {
             let bench = Bench::new();
-            let options = Options { jobs: Arc::new(Jobs::new(bench.top().join("sessions"))), records: None };
+            let options =
+                Options { jobs: Arc::new(Jobs::new(bench.top().join("sessions"))), ..Options::default() };
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
             Self { bench, options, runtime }

@@ -137,6 +137,5 @@ mod tests {
         };
         assert!(size(true) < contract::limits::TOOLS_SHOWN_BYTES, "{} bytes from the start", size(true));
         assert!(size(true) + size(false) < 2 * contract::limits::TOOLS_SHOWN_BYTES, "{} bytes", size(false));
-        println!("{} + {}", size(true), size(false));
     }
 }

@@ -64,7 +64,8 @@ fn every_tool_does_what_it_says_and_a_replay_asks_the_same() {
             &serde_json::json!({"edits": edits}),
         ),
         turn("edited `readme.txt`: 1 replacement", "todo", &serde_json::json!({"todos": todos})),
-        turn("noted: 1 of 2 to be done", "notebook_read", &json(r#"{"path": "n.ipynb"}"#)),
+        turn("noted: 1 of 2 to be done", "find_tools", &json(r#"{"query": "notebook"}"#)),
+        turn("you can call these from now on: notebook_", "notebook_read", &json(r#"{"path": "n.ipynb"}"#)),
         turn(
             "=== cell 0 (code)\nx = 1",
             "notebook_edit",
