@@ -33,6 +33,10 @@ impl Tool for Named {
         Cow::Borrowed(&self.name)
     }
 
+    fn is_core(&self) -> bool {
+        self.tool.is_core()
+    }
+
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault> {
         self.tool.judge(args, scope)
     }
