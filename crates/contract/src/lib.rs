@@ -12,6 +12,7 @@ pub mod context;
 pub mod digest;
 pub mod error;
 pub mod event;
+pub mod found;
 pub mod id;
 pub mod intent;
 pub mod journal;

@@ -1,5 +1,6 @@
 //! What all ports share.
 
+use crate::found::{Finding, TestEnd};
 use crate::{Digest, Fault, Timestamp};
 use std::future::Future;
 use std::pin::Pin;
@@ -32,6 +33,10 @@ pub enum Delta {
     Note(String),
     /// A step towards stopping it, which a person at work wants to see.
     Stopping(String),
+    /// A complaint in a program's output.
+    Finding(Finding),
+    /// A test in it that ended.
+    Test(TestEnd),
 }
 
 /// A sink that forgets.

@@ -127,8 +127,8 @@ impl Progress {
             Delta::Stopping(line) => self.note(&clean::line(line)),
             _ if self.level < Level::Verbose => {}
             Delta::Line(line) | Delta::Note(line) => self.line(&format!("  | {}", clean::line(line))),
-            // Pieces of words are told as a whole when the model has spoken.
-            Delta::Text(_) => {}
+            // Pieces of words are told as a whole when the model has spoken; what is found in output stands in its lines.
+            Delta::Text(_) | Delta::Finding(_) | Delta::Test(_) => {}
         }
     }
 
