@@ -5,7 +5,9 @@ use anyhow::Result;
 /// What needs the kapell binary as well.
 const WITH_BINARY: [&str; 5] = ["turns", "resume", "idle", "limits", "--quick"];
 /// What measures nothing: `--quick` shows that each command runs, and where limits bind, they set the pace.
-const PLAIN: [&str; 2] = ["--quick", "limits"];
+const PLAIN: [&str; 4] = ["--quick", "limits", "parsers", "output"];
+/// What reads the data set.
+const WITH_DATA: [&str; 2] = ["parsers", "output"];
 
 /// Always optimised, the binary too, where anything is measured.
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -16,6 +18,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let mut args = args.to_vec();
     if args.first().is_some_and(|arg| arg == "policy") {
         return policy(&args[1..]);
+    }
+    if args.first().is_some_and(|arg| WITH_DATA.contains(&arg.as_str())) {
+        args.insert(1, crate::data()?.display().to_string());
     }
     let optimised = args.first().is_none_or(|arg| !PLAIN.contains(&arg.as_str()));
     if args.first().is_some_and(|arg| WITH_BINARY.contains(&arg.as_str())) {

@@ -112,8 +112,7 @@ fn build(fuzz: &Path, out: &Path, wanted: &[String]) -> Result<PathBuf> {
 
 /// Input from outside the project, where there is any.
 fn seeds(place: &Place) -> Result<()> {
-    let usual = || crate::root().map(|root| root.join("../shared/data"));
-    let dir = std::env::var_os("KAPELL_DATA").map_or_else(usual, |dir| Ok(PathBuf::from(dir)))?;
+    let dir = crate::data()?;
     for (file, targets) in DATA {
         let Ok(text) = std::fs::read(dir.join(file)) else {
             println!("SKIPPED 1 list: {file} is not in KAPELL_DATA");

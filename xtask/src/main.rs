@@ -136,6 +136,12 @@ fn root() -> Result<PathBuf> {
     Ok(own.parent().context("xtask has no directory above it")?.to_owned())
 }
 
+/// The data set outside the project.
+fn data() -> Result<PathBuf> {
+    let usual = || root().map(|root| root.join("../shared/data"));
+    std::env::var_os("KAPELL_DATA").map_or_else(usual, |dir| Ok(PathBuf::from(dir)))
+}
+
 /// The cargo that runs us, so that one toolchain does everything.
 fn cargo() -> std::process::Command {
     std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

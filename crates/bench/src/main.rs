@@ -12,6 +12,7 @@ mod floor;
 mod history;
 mod idle;
 mod limits;
+mod logs;
 mod measure;
 mod models;
 mod own;
@@ -21,8 +22,7 @@ mod stats;
 mod steps;
 mod turns;
 
-const WHAT: &str =
-    "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models | limits";
+const WHAT: &str = "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models | limits | parsers | output";
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -39,6 +39,8 @@ fn main() -> anyhow::Result<()> {
         Some("context") => context::run(rest),
         Some("models") => models::run(rest),
         Some("limits") => limits::run(rest),
+        Some("parsers") => logs::parsers::run(&data(rest)),
+        Some("output") => logs::economy::run(&data(rest)),
         // Only started by ourselves.
         Some("worker") => baseline::worker(rest),
         Some("models-server") => models::serve(),
@@ -46,6 +48,11 @@ fn main() -> anyhow::Result<()> {
         Some("--quick") => quick(rest),
         _ => anyhow::bail!("what to measure: {WHAT}; all of them in their smallest form: --quick"),
     }
+}
+
+/// The data set outside the project.
+fn data(args: &[String]) -> std::path::PathBuf {
+    args.first().map_or_else(|| "../shared/data".into(), std::path::PathBuf::from)
 }
 
 /// Everything once, small: that each command runs at all. The path of the kapell binary comes first.

@@ -4,8 +4,7 @@
 //! others, `run.rs` runs, `slot.rs` keeps the places they run in, `count.rs` counts tests. Start at the `impl`.
 
 pub(crate) mod config;
-pub(crate) mod count;
-mod detect;
+pub(crate) mod detect;
 mod run;
 pub(crate) mod slot;
 

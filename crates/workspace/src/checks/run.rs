@@ -4,7 +4,6 @@
 //! failed. Start at [`Git::run_checks`].
 
 use super::Place;
-use super::count;
 use super::slot::{Slot, sweep};
 use crate::git::{Repo, line, revision};
 use crate::process::{self, Ended, Program, Stopped};
@@ -241,7 +240,7 @@ fn after(ended: &Ended) -> String {
 
 fn record(check: &CheckDef, side: Side, status: Status, ended: &Ended, log: &[u8]) -> CheckRun {
     let ran = status != Status::CouldNotRun;
-    let counted = (ran && check.kind == CheckKind::Test).then(|| count::tests(&String::from_utf8_lossy(log)));
+    let counted = (ran && check.kind == CheckKind::Test).then(|| output::read(log, &check.run).tests);
     CheckRun {
         check: check.name.clone(),
         side,
