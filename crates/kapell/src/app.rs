@@ -53,6 +53,8 @@ pub(crate) struct Wired {
     pub(crate) tools: Vec<String>,
     /// The models.
     pub(crate) models: Arc<Registry>,
+    /// What is wrong with the configuration and in nobody's way.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl App {
@@ -113,6 +115,11 @@ impl App {
         Ok(Registry::new(settings, Box::new(known)))
     }
 
+    /// The parsers of the person's own, and those learned; with what cannot be used of them.
+    pub(crate) fn parsers(&self, config: &Config) -> (tools::Parsers, Vec<String>) {
+        tools::Parsers::load(config.parsers.clone(), Some(self.home.parsers_dir()))
+    }
+
     /// What models cost and hold: what the person's own file says, above what is built in.
     fn cards(&self) -> Result<Cards, Failure> {
         let mut cards = Cards::new(self.now());
@@ -153,7 +160,8 @@ impl App {
         let jobs = Arc::new(tools::Jobs::new(self.home.sessions_dir()));
         let locks = Arc::new(Locks::new(self.home.run_dir(), Arc::clone(&jobs)));
         let journal: Arc<dyn Journal> = Arc::<Sqlite>::clone(&store);
-        let tools = toolbox::all(&self.home, &jobs, &config.web);
+        let (parsers, warnings) = self.parsers(config);
+        let tools = toolbox::all(&self.home, &jobs, &config.web, parsers);
         let names = tools.iter().map(|tool| tool.spec().name).collect();
         let ports = Ports {
             blobs: Arc::<Sqlite>::clone(&store),
@@ -167,7 +175,7 @@ impl App {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options { owner: self.owner(), slots: Slots::for_cores(cores) };
         let engine = Engine::new(ports, journal, Arc::<Locks>::clone(&locks), options);
-        Wired { engine, store, git, locks, tools: names, models }
+        Wired { engine, store, git, locks, tools: names, models, warnings }
     }
 
     /// The workspaces alone.

@@ -213,6 +213,17 @@ pub(crate) enum Verb {
         /// Only this provider's
         provider: Option<String>,
     },
+    /// Show what Kapell sees in a program's output: findings, tests, and what an agent would be shown
+    Parse {
+        /// The output; standard input when left out
+        file: Option<PathBuf>,
+        /// A parser's name, or the command line that printed it
+        #[arg(long, value_name = "NAME")]
+        tool: Option<String>,
+        /// Show at most so many bytes of it (of a log, five eighths of that)
+        #[arg(long, value_name = "BYTES")]
+        limit: Option<usize>,
+    },
     /// Look at everything Kapell needs and say what is wrong
     Doctor,
     /// Remove what is not needed any more: workspaces of ended sessions, stale records, caches

@@ -4,6 +4,7 @@
 //! as text (FORMATS.md section 4); checks and set-up commands in the project's file are the workspace's to read.
 //! Start at [`Config::load`].
 
+mod parsers;
 mod providers;
 mod web;
 
@@ -88,6 +89,8 @@ pub(crate) struct Config {
     pub(crate) providers: BTreeMap<String, Declared>,
     /// Which hosts of the internet an agent may ask, of the user's file alone.
     pub(crate) web: WebRules,
+    /// How outputs of programs are read that no built-in parser knows, of the user's file alone.
+    pub(crate) parsers: Vec<output::Written>,
     /// Caps of a call, a day, a month and the project, each in money and in tokens, as [`CAP_KEYS`] names them.
     pub(crate) caps: [Of<u64>; 8],
 }
@@ -95,7 +98,7 @@ pub(crate) struct Config {
 /// Keys of both files, with those of the project alone behind.
 const KEYS: [&str; 6] = ["model", "fallback", "ask", "mode", "land", "budget"];
 /// Of the user's file alone.
-const USER_KEYS: [&str; 4] = ["providers", "response_cache", "pass_env", "web"];
+const USER_KEYS: [&str; 5] = ["providers", "parsers", "response_cache", "pass_env", "web"];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
 const BUDGET_KEYS: [&str; 4] = ["usd", "tokens", "steps", "time"];
 /// Keys of `[budget]` about more or less than a tree of sessions.
@@ -132,6 +135,7 @@ impl Default for Config {
             pass_env: Vec::new(),
             providers: BTreeMap::new(),
             web: WebRules::default(),
+            parsers: Vec::new(),
             caps: std::array::from_fn(|_| of(u64::MAX)),
         }
     }
@@ -266,6 +270,7 @@ impl File<'_> {
                 "budget" => self.budget(config, value)?,
                 "providers" => self.providers(config, at, value)?,
                 "web" if !self.project => self.web(config, value)?,
+                "parsers" => self.parsers(config, at, value)?,
                 "response_cache" if !self.project => {
                     let DeValue::Boolean(on) = value.get_ref() else {
                         return Err(self.wrong(at, "`response_cache` is true or false".into()));
@@ -573,6 +578,19 @@ mod tests {
     fn a_whole_project_file() {
         let project = "setup = [\"cargo fetch\"]\n[checks.test]\nrun = \"cargo test\"\nkind = \"test\"\ntimeout = \"10m\"\n";
         assert_eq!(Files::new("", project).load(&[]).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn parsers_are_the_users_alone() {
+        let user = "[parsers.oddcheck]\ncommand = [\"oddcheck\"]\npatterns = ['^ODD (?<message>.+)$']\n";
+        let config = Files::new(user, "").load(&[]).unwrap();
+        assert_eq!((config.parsers.len(), config.parsers[0].name.as_str()), (1, "oddcheck"));
+        let error = Files::new("", user).load(&[]).unwrap_err();
+        assert!(error.fault.what.contains("cannot declare parsers"), "{}", error.fault.what);
+        let error = Files::new("[parsers.x]\npattern = []\n", "").load(&[]).unwrap_err();
+        assert!(error.fault.hint.contains("did you mean `patterns`?"), "{}", error.fault.hint);
+        let error = Files::new("[parsers.x]\ncommand = [\"x\"]\n", "").load(&[]).unwrap_err();
+        assert!(error.fault.what.contains("needs `command`"), "{}", error.fault.what);
     }
 
     #[test]

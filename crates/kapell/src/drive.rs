@@ -146,7 +146,7 @@ impl Drive<'_> {
             };
             match woken {
                 Woken::Journal | Woken::ShutDown => look = true,
-                Woken::Progress(delta) => self.progress.delta(&delta),
+                Woken::Progress(delta) => self.progressed(&delta),
                 Woken::Redraw => {
                     self.redraw();
                     redraw = Instant::now() + between_redraws;
@@ -180,6 +180,16 @@ impl Drive<'_> {
         let waits = self.tree.held_up(self.app.now());
         let poll = if waits && self.ours { CALM } else { Duration::from_millis(INBOX_POLL_MS) };
         (if waits { CALM } else { REDRAW }, poll)
+    }
+
+    /// Lossy: what a slow reader misses stands in the result.
+    fn progressed(&mut self, delta: &engine::engine::Progress) {
+        self.progress.delta(delta);
+        if let Some(lines) = &self.lines
+            && let Some(line) = Stream::progress(delta)
+        {
+            lines.pipe.offer(line);
+        }
     }
 
     /// Renders what is new. True when there was something.

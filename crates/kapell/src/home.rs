@@ -67,6 +67,11 @@ impl Home {
         self.state.join("sessions")
     }
 
+    /// Parsers that agents have taught.
+    pub(crate) fn parsers_dir(&self) -> PathBuf {
+        self.state.join("parsers")
+    }
+
     /// Locks of sessions, and records of running processes beside them.
     pub(crate) fn run_dir(&self) -> PathBuf {
         self.state.join("run")

@@ -23,6 +23,11 @@ pub(crate) fn complain(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
+/// A warning, on standard error.
+pub(crate) fn warn(why: &str) {
+    complain(&format!("warning: {}\n", crate::show::clean::line(why)));
+}
+
 /// A stream that is written by a thread of its own.
 #[derive(Debug)]
 pub(crate) struct Pipe {

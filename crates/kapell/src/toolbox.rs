@@ -13,9 +13,19 @@ use std::sync::Arc;
 use tools::WebRules;
 
 /// Every tool there is.
-pub(crate) fn all(home: &Home, jobs: &Arc<tools::Jobs>, web: &WebRules) -> Vec<Arc<dyn Tool>> {
+pub(crate) fn all(
+    home: &Home,
+    jobs: &Arc<tools::Jobs>,
+    web: &WebRules,
+    parsers: tools::Parsers,
+) -> Vec<Arc<dyn Tool>> {
     let sessions = home.sessions_dir();
-    let options = tools::Options { records: Some(home.run_dir()), jobs: Arc::clone(jobs), web: web.clone() };
+    let options = tools::Options {
+        records: Some(home.run_dir()),
+        jobs: Arc::clone(jobs),
+        web: web.clone(),
+        parsers: Arc::new(parsers),
+    };
     let at_home = |tool| Arc::new(AtHome { tool, sessions: sessions.clone() }) as Arc<dyn Tool>;
     tools::all(&options).into_iter().map(at_home).collect()
 }

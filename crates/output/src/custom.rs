@@ -4,6 +4,7 @@
 //! used is told by its name and left out; the others go on. Start at [`Custom::new`].
 
 use crate::parsers::{Compiled, Ready};
+use crate::reader::{Event, Options, Reader};
 use crate::rules::What;
 use contract::found::{Ending, Severity};
 use regex::{RegexBuilder, RegexSetBuilder};
@@ -16,6 +17,8 @@ const COMPILED_BYTES: usize = 256 * 1024;
 const ALL_BYTES: usize = 8 * 1024 * 1024;
 /// Patterns in one parser, and parsers in all.
 pub const PATTERNS: usize = 32;
+/// From so many lines on, a parser must leave some of them alone.
+const MANY_LINES: u64 = 20;
 /// Groups that mean something.
 const GROUPS: [&str; 14] = [
     "file", "line", "column", "severity", "code", "message", "test", "ending", "ms", "s", "run", "passed",
@@ -108,6 +111,42 @@ impl Custom {
                     && parser.command.iter().all(|word| words.contains(&word.as_str())))
         })
     }
+}
+
+/// Whether a parser reads both an example and a real output; what it finds in the latter, or why it is refused. One that
+/// takes almost every line for a finding knows nothing.
+pub fn accept(written: &Written, example: &str, real: &[u8]) -> Result<String, String> {
+    let (custom, bad) = Custom::new(vec![written.clone()]);
+    if let Some(why) = bad.into_iter().next() {
+        return Err(why);
+    }
+    let custom = std::sync::Arc::new(custom);
+    let read = |bytes: &[u8]| {
+        let (custom, command) = (std::sync::Arc::clone(&custom), written.name.clone());
+        let mut reader = Reader::new(Options { command, custom, ..Options::default() });
+        let mut own = 0_u64;
+        let mut count = |event| {
+            own += u64::from(match event {
+                Event::Finding(finding) => finding.tool == written.name,
+                Event::Test(test) => test.tool == written.name,
+            });
+        };
+        reader.push(bytes, &mut count);
+        let digest = reader.finish(&mut count);
+        (own, digest)
+    };
+    let (own, _) = read(example.as_bytes());
+    if own == 0 {
+        return Err("it finds nothing in its own example".to_owned());
+    }
+    let (own, digest) = read(real);
+    if own == 0 {
+        return Err("it finds nothing in the real output".to_owned());
+    }
+    if digest.lines > MANY_LINES && own.saturating_mul(10) > digest.lines.saturating_mul(9) {
+        return Err("it takes almost every line for a finding".to_owned());
+    }
+    Ok(digest.summary())
 }
 
 fn ready(pattern: &str, parser: usize) -> Result<Ready, String> {

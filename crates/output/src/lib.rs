@@ -19,7 +19,7 @@ mod tests;
 mod tool;
 mod weigh;
 
-pub use custom::{Custom, PATTERN_BYTES, PATTERNS, Written};
+pub use custom::{Custom, PATTERN_BYTES, PATTERNS, Written, accept};
 pub use digest::Digest;
 pub use reader::{Event, FINDINGS, Options, Reader};
 

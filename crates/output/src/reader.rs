@@ -50,7 +50,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { command: String::new(), custom: Arc::default(), limit: 10 * 1024 }
+        Self { command: String::new(), custom: Arc::default(), limit: 16 * 1024 }
     }
 }
 
@@ -166,8 +166,9 @@ impl Body {
                         continue;
                     }
                     let weight = self.machines[parser].line((rule.what, &rule.regex), look, at, &mut sight);
-                    if weight.is_some() {
-                        return weight;
+                    if let Some(weight) = weight {
+                        // A foreign pattern may show more, and never hide.
+                        return Some(if offset > 0 { weight.max(Weight::Plain) } else { weight });
                     }
                 }
             }
@@ -210,6 +211,8 @@ fn room(kind: Kind, limit: usize, bytes: u64, told: bool) -> Room {
         // Somebody asked for these very lines.
         Kind::Content => Room { limit, ends: limit, head: 60 },
         Kind::Log => {
+            // A log is read for a few lines of it.
+            let limit = limit / 8 * 5;
             let limit = if told { share(40).clamp(limit / 10 * 3, limit) } else { limit };
             Room { limit, ends: share(30).clamp(limit / 5, limit * 3 / 4), head: 10 }
         }

@@ -15,6 +15,7 @@ mod job;
 mod jobs;
 mod judge;
 mod keys;
+mod learn;
 mod list;
 mod memory;
 mod memory_read;
@@ -22,6 +23,7 @@ mod memory_write;
 mod multi_edit;
 mod name;
 mod notebook;
+mod parsers;
 mod patch;
 mod piece;
 #[cfg(any(test, fuzzing))]
@@ -38,6 +40,7 @@ mod web;
 mod write;
 
 pub use jobs::Jobs;
+pub use parsers::Parsers;
 
 use contract::tool::Tool;
 use std::path::PathBuf;
@@ -53,6 +56,8 @@ pub struct Options {
     pub jobs: Arc<Jobs>,
     /// Which hosts of the internet may be asked.
     pub web: web::Rules,
+    /// Parsers of the user's, beside the built-in ones.
+    pub parsers: Arc<Parsers>,
 }
 
 /// Every tool.
@@ -73,6 +78,7 @@ pub fn all(options: &Options) -> Vec<Arc<dyn Tool>> {
         Arc::new(notebook::edit::NotebookEdit),
         Arc::new(memory_read::MemoryRead),
         Arc::new(memory_write::MemoryWrite),
+        Arc::new(learn::Learn::new(Arc::clone(&options.parsers))),
     ]
 }
 

@@ -18,7 +18,7 @@ use std::path::Path;
 
 /// Bytes at the start in which a zero byte makes a file binary (as git and grep judge).
 const SNIFF_BYTES: usize = 8000;
-const BLOB: &str = "blob:";
+pub(crate) const BLOB: &str = "blob:";
 
 /// The tool.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ fn picture(
     Ok(Ok(image::output(name, media_type, bytes)))
 }
 
-fn blob_digest(text: &str) -> Result<Digest, Fault> {
+pub(crate) fn blob_digest(text: &str) -> Result<Digest, Fault> {
     text.parse()
         .map_err(|_| refuse(format!("`{BLOB}` must be followed by the 64 hexadecimal digits of an output")))
 }

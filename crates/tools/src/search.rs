@@ -3,6 +3,7 @@
 
 use crate::args::{blocking, parse, refuse};
 use crate::judge::{Content, judged};
+use crate::read::{BLOB, blob_digest};
 use crate::tree::Tree;
 use crate::walk::{self, Walk};
 use crate::{name, view};
@@ -11,7 +12,7 @@ use contract::limits::{OUTPUT_VIEW_BYTES, SEARCH_LINE_BYTES, SEARCH_MATCHES, SEA
 use contract::model::ToolSpec;
 use contract::port::Sink as Progress;
 use contract::tool::{Judged, Output, Scope, Stopped, Tool};
-use contract::{BoxFuture, Cancel, Fault};
+use contract::{BoxFuture, Cancel, Digest, Fault};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkMatch};
 use serde::Deserialize;
@@ -46,13 +47,14 @@ impl Tool for Search {
             name: "search".into(),
             description:
                 "Searches files of the workspace for lines that match a regular expression (Rust syntax, \
-                as ripgrep). Prints `path:line:text`. Binary and ignored files are left out."
+                as ripgrep). Prints `path:line:text`. Binary and ignored files are left out. `path` may also be `blob:DIGEST`, \
+                as earlier outputs name it, to search a whole output."
                     .into(),
             schema: json!({
                 "type": "object",
                 "properties": {
                     "pattern": {"type": "string", "description": "The regular expression, within one line."},
-                    "path": {"type": "string", "description": "File or directory, relative to the workspace; its top when left out."},
+                    "path": {"type": "string", "description": "File or directory, relative to the workspace; its top when left out; or blob:DIGEST."},
                     "glob": {"type": "string", "description": "Only files that fit, such as *.rs or src/**/*.rs."},
                     "literal": {"type": "boolean", "description": "The pattern is plain text."},
                     "ignore_case": {"type": "boolean"},
@@ -76,7 +78,22 @@ impl Tool for Search {
         cancel: Cancel,
         _: &'a dyn Progress,
     ) -> BoxFuture<'a, Output> {
-        Box::pin(blocking(move || search(Args::parse(&args)?, &scope, &cancel)))
+        Box::pin(async move {
+            let earlier = async {
+                let args = Args::parse(&args)?;
+                let blob = match args.blob()? {
+                    Some(digest) => Some(scope.blobs.blob(digest).await?),
+                    None => None,
+                };
+                Ok((args, blob))
+            };
+            let earlier: Result<_, Fault> = earlier.await;
+            blocking(move || {
+                let (args, blob) = earlier?;
+                search(args, blob.as_deref(), &scope, &cancel)
+            })
+            .await
+        })
     }
 }
 
@@ -88,8 +105,15 @@ impl Args {
                 "`search` needs a pattern, and shows at most {CONTEXT} lines of context"
             )));
         }
-        walk::start(parsed.path.as_deref())?;
+        if parsed.blob()?.is_none() {
+            walk::start(parsed.path.as_deref())?;
+        }
         Ok(parsed)
+    }
+
+    /// The earlier output that is searched, if it is one.
+    fn blob(&self) -> Result<Option<Digest>, Fault> {
+        self.path.as_deref().and_then(|path| path.strip_prefix(BLOB)).map(blob_digest).transpose()
     }
 
     fn matcher(&self) -> Result<RegexMatcher, Fault> {
@@ -117,7 +141,7 @@ pub(crate) fn matches(args: &Value, line: &[u8]) -> Result<bool, Fault> {
     Ok(found)
 }
 
-fn search(args: Args, scope: &Scope, cancel: &Cancel) -> Result<Output, Fault> {
+fn search(args: Args, blob: Option<&[u8]>, scope: &Scope, cancel: &Cancel) -> Result<Output, Fault> {
     let tree = Tree::at(&scope.root)?;
     let matcher = args.matcher()?;
     let mut searcher = SearcherBuilder::new()
@@ -127,6 +151,14 @@ fn search(args: Args, scope: &Scope, cancel: &Cancel) -> Result<Output, Fault> {
         .after_context(args.context)
         .build();
     let mut found = Found { text: String::new(), file: String::new(), matches: 0, full: false, cancel };
+    if let Some(blob) = blob {
+        "blob".clone_into(&mut found.file);
+        // An output is searched whatever stands in it.
+        searcher.set_binary_detection(BinaryDetection::none());
+        let searched = searcher.search_slice(&matcher, blob, &mut found);
+        searched.map_err(|error| refuse(format!("the output cannot be searched: {error}")))?;
+        return found.output();
+    }
     let start = walk::start(args.path.as_deref())?;
     if tree.open(&start).is_ok() {
         found.file(&tree, tree.relative(&start), &matcher, &mut searcher);
@@ -139,19 +171,7 @@ fn search(args: Args, scope: &Scope, cancel: &Cancel) -> Result<Output, Fault> {
             found.file(&tree, &entry.path, &matcher, &mut searcher);
         }
     }
-    if cancel.is_cancelled() {
-        return Ok(Output { stopped: Some(Stopped::Cancelled), ..Output::error(found.text) });
-    }
-    let Found { mut text, matches, full, .. } = found;
-    if matches == 0 {
-        return Ok(Output::ok("[no line matches]"));
-    }
-    if full {
-        text.push_str(&format!(
-            "[more than these {matches} lines match: narrow the pattern, path or glob]\n"
-        ));
-    }
-    Ok(Output::ok(text))
+    found.output()
 }
 
 /// What was found so far.
@@ -166,6 +186,22 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
+    fn output(self) -> Result<Output, Fault> {
+        if self.cancel.is_cancelled() {
+            return Ok(Output { stopped: Some(Stopped::Cancelled), ..Output::error(self.text) });
+        }
+        let Self { mut text, matches, full, .. } = self;
+        if matches == 0 {
+            return Ok(Output::ok("[no line matches]"));
+        }
+        if full {
+            text.push_str(&format!(
+                "[more than these {matches} lines match: narrow the pattern, path or glob]\n"
+            ));
+        }
+        Ok(Output::ok(text))
+    }
+
     /// A file that cannot be read, or is no longer inside, is left out, as unreadable directories are.
     fn file(&mut self, tree: &Tree, path: &Path, matcher: &RegexMatcher, searcher: &mut Searcher) {
         if let Ok((file, _)) = tree.open(path) {
@@ -240,6 +276,18 @@ mod tests {
             "b.rs-1-fn one() {}\nb.rs:2:fn two() {}\n"
         );
         assert_eq!(search(&bench, json!({"pattern": "hidden"})), "[no line matches]");
+    }
+
+    #[test]
+    fn an_earlier_output_is_searched_as_it_is() {
+        let printed = b"one\n\0two error\nthree\n";
+        let bench = Bench::with_blobs(&[printed]);
+        let path = format!("blob:{}", contract::Digest::of(printed));
+        let found = search(&bench, json!({"pattern": "err", "path": path, "context": 1}));
+        assert_eq!(found, "blob-1-one\nblob:2:\u{2400}two error\nblob-3-three\n");
+        let lost = search(&bench, json!({"pattern": "err", "path": format!("blob:{}", "0".repeat(64))}));
+        assert!(lost.contains("there is no such blob"), "{lost}");
+        assert!(search(&bench, json!({"pattern": "err", "path": "blob:xyz"})).contains("64 hexadecimal"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod line;
 use crate::args::{parse, refuse};
 use crate::jobs::Jobs;
 use crate::judge::{Content, judged};
+use crate::parsers::Parsers;
 use crate::tree::Tree;
 use crate::{Options, job, name, view};
 use contract::action::EffectClass;
@@ -28,6 +29,7 @@ use std::time::Duration;
 pub(crate) struct Shell {
     records: Option<PathBuf>,
     jobs: Arc<Jobs>,
+    parsers: Arc<Parsers>,
     program: &'static str,
 }
 
@@ -49,7 +51,8 @@ impl Shell {
         // Models write bash; a plain sh runs most of it.
         let bash = "/bin/bash";
         let program = if Path::new(bash).exists() { bash } else { "/bin/sh" };
-        Self { records: options.records.clone(), jobs: Arc::clone(&options.jobs), program }
+        let (jobs, parsers) = (Arc::clone(&options.jobs), Arc::clone(&options.parsers));
+        Self { records: options.records.clone(), jobs, parsers, program }
     }
 }
 
@@ -62,8 +65,9 @@ impl Tool for Shell {
                  either `command`, a line for {}, or `argv`, a program and its arguments taken as they are, without any \
                  quoting. There is no terminal and no input: nothing can be asked, paged or edited; a command that waits \
                  for input is ended. What it leaves in the background is killed: a server, a watcher or anything to talk to \
-                 is started with `background` (a pipe to write into) or `terminal` (a screen), and used with `job`. A long \
-                 output is cut in the middle; the whole can be read by its blob.",
+                 is started with `background` (a pipe to write into) or `terminal` (a screen), and used with `job`. Of a \
+                 long output its ends and what matters in it are shown, and what it comes to is said; the whole can be \
+                 read and searched by its blob.",
                 self.program
             ),
             schema: json!({
@@ -119,7 +123,11 @@ impl Tool for Shell {
                     return self.start(&args, &scope).await;
                 }
                 let name = args.name();
+                let mut watched = view::Watched::new(&args.line(), self.parsers.current(), OUTPUT_VIEW_BYTES);
                 let mut progress = |progress: Progress<'_>| {
+                    if let Progress::Output(bytes) = progress {
+                        watched.push(bytes, sink);
+                    }
                     if let Some(delta) = delta(progress, &name) {
                         sink.delta(delta);
                     }
@@ -140,7 +148,7 @@ impl Tool for Shell {
                     }
                 }
                 let ended = ended.ok_or_else(|| refuse("`shell`: the command is empty"))??;
-                Ok::<_, Fault>(output(ended, patience))
+                Ok::<_, Fault>(output(ended, patience, |kept, total| watched.view(kept, total, sink)))
             };
             result.await.unwrap_or_else(|fault| Output::error(fault.to_string()))
         })
@@ -274,7 +282,7 @@ impl Args {
 }
 
 /// What the model sees: the output, then a line in brackets about how it ended.
-fn output(ended: Ended, patience: Patience) -> Output {
+fn output(ended: Ended, patience: Patience, show: impl FnOnce(&[u8], u64) -> view::View) -> Output {
     let mut notes = vec![match (ended.stopped, ended.exit, ended.signal) {
         (Some(why), exit, _) => {
             let why = match why {
@@ -310,7 +318,8 @@ fn output(ended: Ended, patience: Patience) -> Output {
     let (ok, exit, stopped) = (ended.ok(), ended.exit, ended.stopped);
     let total = ended.output.total();
     let bytes = ended.output.into_bytes();
-    let view = view::output(&bytes, total, OUTPUT_VIEW_BYTES);
+    let view = show(&bytes, total);
+    notes.extend(view.summary);
     let mut text = view.text;
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
@@ -431,15 +440,12 @@ mod tests {
             "yes line | head -c 20000000; printf '\\033[31merror: the last line\\033[0m\\n'; exit 1",
         );
         assert!(output.text.len() < OUTPUT_VIEW_BYTES + 300);
-        assert!(
-            output.text.ends_with("\nerror: the last line\n[exit status 1]"),
-            "{:?}",
-            &output.text[output.text.len() - 100..]
-        );
+        let said = "\nerror: the last line\n[... only a part is shown, of 20000030 bytes";
+        assert!(output.text.contains(said), "{}", output.text);
+        let last = "\n[exit status 1; 1 error, 0 warnings in 4000001 lines]";
+        assert!(output.text.ends_with(last), "{:?}", &output.text[output.text.len() - 100..]);
         let full = output.full.unwrap();
-        assert!(
-            output.text.contains(&format!("of 20000030 in all; read path \"blob:{}\"", Digest::of(&full)))
-        );
+        assert!(output.text.contains(&format!("path \"blob:{}\"", Digest::of(&full))));
         assert!(full.ends_with(b"\x1b[31merror: the last line\x1b[0m\n"));
     }
 

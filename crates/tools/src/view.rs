@@ -1,11 +1,13 @@
 //! Text as a model sees it: without control sequences, and not too long.
-//! Knows nothing of tools. Start at [`plain`] (programs' output) and [`visible`] (files' content).
+//! Knows no tool and no format of one (`output` does). Start at [`Watched`] (programs' output) and [`visible`] (files'
+//! content).
 
+use contract::port::{Delta, Sink};
 use contract::{Digest, text};
+use output::{Custom, Event, Options, Reader};
+use std::sync::Arc;
 
-/// How many parts of the view the head gets, out of four: in failing logs the tail matters more.
-const HEAD_QUARTERS: usize = 1;
-/// Room for the line that says what was left out; a view with less than twice that has to do without.
+/// Bytes allowed for in a view for the line that says what was left out.
 const NOTE_BYTES: usize = 200;
 
 /// Text of a program: terminal sequences and control characters are gone, except line ends and tabs; a lone
@@ -39,56 +41,68 @@ pub(crate) fn is_hidden(c: char) -> bool {
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// A program's output within a limit: head, a line that says what is missing and where it is, tail.
+/// A program's output while it comes: every byte is read once, whatever is kept of it.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    reader: Reader,
+}
+
+/// What is shown of it.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) text: String,
+    /// What it comes to, in a few words, where something was understood or left out.
+    pub(crate) summary: Option<String>,
     /// The text does not show every byte there was.
     pub(crate) differs: bool,
 }
 
-/// The view of these bytes, at most `limit` of them (from 400 on), the line about the rest included; `total` were
-/// written, which is more when not all were kept.
-pub(crate) fn output(bytes: &[u8], total: u64, limit: usize) -> View {
-    let text = plain(bytes);
-    if text.len() <= limit {
-        let differs = text.as_bytes() != bytes;
-        return View { text, differs };
+impl Watched {
+    /// The output of this command, of which at most `limit` bytes are shown (from 500 on).
+    pub(crate) fn new(command: &str, custom: Arc<Custom>, limit: usize) -> Self {
+        let limit = limit.saturating_sub(NOTE_BYTES);
+        Self { reader: Reader::new(Options { command: command.to_owned(), custom, limit }) }
     }
-    let limit = if limit >= 2 * NOTE_BYTES { limit - NOTE_BYTES } else { limit };
-    let head = limit / 4 * HEAD_QUARTERS;
-    let head = line_end_before(&text, head);
-    let tail = line_start_after(&text, text.len() - (limit - head));
-    let cut = tail - head;
-    let (head, tail) = (&text[..head], &text[tail..]);
-    let line = if head.is_empty() || head.ends_with('\n') { "" } else { "\n" };
-    let digest = Digest::of(bytes);
-    View {
-        text: format!(
-            "{head}{line}[... {cut} bytes left out here, of {total} in all; read path \"blob:{digest}\" shows them ...]\n{tail}"
-        ),
-        differs: true,
+
+    /// Some of it.
+    pub(crate) fn push(&mut self, bytes: &[u8], sink: &dyn Sink) {
+        self.reader.push(bytes, &mut |event| sink.delta(delta(event)));
+    }
+
+    /// The end. `kept`: what can be read again, of `total` bytes.
+    pub(crate) fn view(self, kept: &[u8], total: u64, sink: &dyn Sink) -> View {
+        let digest = self.reader.finish(&mut |event| sink.delta(delta(event)));
+        let summary = (digest.truncated || digest.understood()).then(|| digest.summary());
+        let shown = digest.text.strip_suffix('\n').unwrap_or(&digest.text).as_bytes();
+        let differs = shown != kept.strip_suffix(b"\n").unwrap_or(kept);
+        let mut text = digest.text;
+        if digest.truncated {
+            text.push_str(&format!(
+                "[... only a part is shown, of {total} bytes in all; read or search path \"blob:{}\" shows the rest ...]\n",
+                Digest::of(kept)
+            ));
+        }
+        View { text, summary, differs }
     }
 }
 
-/// The last end of a line at or before here, or else the last character boundary.
-fn line_end_before(text: &str, at: usize) -> usize {
-    let at = text.floor_char_boundary(at);
-    text[..at].rfind('\n').map_or(at, |end| end + 1)
-}
-
-/// The first start of a line at or after here, or else the next character boundary.
-fn line_start_after(text: &str, at: usize) -> usize {
-    let at = text.ceil_char_boundary(at);
-    match text[at..].find('\n') {
-        Some(end) if at + end + 1 < text.len() => at + end + 1,
-        _ => at,
+fn delta(event: Event) -> Delta {
+    match event {
+        Event::Finding(finding) => Delta::Finding(finding),
+        Event::Test(test) => Delta::Test(test),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::port::Quiet;
+
+    fn shown(raw: &[u8], limit: usize) -> View {
+        let mut watched = Watched::new("", Arc::default(), limit);
+        raw.chunks(7).for_each(|piece| watched.push(piece, &Quiet));
+        watched.view(raw, raw.len() as u64, &Quiet)
+    }
 
     #[test]
     fn terminal_sequences_are_gone() {
@@ -103,20 +117,37 @@ mod tests {
 
     #[test]
     fn long_output_keeps_both_ends_and_says_where_the_rest_is() {
-        let raw: String = (0..1000).map(|n| format!("line {n}\n")).collect();
-        let view = output(raw.as_bytes(), raw.len() as u64, 400);
-        assert!(view.differs && view.text.starts_with("line 0\n") && view.text.ends_with("line 999\n"));
+        let raw: String = (0..1000).map(|n| format!("line {} {n}\n", "abc".repeat(n % 5))).collect();
+        let view = shown(raw.as_bytes(), 1000);
+        assert!(view.differs && view.text.starts_with("line  0\n"), "{}", view.text);
+        assert!(view.text.contains("line abcabcabcabc 999\n[... only a part is shown, of "), "{}", view.text);
         assert!(view.text.contains(&format!("blob:{}", Digest::of(raw.as_bytes()))), "{}", view.text);
         assert!(view.text.lines().all(|line| line.starts_with("line ") || line.starts_with("[... ")));
-        assert!(view.text.len() <= 400);
-        let short = output(b"all of it\n", 10, 400);
-        assert_eq!((short.text.as_str(), short.differs), ("all of it\n", false));
+        assert!(view.text.len() <= 1000 && view.summary.is_some());
+        let short = shown(b"all of it\n", 1000);
+        assert_eq!((short.text.as_str(), short.summary, short.differs), ("all of it\n", None, false));
     }
 
     #[test]
     fn one_endless_line_is_cut_between_characters() {
-        let raw = "ü".repeat(1000);
-        let view = output(raw.as_bytes(), 2000, 101);
-        assert!(view.text.starts_with('ü') && view.text.ends_with('ü'));
+        let raw = "ü".repeat(10_000);
+        let view = shown(raw.as_bytes(), 4000);
+        assert!(view.text.starts_with('ü') && view.text.contains("bytes ...] ü"), "{}", view.text);
+    }
+
+    #[test]
+    fn what_is_found_is_told_at_once() {
+        #[derive(Default)]
+        struct Told(std::sync::Mutex<Vec<Delta>>);
+        impl Sink for Told {
+            fn delta(&self, delta: Delta) {
+                self.0.lock().unwrap().push(delta);
+            }
+        }
+        let told = Told::default();
+        let mut watched = Watched::new("cargo test", Arc::default(), 1000);
+        watched.push(b"error[E1]: no\n --> a.rs:1:2\ntest a ... FAILED\n", &told);
+        let told = told.0.into_inner().unwrap();
+        assert!(matches!(told.as_slice(), [Delta::Finding(_), Delta::Test(_)]), "{told:?}");
     }
 }

@@ -133,6 +133,9 @@ fn config(app: &App) -> Vec<Finding> {
     let capped = capped.map(|(name, of)| format!("budget of {name} = {} ({})", of.value, of.origin));
     let mut findings = vec![project];
     findings.extend(settings.into_iter().chain(capped).map(|what| Finding::ok("settings", what)));
+    let (_, bad) = app.parsers(&config);
+    let hint = "correct [parsers] in config.toml, or remove the file in the state directory";
+    findings.extend(bad.into_iter().map(|why| Finding::note("parsers", why, hint)));
     let top = top.unwrap_or_default();
     let opened = app.models(&config).map_err(|failure| failure.fault);
     if let Err(fault) = opened.and_then(|models| models.open(&config.model.value, &top).map(drop)) {

@@ -16,6 +16,7 @@ mod events;
 mod gc;
 pub(crate) mod jobs;
 mod models;
+mod parse;
 mod pause;
 mod record;
 mod replay;
@@ -123,6 +124,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Backup { dir } => backup::run(app, &dir).await,
         Verb::Models { provider } => models::run(app, provider.as_deref()).await,
         Verb::Auth { provider } => auth::run(app, provider.as_deref()).await,
+        Verb::Parse { file, tool, limit } => parse::run(app, file.as_deref(), tool.as_deref(), limit),
         Verb::Doctor => doctor::run(app).await,
         Verb::Gc { dry_run } => gc::run(app, dry_run).await,
     }

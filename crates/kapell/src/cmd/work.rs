@@ -82,6 +82,10 @@ impl<'a> Work<'a> {
         };
         let mut progress = Progress::new(level, self.app.term, self.app.now());
         start.notes.iter().for_each(|note| progress.note(note));
+        wired
+            .warnings
+            .iter()
+            .for_each(|why| progress.note(&format!("warning: {}", crate::show::clean::line(why))));
         let lines = (self.format == Format::StreamJson)
             .then(|| Lines { pipe: Pipe::to(std::io::stdout()), stream: Stream::default() });
         if let Some(lines) = &lines {

@@ -10,6 +10,7 @@ use crate::term::Term;
 use crate::tree::{Happened, Need, Tree};
 use contract::action::{Done, End};
 use contract::event::{Answer, Disposal, Event, Subject};
+use contract::found::{Ending, Severity};
 use contract::money::usd;
 use contract::port::{Blobs, Delta};
 use contract::{ActionId, Amount, SessionId, Timestamp};
@@ -58,6 +59,42 @@ struct Running {
     words: String,
     since: Timestamp,
     told: Timestamp,
+    found: Found,
+}
+
+/// What was found in an action's output so far.
+#[derive(Debug, Default, Clone, Copy)]
+struct Found {
+    errors: u64,
+    warnings: u64,
+    passed: u64,
+    failed: u64,
+}
+
+impl Found {
+    fn add(&mut self, delta: &Delta) {
+        match delta {
+            Delta::Finding(finding) if finding.severity == Severity::Error => self.errors += 1,
+            Delta::Finding(finding) if finding.severity == Severity::Warning => self.warnings += 1,
+            Delta::Test(test) if test.ending == Ending::Failed => self.failed += 1,
+            Delta::Test(test) if test.ending == Ending::Passed => self.passed += 1,
+            _ => {}
+        }
+    }
+
+    /// `: 2 errors, 5 passed, 1 failed`, or nothing.
+    fn words(self) -> String {
+        let counts = [
+            (self.errors, "errors"),
+            (self.warnings, "warnings"),
+            (self.passed, "passed"),
+            (self.failed, "failed"),
+        ];
+        let words =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let words: Vec<String> = words.collect();
+        if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) }
+    }
 }
 
 impl Progress {
@@ -83,7 +120,14 @@ impl Progress {
         let (id, at) = (happened.session, happened.record.at);
         if let Event::Started { action, work, .. } = &happened.record.event {
             let words = describe::work(blobs, work).await;
-            let running = Running { action: *action, kind: work.name(), words, since: at, told: at };
+            let running = Running {
+                action: *action,
+                kind: work.name(),
+                words,
+                since: at,
+                told: at,
+                found: Found::default(),
+            };
             self.running.insert(id, running);
         }
         let Some(told) = self.told(blobs, happened).await else { return };
@@ -123,6 +167,10 @@ impl Progress {
 
     /// A piece of progress of a running action.
     pub(crate) fn delta(&mut self, progress: &engine::engine::Progress) {
+        let running = self.running.get_mut(&progress.session);
+        if let Some(running) = running.filter(|running| running.action == progress.action) {
+            running.found.add(&progress.delta);
+        }
         match &progress.delta {
             Delta::Stopping(line) => self.note(&clean::line(line)),
             _ if self.level < Level::Verbose => {}
@@ -151,9 +199,10 @@ impl Progress {
             running.told = now;
             let (step, words) = (running.action.step, &running.words);
             lines.push(format!(
-                "{} step {step} still runs: {words} ({})",
+                "{} step {step} still runs: {words} ({}){}",
                 clock(now),
-                span(now.since(running.since))
+                span(now.since(running.since)),
+                running.found.words()
             ));
         }
         lines.iter().for_each(|line| self.line(line));
@@ -167,7 +216,8 @@ impl Progress {
         match self.running.iter().max_by_key(|(id, running)| (**id != tree.root, running.since)) {
             Some((_, running)) => {
                 let since = span(now.since(running.since));
-                out.push_str(&format!(" · step {} {} ({since})", running.action.step, running.words));
+                let found = running.found.words();
+                out.push_str(&format!(" · step {} {} ({since}){found}", running.action.step, running.words));
             }
             None => out.push_str(&format!(" · {}", waits(tree, now))),
         }

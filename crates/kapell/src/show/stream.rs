@@ -9,7 +9,7 @@ use contract::action::{Call, Done, End, Work};
 use contract::event::Event;
 use contract::intent::{Intent, Wish};
 use contract::model::{Stop, Usage};
-use contract::port::Blobs;
+use contract::port::{Blobs, Delta};
 use contract::{CallId, IntentId, QuestionId, SessionId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -40,6 +40,21 @@ impl Stream {
             "tools": tools,
             "schema_version": SCHEMA,
         })
+    }
+
+    /// The line of something found while an action runs. Lossy: the result has all of it.
+    pub(crate) fn progress(progress: &engine::engine::Progress) -> Option<String> {
+        let (what, found) = match &progress.delta {
+            Delta::Finding(finding) => ("finding", serde_json::to_value(finding).ok()?),
+            Delta::Test(test) => ("test", serde_json::to_value(test).ok()?),
+            _ => return None,
+        };
+        Some(json_line(&json!({
+            "type": "progress",
+            "session_id": progress.session.to_string(),
+            "action": progress.action.to_string(),
+            what: found,
+        })))
     }
 
     /// The line of one event, if it has one.

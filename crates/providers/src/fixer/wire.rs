@@ -126,7 +126,7 @@ pub(crate) struct Blob {
     pub line_bytes: usize,
 }
 
-/// "[... 3 bytes left out here, of 9 in all; read path "blob:DIGEST" shows them ...]"
+/// "[... only a part is shown, of 9 bytes in all; read or search path "blob:DIGEST" shows the rest ...]"
 pub(crate) fn blob(answer: &Answer) -> Option<Blob> {
     let line = answer.text.lines().find(|line| line.starts_with("[... ") && line.contains("\"blob:"))?;
     let path = line.split('"').find(|part| part.starts_with("blob:"))?;
@@ -163,10 +163,10 @@ mod tests {
     fn outputs_kept_elsewhere_are_found() {
         let path = format!("blob:{}", "0f".repeat(32));
         let cut = format!(
-            "head\n[... 12 bytes left out here, of 3000 in all; read path \"{path}\" shows them ...]\ntail\n"
+            "head\n[... lines 2-9 ...]\ntail\n[... only a part is shown, of 3000 bytes in all; read or search path \"{path}\" shows the rest ...]\n"
         );
         let found = blob(&answer(&cut)).unwrap();
-        assert_eq!((found.path, found.bytes, found.line_bytes), (path, 3000, cut.len() / 3));
+        assert_eq!((found.path, found.bytes, found.line_bytes), (path, 3000, cut.len() / 4));
         assert_eq!(blob(&answer("blob:")), None);
     }
 }

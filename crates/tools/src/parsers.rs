@@ -1,0 +1,207 @@
+//! Parsers beside the built-in ones: what a person wrote in the configuration, and what agents have taught Kapell.
+//!
+//! What was learned lies as one JSON file each in a directory, with the example it was accepted for, and is checked against
+//! that again whenever it is read. Knows no tool's format. Start at [`Parsers::load`].
+
+use contract::{Fault, Kind};
+use output::{Custom, Written};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Parsers that are kept; the one not touched for longest goes first.
+const LEARNED: usize = 64;
+/// Bytes of a file that may be one.
+const FILE_BYTES: u64 = 256 * 1024;
+
+/// The parsers in force, shared by all tools of a process.
+#[derive(Debug, Default)]
+pub struct Parsers {
+    own: Vec<Written>,
+    dir: Option<PathBuf>,
+    current: RwLock<Arc<Custom>>,
+}
+
+/// A learned one, as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    name: String,
+    command: Vec<String>,
+    patterns: Vec<String>,
+    example: String,
+}
+
+impl Stored {
+    fn written(&self) -> Written {
+        Written { name: self.name.clone(), command: self.command.clone(), patterns: self.patterns.clone() }
+    }
+}
+
+impl Parsers {
+    /// A person's own, and those learned in this directory; says what cannot be used and why.
+    pub fn load(own: Vec<Written>, dir: Option<PathBuf>) -> (Self, Vec<String>) {
+        let (custom, mut bad) = Custom::new(own);
+        let parsers = Self { own: custom.written().to_vec(), dir, current: RwLock::default() };
+        bad.extend(parsers.renew());
+        (parsers, bad)
+    }
+
+    /// Those in force now.
+    pub fn current(&self) -> Arc<Custom> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes a parser into use that reads both its example and a real output; otherwise says why not.
+    pub(crate) fn learn(&self, written: Written, example: &str, real: &[u8]) -> Result<String, Fault> {
+        let refused = |why: String| Fault::new(Kind::Permanent, "parser-refused", why);
+        let found = output::accept(&written, example, real).map_err(refused)?;
+        let Some(dir) = &self.dir else {
+            return Err(refused("nothing can be learned here: there is no directory for it".to_owned()));
+        };
+        if self.own.iter().any(|own| own.name == written.name) {
+            return Err(refused(format!("`{}` is a parser of the person's own", written.name)));
+        }
+        let stored = Stored {
+            name: written.name.clone(),
+            command: written.command,
+            patterns: written.patterns,
+            example: example.to_owned(),
+        };
+        let kept = keep(dir, &stored);
+        kept.map_err(|error| {
+            let what = format!("the parser could not be kept in {}: {error}", dir.display());
+            Fault::new(Kind::Transient, "parser-not-kept", what)
+        })?;
+        self.renew();
+        Ok(found)
+    }
+
+    /// Reads what is there.
+    fn renew(&self) -> Vec<String> {
+        let mut bad = Vec::new();
+        let mut all = self.own.clone();
+        for stored in self.dir.as_deref().map(stored).unwrap_or_default() {
+            let written = stored.written();
+            match output::accept(&written, &stored.example, stored.example.as_bytes()) {
+                Ok(_) => all.push(written),
+                Err(why) => bad.push(format!("learned parser `{}` is left out: {why}", stored.name)),
+            }
+        }
+        let (custom, more) = Custom::new(all);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(custom);
+        bad.extend(more);
+        bad
+    }
+}
+
+/// A name that is a file's as well.
+pub(crate) fn is_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    !name.is_empty() && name.len() <= 40 && name.chars().all(fits)
+}
+
+fn files(dir: &Path) -> Vec<(std::time::SystemTime, PathBuf)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "json"))
+        .filter_map(|entry| {
+            let data = entry.metadata().ok().filter(|data| data.is_file() && data.len() <= FILE_BYTES)?;
+            Some((data.modified().ok()?, entry.path()))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn stored(dir: &Path) -> Vec<Stored> {
+    let read = |path: &Path| serde_json::from_slice(&fs::read(path).ok()?).ok();
+    let mut all: Vec<Stored> = files(dir).iter().filter_map(|(_, path)| read(path)).collect();
+    all.retain(|stored| is_name(&stored.name));
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+/// Written beside its place and moved there, so that nobody reads half of it.
+fn keep(dir: &Path, stored: &Stored) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let place = dir.join(format!("{}.json", stored.name));
+    let beside = dir.join(format!("{}.json.{}", stored.name, std::process::id()));
+    fs::write(&beside, serde_json::to_vec_pretty(stored)?)?;
+    fs::rename(&beside, &place)?;
+    let files = files(dir);
+    for (_, path) in files.iter().take(files.len().saturating_sub(LEARNED)) {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(name: &str, pattern: &str) -> Written {
+        Written { name: name.into(), command: vec!["lintx".into()], patterns: vec![pattern.into()] }
+    }
+
+    const GOOD: &str = r"^BAD (?<file>\S+) at (?<line>\d+): (?<message>.+)$";
+    const OUTPUT: &str = "linting\nBAD a.x at 3: no\nBAD b.x at 9: nor this\nlinted two files\n";
+
+    #[test]
+    fn what_is_learned_is_used_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (parsers, bad) = Parsers::load(Vec::new(), Some(dir.path().join("parsers")));
+        assert_eq!((bad.len(), parsers.current().written().len()), (0, 0));
+        let found = parsers.learn(written("lintx", GOOD), "BAD a.x at 3: no", OUTPUT.as_bytes()).unwrap();
+        assert!(found.contains("2 errors"), "{found}");
+        assert_eq!(parsers.current().written()[0].name, "lintx");
+        let (again, bad) = Parsers::load(Vec::new(), Some(dir.path().join("parsers")));
+        assert_eq!((bad.len(), again.current().written().len()), (0, 1));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (parsers, _) = Parsers::load(vec![written("mine", GOOD)], Some(dir.path().to_owned()));
+        for (name, pattern, example) in [
+            ("lintx", r"^WORSE (?<message>.+)$", "BAD a.x at 3: no"),
+            ("lintx", r"^WORSE (?<message>.+)$", "WORSE it is"),
+            ("lintx", r"^(?<message>.*", "BAD"),
+            ("lintx", r"^(?<what>.+)$", "BAD"),
+            ("mine", GOOD, "BAD a.x at 3: no"),
+        ] {
+            let refused = parsers.learn(written(name, pattern), example, OUTPUT.as_bytes());
+            assert_eq!(refused.unwrap_err().code, "parser-refused", "{pattern}");
+        }
+        assert_eq!(parsers.current().written().len(), 1);
+    }
+
+    #[test]
+    fn a_damaged_file_is_left_out_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.json"), "{").unwrap();
+        let stored = r#"{"name":"b","command":["b"],"patterns":["^x(?<message>y)$"],"example":"no"}"#;
+        fs::write(dir.path().join("b.json"), stored).unwrap();
+        let (parsers, bad) = Parsers::load(Vec::new(), Some(dir.path().to_owned()));
+        assert!(bad.len() == 1 && bad[0].contains("`b`"), "{bad:?}");
+        assert_eq!(parsers.current().written().len(), 0);
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..LEARNED + 3 {
+            let written = written(&format!("p{n}"), GOOD);
+            let stored = Stored {
+                name: written.name,
+                command: written.command,
+                patterns: written.patterns,
+                example: "BAD a at 1: x".into(),
+            };
+            keep(dir.path(), &stored).unwrap();
+        }
+        assert_eq!(files(dir.path()).len(), LEARNED);
+    }
+}
