@@ -213,7 +213,7 @@ pub(crate) enum Verb {
         /// Only this provider's
         provider: Option<String>,
     },
-    /// Show what Kapell sees in a program's output: findings, tests, and what an agent would be shown
+    /// Show what is seen in a program's output: findings, tests, and what an agent is shown
     Parse {
         /// The output; standard input when left out
         file: Option<PathBuf>,

@@ -194,7 +194,6 @@ fn cancelled(line: &str, mark: &str, urgency: Urgency) -> (Ended, Vec<Stage>) {
             until("it runs", || alive(mark));
             token.cancel(urgency);
         }
-        Progress::Output(_) => {}
         Progress::Stopping(stage) => stages.push(stage),
         _ => {}
     });

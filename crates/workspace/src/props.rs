@@ -5,7 +5,7 @@
 //! [`index`].
 
 use crate::apply::{differences, one_object};
-use crate::checks::{config, count};
+use crate::checks::config;
 use crate::inspect::{FileChange, judge, language, text};
 use crate::object::{Format, Oid};
 use crate::table::{Table, is_inside, join, split};
@@ -105,7 +105,7 @@ pub fn checks(bytes: &[u8]) {
         }
         Err(fault) => assert!(!fault.hint.is_empty() && fault.what.starts_with(".kapell/config.toml: ")),
     }
-    let _figures = count::tests(&text);
+    let _figures = output::read(bytes, "").tests;
 }
 
 #[cfg(test)]

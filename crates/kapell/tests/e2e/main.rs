@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod models;
 mod museum;
+mod outputs;
 mod people;
 mod procs;
 mod store;
