@@ -66,6 +66,10 @@ impl Tool for Learn {
         }
     }
 
+    fn is_core(&self) -> bool {
+        false
+    }
+
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault> {
         Args::parse(args)?.blob()?;
         let why =
