@@ -16,17 +16,6 @@ pub enum Severity {
     Note,
 }
 
-impl Severity {
-    /// The stored and printed name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Note => "note",
-        }
-    }
-}
-
 /// A complaint of a tool.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Finding {
@@ -35,16 +24,12 @@ pub struct Finding {
     /// How bad.
     pub severity: Severity,
     /// The file, as the tool names it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Line in it, from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
     /// Column in it, as the tool counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<u32>,
     /// The tool's name for this kind of complaint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// What it says, one line.
     pub message: String,
@@ -64,17 +49,6 @@ pub enum Ending {
     Skipped,
 }
 
-impl Ending {
-    /// The stored and printed name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-}
-
 /// A test that ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TestEnd {
@@ -85,7 +59,6 @@ pub struct TestEnd {
     /// How it ended.
     pub ending: Ending,
     /// How long it took, milliseconds, where the runner says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ms: Option<u64>,
     /// Line of the output it was found in, from 1.
     pub at: u64,

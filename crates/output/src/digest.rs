@@ -1,7 +1,7 @@
 //! What an output comes to. A value; [`crate::Reader`] makes it.
 
 use contract::checks::Tests;
-use contract::found::{Finding, TestEnd};
+use contract::found::{Ending, Finding, Severity, TestEnd};
 
 /// An output, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,24 @@ impl Digest {
     /// Something was understood of it.
     pub fn understood(&self) -> bool {
         self.errors > 0 || self.warnings > 0 || self.tests.is_some() || !self.counts.is_empty()
+    }
+}
+
+/// How bad a finding is, in a word.
+pub fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    }
+}
+
+/// How a test ended, in a word.
+pub fn ending(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Passed => "passed",
+        Ending::Failed => "failed",
+        Ending::Skipped => "skipped",
     }
 }
 

@@ -20,7 +20,7 @@ mod tool;
 mod weigh;
 
 pub use custom::{Custom, PATTERN_BYTES, PATTERNS, Written, accept};
-pub use digest::Digest;
+pub use digest::{Digest, ending, severity};
 pub use reader::{Event, FINDINGS, Options, Reader};
 
 /// Reads an output that is here already. `command`: its command line, or the name of its tool.

@@ -11,11 +11,11 @@ fn found(digest: &Digest) -> (Vec<String>, Vec<String>) {
             [finding.line, finding.column].iter().flatten().map(|n| format!(":{n}")).collect::<String>();
         let file = finding.file.as_deref().unwrap_or("-");
         let code = finding.code.as_deref().unwrap_or("-");
-        format!("{} {file}{place} {code} {}", finding.severity.name(), finding.message)
+        format!("{} {file}{place} {code} {}", crate::severity(finding.severity), finding.message)
     });
     let tests = digest.ends.iter().map(|test| {
         let ms = test.ms.map_or(String::new(), |ms| format!(" {ms}"));
-        format!("{} {}{ms}", test.ending.name(), test.name)
+        format!("{} {}{ms}", crate::ending(test.ending), test.name)
     });
     (findings.collect(), tests.collect())
 }

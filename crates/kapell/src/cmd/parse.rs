@@ -97,7 +97,7 @@ fn show(digest: &Digest) {
 
 /// `error src/a.rs:3:7 [E0308] mismatched types (cargo, line 12)`.
 fn line(finding: &Finding) -> String {
-    let mut text = finding.severity.name().to_owned();
+    let mut text = output::severity(finding.severity).to_owned();
     if let Some(file) = &finding.file {
         text.push_str(&format!(" {file}"));
         for place in [finding.line, finding.column].into_iter().flatten() {
@@ -112,5 +112,11 @@ fn line(finding: &Finding) -> String {
 
 fn ended(test: &TestEnd) -> String {
     let took = test.ms.map_or(String::new(), |ms| format!(" in {ms} ms"));
-    clean::line(&format!("{} {}{took} ({}, line {})", test.ending.name(), test.name, test.tool, test.at))
+    clean::line(&format!(
+        "{} {}{took} ({}, line {})",
+        output::ending(test.ending),
+        test.name,
+        test.tool,
+        test.at
+    ))
 }
