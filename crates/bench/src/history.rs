@@ -103,5 +103,6 @@ fn call(id: String) -> Call {
         deadline_ms: None,
         control: None,
         error: None,
+        ruled: None,
     }
 }

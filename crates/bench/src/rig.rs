@@ -214,6 +214,7 @@ pub(crate) fn engine_with(
         models,
         clock: Arc::new(Real::default()),
         env: Vec::new(),
+        rules: Arc::new(kernel::policy::Policy::default()),
     };
     let slots = Slots { model: 4096, tool: 4096, check: 1, workspace: 4096 };
     let options = Options { owner: format!("bench-{}", std::process::id()), slots };

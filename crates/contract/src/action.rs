@@ -4,6 +4,7 @@ use crate::checks::{CheckDef, Flag, Report};
 use crate::context::{Left, Sent};
 use crate::event::{Notice, TaskState};
 use crate::model::{Meter, Shown, Stop, Usage};
+use crate::policy::Ruling;
 use crate::session::SessionSpec;
 use crate::{ActionId, Amount, CallId, Digest, Fault, SessionId, Timestamp, is_default};
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,9 @@ pub struct Call {
     /// The arguments do not fit: this becomes the call's result, nothing runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Digest>,
+    /// What the rules said when it was made; without it, the class decides alone whether a person is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ruled: Option<Ruling>,
 }
 
 /// A call that is a decision, not an effect.

@@ -2,6 +2,7 @@
 
 use crate::action::EffectClass;
 use crate::model::{Image, ToolSpec};
+use crate::policy::Part;
 use crate::port::{Blobs, Sink};
 use crate::{BoxFuture, Cancel, Digest, Fault, SessionId};
 use serde_json::Value;
@@ -99,6 +100,10 @@ pub trait Tool: Send + Sync {
     }
     /// Checks the arguments and says what running them means. A fault's text goes to the model.
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault>;
+    /// What running it would do, for the rules to be matched on. Empty: no rule can be about it.
+    fn parts(&self, _args: &Value, _scope: &Scope) -> Vec<Part> {
+        Vec::new()
+    }
     /// Runs it. Must end soon after `cancel`, leaving nothing alive.
     fn run<'a>(
         &'a self,

@@ -3,6 +3,7 @@
 //! Knows the Tool port below it. Start at [`all`].
 
 use contract::model::ToolSpec;
+use contract::policy::Part;
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Tool};
 use contract::{BoxFuture, Cancel, Fault};
@@ -39,6 +40,10 @@ impl Tool for Named {
 
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault> {
         self.tool.judge(args, scope)
+    }
+
+    fn parts(&self, args: &Value, scope: &Scope) -> Vec<Part> {
+        self.tool.parts(args, scope)
     }
 
     fn run<'a>(

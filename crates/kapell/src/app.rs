@@ -171,6 +171,7 @@ impl App {
             models: self.asked(&models, config),
             clock: Arc::<System>::clone(&self.clock),
             env: passed,
+            rules: Arc::new(crate::policy::Files(self.home.clone())),
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options { owner: self.owner(), slots: Slots::for_cores(cores) };

@@ -135,6 +135,9 @@ pub(crate) enum Verb {
         session: String,
         /// Which approval, such as a12; without it: the one that waits
         approval: Option<String>,
+        /// Also write rules into your config.toml that allow exactly the commands that asked
+        #[arg(long)]
+        always: bool,
     },
     /// Say no to what a session waits for
     Deny {
@@ -224,6 +227,11 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "BYTES")]
         limit: Option<usize>,
     },
+    /// Say what may run without asking, what asks and what never runs
+    Policy {
+        #[command(subcommand)]
+        what: PolicyVerb,
+    },
     /// Look at everything Kapell needs and say what is wrong
     Doctor,
     /// Remove what is not needed any more: workspaces of ended sessions, stale records, caches
@@ -231,6 +239,30 @@ pub(crate) enum Verb {
         /// Only show what would go, and how much it is
         #[arg(long)]
         dry_run: bool,
+    },
+}
+
+/// What `policy` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyVerb {
+    /// Tell what would become of a command line, and why; exits with 0 (allow), 8 (ask) or 6 (deny)
+    Explain {
+        /// The command line, quoted
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+        /// Where it would run
+        #[arg(long, value_name = "DIR")]
+        cwd: Option<PathBuf>,
+        /// As if a sandbox kept it to the workspace and to known hosts
+        #[arg(long)]
+        confined: bool,
+    },
+    /// Show every rule and the file it stands in
+    List,
+    /// Print the rules of Claude Code, Gemini CLI or Codex as rules of Kapell
+    Import {
+        /// Claude's or Gemini's settings.json, Gemini's policy TOML, or Codex' .rules
+        file: PathBuf,
     },
 }
 

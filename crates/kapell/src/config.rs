@@ -5,6 +5,7 @@
 //! Start at [`Config::load`].
 
 mod parsers;
+mod policy;
 mod providers;
 mod web;
 
@@ -91,12 +92,14 @@ pub(crate) struct Config {
     pub(crate) web: WebRules,
     /// How outputs of programs are read that no built-in parser knows, of the user's file alone.
     pub(crate) parsers: Vec<output::Written>,
+    /// What may run, of both files; the project's only ask and deny.
+    pub(crate) rules: Vec<kernel::policy::Rule>,
     /// Caps of a call, a day, a month and the project, each in money and in tokens, as [`CAP_KEYS`] names them.
     pub(crate) caps: [Of<u64>; 8],
 }
 
 /// Keys of both files, with those of the project alone behind.
-const KEYS: [&str; 6] = ["model", "fallback", "ask", "mode", "land", "budget"];
+const KEYS: [&str; 7] = ["model", "fallback", "ask", "mode", "land", "budget", "policy"];
 /// Of the user's file alone.
 const USER_KEYS: [&str; 5] = ["providers", "parsers", "response_cache", "pass_env", "web"];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
@@ -136,6 +139,7 @@ impl Default for Config {
             providers: BTreeMap::new(),
             web: WebRules::default(),
             parsers: Vec::new(),
+            rules: Vec::new(),
             caps: std::array::from_fn(|_| of(u64::MAX)),
         }
     }
@@ -271,6 +275,7 @@ impl File<'_> {
                 "providers" => self.providers(config, at, value)?,
                 "web" if !self.project => self.web(config, value)?,
                 "parsers" => self.parsers(config, at, value)?,
+                "policy" => self.policy(config, value)?,
                 "response_cache" if !self.project => {
                     let DeValue::Boolean(on) = value.get_ref() else {
                         return Err(self.wrong(at, "`response_cache` is true or false".into()));

@@ -10,6 +10,8 @@ pub(crate) const OK: u8 = 0;
 pub(crate) const FAILURE: u8 = 1;
 /// Arguments or configuration; nothing was started.
 pub(crate) const USAGE: u8 = 2;
+/// A rule or a person said no.
+pub(crate) const DENIED: u8 = 6;
 /// A question or an approval is parked, or a language model is needed.
 pub(crate) const NEEDS_YOU: u8 = 8;
 /// Waiting on a limit; goes on later.
@@ -29,7 +31,7 @@ pub(crate) const TABLE: &[(u8, &str, &str)] = &[
     (3, "refuted", "the checks say no"),
     (4, "inconclusive", "no check was found, it could not run, or it is flaky"),
     (5, "stuck", "the same failure again and again, or a limit of steps"),
-    (6, "denied", "an approval was denied or ran out"),
+    (DENIED, "denied", "an approval was denied or ran out"),
     (7, "budget", "the budget is used up"),
     (NEEDS_YOU, "needs_you", "an approval or a question waits, or a language model is needed"),
     (WAITING, "waiting", "waiting on a limit; goes on later"),

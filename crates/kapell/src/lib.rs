@@ -15,6 +15,7 @@ mod guard;
 mod home;
 mod out;
 mod pick;
+mod policy;
 #[cfg(any(test, fuzzing))]
 pub mod props;
 mod quantity;

@@ -4,6 +4,7 @@
 
 use crate::home::Home;
 use contract::model::ToolSpec;
+use contract::policy::Part;
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Tool};
 use contract::{BoxFuture, Cancel, Fault};
@@ -56,6 +57,10 @@ impl Tool for AtHome {
 
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault> {
         self.tool.judge(args, &self.scope(scope.clone()))
+    }
+
+    fn parts(&self, args: &Value, scope: &Scope) -> Vec<Part> {
+        tools::parts::of(&self.tool.name(), args, scope, &crate::policy::user_home())
     }
 
     fn run<'a>(

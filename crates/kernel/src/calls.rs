@@ -5,7 +5,7 @@
 use crate::decide::Draft;
 use crate::fsm::{ApprovalState, CallState, Phase, Turn};
 use crate::session::CallSlot;
-use crate::{Illegal, plan, workflow};
+use crate::{Illegal, plan, policy, workflow};
 use contract::action::{Call, Control, Effect, Task, Todo};
 use contract::event::{Answer, Disposal, Event, LedgerEvent, TaskState};
 use contract::intent::{Intent, Source, Wish};
@@ -397,6 +397,11 @@ impl Draft<'_> {
                 "this session has opened {} children, which is its limit",
                 spec.limits.children
             ));
+        }
+        let reads =
+            !wish.mode.is_empty() && policy::only_reads(&spec.mode) && !policy::only_reads(&wish.mode);
+        if reads {
+            return Some(format!("this session only reads (mode {}), and so do those below it", spec.mode));
         }
         if above.any(|goal| *goal == wish.goal) {
             return Some("a session above has this very goal; do it yourself".into());

@@ -6,7 +6,7 @@ use crate::Illegal;
 use crate::arbiter::{self, Reason};
 use crate::decide::Draft;
 use crate::fsm::{CallState, Phase, Turn};
-use contract::action::{EffectClass, Work};
+use contract::action::{Call, EffectClass, Work};
 use contract::checks::Verdict;
 use contract::event::{Answer, Disposal, Event, Final, Other, Subject};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
@@ -300,12 +300,13 @@ impl Draft<'_> {
             return Want::Nothing(Reason::CallsOpen);
         };
         let mut calls = vec![first.call.clone()];
-        if first.call.class == EffectClass::Pure {
+        let free = |call: &Call| call.class == EffectClass::Pure && call.ruled.is_none();
+        if free(&first.call) {
             // One batch up to the first call that is not pure: the order between reads and the rest is kept.
             let open = open.filter(|slot| slot.state != CallState::Answered);
             let pure = open.take_while(|slot| {
                 let runs = slot.state == CallState::Open && slot.call.control.is_none();
-                runs && slot.call.class == EffectClass::Pure
+                runs && free(&slot.call)
             });
             calls.extend(pure.map(|slot| slot.call.clone()));
         }
@@ -329,7 +330,7 @@ impl Draft<'_> {
             let call = slot.call.clone();
             return self.control(&call);
         }
-        let asks = self.needs_approval(slot.call.class);
+        let asks = self.needs_approval(&slot.call);
         if asks && slot.approval.is_none() && self.s.live_children().next().is_none() {
             let approval = format!("a{}", self.s.seq + 1);
             let expires = self.ctx.now.plus(limits::APPROVAL_MS);
@@ -340,8 +341,13 @@ impl Draft<'_> {
         Ok(false)
     }
 
-    pub(crate) fn needs_approval(&self, class: EffectClass) -> bool {
+    /// What the rules said goes first; where they said nothing, the class decides.
+    pub(crate) fn needs_approval(&self, call: &Call) -> bool {
         use contract::session::Ask;
+        let class = call.class;
+        if let Some(ruled) = &call.ruled {
+            return ruled.verdict != contract::policy::Decision::Allow;
+        }
         match self.s.spec.as_ref().map_or(Ask::Writes, |spec| spec.rights.ask) {
             Ask::Never => false,
             Ask::External => class == EffectClass::External,

@@ -10,7 +10,7 @@ use crate::fsm::{Phase, Turn};
 use crate::governor::{Line, Slot};
 use crate::ledger::Refusal;
 use crate::next::{Choice, Want};
-use contract::action::{Effect, EffectClass, Run, Work};
+use contract::action::{Call, Effect, EffectClass, Run, Work};
 use contract::event::{Disposal, Event, Final, LedgerEvent};
 use contract::{ActionId, Amount, limits};
 
@@ -132,8 +132,9 @@ impl Draft<'_> {
         }
         // What a person had to agree to runs as they saw it, also when it runs again.
         let approved = match &choice.work {
-            Work::Tools { calls } if approval.is_some() || self.needs_approval(choice.class) => {
-                calls.first().map(|call| call.hash)
+            Work::Tools { calls } => {
+                let asked = |call: &&Call| approval.is_some() || self.needs_approval(call);
+                calls.first().filter(asked).map(|call| call.hash)
             }
             _ => None,
         };

@@ -94,6 +94,7 @@ fn external() -> Call {
         deadline_ms: Some(1_000),
         control: None,
         error: None,
+        ruled: None,
     }
 }
 

@@ -275,6 +275,7 @@ fn call(rng: &mut Rng, id: &str) -> Call {
         deadline_ms: Some(1_000),
         control,
         error,
+        ruled: None,
     }
 }
 

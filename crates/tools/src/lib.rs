@@ -24,6 +24,7 @@ mod multi_edit;
 mod name;
 mod notebook;
 mod parsers;
+pub mod parts;
 mod patch;
 mod piece;
 #[cfg(any(test, fuzzing))]

@@ -274,6 +274,7 @@ impl<'a> Player<'a> {
             deadline_ms: None,
             control: None,
             error: None,
+            ruled: None,
         });
         let calls: Vec<Call> = calls.collect();
         let stop = if calls.is_empty() { Stop::EndTurn } else { Stop::ToolUse };

@@ -5,13 +5,14 @@
 use super::Example;
 use super::examples::*;
 use contract::action::{
-    CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Todo, Work,
+    Call, CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Todo, Work,
 };
 use contract::checks::{CheckKind, Flag, Verdict};
 use contract::context::{Act, Left, Sent, Summary};
 use contract::event::{Answer, Dearer, Disposal, Event, Final, Notice, Other, Subject, TaskState};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
 use contract::model::{Gauge, Meter, Rates, Usage, Window};
+use contract::policy::{self, Ruling};
 use contract::session::{Ask, Rights};
 use contract::{Amount, Digest, Kind};
 
@@ -215,6 +216,11 @@ fn works() -> Vec<Example<Event>> {
         control_call(Control::Plan { tasks: tasks() }),
         control_call(finish),
     ];
+    let ruled = |decision: policy::Decision| {
+        let ruling = Ruling { verdict: decision, why: "`git push`: it publishes (built-in)".into() };
+        Call { ruled: Some(ruling), ..call("call_5", "shell", EffectClass::External) }
+    };
+    let ruled = [policy::Decision::Allow, policy::Decision::Ask, policy::Decision::Deny].map(ruled).to_vec();
     let approved = Event::Started {
         action: action(2, 9),
         attempt: 2,
@@ -242,6 +248,7 @@ fn works() -> Vec<Example<Event>> {
         ("started-tools", started(Work::Tools { calls }, EffectClass::Staged)),
         ("started-tools-notes", started(notes, EffectClass::Pure)),
         ("started-tools-approved", approved),
+        ("started-tools-ruled", started(Work::Tools { calls: ruled }, EffectClass::External)),
         ("started-check", started(Work::Check { base_known: true }, EffectClass::Pure)),
         ("started-inspect", started(Work::Inspect { result: commit('b') }, EffectClass::Pure)),
         ("started-integrate", started(Work::Integrate { result: commit('b') }, EffectClass::Keyed)),

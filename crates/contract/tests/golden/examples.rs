@@ -67,6 +67,7 @@ pub(crate) fn full_call() -> Call {
         deadline_ms: Some(120_000),
         control: Some(Control::Ask { question: blob("Which branch?") }),
         error: Some(blob("`question` is missing")),
+        ruled: None,
     }
 }
 

@@ -8,10 +8,12 @@
 //! the whole session and made of letters, digits and `-`. The conversation is always rebuilt from
 //! the record, so a model sees the same id on the call and on its result.
 
+use super::ruler::Ruler;
 use super::text::{head, suggestion};
 use super::{Job, Kept, control, find};
 use contract::action::{Call, Control, EffectClass};
 use contract::model::{ToolSpec, ToolUse};
+use contract::policy::Ruling;
 use contract::session::Rights;
 use contract::tool::{Judged, Scope, Tool};
 use contract::{CallId, Digest, limits, text};
@@ -25,6 +27,7 @@ pub(super) struct Toolbox {
     /// What was found of the hidden ones, in that order.
     found: Vec<String>,
     scope: Scope,
+    rules: Ruler,
 }
 
 /// A tool that the session may call.
@@ -52,7 +55,8 @@ impl Toolbox {
         let mut decisions = control::specs(rights);
         let hidden: Vec<&ToolSpec> = tools.iter().filter(|it| it.hidden).map(|it| &it.spec).collect();
         decisions.extend((!hidden.is_empty()).then(|| find::spec(&hidden)));
-        Self { tools, decisions, found: job.run.context.found.clone(), scope: job.scope() }
+        let found = job.run.context.found.clone();
+        Self { tools, decisions, found, scope: job.scope(), rules: Ruler::new(job) }
     }
 
     fn hidden(&self) -> Vec<&ToolSpec> {
@@ -112,10 +116,11 @@ impl Toolbox {
             deadline_ms: None,
             control: None,
             error: None,
+            ruled: None,
         };
         match judged {
-            Ok(Meaning::Effect(Judged { class, why, hash, deadline_ms })) => {
-                Call { class, why, hash, deadline_ms, ..call }
+            Ok(Meaning::Effect(Judged { class, why, hash, deadline_ms }, ruled)) => {
+                Call { class, why, hash, deadline_ms, ruled, ..call }
             }
             Ok(Meaning::Decision(decision)) => {
                 Call { why: "answered by Kapell itself".to_owned(), control: Some(decision), ..call }
@@ -134,13 +139,17 @@ impl Toolbox {
         }
         let args = object(name, args)?;
         match tool {
-            Some(it) => it.tool.judge(&args, &self.scope).map(Meaning::Effect).map_err(|fault| {
-                // Who has not been shown it cannot know.
-                let unseen = it.hidden && !self.found.contains(&it.spec.name);
-                let schema =
-                    if unseen { format!("\nWhat it takes: {}", it.spec.schema) } else { String::new() };
-                format!("{fault}{schema}")
-            }),
+            Some(it) => {
+                let judged = it.tool.judge(&args, &self.scope).map_err(|fault| {
+                    // Who has not been shown it cannot know.
+                    let unseen = it.hidden && !self.found.contains(&it.spec.name);
+                    let schema =
+                        if unseen { format!("\nWhat it takes: {}", it.spec.schema) } else { String::new() };
+                    format!("{fault}{schema}")
+                })?;
+                let ruled = self.rules.ruled(&*it.tool, &args, &self.scope, judged.class)?;
+                Ok(Meaning::Effect(judged, ruled))
+            }
             None if name == find::NAME => {
                 let names = find::fitting(&find::query(args)?, &self.hidden());
                 Ok(Meaning::Decision(Control::FindTools { names }))
@@ -180,7 +189,7 @@ const MOST: usize = limits::REFUSAL_BYTES as usize;
 const NAME_CHARS: usize = 64;
 
 enum Meaning {
-    Effect(Judged),
+    Effect(Judged, Option<Ruling>),
     Decision(Control),
 }
 

@@ -121,6 +121,7 @@ impl World {
             models: Arc::new(self.clone()),
             clock: Arc::new(TokioClock(tokio::time::Instant::now())),
             env: Vec::new(),
+            rules: Arc::new(kernel::policy::Policy::default()),
         }
     }
 
@@ -137,6 +138,7 @@ impl World {
             deadline_ms: None,
             control: None,
             error: None,
+            ruled: None,
         }
     }
 

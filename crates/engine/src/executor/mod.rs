@@ -46,6 +46,7 @@ mod goal;
 mod model;
 mod notice;
 mod prompt;
+mod ruler;
 mod shown;
 mod stop;
 #[cfg(test)]
@@ -64,6 +65,7 @@ use contract::port::{Blobs, Clock, Sink};
 use contract::tool::{Scope, Tool};
 use contract::workspace::Workspace;
 use contract::{Amount, Cancel, Digest, Fault, Kind};
+use kernel::policy::Policy;
 use std::sync::Arc;
 
 /// The outside world of an attempt.
@@ -83,6 +85,20 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Extra environment for commands.
     pub env: Vec<(String, String)>,
+    /// What may run.
+    pub rules: Arc<dyn Rules>,
+}
+
+/// Finds the rules that hold for a repository's sessions, as they are now.
+pub trait Rules: Send + Sync {
+    /// The rules. A fault refuses every call until it is put right.
+    fn of(&self, repo: &str) -> Result<Arc<Policy>, Fault>;
+}
+
+impl Rules for Policy {
+    fn of(&self, _: &str) -> Result<Arc<Policy>, Fault> {
+        Ok(Arc::new(self.clone()))
+    }
 }
 
 impl std::fmt::Debug for Ports {

@@ -3,10 +3,12 @@
 //! Allows nothing: the calls come judged, decided and, where needed, approved. What is checked here
 //! is that running them still means what it meant then. Start at [`run`].
 
+use super::ruler::Ruler;
 use super::{Halt, Job, Kept};
 use crate::task::{self, Kind as TaskKind, Lost};
 use contract::action::{Call, CallResult, Done, EffectClass};
 use contract::cancel::Urgency;
+use contract::policy::{Decision, Ruling};
 use contract::tool::{Judged, Output, Scope, Stopped, Tool};
 use contract::{Digest, Fault, Kind, limits};
 use serde_json::Value;
@@ -73,6 +75,9 @@ async fn one(job: &Job, call: &Call) -> Result<Ran, Halt> {
     if let Err(why) = still_the_same(job.run.approved, call, tool.judge(&args, &scope)) {
         return Ok(Ran::refused(why));
     }
+    if let Err(why) = still_ruled(job, call, Ruler::new(job).ruled(&**tool, &args, &scope, call.class)) {
+        return Ok(Ran::refused(why));
+    }
     if job.cancel.is_cancelled() || !job.gate.enter() {
         return Err(Halt::Stopped);
     }
@@ -101,6 +106,19 @@ fn still_the_same(approved: Option<Digest>, call: &Call, now: Result<Judged, Fau
         ));
     }
     Ok(())
+}
+
+/// The rules may have become stricter since: what a person did not see is not run.
+fn still_ruled(job: &Job, call: &Call, now: Result<Option<Ruling>, String>) -> Result<(), String> {
+    let asks = now?.filter(|ruling| ruling.verdict == Decision::Ask);
+    let seen =
+        job.run.approved.is_some() || call.ruled.as_ref().is_some_and(|then| then.verdict == Decision::Ask);
+    match asks {
+        Some(ruling) if !seen => {
+            Err(format!("not run: it needs a yes by now ({}); make the call anew", ruling.why))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Runs the tool, and asks it to stop at the call's own deadline.

@@ -2,6 +2,7 @@
 //!
 //! Start at [`run`].
 
+use super::always;
 use super::tell::{report, tell};
 use super::work::leave;
 use crate::app::{App, Wired};
@@ -14,28 +15,37 @@ use contract::SessionId;
 use contract::intent::Wish;
 use kernel::fsm::ApprovalState;
 
+/// What a person says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Say {
+    /// To this, once.
+    Yes,
+    /// To this, and a rule for what it runs.
+    Always,
+    /// No.
+    No,
+}
+
 /// Answers an approval; the exit code.
-pub(crate) async fn run(app: &App, name: &str, approval: Option<&str>, yes: bool) -> Result<u8, Failure> {
+pub(crate) async fn run(app: &App, name: &str, approval: Option<&str>, say: Say) -> Result<u8, Failure> {
     let wired = app.wire()?;
-    let done = answer(app, &wired, name, approval, yes).await;
+    let done = answer(app, &wired, name, approval, say).await;
     leave(wired).await;
     done
 }
 
-async fn answer(
-    app: &App,
-    wired: &Wired,
-    name: &str,
-    wanted: Option<&str>,
-    yes: bool,
-) -> Result<u8, Failure> {
+async fn answer(app: &App, wired: &Wired, name: &str, wanted: Option<&str>, say: Say) -> Result<u8, Failure> {
     let session = pick::session(&*wired.store, name).await?;
     let tree = Tree::open(&wired.engine, session).await?;
     let (session, approval) = find(&tree, session, wanted)?;
     let Some(state) = tree.get(session) else { return Err(nothing(session, &[])) };
     let blocker = Blocker { session, kind: Need::Approval(approval.clone()) };
     let asked = Asked::of(&*wired.store, state, &blocker).await.ok_or_else(|| nothing(session, &[]))?;
-    let hash = asked.hash.unwrap_or_default();
+    let (hash, yes) = (asked.hash.unwrap_or_default(), say != Say::No);
+    let rules = match say {
+        Say::Always => always::rules(app, &*wired.store, state, &approval).await?,
+        _ => Vec::new(),
+    };
     if !app.global.json && !app.global.quiet {
         out::print(&format!("{} {approval}: {}\n", if yes { "approving" } else { "denying" }, asked.title));
         asked.content.lines().for_each(|line| out::print(&format!("    {line}\n")));
@@ -46,6 +56,7 @@ async fn answer(
     };
     let verb = wish.name();
     let told = tell(app, wired, session, wish, Vec::new()).await?;
+    always::write(app, &rules)?;
     let next = format!("kapell resume {}", short(tree.root));
     report(app, session, verb, &told, &format!("approval {approval} {word}"), &next)
 }

@@ -2,6 +2,7 @@
 //!
 //! Start at [`run`], which finds the command for what was typed.
 
+mod always;
 mod answer;
 mod approve;
 mod attach;
@@ -18,6 +19,7 @@ pub(crate) mod jobs;
 mod models;
 mod parse;
 mod pause;
+mod policy;
 mod record;
 mod replay;
 mod resume;
@@ -110,8 +112,13 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Cost(options) => cost::run(app, &options).await,
         Verb::Pause { session } => pause::run(app, &session).await,
         Verb::Cancel { session } => cancel::run(app, &session).await,
-        Verb::Approve { session, approval } => approve::run(app, &session, approval.as_deref(), true).await,
-        Verb::Deny { session, approval } => approve::run(app, &session, approval.as_deref(), false).await,
+        Verb::Approve { session, approval, always } => {
+            let yes = if always { approve::Say::Always } else { approve::Say::Yes };
+            approve::run(app, &session, approval.as_deref(), yes).await
+        }
+        Verb::Deny { session, approval } => {
+            approve::run(app, &session, approval.as_deref(), approve::Say::No).await
+        }
         Verb::Answer { session, text } => answer::run(app, &session, &text).await,
         Verb::Rewind { session, action } => rewind::run(app, &session, action).await,
         Verb::Uncompact { session, entry } => uncompact::run(app, &session, entry).await,
@@ -125,6 +132,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Models { provider } => models::run(app, provider.as_deref()).await,
         Verb::Auth { provider } => auth::run(app, provider.as_deref()).await,
         Verb::Parse { file, tool, limit } => parse::run(app, file.as_deref(), tool.as_deref(), limit),
+        Verb::Policy { what } => policy::run(app, what),
         Verb::Doctor => doctor::run(app).await,
         Verb::Gc { dry_run } => gc::run(app, dry_run).await,
     }

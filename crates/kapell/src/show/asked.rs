@@ -61,7 +61,7 @@ impl Asked {
                     "may this {} call run? It is {} ({})",
                     clean::line(&slot.call.tool),
                     slot.call.class.name(),
-                    clean::line(&slot.call.why)
+                    clean::line(slot.call.ruled.as_ref().map_or(&slot.call.why, |ruled| &ruled.why))
                 );
                 (title, exact(blobs, &slot.call).await)
             }

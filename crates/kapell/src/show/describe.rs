@@ -128,6 +128,7 @@ mod tests {
             deadline_ms: None,
             control: None,
             error: None,
+            ruled: None,
         };
         (Store(BTreeMap::from([(digest, args.as_bytes().to_vec())])), call)
     }

@@ -15,6 +15,7 @@ mod models;
 mod museum;
 mod outputs;
 mod people;
+mod policy;
 mod procs;
 mod store;
 mod tools;

@@ -68,6 +68,7 @@ fn call(id: &str, tool: &str, class: EffectClass) -> Call {
         deadline_ms: None,
         control: None,
         error: None,
+        ruled: None,
     }
 }
 

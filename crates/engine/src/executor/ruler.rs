@@ -1,0 +1,51 @@
+//! Asks the rules about a call: when it is put on record, and again before it runs.
+//!
+//! Decides nothing: `kernel::policy` does. Start at [`Ruler::ruled`].
+
+use super::Job;
+use contract::Fault;
+use contract::action::EffectClass;
+use contract::policy::{Decision, Ruling};
+use contract::session::Ask;
+use contract::tool::{Scope, Tool};
+use kernel::policy::{Policy, Setting, only_reads};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The rules for one session, as they were when it was made.
+pub(super) struct Ruler {
+    policy: Result<Arc<Policy>, Fault>,
+    ask: Ask,
+    reads: bool,
+}
+
+impl Ruler {
+    pub(super) fn new(job: &Job) -> Self {
+        let spec = &job.run.context.spec;
+        Self { policy: job.ports.rules.of(&spec.repo), ask: spec.rights.ask, reads: only_reads(&spec.mode) }
+    }
+
+    /// What the rules say: nothing, a word for the record, or why it is refused.
+    pub(super) fn ruled(
+        &self,
+        tool: &dyn Tool,
+        args: &Value,
+        scope: &Scope,
+        class: EffectClass,
+    ) -> Result<Option<Ruling>, String> {
+        let parts = tool.parts(args, scope);
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let policy =
+            self.policy.as_ref().map_err(|fault| format!("not run: the rules cannot be read: {fault}"))?;
+        // What is not external is kept to the workspace by the tool itself, or declared by the project.
+        let confined = class != EffectClass::External;
+        let ruling = policy.rule(Setting { ask: self.ask, confined, reads: self.reads }, &parts);
+        match ruling.verdict {
+            Decision::Deny => Err(format!("not run: denied: {}", ruling.why)),
+            Decision::Allow if confined => Ok(None),
+            _ => Ok(Some(ruling)),
+        }
+    }
+}

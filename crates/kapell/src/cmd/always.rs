@@ -1,0 +1,101 @@
+//! "Always" as rules: each command of a call that asked, exactly as it stands, into the person's own `config.toml`.
+//!
+//! A rule is written for what is known from the text and not behind the floor; for anything else none is, and that is
+//! said before the yes is given. Start at [`rules`].
+
+use crate::app::App;
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::{out, policy};
+use contract::event::Subject;
+use contract::policy::{Arg, Decision, Part};
+use contract::port::Blobs;
+use kernel::Session;
+use kernel::policy::Setting;
+use serde_json::Value;
+use std::path::Path;
+
+/// The words of every command that asked.
+pub(super) async fn rules(
+    app: &App,
+    blobs: &dyn Blobs,
+    state: &Session,
+    approval: &str,
+) -> Result<Vec<Vec<String>>, Failure> {
+    let subject = state.approvals.get(approval).map(|approval| &approval.subject);
+    let Some(Subject::Call { call }) = subject else { return Err(no_rule("it is not about a call")) };
+    let slot = state.calls.iter().find(|slot| slot.call.id == *call);
+    let Some(call) = slot.map(|slot| &slot.call) else { return Err(no_rule("its call is not there")) };
+    let args: Value = serde_json::from_slice(&blobs.blob(call.args).await?).unwrap_or_default();
+    let Some(line) = args["command"].as_str() else { return Err(no_rule("it runs no command")) };
+    let repo = state.spec.as_ref().map(|spec| spec.repo.clone()).unwrap_or_default();
+    let ask = state.spec.as_ref().map_or(contract::session::Ask::Writes, |spec| spec.rights.ask);
+    let policy = policy::of(&app.home, &app.config(Some(Path::new(&repo)))?);
+    let place = command::Place { root: repo.clone(), home: policy::user_home() };
+    let setting = Setting { ask, confined: false, reads: false };
+    let mut words = Vec::new();
+    for part in command::parts(line, &place, &repo) {
+        let decided = policy.part(setting, &part);
+        if decided.verdict == Decision::Allow {
+            continue;
+        }
+        let written = decided.origin != "built-in" && decided.origin != "profile";
+        if written {
+            return Err(no_rule(&format!("{} ({})", decided.why, decided.origin)));
+        }
+        words.push(exact(&part).ok_or_else(|| no_rule(&decided.why))?);
+    }
+    Ok(words)
+}
+
+fn exact(part: &Part) -> Option<Vec<String>> {
+    let plain = |arg: &Arg| arg.known().filter(|text| !text.contains(['*', '?', '\n'])).map(str::to_owned);
+    let words: Option<Vec<String>> = part.words.iter().map(plain).collect();
+    words.filter(|words| !words.is_empty() && part.doubts.is_empty())
+}
+
+fn no_rule(why: &str) -> Failure {
+    let what = format!("no rule can stand for this, and nothing was approved: {why}");
+    Failure::usage("no-rule", what, "kapell approve without --always agrees to it once")
+}
+
+/// Adds them to the person's file, which must be readable before and after.
+pub(super) fn write(app: &App, rules: &[Vec<String>]) -> Result<(), Failure> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let path = app.home.config.join("config.toml");
+    let wrong = |error: std::io::Error| {
+        let what = format!("approved once, but {} could not be written: {error}", path.display());
+        Failure::usage("config-unwritable", what, "make it writable, or write the rule yourself")
+    };
+    let before = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(wrong(error)),
+    };
+    let mut text = before.clone();
+    for words in rules {
+        let list = toml::Value::Array(words.iter().cloned().map(toml::Value::String).collect());
+        let gap = if text.is_empty() || text.ends_with("\n\n") { "" } else { "\n" };
+        text.push_str(&format!("{gap}[[policy.rule]]\ndecide = \"allow\"\ncommand = {list}\nexact = true\n"));
+    }
+    std::fs::create_dir_all(&app.home.config).map_err(wrong)?;
+    let beside = path.with_extension("toml.new");
+    std::fs::write(&beside, &text).map_err(wrong)?;
+    std::fs::rename(&beside, &path).map_err(wrong)?;
+    if let Err(failure) = Config::load(&app.home.config, None, |_| None) {
+        std::fs::write(&path, before).map_err(wrong)?;
+        return Err(failure);
+    }
+    if !app.global.json && !app.global.quiet {
+        for words in rules {
+            out::print(&format!(
+                "rule: allow exactly `{}` ({})\n",
+                crate::show::clean::line(&words.join(" ")),
+                path.display()
+            ));
+        }
+    }
+    Ok(())
+}
