@@ -82,6 +82,7 @@ pub(crate) fn outcome(run: Run) -> Result<Outcome> {
                 exit: None,
                 changed: false,
                 images: Vec::new(),
+                pixels: Vec::new(),
                 tokens: None,
             };
             Done::Ran { results: calls.iter().map(result).collect(), savepoint: None }

@@ -233,6 +233,7 @@ pub(crate) fn spec(steps: u32) -> (SessionSpec, Vec<Vec<u8>>) {
         target: None,
         model: ModelRef { id: "bench/loop".into(), card, quota: None },
         fallback: Vec::new(),
+        summaries: None,
         mode: "code".into(),
         workflow: kernel::workflow::bare(),
         rights: Rights::all(Ask::Never),

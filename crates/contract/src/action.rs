@@ -150,6 +150,16 @@ pub enum Work {
         /// How many model actions came before in this session.
         ordinal: u32,
     },
+    /// Ask a model to word what is about to be taken out of the conversation.
+    Summarise {
+        /// Which model.
+        model: String,
+        /// Results of which only the address will be shown.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<(u64, Left)>,
+        /// Entries that will not be shown at all, by number: first and last of each run.
+        dropped: Vec<(u64, u64)>,
+    },
     /// Run one tool call, or a batch of pure ones.
     Tools {
         /// The calls.
@@ -187,11 +197,17 @@ pub enum Work {
 }
 
 impl Work {
+    /// Is a model asked?
+    pub fn asks_model(&self) -> bool {
+        matches!(self, Self::Model { .. } | Self::Summarise { .. })
+    }
+
     /// The stored and printed name.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Prepare => "prepare",
             Self::Model { .. } => "model",
+            Self::Summarise { .. } => "summarise",
             Self::Tools { .. } => "tools",
             Self::Check { .. } => "check",
             Self::Inspect { .. } => "inspect",
@@ -292,6 +308,9 @@ pub struct Item {
     /// Pictures of a tool's result: media type and file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<(String, Digest)>,
+    /// Width and height of each of them, in pixels; empty = not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pixels: Vec<(u32, u32)>,
     /// Its number in the session, from 1 on.
     #[serde(default, skip_serializing_if = "is_default")]
     pub no: u64,
@@ -319,6 +338,7 @@ impl Item {
             bytes: 0,
             private: None,
             images: Vec::new(),
+            pixels: Vec::new(),
             no: 0,
             tokens: None,
             left: None,
@@ -427,6 +447,18 @@ pub enum Done {
         /// Tokens of those, where the model's tokenizer is public.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tokens: Option<u64>,
+    },
+    /// The model has worded what is taken out.
+    Summarised {
+        /// Its text.
+        text: Digest,
+        /// Bytes of it.
+        bytes: u64,
+        /// Tokens.
+        usage: Usage,
+        /// The provider's name for the exchange.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        request_id: String,
     },
     /// Tools ran.
     Ran {
@@ -539,6 +571,9 @@ pub struct CallResult {
     /// Pictures the model sees besides: media type and file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<(String, Digest)>,
+    /// Width and height of each of them, in pixels; empty = not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pixels: Vec<(u32, u32)>,
     /// Tokens of the text, where the model's tokenizer is public.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,

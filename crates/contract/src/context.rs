@@ -43,6 +43,12 @@ pub struct Summary {
     /// What is left of the plan: id, goal, where it stands. Without an id: of the agent's own list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<(String, Digest, TaskState)>,
+    /// What a model wrote about them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Digest>,
+    /// Bytes of that.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub bytes: u64,
 }
 
 /// A call and how it went.

@@ -36,7 +36,7 @@ pub const NOTICE_BYTES: u64 = 16 * 1024;
 pub const PROMPT_TOKENS: u64 = 8_000;
 /// Tokens allowed for in a reservation per message that a provider has not counted yet: what wraps its text.
 pub const ITEM_TOKENS: u64 = 32;
-/// Tokens allowed for in a reservation per picture.
+/// Tokens allowed for in a reservation per picture at least.
 pub const IMAGE_TOKENS: u64 = 5_000;
 /// The shortest reply worth asking for when the budget does not suffice for the longest, tokens.
 pub const REPLY_TOKENS: u64 = 1_024;
@@ -58,7 +58,7 @@ pub const REPLY_ROOM_TOKENS: u64 = 4_096;
 pub const TOKENS_PER_KB: u64 = 333;
 /// Tokens that a message takes beside its text.
 pub const MESSAGE_TOKENS: u64 = 6;
-/// Tokens a picture takes at most: width x height / 750, and providers scale down what is beyond this.
+/// Tokens a picture is taken to have whose size in pixels is not known.
 pub const PICTURE_TOKENS: u64 = 1_600;
 /// Tokens of the line that stands in the place of a result: its words and its address.
 pub const LEFT_TOKENS: u64 = 112;
@@ -72,6 +72,14 @@ pub const REFUSED_TO_PERCENT: u64 = 75;
 pub const FRESH_EXCHANGES: usize = 4;
 /// Calls that a summary lists.
 pub const SUMMARY_ACTS: usize = 40;
+/// Tokens that a model may take to word what is taken out of a conversation.
+pub const SUMMARY_REPLY_TOKENS: u64 = 2_048;
+/// Bytes of that wording that are kept.
+pub const SUMMARY_TEXT_BYTES: u64 = 8 * 1024;
+/// Bytes of one entry that a model is shown to word it.
+pub const SUMMARY_ENTRY_BYTES: u64 = 4 * 1024;
+/// Failures to word it after which the conversation is cut without.
+pub const SUMMARY_FAILURES: u32 = 3;
 /// Bytes of a summary's head, and of each line in it.
 pub const SUMMARY_LINE_BYTES: u64 = 288;
 /// Entries out of the conversation that a session remembers for `uncompact`; older ones are in the journal.

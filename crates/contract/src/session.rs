@@ -24,6 +24,9 @@ pub struct SessionSpec {
     /// Who answers when that one's provider is down, used up, or refuses the key: in this order, and nobody else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallback: Vec<ModelRef>,
+    /// Who words what is taken out of a conversation that has grown too large; `None` = nobody, it is listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summaries: Option<Summaries>,
     /// Name of the mode (instructions, tools) the session works in.
     pub mode: String,
     /// The declared stages.
@@ -48,6 +51,16 @@ impl SessionSpec {
     pub fn root(&self, own: SessionId) -> SessionId {
         self.parent.as_ref().map_or(own, |parent| parent.root)
     }
+}
+
+/// Who words what is taken out of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Summaries {
+    /// The model that has the word.
+    Same,
+    /// This one.
+    By(Box<ModelRef>),
 }
 
 /// The place in the tree.

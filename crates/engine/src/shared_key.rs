@@ -160,6 +160,8 @@ async fn run(rates: Rates, server: Server) -> Told {
     spec.model.card.price = None;
     spec.model.card.context_tokens = 100_000;
     spec.budget.tokens = 1_000_000_000;
+    // Replies that are cut, one after the other, are how the model here makes a session ask again.
+    spec.limits.same_failures = 1_000;
     let mut ids = Vec::new();
     for n in 0..SESSIONS {
         let id = engines[n % 2].open(spec.clone(), vec![GOAL.into()]).await.unwrap();

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::guard::Locks;
 use crate::home::{self, Home};
+use crate::keys;
 use crate::term::Term;
 use crate::toolbox;
 use contract::journal::Journal;
@@ -87,11 +88,15 @@ impl App {
 
     /// The engine over the real ports. Needs a tokio runtime.
     pub(crate) fn wire(&self) -> Result<Wired, Failure> {
+        self.wire_with(&self.config(None)?)
+    }
+
+    /// The same as this configuration says.
+    pub(crate) fn wire_with(&self, config: &Config) -> Result<Wired, Failure> {
         self.home.create()?;
-        let config = self.config(None)?;
-        let models = self.models(&config)?;
+        let models = self.models(config)?;
         let store = Sqlite::open(&self.home.data, journal::Options::default()).map_err(|e| e.fault())?;
-        Ok(self.wire_over(Arc::new(store), models, &config))
+        Ok(self.wire_over(Arc::new(store), models, config))
     }
 
     /// The same for commands that only look: changes nothing, and needs no right to write. `None`: there is no store.
@@ -112,7 +117,11 @@ impl App {
         let known = move |provider: &str, model: &str, url: &str| {
             Some(cards.find(provider, model, Some(url))?.into())
         };
-        Ok(Registry::new(settings, Box::new(known)))
+        Ok(Registry::with_keys(
+            settings,
+            Box::new(known),
+            Arc::new(|command| Box::pin(keys::printed(command))),
+        ))
     }
 
     /// The parsers of the person's own, and those learned; with what cannot be used of them.
@@ -121,7 +130,7 @@ impl App {
     }
 
     /// What models cost and hold: what the person's own file says, above what is built in.
-    fn cards(&self) -> Result<Cards, Failure> {
+    pub(crate) fn cards(&self) -> Result<Cards, Failure> {
         let mut cards = Cards::new(self.now());
         let path = self.home.config.join("prices.toml");
         match std::fs::read_to_string(&path) {

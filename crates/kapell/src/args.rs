@@ -360,6 +360,9 @@ pub(crate) struct RunOptions {
     /// Land on this branch instead of the one checked out
     #[arg(long, value_name = "NAME")]
     pub(crate) branch: Option<String>,
+    /// Give a model's earlier reply again, for nothing, where the very same question was asked within a day
+    #[arg(long)]
+    pub(crate) response_cache: bool,
     /// A check the goal is about (repeatable); otherwise found from its words, else all
     #[arg(long, value_name = "NAME")]
     pub(crate) check: Vec<String>,
@@ -381,6 +384,9 @@ pub(crate) struct OutputOptions {
     /// text, one JSON object, or JSON lines as things happen
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) output_format: Option<Format>,
+    /// With stream-json: what a model says as it says it, told apart by attempt
+    #[arg(long)]
+    pub(crate) include_partial_messages: bool,
     /// Write the result to this file too
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

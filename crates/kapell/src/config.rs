@@ -27,6 +27,10 @@ use toml::de::{DeTable, DeValue};
 const DEFAULT_MODEL: &str = "builtin/fixer";
 /// Instructions and tools when nobody chose.
 const DEFAULT_MODE: &str = "code";
+/// The model that works also words what is taken out of its conversation.
+pub(crate) const SAME: &str = "same";
+/// Nobody does: it is listed.
+pub(crate) const NOBODY: &str = "none";
 
 /// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +86,8 @@ pub(crate) struct Config {
     pub(crate) steps: Of<u64>,
     /// Cap in time of running actions, milliseconds.
     pub(crate) time_ms: Of<u64>,
+    /// Who words what is taken out of a conversation: a model's id, or one of [`SAME`] and [`NOBODY`].
+    pub(crate) compact_model: Of<String>,
     /// Are replies of models kept and given again? Of the user's file alone.
     pub(crate) response_cache: bool,
     /// Variables that commands inherit besides the usual ones. Of the user's file alone.
@@ -99,7 +105,7 @@ pub(crate) struct Config {
 }
 
 /// Keys of both files, with those of the project alone behind.
-const KEYS: [&str; 7] = ["model", "fallback", "ask", "mode", "land", "budget", "policy"];
+const KEYS: [&str; 8] = ["model", "fallback", "ask", "mode", "land", "budget", "policy", "compact_model"];
 /// Of the user's file alone.
 const USER_KEYS: [&str; 5] = ["providers", "parsers", "response_cache", "pass_env", "web"];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
@@ -134,6 +140,7 @@ impl Default for Config {
             tokens: of(u64::MAX),
             steps: of(limits::STEPS_PER_SESSION),
             time_ms: of(u64::MAX),
+            compact_model: of(SAME.to_owned()),
             response_cache: false,
             pass_env: Vec::new(),
             providers: BTreeMap::new(),
@@ -260,6 +267,7 @@ impl File<'_> {
             match key.get_ref().as_ref() {
                 "model" => self.choose(&mut config.model, at, self.string(value)?),
                 "fallback" => self.choose(&mut config.fallback, at, self.strings(value)?),
+                "compact_model" => self.choose(&mut config.compact_model, at, self.string(value)?),
                 "mode" => self.choose(&mut config.mode, at, self.word(value, &MODES)?),
                 "ask" => {
                     let ask = ask(&self.string(value)?).map_err(|why| self.wrong(value.span().start, why))?;

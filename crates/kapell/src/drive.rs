@@ -18,6 +18,7 @@ use engine::Attend;
 use kernel::fsm::Phase;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 use tokio::time::{Instant, sleep_until};
 
 /// How long an orderly stop may take before the rest is killed (S5.4-1).
@@ -117,7 +118,7 @@ impl Drive<'_> {
             if std::mem::take(&mut look) {
                 // Taken before reading, so that what is appended meanwhile is not missed.
                 changed = self.wired.engine.journal().changed();
-                if self.take_in().await? {
+                if self.take_in(&mut deltas).await? {
                     heard = Instant::now();
                     look = true;
                     continue;
@@ -146,7 +147,7 @@ impl Drive<'_> {
             };
             match woken {
                 Woken::Journal | Woken::ShutDown => look = true,
-                Woken::Progress(delta) => self.progressed(&delta),
+                Woken::Progress(delta) => self.told(&delta).await,
                 Woken::Redraw => {
                     self.redraw();
                     redraw = Instant::now() + between_redraws;
@@ -163,7 +164,7 @@ impl Drive<'_> {
                 Woken::TimeOut => stopping = Some(self.stop(exit::TIMEOUT)),
                 Woken::GraceOver => return Ok(End::Stopped(stopping.map_or(exit::FAILURE, |s| s.code))),
                 Woken::Failed(error) => {
-                    self.take_in().await?;
+                    self.take_in(&mut deltas).await?;
                     return Err(error.into());
                 }
                 Woken::Typed(line) => {
@@ -182,19 +183,26 @@ impl Drive<'_> {
         (if waits { CALM } else { REDRAW }, poll)
     }
 
-    /// Lossy: what a slow reader misses stands in the result.
-    fn progressed(&mut self, delta: &engine::engine::Progress) {
+    /// A piece of progress. Findings and tests are lossy: what a slow reader misses stands in the result.
+    async fn told(&mut self, delta: &engine::engine::Progress) {
         self.progress.delta(delta);
-        if let Some(lines) = &self.lines
-            && let Some(line) = Stream::progress(delta)
-        {
-            lines.pipe.offer(line);
+        if let Some(lines) = &mut self.lines {
+            if let Some(line) = Stream::progress(delta) {
+                lines.pipe.offer(line);
+            }
+            for line in lines.stream.delta(&self.tree, delta) {
+                lines.pipe.send(line).await;
+            }
         }
     }
 
     /// Renders what is new. True when there was something.
-    async fn take_in(&mut self) -> Result<bool, Failure> {
+    async fn take_in(&mut self, deltas: &mut Receiver<engine::engine::Progress>) -> Result<bool, Failure> {
         let news = self.tree.news().await?;
+        // What was said before something went on record is told before it.
+        while let Some(delta) = next(deltas) {
+            self.told(&delta).await;
+        }
         for happened in &news {
             self.noted(happened);
             let blobs = &*self.wired.store;
@@ -345,6 +353,17 @@ fn left_alone(id: SessionId, fault: &Fault) -> String {
         false => format!("{} was not taken over, and is asked for again: {what}", short(id)),
     };
     if hint.is_empty() { said } else { format!("{said}; {hint}") }
+}
+
+/// The next piece that is there already. What a slow reader has lost is lost.
+fn next(deltas: &mut Receiver<engine::engine::Progress>) -> Option<engine::engine::Progress> {
+    loop {
+        match deltas.try_recv() {
+            Ok(delta) => return Some(delta),
+            Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+        }
+    }
 }
 
 async fn finished(stopping: &mut Option<Stopping>) {

@@ -13,6 +13,7 @@ mod exit;
 mod finding;
 mod guard;
 mod home;
+mod keys;
 mod out;
 mod pick;
 mod policy;

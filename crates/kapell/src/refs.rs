@@ -85,7 +85,7 @@ fn ended(outcome: &Outcome, found: &mut Vec<Digest>) {
             found.extend(integrated.detail);
             found.extend(integrated.report.iter().flat_map(logs));
         }
-        Done::Adopted { text, .. } => found.push(*text),
+        Done::Adopted { text, .. } | Done::Summarised { text, .. } => found.push(*text),
         Done::Prepared(_) | Done::Inspected { .. } | Done::Rewound { .. } => {}
     }
 }
@@ -117,7 +117,7 @@ fn noticed(notice: &Notice, found: &mut Vec<Digest>) {
 fn cut(summary: &Summary) -> Vec<Digest> {
     let acts = summary.acts.iter().flat_map(|act| [Some(act.args), act.result]).flatten();
     let tasks = summary.tasks.iter().map(|(_, goal, _)| *goal);
-    acts.chain(summary.messages.iter().copied()).chain(tasks).collect()
+    acts.chain(summary.messages.iter().copied()).chain(tasks).chain(summary.text).collect()
 }
 
 fn goals(tasks: &[Task]) -> impl Iterator<Item = Digest> {

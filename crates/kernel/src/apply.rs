@@ -167,7 +167,7 @@ impl Session {
                 self.held_up = None;
                 self.retry_at = None;
                 // The interrupted call of the other model is not made again.
-                self.redo.take_if(|redo| matches!(redo.work, Work::Model { .. }));
+                self.redo.take_if(|redo| redo.work.asks_model());
             }
             _ => {}
         }
@@ -189,11 +189,12 @@ impl Session {
                 self.pause = None;
                 self.failures.clear();
                 self.repeat = None;
+                self.cut_replies = 0;
                 self.steps_in_turn = 0;
                 if let Some(model) = model {
                     self.model = Some(model.clone());
                     // The interrupted call of another model is not made again.
-                    self.redo.take_if(|redo| matches!(redo.work, Work::Model { .. }));
+                    self.redo.take_if(|redo| redo.work.asks_model());
                 }
             }
             Event::Failed { signature, count, then, retry_at } => {

@@ -10,8 +10,8 @@ use contract::checks::{Report, Side, Status, Verdict};
 use contract::error::NOT_RUN;
 use contract::event::{Event, Notice};
 use contract::intent::Wish;
-use contract::model::Usage;
-use contract::{ActionId, Amount, CallId, Digest, IntentId, SessionId, Timestamp, limits};
+use contract::model::{Stop, Usage};
+use contract::{ActionId, Amount, CallId, Digest, IntentId, QuotaId, SessionId, Timestamp, limits};
 
 /// Is this a result that this work can have? The executor's word is not taken on trust.
 pub(crate) fn fits(work: &Work, done: &Done) -> Result<(), String> {
@@ -20,6 +20,7 @@ pub(crate) fn fits(work: &Work, done: &Done) -> Result<(), String> {
         (Work::Inspect { .. }, Done::Inspected { .. }) | (Work::Integrate { .. }, Done::Integrated(_)) => {
             true
         }
+        (Work::Summarise { .. }, Done::Summarised { bytes, .. }) => *bytes <= limits::SUMMARY_TEXT_BYTES,
         (Work::Model { .. }, Done::Said { calls, .. }) => {
             let named = |(at, call): (usize, &Call)| calls[..at].iter().all(|other| other.id != call.id);
             calls.len() <= limits::CALLS_RECORDED && calls.iter().enumerate().all(named)
@@ -101,11 +102,10 @@ impl Session {
         }
         self.fence = *fence;
         self.retry_at = None;
-        let model = self.model.as_ref().filter(|_| matches!(work, Work::Model { .. }));
-        if model.is_some() {
+        if work.asks_model() {
             self.held_up = None;
         }
-        let quota = model.and_then(further::quota_of);
+        let quota = self.quota_for(work);
         self.running = Some(Attempt {
             action: *action,
             attempt: *attempt,
@@ -185,7 +185,9 @@ impl Session {
                 self.ready = true;
                 self.prepared.get_or_insert_with(|| prepared.clone());
             }
-            Done::Said { text, bytes, calls, usage, private, again, tokens, .. } => {
+            Done::Said { text, bytes, calls, stop, usage, private, again, tokens, .. } => {
+                let idle = *stop == Stop::MaxTokens && calls.iter().all(|call| call.error.is_some());
+                self.cut_replies = if idle { self.cut_replies + 1 } else { 0 };
                 // Where nobody counted the calls, what the model wrote bounds them.
                 let allowed = usage.output.saturating_mul(limits::BYTES_PER_TOKEN).max(*bytes);
                 let (bytes, private) = (again.unwrap_or(allowed), private.clone());
@@ -194,6 +196,8 @@ impl Session {
                 self.heard(item, calls)?;
                 self.counted = counted;
             }
+            // What it words is taken out by the event that follows.
+            Done::Summarised { .. } => {}
             Done::Ran { results, savepoint } => {
                 if let Some(commit) = savepoint {
                     self.keep_savepoint(attempt.action, commit);
@@ -222,6 +226,12 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The quota a call is made under. A model that only words summaries has none on record.
+    pub(crate) fn quota_for(&self, work: &Work) -> Option<QuotaId> {
+        let (Work::Model { model: id, .. } | Work::Summarise { model: id, .. }) = work else { return None };
+        self.model.as_ref().filter(|model| model.id == *id).and_then(further::quota_of)
     }
 
     /// What the provider counted, with the reply that is about to be added. A count that is no more than a fraction of
@@ -327,8 +337,8 @@ pub(crate) fn said(role: Role, text: Digest, bytes: u64) -> Item {
 
 fn result_item(result: &CallResult) -> Item {
     let item = said(Role::Tool, result.text, result.bytes);
-    let images = result.images.clone();
-    Item { call: Some(result.call.clone()), ok: result.ok, images, tokens: result.tokens, ..item }
+    let (images, pixels) = (result.images.clone(), result.pixels.clone());
+    Item { call: Some(result.call.clone()), ok: result.ok, images, pixels, tokens: result.tokens, ..item }
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 //! Knows prices and caps, not what is done. Start at [`Draft::demand`].
 
 use crate::caps;
+use crate::context::pictures;
 use crate::decide::Draft;
 use crate::ledger::Refusal;
+use crate::picture::Sight;
 use crate::project::Short;
 use crate::session::Session;
 use crate::start::allowance_ms;
@@ -40,10 +42,11 @@ pub(crate) enum Missing {
 /// The most tokens that the next request can hold. A token is at least one byte, so bytes bound tokens from above; what
 /// the provider itself counted in the last exchange is bounded by its count, when only more was said since.
 fn given(s: &Session, model: &ModelRef) -> u64 {
+    let sight = Sight::of(&model.id);
     let weight = |item: &Item| {
         // The line in the place of what was left out holds an address and a few words.
         let bytes = if item.left.is_some() { limits::LEFT_BYTES } else { item.bytes };
-        bytes.saturating_add((item.images.len() as u64).saturating_mul(limits::IMAGE_TOKENS))
+        bytes.saturating_add(pictures(item, |pixels| sight.most(pixels)))
     };
     let all = s.items.iter().map(weight).fold(limits::PROMPT_TOKENS, u64::saturating_add);
     let counted = s.counted.as_ref().filter(|counted| counted.model == model.id);
@@ -54,6 +57,16 @@ fn given(s: &Session, model: &ModelRef) -> u64 {
             .fold(counted.tokens, u64::saturating_add)
     });
     all.min(grown).min(model.card.context_tokens)
+}
+
+/// The most tokens that these entries can be, as they are shown to who words them.
+fn worded(s: &Session, model: &ModelRef, dropped: &[(u64, u64)]) -> u64 {
+    let within = |item: &&Item| dropped.iter().any(|(first, last)| (*first..=*last).contains(&item.no));
+    let weight =
+        |item: &Item| item.bytes.min(limits::SUMMARY_ENTRY_BYTES).saturating_add(limits::ITEM_TOKENS);
+    let goal = s.items.front().map_or(0, weight);
+    let all = s.items.iter().filter(within).map(weight);
+    all.fold(limits::PROMPT_TOKENS.saturating_add(goal), u64::saturating_add).min(model.card.context_tokens)
 }
 
 /// What a model call uses at most when it says no more than this. A model without a price costs nothing here: who may
@@ -70,7 +83,8 @@ impl Draft<'_> {
         let left = self.ledger().left(id);
         let mut other = Amount::ZERO;
         if self.s.block.as_ref().is_none_or(|block| block.used >= block.granted) {
-            other.steps = limits::STEP_BLOCK.min(left.steps).max(1);
+            let ahead = self.ledger().steps_to_warning(id);
+            other.steps = limits::STEP_BLOCK.min(left.steps).min(ahead).max(1);
         }
         let mut deadline_ms = allowance_ms(work);
         if left.time_ms != u64::MAX {
@@ -78,7 +92,17 @@ impl Draft<'_> {
             other.time_ms = deadline_ms.max(1);
         }
         let (amount, max_tokens) = match (work, self.s.model.clone()) {
-            (Work::Model { .. }, Some(model)) => self.speech(&model, other)?,
+            (Work::Model { .. }, Some(model)) => {
+                let given = given(self.s, &model);
+                self.speech(&model, given, model.card.output_tokens, other)?
+            }
+            (Work::Summarise { dropped, .. }, Some(_)) => {
+                let Some(model) = self.s.wording_model() else {
+                    return Ok(Demand { amount: other, deadline_ms, max_tokens: 0 });
+                };
+                let given = worded(self.s, &model, dropped);
+                self.speech(&model, given, model.card.output_tokens.min(limits::SUMMARY_REPLY_TOKENS), other)?
+            }
             _ => (self.granted(other).map(|()| other)?, 0),
         };
         Ok(Demand { amount, deadline_ms, max_tokens })
@@ -86,7 +110,13 @@ impl Draft<'_> {
 
     /// What a model call reserves, and how much the model may say: all it can, or as much as there is budget for, when
     /// that is still worth asking.
-    fn speech(&mut self, model: &ModelRef, other: Amount) -> Result<(Amount, u64), Missing> {
+    fn speech(
+        &mut self,
+        model: &ModelRef,
+        given: u64,
+        most: u64,
+        other: Amount,
+    ) -> Result<(Amount, u64), Missing> {
         let id = self.s.id;
         let cap = self.ledger().cap(id);
         // Unknown is not zero: only who set no limit in money, but one in tokens, may go on.
@@ -94,9 +124,7 @@ impl Draft<'_> {
         if !allowed {
             return Err(Missing::Price(model.id.clone()));
         }
-        let given = given(self.s, model);
         let amount = |said: u64| worst_case(model, given, said).plus(other);
-        let most = model.card.output_tokens;
         let least = most.min(limits::REPLY_TOKENS);
         if self.granted(amount(most)).is_ok() {
             return Ok((amount(most), most));
@@ -142,7 +170,11 @@ impl Draft<'_> {
 
 /// An amount of this unit, for people.
 pub(crate) fn figure(unit: &str, n: u64) -> String {
-    if unit == "money" { usd(n) } else { n.to_string() }
+    match unit {
+        "money" => usd(n),
+        "time" => format!("{}.{} s", n / 1_000, n % 1_000 / 100),
+        _ => n.to_string(),
+    }
 }
 
 /// What happened and what to type next, for people.

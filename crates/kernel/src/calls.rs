@@ -345,6 +345,7 @@ impl Draft<'_> {
         let rights = Rights { tools: wish.tools.clone(), ask: spec.rights.ask, land: false, delegate: true };
         let child_spec = SessionSpec {
             fallback: spec.fallback.clone(),
+            summaries: spec.summaries.clone(),
             goal: wish.goal,
             goal_bytes: wish.bytes,
             repo: spec.repo.clone(),

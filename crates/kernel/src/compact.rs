@@ -31,6 +31,8 @@ pub struct Bound {
     pub fixed: u64,
     /// What estimates have to be multiplied with, permille: the provider told more than they did.
     pub factor: u64,
+    /// Bytes of a model's words about what goes.
+    pub words: u64,
 }
 
 /// What goes.
@@ -89,6 +91,8 @@ struct Planner<'a> {
     tasks: Vec<(String, Digest, TaskState)>,
     /// Tokens of what was dropped, calls in it, messages in it.
     dropped: (u64, usize, usize),
+    /// Bytes of a model's words about what went before, when that goes too.
+    words: u64,
 }
 
 /// What has to go so that these entries fit; empty when nothing can. `after` tells whether that is enough.
@@ -105,6 +109,27 @@ pub fn plan<'a>(
     planner.turns();
     planner.messages();
     planner.large();
+    planner.cut()
+}
+
+/// The cut that was planned before, of these very entries.
+pub(crate) fn exactly<'a>(
+    items: impl IntoIterator<Item = &'a Item>,
+    tasks: Vec<(String, Digest, TaskState)>,
+    scale: Scale,
+    bound: Bound,
+    left: &[(u64, Left)],
+    dropped: &[(u64, u64)],
+) -> Cut {
+    let mut planner = Planner::new(items.into_iter().collect(), tasks, scale, bound);
+    for at in 0..planner.entries.len() {
+        let no = planner.entries[at].item.no;
+        if dropped.iter().any(|(first, last)| (*first..=*last).contains(&no)) {
+            planner.remove(at);
+        } else if let Some((_, why)) = left.iter().find(|(of, _)| *of == no) {
+            planner.leave(at, *why);
+        }
+    }
     planner.cut()
 }
 
@@ -158,6 +183,7 @@ impl<'a> Planner<'a> {
             lines,
             tasks,
             dropped: (0, 0, 0),
+            words: bound.words,
         }
     }
 
@@ -180,7 +206,8 @@ impl<'a> Planner<'a> {
         }
         let (acts, messages) = self.lines();
         let lines = (1 + acts + messages + self.tasks.len()) as u64;
-        let words = self.scale.bytes(limits::SUMMARY_LINE_BYTES * lines) + limits::MESSAGE_TOKENS;
+        let words =
+            self.scale.bytes(limits::SUMMARY_LINE_BYTES * lines + self.words) + limits::MESSAGE_TOKENS;
         self.total.saturating_add(words.saturating_mul(self.bound.factor).div_ceil(1_000))
     }
 
@@ -216,6 +243,7 @@ impl<'a> Planner<'a> {
         self.count -= usize::from(*tokens > 0);
         *tokens = tokens.saturating_add(entry.weight.max(1));
         let old = summary(entry.item);
+        self.words = self.words.max(old.map_or(0, |old| old.bytes));
         *acts += usize::from(entry.call.is_some()) + old.map_or(0, |old| old.acts.len());
         *messages += usize::from(entry.item.role == Role::User) + old.map_or(0, |old| old.messages.len());
     }
@@ -351,6 +379,8 @@ impl<'a> Planner<'a> {
         let mut acts = Vec::new();
         for entry in self.entries.iter().filter(|entry| entry.gone) {
             if let Some(old) = summary(entry.item) {
+                // Words about what went before still hold, until new ones are found that tell of it as well.
+                (new.text, new.bytes) = (old.text, old.bytes);
                 new.entries += old.entries;
                 new.more += old.more;
                 acts.extend(old.acts.iter().cloned());
@@ -393,6 +423,8 @@ pub(crate) enum Room {
     Moved,
     /// It does not fit, and nothing can be done now.
     Stuck,
+    /// A model is asked first to word what has to go.
+    Worded(Work),
 }
 
 impl Draft<'_> {
@@ -402,19 +434,41 @@ impl Draft<'_> {
             return Ok(Room::Fits);
         }
         self.mend()?;
-        let (scale, cap) = (self.s.scale(), self.s.cap());
-        let coming = self.coming().into_iter().map(|(_, bytes)| scale.bytes(bytes) + limits::MESSAGE_TOKENS);
-        let coming = coming.fold(0, u64::saturating_add);
+        let (cap, coming) = (self.s.cap(), self.coming_tokens());
         let before = self.s.request_tokens().saturating_add(coming);
         if before <= cap && self.s.items.len() <= limits::CONTEXT_ITEMS {
             return Ok(Room::Fits);
         }
-        let target = cap / 100 * limits::CUT_TO_PERCENT;
-        let after = self.compact("full", before, Bound { cap, target, ..self.bound(coming) })?;
+        if let Some(work) = self.wording(coming) {
+            return Ok(Room::Worded(work));
+        }
+        let after = self.cut_to_fit()?;
         if after <= cap {
             return Ok(Room::Fits);
         }
         self.does_not_fit(after, coming)
+    }
+
+    /// Tokens of messages that join the next request.
+    pub(crate) fn coming_tokens(&self) -> u64 {
+        let scale = self.s.scale();
+        let coming = self.coming().into_iter().map(|(_, bytes)| scale.bytes(bytes) + limits::MESSAGE_TOKENS);
+        coming.fold(0, u64::saturating_add)
+    }
+
+    /// Cuts without a model's words, and says how many tokens are left.
+    pub(crate) fn cut_to_fit(&mut self) -> Result<u64, Illegal> {
+        let (cap, coming) = (self.s.cap(), self.coming_tokens());
+        let (before, target) =
+            (self.s.request_tokens().saturating_add(coming), cap / 100 * limits::CUT_TO_PERCENT);
+        self.compact("full", before, Bound { cap, target, ..self.bound(coming) })
+    }
+
+    pub(crate) fn tasks(&self) -> Vec<(String, Digest, TaskState)> {
+        let tasks = self.s.plan.tasks.iter().map(|(task, state)| (task.id.clone(), task.goal, *state));
+        // The agent's own list has no ids.
+        let todo = self.s.todo.iter().map(|todo| (String::new(), todo.text, todo.state));
+        tasks.chain(todo).collect()
     }
 
     /// Messages that join the next request: who wrote them, and their bytes.
@@ -426,22 +480,20 @@ impl Draft<'_> {
         self.s.queue.iter().filter_map(message).collect()
     }
 
-    fn bound(&self, coming: u64) -> Bound {
+    pub(crate) fn bound(&self, coming: u64) -> Bound {
         let scale = self.s.scale();
         let (known, fixed) = (self.s.request_tokens(), self.s.prompt_tokens());
         let all = self.s.items.iter().map(|item| scale.item(item)).fold(0, u64::saturating_add);
         // What the provider told counts, where it told more than the estimate.
         let factor = known.saturating_sub(fixed).saturating_mul(1_000) / all.max(1);
         let cap = self.s.cap();
-        Bound { cap, target: cap, fixed: fixed.saturating_add(coming), factor: factor.clamp(1_000, 4_000) }
+        let fixed = fixed.saturating_add(coming);
+        Bound { cap, target: cap, fixed, factor: factor.clamp(1_000, 4_000), words: 0 }
     }
 
     /// Cuts, and says how many tokens are left.
     fn compact(&mut self, why: &str, before: u64, bound: Bound) -> Result<u64, Illegal> {
-        let tasks = self.s.plan.tasks.iter().map(|(task, state)| (task.id.clone(), task.goal, *state));
-        // The agent's own list has no ids.
-        let todo = self.s.todo.iter().map(|todo| (String::new(), todo.text, todo.state));
-        let cut = plan(&self.s.items, tasks.chain(todo).collect(), self.s.scale(), bound);
+        let cut = plan(&self.s.items, self.tasks(), self.s.scale(), bound);
         if cut.left.is_empty() && cut.dropped.is_empty() {
             return Ok(before);
         }

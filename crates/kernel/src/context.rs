@@ -4,6 +4,7 @@
 //! nothing ([`crate::compact`] does). Start at [`Session::request_tokens`] and [`Session::cap`].
 
 use crate::fsm::Illegal;
+use crate::picture::Sight;
 use crate::session::{Attempt, Session};
 use contract::action::{Done, End, Item, Outcome, Role, Work};
 use contract::context::{Left, Summary};
@@ -11,6 +12,9 @@ use contract::event::{Event, Notice};
 use contract::model::{Card, Usage};
 use contract::{CallId, limits};
 use serde::{Deserialize, Serialize};
+
+/// What signatures of failures to word a summary begin with.
+pub(crate) const WORDING: &str = "summarise/";
 
 /// What is known about the size of one model's tokens and of the instructions it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -45,6 +49,8 @@ pub struct Scale {
     pub per_kb: u64,
     /// Counted tokens are this model's.
     pub counted: bool,
+    /// How it counts pictures.
+    pub sight: Sight,
 }
 
 /// Bounds of what is learned: ten bytes a token, and one.
@@ -65,13 +71,19 @@ impl Scale {
         let text = match item.left {
             Some(_) => limits::LEFT_TOKENS,
             None => {
-                let images = limits::PICTURE_TOKENS.saturating_mul(item.images.len() as u64);
+                let images = pictures(item, |pixels| self.sight.tokens(pixels));
                 let counted = item.tokens.filter(|_| self.counted);
                 counted.unwrap_or_else(|| self.bytes(item.bytes)).saturating_add(images)
             }
         };
         text.saturating_add(limits::MESSAGE_TOKENS)
     }
+}
+
+/// Tokens of all pictures of an entry.
+pub(crate) fn pictures(item: &Item, tokens: impl Fn(Option<(u32, u32)>) -> u64) -> u64 {
+    let each = (0..item.images.len()).map(|at| tokens(item.pixels.get(at).copied()));
+    each.fold(0, u64::saturating_add)
 }
 
 /// Tokens of a context that are kept free for the reply.
@@ -82,7 +94,7 @@ pub fn reserve(card: Card) -> u64 {
 /// Bytes that a summary takes once worded, at most.
 pub(crate) fn summary_bytes(summary: &Summary) -> u64 {
     let lines = 1 + summary.acts.len() + summary.tasks.len() + summary.messages.len();
-    limits::SUMMARY_LINE_BYTES * lines as u64
+    limits::SUMMARY_LINE_BYTES * lines as u64 + summary.bytes
 }
 
 pub(crate) fn summary(item: &Item) -> Option<&Summary> {
@@ -102,7 +114,8 @@ impl Session {
     /// How bytes become tokens for the model that has the word.
     pub fn scale(&self) -> Scale {
         let gauge = self.gauge();
-        Scale { per_kb: gauge.per_kb, counted: gauge.prompt_tokens.is_some() }
+        let sight = self.model.as_ref().map_or(Sight::Unknown, |model| Sight::of(&model.id));
+        Scale { per_kb: gauge.per_kb, counted: gauge.prompt_tokens.is_some(), sight }
     }
 
     /// The most tokens a request may have: what the model takes, less the room for its reply. No bound where nobody
@@ -235,6 +248,9 @@ impl Session {
     ) -> Result<(), Illegal> {
         (self.anchor, self.counted) = (None, None);
         self.last_cut.clear();
+        // Whoever was to word this is not asked any more.
+        self.redo.take_if(|redo| matches!(redo.work, Work::Summarise { .. }));
+        self.failures.retain(|signature, _| !signature.starts_with(WORDING));
         for (no, why) in left {
             let found = self.items.iter_mut().find(|item| item.no == *no && item.role == Role::Tool);
             found.ok_or_else(|| Illegal::new("a result of that number", no))?.left = Some(*why);

@@ -65,6 +65,7 @@ impl Draft<'_> {
         }
         let Some((attempt, end)) = follows else { return Ok(()) };
         match end {
+            End::Done(Done::Summarised { text, bytes, .. }) => self.worded(&attempt.work, text, bytes),
             End::Done(done) => self.done(done),
             End::Failed(fault) => self.failed(&attempt, fault, free),
             End::TimedOut => {
@@ -80,9 +81,8 @@ impl Draft<'_> {
     fn settle(&mut self, action: ActionId, class: EffectClass, outcome: &Outcome) -> Result<(), Illegal> {
         let session = self.s.id;
         let Some(held) = self.ledger().hold(session, action) else {
-            let reserved = |a: &Attempt| {
-                Amount { steps: 0, ..a.reserved } != Amount::ZERO || matches!(a.work, Work::Model { .. })
-            };
+            let reserved =
+                |a: &Attempt| Amount { steps: 0, ..a.reserved } != Amount::ZERO || a.work.asks_model();
             // Passed over, it would be held for ever.
             let leaks = self.s.running.as_ref().is_some_and(reserved) && !contract::planted!(StaleLedger);
             return if leaks { Err(unknown(action)) } else { Ok(()) };
@@ -124,6 +124,7 @@ impl Draft<'_> {
             return if contract::planted!(StaleLedger) { Ok(()) } else { Err(unknown(block.action)) };
         }
         let used = Amount { steps: block.used.min(block.granted), ..Amount::ZERO };
+        self.warn(used)?;
         self.emit_ledger(LedgerEvent::Settled { session, action: block.action, used })
     }
 
@@ -140,7 +141,11 @@ impl Draft<'_> {
             Done::Inspected { flags, .. } => self.inspected(&flags),
             Done::Integrated(integrated) => self.integrated(&integrated),
             Done::Rewound { .. } => self.rewound(),
-            Done::Said { .. } | Done::Prepared(_) | Done::Adopted { .. } | Done::Ran { .. } => Ok(()),
+            Done::Said { .. }
+            | Done::Summarised { .. }
+            | Done::Prepared(_)
+            | Done::Adopted { .. }
+            | Done::Ran { .. } => Ok(()),
         }
     }
 
@@ -260,8 +265,29 @@ impl Draft<'_> {
         Ok(true)
     }
 
+    /// Replies that are cut at their limit again and again, with nothing in them that could be done, lead nowhere.
+    pub(crate) fn cut_short(&mut self) -> Result<bool, Illegal> {
+        let limit = self.s.spec.as_ref().map_or(limits::SAME_FAILURES, |spec| spec.limits.same_failures);
+        let (count, speaks) = (self.s.cut_replies, self.s.turn == Turn::Model);
+        if limit == 0 || count < limit || !speaks || self.s.phase != Phase::Active {
+            return Ok(false);
+        }
+        let signature = "model/max-tokens".to_owned();
+        self.emit(Event::Failed { signature, count, then: "ask".into(), retry_at: self.s.retry_at })?;
+        let what = format!("the model's reply was cut at its limit {count} times in a row");
+        let hint = format!(
+            "kapell resume {} \"in smaller steps: ...\", or --model PROVIDER/NAME (one with longer replies)",
+            self.s.id
+        );
+        self.pause("stuck", &what, &hint, 5)?;
+        Ok(true)
+    }
+
     /// An action could not do what it does.
     fn failed(&mut self, attempt: &Attempt, fault: Fault, free: bool) -> Result<(), Illegal> {
+        if matches!(attempt.work, Work::Summarise { .. }) {
+            return self.not_worded(&fault);
+        }
         let signature = format!("{}/{}", attempt.work.name(), fault.code);
         let count = self.s.failures.get(&signature).copied().unwrap_or(0) + 1;
         let limit = self.s.spec.as_ref().map_or(limits::SAME_FAILURES, |spec| spec.limits.same_failures);

@@ -159,12 +159,26 @@ impl Ledger {
             [
                 ("money", before.nanos, after.nanos, cap.nanos),
                 ("tokens", before.tokens, after.tokens, cap.tokens),
+                ("steps", before.steps, after.steps, cap.steps),
+                ("time", before.time_ms, after.time_ms, cap.time_ms),
             ]
             .into_iter()
             .filter(|(_, before, after, cap)| crosses(*before, *after, *cap))
             .map(move |(unit, _, after, cap)| (id, unit, after, cap))
         });
         crossed.collect()
+    }
+
+    /// How many steps may be taken at once without going past the point of any cap where people are warned.
+    pub fn steps_to_warning(&self, session: SessionId) -> u64 {
+        let path = self.path(session);
+        let caps = path.iter().filter_map(|id| self.accounts.get(id)).filter(|it| it.cap.steps != u64::MAX);
+        let left = caps.filter_map(|account| {
+            let share = u128::from(account.cap.steps) * u128::from(limits::BUDGET_WARN_PERCENT);
+            let point = u64::try_from(share.div_ceil(100)).unwrap_or(u64::MAX);
+            point.checked_sub(account.held.steps.saturating_add(account.settled.steps)).filter(|n| *n > 0)
+        });
+        left.min().unwrap_or(u64::MAX)
     }
 
     /// Folds one event. What would break the promise is refused: then the journal or the kernel is broken.
@@ -303,6 +317,22 @@ mod tests {
         ledger.apply(&LedgerEvent::Settled { session: CHILD, action: step(1), used: tokens(10) }).unwrap();
         assert_eq!((ledger.left(CHILD).tokens, ledger.left(ROOT).tokens), (30, 90));
         assert!(ledger.sound());
+    }
+
+    #[test]
+    fn steps_taken_ahead_end_where_people_are_warned() {
+        let mut ledger = Ledger::new(ROOT);
+        let cap = |steps| Amount { steps, ..Amount::UNLIMITED };
+        ledger.apply(&LedgerEvent::Opened { cap: cap(100) }).unwrap();
+        ledger.apply(&LedgerEvent::Admitted { session: CHILD, parent: ROOT, cap: cap(11) }).unwrap();
+        assert_eq!((ledger.steps_to_warning(ROOT), ledger.steps_to_warning(CHILD)), (80, 9));
+        let amount = Amount { steps: 9, ..Amount::ZERO };
+        ledger.apply(&LedgerEvent::Reserved { session: CHILD, action: step(1), amount }).unwrap();
+        assert_eq!((ledger.steps_to_warning(ROOT), ledger.steps_to_warning(CHILD)), (71, 71));
+        let crossed = ledger.nearly_spent(CHILD, amount);
+        assert_eq!(crossed, [(CHILD, "steps", 9, 11)]);
+        let time = Amount { time_ms: u64::MAX / 2, ..Amount::ZERO };
+        assert_eq!(ledger.nearly_spent(CHILD, time), []);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod fsm;
 pub mod further;
 pub mod governor;
 pub mod ledger;
+pub mod picture;
 pub mod plan;
 pub mod policy;
 pub mod project;
@@ -32,6 +33,7 @@ mod recover;
 mod stages;
 mod start;
 mod traffic;
+mod wording;
 
 pub use decide::{Ctx, Decision, Input, decide};
 pub use fsm::Illegal;

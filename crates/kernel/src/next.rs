@@ -76,6 +76,7 @@ impl Draft<'_> {
             || self.answer_calls()?
             || self.spoken_before()?
             || self.repeated()?
+            || self.cut_short()?
         {
             return Ok(true);
         }

@@ -127,6 +127,9 @@ pub struct Session {
     pub failures: BTreeMap<String, u32>,
     /// The newest failing call and how often it came in a row.
     pub repeat: Option<Repeat>,
+    /// Replies in a row that were cut at their limit with nothing in them that could be done.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cut_replies: u32,
     /// Not before this moment.
     pub retry_at: Option<Timestamp>,
     /// When that was decided: a clock behind it has been set back, and nobody waits for what it says.
@@ -140,6 +143,11 @@ pub struct Session {
     pub block: Option<StepBlock>,
     /// What was really used so far by this session alone.
     pub used: Amount,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls takes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// A shared value is stored as the value.
@@ -428,6 +436,7 @@ impl Session {
             left_on: None,
             failures: BTreeMap::new(),
             repeat: None,
+            cut_replies: 0,
             retry_at: None,
             retry_from: Timestamp(0),
             held_up: None,

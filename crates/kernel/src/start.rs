@@ -17,7 +17,7 @@ use contract::{ActionId, Amount, limits};
 /// The slot a kind of work takes.
 pub(crate) fn slot(work: &Work) -> Slot {
     match work {
-        Work::Model { .. } => Slot::Model,
+        Work::Model { .. } | Work::Summarise { .. } => Slot::Model,
         Work::Tools { .. } => Slot::Tool,
         Work::Check { .. } | Work::Integrate { .. } => Slot::Check,
         Work::Prepare | Work::Inspect { .. } | Work::Adopt { .. } | Work::Rewind { .. } => Slot::Workspace,
@@ -32,7 +32,7 @@ pub(crate) fn block_name(action: ActionId) -> ActionId {
 /// How long a kind of work may take, milliseconds.
 pub(crate) fn allowance_ms(work: &Work) -> u64 {
     match work {
-        Work::Model { .. } => limits::MODEL_MS,
+        Work::Model { .. } | Work::Summarise { .. } => limits::MODEL_MS,
         Work::Tools { calls } => {
             let longest = calls.iter().map(|call| call.deadline_ms.unwrap_or(limits::TOOL_MS)).max();
             let longest = longest.unwrap_or(limits::TOOL_MS).min(limits::TOOL_MAX_MS);
@@ -62,14 +62,19 @@ impl Draft<'_> {
             Room::Fits => {}
             Room::Moved => return Ok(true),
             Room::Stuck => return Ok(false),
+            Room::Worded(work) => return self.word_first(work),
         }
         let demand = match self.demand(&choice.work) {
             Ok(demand) => demand,
+            // Nobody stops for want of a nicer wording.
+            Err(_) if matches!(choice.work, Work::Summarise { .. }) => {
+                self.cut_to_fit()?;
+                return Ok(true);
+            }
             Err(missing) => return self.not_granted(&choice, &missing),
         };
-        if matches!(choice.work, Work::Model { .. })
-            && let Some(moved) = self.held_up(demand.amount.tokens, rank)?
-        {
+        let limited = matches!(choice.work, Work::Model { .. }) || self.s.quota_for(&choice.work).is_some();
+        if limited && let Some(moved) = self.held_up(demand.amount.tokens, rank)? {
             return Ok(moved);
         }
         let (others, disposed) = self.others(&choice);
@@ -120,14 +125,16 @@ impl Draft<'_> {
         }
         let amount = Amount { steps: 0, ..demand };
         // A model call is always on account, also one that should be free: what it is billed then shows.
-        if amount != Amount::ZERO || matches!(choice.work, Work::Model { .. }) {
+        if amount != Amount::ZERO || choice.work.asks_model() {
             self.emit_ledger(LedgerEvent::Reserved { session, action, amount })?;
         }
         let woken = self.gov.take(session, slot(&choice.work));
         self.out.effects.extend(woken.into_iter().map(Effect::Wake));
         let deadline = self.ctx.now.plus(deadline_ms);
-        if matches!(choice.work, Work::Model { .. }) {
-            self.take_quota(action, demand.tokens, deadline)?;
+        if choice.work.asks_model() {
+            if self.s.quota_for(&choice.work).is_some() {
+                self.take_quota(action, demand.tokens, deadline)?;
+            }
             self.take_project(action, demand)?;
         }
         // What a person had to agree to runs as they saw it, also when it runs again.
@@ -150,7 +157,7 @@ impl Draft<'_> {
             reserved: demand,
         })?;
         let Some(spec) = self.s.spec.clone() else { return Ok(()) };
-        let with_items = matches!(choice.work, Work::Model { .. });
+        let with_items = choice.work.asks_model();
         let run = Run {
             session: self.s.id,
             action,

@@ -56,7 +56,7 @@ impl Draft<'_> {
     /// Where the chosen work stands in its line: calls of models by whose they are, everything else as it comes.
     pub(crate) fn rank(&self, choice: &Choice) -> Rank {
         match choice.work {
-            Work::Model { .. } => self.class(choice.source).rank(self.ctx.now),
+            Work::Model { .. } | Work::Summarise { .. } => self.class(choice.source).rank(self.ctx.now),
             _ => 0,
         }
     }

@@ -23,6 +23,7 @@ pub(crate) fn spec() -> SessionSpec {
         target: None,
         model: ModelRef { id: "model/checked".into(), card: CARD, quota: None },
         fallback: Vec::new(),
+        summaries: None,
         mode: "code".into(),
         workflow: kernel::workflow::bare(),
         rights: Rights::all(Ask::External),
@@ -65,6 +66,7 @@ pub(crate) fn done(config: &Config, run: &Run) -> Done {
                 exit: None,
                 changed: false,
                 images: Vec::new(),
+                pixels: Vec::new(),
                 tokens: None,
             };
             Done::Ran { results: calls.iter().map(result).collect(), savepoint: None }
@@ -76,7 +78,7 @@ pub(crate) fn done(config: &Config, run: &Run) -> Done {
             runs: Vec::new(),
         }),
         Work::Inspect { .. } => Done::Inspected { flags: Vec::new(), files: 0 },
-        Work::Integrate { .. } | Work::Adopt { .. } | Work::Rewind { .. } => {
+        Work::Summarise { .. } | Work::Integrate { .. } | Work::Adopt { .. } | Work::Rewind { .. } => {
             unreachable!("nothing in this script leads to {:?}", run.work)
         }
     }

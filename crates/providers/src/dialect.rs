@@ -39,8 +39,12 @@ pub struct Options {
     pub name: String,
     /// Variable of the environment the key comes from; empty = the server wants none.
     pub key_env: String,
+    /// Program that prints the key; empty = none does.
+    pub key_command: String,
     /// Which program answers: each has deviations of its own.
     pub server: Server,
+    /// Fields that the server said it does not know: they are left out.
+    pub without: Vec<&'static str>,
     /// Further parameters of the request's body, as the user's configuration has them. What Kapell itself sets stays.
     pub parameters: Map<String, Value>,
 }

@@ -13,7 +13,7 @@ use contract::port::{Delta, Sink};
 use contract::{Cancel, Fault, Kind, Timestamp};
 use reqwest::{Client, RequestBuilder, Response};
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
@@ -29,6 +29,8 @@ const TAIL_WAIT: Duration = Duration::from_millis(5);
 pub struct Http {
     provider: Arc<Provider>,
     client: OnceLock<Result<Client, Fault>>,
+    /// The key that a command printed.
+    printed: Mutex<Option<Key>>,
 }
 
 /// Why waiting ended without what was waited for.
@@ -58,7 +60,17 @@ impl Limits<'_> {
 impl Http {
     /// Connects to nothing yet.
     pub fn new(provider: Arc<Provider>) -> Self {
-        Self { provider, client: OnceLock::new() }
+        Self { provider, client: OnceLock::new(), printed: Mutex::default() }
+    }
+
+    /// Uses this key from now on in the place of the configured one.
+    pub fn hold(&self, key: Option<Key>) {
+        *self.printed.lock().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+
+    fn key(&self) -> Option<Key> {
+        let printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        printed.clone().or_else(|| self.provider.key.clone())
     }
 
     /// One call: the reply, or what is left of it. Every piece of text goes to the sink as it comes.
@@ -84,7 +96,9 @@ impl Http {
         let headers = headers(&response);
         let meter = limits::meter(&headers, now());
         let answer = match self.accepted(response, &headers, options, &limits).await {
-            Ok(response) => self.read(response, headers, decoder, options, &limits, first, sink).await,
+            Ok(Ok(response)) => self.read(response, headers, decoder, options, &limits, first, sink).await,
+            // The decoder knows what was asked for: that bounds what it may cost.
+            Ok(Err(no_stream)) => decoder.finish(Some(no_stream)),
             Err(broken) => Err(broken),
         };
         match answer {
@@ -164,7 +178,7 @@ impl Http {
                 headers.insert(name, value);
             }
         };
-        if let (Some(auth), Some(key)) = (auth, &self.provider.key) {
+        if let (Some(auth), Some(key)) = (auth, self.key()) {
             match auth {
                 Auth::Bearer => set("authorization", &format!("Bearer {}", key.secret()), true),
                 Auth::Header(name) => set(name, key.secret(), true),
@@ -174,18 +188,18 @@ impl Http {
         request.headers(headers)
     }
 
-    /// The answer, if it is a stream of events.
+    /// The answer, if it is a stream of events; the inner fault = it is something else, which a model may have made.
     async fn accepted(
         &self,
         mut response: Response,
         headers: &Headers,
         options: &Options,
         limits: &Limits<'_>,
-    ) -> Result<Response, Broken> {
+    ) -> Result<Result<Response, Fault>, Broken> {
         let status = response.status().as_u16();
         let kind = headers.get("content-type").unwrap_or_default().to_ascii_lowercase();
         if status == 200 && (kind.is_empty() || kind.starts_with("text/event-stream")) {
-            return Ok(response);
+            return Ok(Ok(response));
         }
         let until = Instant::now() + self.provider.timeouts.between.min(REFUSAL_WAIT);
         let body = match limits.wait(until, body(&mut response, REFUSAL_BYTES)).await {
@@ -200,13 +214,13 @@ impl Http {
             return Err(Broken { usage, ..fault.into() });
         }
         let error = serde_json::from_slice::<serde_json::Value>(&body).ok();
-        Err(match error.as_ref().and_then(|value| value.get("error")).filter(|error| !error.is_null()) {
-            Some(error) => unsent(fault::told(options, error)),
-            None => self.no_stream(&kind).into(),
-        })
+        match error.as_ref().and_then(|value| value.get("error")).filter(|error| !error.is_null()) {
+            Some(error) => Err(unsent(fault::told(options, error))),
+            None => Ok(Err(self.no_stream(&kind))),
+        }
     }
 
-    /// An answer that is something else. Some of it may have been made by a model: nobody knows what it costs.
+    /// An answer that is something else. Some of it may have been made by a model.
     fn no_stream(&self, kind: &str) -> Fault {
         let kind = kind.split(';').next().unwrap_or_default();
         let what = format!("{} answered with {kind} instead of a stream of events", self.provider.name);
@@ -285,7 +299,8 @@ impl Http {
 
     /// What a server says, without the key it may quote.
     fn scrubbed(&self, body: Vec<u8>) -> Vec<u8> {
-        let secret = self.provider.key.as_ref().map_or("", Key::secret);
+        let key = self.key();
+        let secret = key.as_ref().map_or("", Key::secret);
         match std::str::from_utf8(&body) {
             Ok(text) if !secret.is_empty() && text.contains(secret) => {
                 text.replace(secret, "[key]").into_bytes()

@@ -6,7 +6,7 @@
 mod kept;
 mod own;
 
-use crate::settings::Facts;
+use crate::settings::{Facts, Source};
 use contract::model::Price;
 use contract::money::NANOS_PER_USD;
 use contract::{Fault, Timestamp};
@@ -29,8 +29,9 @@ pub struct Known {
 
 impl From<Known> for Facts {
     fn from(known: Known) -> Self {
-        let Known { context_tokens, output_tokens, price, .. } = known;
-        Self { context_tokens, output_tokens, price, ..Self::default() }
+        let Known { context_tokens, output_tokens, price, by, date } = known;
+        let source = price.map(|_| Source { by, date });
+        Self { context_tokens, output_tokens, price, source, ..Self::default() }
     }
 }
 
@@ -51,6 +52,17 @@ impl Cards {
     pub fn read(&mut self, text: &str, name: &str) -> Result<(), Fault> {
         self.own.extend(own::parse(text, name)?);
         Ok(())
+    }
+
+    /// Who says what models cost, in the order in which they are believed: the person's files, then the kept data.
+    pub fn sources(&self) -> Vec<Source> {
+        let own = self.own.values().filter(|known| known.price.is_some());
+        let mut all: Vec<Source> =
+            own.map(|known| Source { by: known.by.clone(), date: known.date.clone() }).collect();
+        all.sort_by(|a, b| (&a.by, &a.date).cmp(&(&b.by, &b.date)));
+        all.dedup();
+        all.push(kept::source());
+        all
     }
 
     /// What is known about this model. `url` finds a provider that goes by a name of the person's own.
@@ -157,6 +169,9 @@ mod tests {
         assert_eq!((price.input, price.output, price.cache_read), (2_500_000_000, 1, None));
         assert_eq!((known.by.as_str(), known.date.as_str()), ("prices.toml", "2026-11-19"));
         assert!(known.context_tokens.is_some(), "the rest is as kept");
+        let sources = cards.sources();
+        assert_eq!((sources.len(), sources[0].date.as_str()), (2, "2026-11-19"));
+        assert!(sources[1].by.starts_with("genai-prices "), "{sources:?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::dialect::Server;
 use crate::remote::{Line, Remote};
-use crate::settings::{Dialect, Facts, Provider, Settings};
+use crate::settings::{Dialect, Facts, KeyCommand, Keys, Provider, Settings, Source};
 use crate::{Fixer, Script};
 use contract::model::{Card, Model, ModelRef, Models, Quota};
 use contract::text::suggestion;
@@ -75,7 +75,12 @@ impl Models for Registry {
 impl Registry {
     /// With these providers, and what is known about models beside what is configured.
     pub fn new(settings: Settings, known: Known) -> Self {
-        let line = |(name, provider)| (name, Arc::new(Line::new(provider)));
+        Self::with_keys(settings, known, Arc::new(|command| Box::pin(async move { Err(no_keys(&command)) })))
+    }
+
+    /// The same, with who runs the commands that print keys.
+    pub fn with_keys(settings: Settings, known: Known, keys: Keys) -> Self {
+        let line = |(name, provider)| (name, Arc::new(Line::new(provider, Arc::clone(&keys))));
         Self { lines: settings.providers.into_iter().map(line).collect(), known }
     }
 
@@ -122,6 +127,18 @@ impl Registry {
         }
     }
 
+    /// Who says what this model costs; `None` = nobody knows.
+    pub fn priced_by(&self, line: &Line, name: &str) -> Option<Source> {
+        let provider = &line.provider;
+        let priced = |facts: Option<Facts>| facts.filter(|facts| facts.price.is_some());
+        let said = |by: String| Source { by, date: String::new() };
+        let own = priced(provider.models.get(name).cloned());
+        let own = own.map(|_| said(format!("[providers.{}.models] in config.toml", provider.name)));
+        let kept = || priced((self.known)(&provider.name, name, &provider.base_url))?.source;
+        let told = || priced(line.told(name)).map(|_| said(format!("the list of {}", provider.name)));
+        own.or_else(kept).or_else(told)
+    }
+
     fn unknown(&self, id: &str) -> Fault {
         let name = id.split_once(':').map_or(id, |(name, _)| name);
         let fault =
@@ -146,6 +163,12 @@ impl Registry {
         let all = BUILT_IN.join(", ") + &providers.collect::<String>();
         fault(format!("there is no model `{id}`"), format!("{guess}models: {all}"))
     }
+}
+
+/// Said where no programs are run.
+fn no_keys(command: &KeyCommand) -> Fault {
+    let what = format!("`{}` prints the key, and no program is run here", command.program());
+    Fault::new(Kind::UserFixable, "key-missing", what).hint("use key_env in config.toml")
 }
 
 #[cfg(test)]

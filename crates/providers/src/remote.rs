@@ -2,32 +2,41 @@
 //!
 //! Knows no vendor and tries nothing twice. Start at [`Remote`]; [`Line`] is what the models of one provider share.
 
+use crate::dialect::openai_chat::encode::OPTIONAL;
 use crate::dialect::{Options, Server, fault};
 use crate::http::Http;
 use crate::listing;
 use crate::request_tokens;
-use crate::settings::{Facts, Provider};
+use crate::settings::{Dialect, Facts, KeyCommand, Keys, Provider};
+use contract::cancel::Urgency;
 use contract::error::CONTEXT_FULL;
 use contract::model::{Broken, Card, Model, Reply, Request, Usage};
 use contract::port::Sink;
 use contract::{BoxFuture, Cancel, Fault, Kind};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a listing may take.
 const LIST_WAIT: Duration = Duration::from_secs(10);
 /// How long a server on the person's own machines may take to tell about itself.
 const LOCAL_WAIT: Duration = Duration::from_secs(2);
+/// How long a key that a command printed is used before the command is asked again.
+const KEY_KEPT: Duration = Duration::from_secs(300);
 /// What Ollama gives a model to hold when nobody says otherwise; it cuts what is longer without a word.
 const OLLAMA_TOKENS: u64 = 4096;
 
 /// The connections to one provider, and what it told about its models.
-#[derive(Debug)]
 pub struct Line {
     /// Whose.
     pub provider: Arc<Provider>,
     http: Http,
+    keys: Keys,
+    /// Fields that its server refused.
+    without: Mutex<Vec<&'static str>>,
+    /// When its command last printed the key; held while it runs, so that it runs once.
+    printed: tokio::sync::Mutex<Option<Instant>>,
     /// What its list says.
     told: Mutex<BTreeMap<String, Facts>>,
     /// How much a model holds where it runs.
@@ -35,11 +44,33 @@ pub struct Line {
 }
 
 impl Line {
-    /// To this provider. Connects to nothing yet.
-    pub fn new(provider: Provider) -> Self {
+    /// To this provider, whose command for a key is run by `keys`. Connects to nothing yet.
+    pub fn new(provider: Provider, keys: Keys) -> Self {
         let provider = Arc::new(provider);
         let http = Http::new(Arc::clone(&provider));
-        Self { http, provider, told: Mutex::default(), measured: Mutex::default() }
+        let printed = tokio::sync::Mutex::default();
+        let (without, told, measured) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { http, keys, printed, without, provider, told, measured }
+    }
+
+    /// Sees to it that a key which a command prints is at hand. It is asked for again after a while, and when the
+    /// provider refuses it: such keys are often good for an hour only.
+    async fn unlocked(&self) -> Result<(), Fault> {
+        let Some(command) = &self.provider.key_command else { return Ok(()) };
+        let mut printed = self.printed.lock().await;
+        if printed.is_some_and(|at| at.elapsed() < KEY_KEPT) {
+            return Ok(());
+        }
+        self.http.hold(Some((self.keys)(command.clone()).await?));
+        *printed = Some(Instant::now());
+        Ok(())
+    }
+
+    /// What was refused is asked for anew by the next call.
+    async fn refused(&self, fault: &Fault) {
+        if fault.code == fault::KEY_REFUSED && self.provider.key_command.is_some() {
+            *self.printed.lock().await = None;
+        }
     }
 
     /// What the dialect needs to know of this model.
@@ -50,14 +81,17 @@ impl Line {
             provider: self.provider.name.clone(),
             name: name.to_owned(),
             key_env: self.provider.key_env.clone(),
+            key_command: self.provider.key_command.as_ref().map_or("", KeyCommand::program).to_owned(),
             server: self.provider.server,
+            without: lock(&self.without).clone(),
             parameters: parameters.unwrap_or_default(),
         }
     }
 
     /// Is there what it takes to call it?
     pub fn usable(&self) -> Result<(), Fault> {
-        match self.provider.wants_key && self.provider.key.is_none() {
+        let none = self.provider.key.is_none() && self.provider.key_command.is_none();
+        match self.provider.wants_key && none {
             true => Err(fault::no_key(&self.options(""))),
             false => Ok(()),
         }
@@ -84,11 +118,28 @@ impl Line {
     /// The list of models as the provider gives it.
     pub async fn listing(&self) -> Result<Vec<u8>, Fault> {
         self.usable()?;
+        self.unlocked().await?;
         let dialect = self.provider.dialect;
         let (path, headers) = dialect.listing();
         let within = if self.provider.server.is_local() { LOCAL_WAIT } else { LIST_WAIT };
         let auth = Some(dialect.codec().auth());
-        self.http.get(&self.provider.url(path), auth, headers, &self.options(""), within).await
+        let listed = self.http.get(&self.provider.url(path), auth, headers, &self.options(""), within).await;
+        if let Err(fault) = &listed {
+            self.refused(fault).await;
+        }
+        listed
+    }
+
+    /// A server that refuses a field it could do without is asked again without it, from now on.
+    fn learn(&self, options: &Options, fault: &mut Fault) {
+        if self.provider.dialect != Dialect::Chat || fault.code != fault::REQUEST_REFUSED {
+            return;
+        }
+        let names = |field: &&&str| !options.without.contains(*field) && fault.what.contains(**field);
+        let Some(field) = OPTIONAL.iter().find(names) else { return };
+        lock(&self.without).push(field);
+        let what = format!("{} does not take `{field}`: {}", self.provider.name, fault.what);
+        *fault = Fault::new(Kind::Transient, "field-refused", what).hint("it is asked again without it");
     }
 
     /// What its list said of this model.
@@ -140,6 +191,12 @@ impl Line {
             (Some(one), None) | (None, Some(one)) => Some(one),
             (None, None) => (self.provider.server == Server::Ollama).then_some(OLLAMA_TOKENS),
         }
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").field("provider", &self.provider).finish_non_exhaustive()
     }
 }
 
@@ -201,11 +258,26 @@ impl Model for Remote {
         Box::pin(async move {
             let free = |fault: Fault| Broken { usage: Some(Usage::default()), ..fault.into() };
             self.line.usable().map_err(free)?;
+            tokio::select! {
+                biased;
+                () = cancel.reached(Urgency::Graceful) => {
+                    let fault = Fault::new(Kind::Transient, "cancelled", "the model call was cancelled");
+                    return Err(free(fault));
+                }
+                unlocked = self.line.unlocked() => unlocked.map_err(free)?,
+            }
             self.fits(&request).await.map_err(free)?;
             let codec = self.line.provider.dialect.codec();
-            let wire = codec.encode(&request, &self.options);
-            let decoder = codec.decoder(&request, &self.options);
-            self.line.http.stream(wire, codec.auth(), decoder, &self.options, &cancel, sink).await
+            let options = Options { without: lock(&self.line.without).clone(), ..self.options.clone() };
+            let wire = codec.encode(&request, &options);
+            let decoder = codec.decoder(&request, &options);
+            let line = &self.line;
+            let mut done = line.http.stream(wire, codec.auth(), decoder, &options, &cancel, sink).await;
+            if let Err(broken) = &mut done {
+                line.refused(&broken.fault).await;
+                line.learn(&options, &mut broken.fault);
+            }
+            done
         })
     }
 }
@@ -365,6 +437,70 @@ mod tests {
             (card().context_tokens, price.input, price.output),
             (65_536, 1_000_000_000, 2_000_000_000)
         );
+    }
+
+    /// A server of chat that knows no `stream_options`; how it was asked, with and without.
+    async fn strict() -> (String, Arc<Mutex<Vec<bool>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (url, asked) = (format!("http://{}/v1", listener.local_addr().unwrap()), Arc::default());
+        let seen: Arc<Mutex<Vec<bool>>> = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let (mut text, mut piece) = (String::new(), [0; 4096]);
+                while !text.ends_with('}') {
+                    let read = socket.read(&mut piece).await.unwrap_or(0);
+                    text.push_str(&String::from_utf8_lossy(&piece[..read]));
+                }
+                let with = text.contains("stream_options");
+                seen.lock().unwrap().push(with);
+                let (status, kind, body) = match with {
+                    true => (
+                        "400 Bad Request",
+                        "application/json",
+                        r#"{"error":{"message":"Extra inputs are not permitted: stream_options"}}"#,
+                    ),
+                    false => (
+                        "200 OK",
+                        "text/event-stream",
+                        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+                    ),
+                };
+                let head = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\nconnection: close\r\n");
+                let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+                drop(socket.write_all(answer.as_bytes()).await);
+            }
+        });
+        (url, asked)
+    }
+
+    #[tokio::test]
+    async fn a_field_that_a_server_refuses_is_left_out_from_then_on() {
+        let (url, asked) = strict().await;
+        let own = Declared {
+            base_url: Some(url),
+            dialect: Some(Dialect::Chat),
+            server: None,
+            ..Declared::default()
+        };
+        let settings = Settings::new(BTreeMap::from([("strict".to_owned(), own)]), |_| None).unwrap();
+        let registry = Registry::new(settings, Box::new(|_, _, _| None));
+        let (_, model) = registry.open("strict/m", Path::new(".")).unwrap();
+        let request = || Request {
+            model: "strict/m".into(),
+            system: String::new(),
+            messages: vec![Message::User { text: "go".into() }],
+            tools: Vec::new(),
+            max_tokens: 100,
+            ordinal: 0,
+            key: String::new(),
+        };
+        let broken = model.respond(request(), Cancel::new(), &Quiet).await.unwrap_err();
+        assert_eq!((broken.fault.kind, broken.fault.code.as_str()), (Kind::Transient, "field-refused"));
+        assert_eq!(broken.usage, Some(Usage::default()));
+        for _ in 0..2 {
+            assert_eq!(model.respond(request(), Cancel::new(), &Quiet).await.unwrap().text, "hi");
+        }
+        assert_eq!(*asked.lock().unwrap(), [true, false, false]);
     }
 
     #[tokio::test]

@@ -11,12 +11,13 @@ use crate::dialect::openai_chat::Chat;
 use crate::dialect::openai_responses::Responses;
 use crate::dialect::{Codec, Server};
 use contract::model::{Price, Rates};
-use contract::{Fault, Kind};
+use contract::{BoxFuture, Fault, Kind};
 use presets::PRESETS;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Hex digits of a key's hash in the name of its limits.
@@ -96,6 +97,25 @@ impl fmt::Debug for Key {
     }
 }
 
+/// A command whose output is a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyCommand {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Where it runs.
+    pub dir: PathBuf,
+}
+
+impl KeyCommand {
+    /// The program's name: its arguments are shown nowhere.
+    pub fn program(&self) -> &str {
+        self.argv.first().map_or("", String::as_str)
+    }
+}
+
+/// Runs such a command and gives its key, or says why there is none.
+pub type Keys = Arc<dyn Fn(KeyCommand) -> BoxFuture<'static, Result<Key, Fault>> + Send + Sync>;
+
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -131,6 +151,15 @@ impl Timeouts {
     }
 }
 
+/// Who says what a model costs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    /// A file, a data set with its version, or a provider's own list.
+    pub by: String,
+    /// Of which day, as `2026-11-20`; empty = nobody said.
+    pub date: String,
+}
+
 /// What is known or declared about one model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -140,6 +169,8 @@ pub struct Facts {
     pub output_tokens: Option<u64>,
     /// Its price.
     pub price: Option<Price>,
+    /// Who says what it costs.
+    pub source: Option<Source>,
     /// Further parameters of the request's body.
     pub parameters: Map<String, Value>,
 }
@@ -155,6 +186,8 @@ pub struct Declared {
     pub base_url: Option<String>,
     /// Variable its key comes from.
     pub key_env: Option<String>,
+    /// Command that prints its key; goes before any variable.
+    pub key_command: Option<KeyCommand>,
     /// Further headers.
     pub headers: Vec<(String, String)>,
     /// URL of a proxy; empty = none, whatever the environment says.
@@ -194,6 +227,8 @@ pub struct Provider {
     pub key: Option<Key>,
     /// Variable the key comes from, or should; empty = none.
     pub key_env: String,
+    /// Command that prints the key, run when it is needed.
+    pub key_command: Option<KeyCommand>,
     /// Without a key there is no use in calling it.
     pub wants_key: bool,
     /// Further headers.
@@ -217,7 +252,10 @@ pub struct Provider {
 impl Provider {
     /// The name of the limits that all calls with this key share: never the key.
     pub fn quota(&self) -> String {
-        let secret = self.key.as_ref().map_or(self.base_url.as_str(), |key| key.secret());
+        // A key that is not known yet goes by who prints it.
+        let printed = self.key_command.as_ref().map(|command| command.argv.join("\0"));
+        let other = printed.as_deref().unwrap_or(&self.base_url);
+        let secret = self.key.as_ref().map_or(other, |key| key.secret());
         format!("{}/{}", self.name, &blake3::hash(secret.as_bytes()).to_hex()[..HASH_DIGITS])
     }
 
@@ -290,6 +328,7 @@ fn provider(name: String, own: Declared, env: &dyn Fn(&str) -> Option<String>) -
         (None, None) => Vec::new(),
     };
     let found = variables.iter().find_map(|name| Some((*name, env(name)?)));
+    let found = found.filter(|_| own.key_command.is_none());
     let key_env = found.as_ref().map(|(name, _)| *name).or(variables.first().copied()).unwrap_or_default();
     let usual = Timeouts::usual(dialect, server);
     let or = |ms: Option<u64>, usual: Duration| ms.map_or(usual, Duration::from_millis);
@@ -298,7 +337,10 @@ fn provider(name: String, own: Declared, env: &dyn Fn(&str) -> Option<String>) -
         server,
         key: found.as_ref().map(|(_, secret)| Key::new(secret)),
         key_env: key_env.to_owned(),
-        wants_key: own.key_env.is_some() || preset.is_some_and(|preset| preset.wants_key),
+        wants_key: own.key_env.is_some()
+            || own.key_command.is_some()
+            || preset.is_some_and(|preset| preset.wants_key),
+        key_command: own.key_command,
         headers: own.headers,
         proxy: proxy(own.proxy, &base_url, &host, env),
         no_proxy: env("NO_PROXY").or_else(|| env("no_proxy")).unwrap_or_default(),

@@ -62,8 +62,8 @@ const ROWS: &[[&str; 5]] = &[
     ["error-event",     "degraded provider-unwell",             "-",      "most",    "part"],
     ["trickle",         "reply tool-use",                       "-",      "told",    "all"],
     ["chopped",         "reply tool-use",                       "-",      "told",    "all"],
-    ["html",            "user-fixable not-a-stream",            "-",      "unknown", "-"],
-    ["not-a-stream",    "user-fixable not-a-stream",            "-",      "unknown", "-"],
+    ["html",            "user-fixable not-a-stream",            "-",      "most",    "-"],
+    ["not-a-stream",    "user-fixable not-a-stream",            "-",      "most",    "-"],
     ["gzip",            "reply tool-use",                       "-",      "told",    "all"],
     ["redirect",        "user-fixable redirected",              "-",      "nothing", "-"],
     ["garbage",         "transient connection-lost",            "-",      "unknown", "-"],
@@ -84,8 +84,6 @@ const ROWS: &[[&str; 5]] = &[
 /// What a dialect does otherwise, and why.
 #[rustfmt::skip]
 const BUT: &[(Dialect, [&str; 5], &str)] = &[
-    (Dialect::Gemini, ["bad-arguments", "transient call-malformed", "-", "most", "all"],
-        "arguments are objects there: the vendor ends such a reply with a reason of its own, and says nothing of it"),
     (Dialect::Gemini, ["no-credit", "rate-limited rate-limited", "-", "nothing", "-"],
         "the vendor has one word for an empty account and for a full minute"),
 ];

@@ -64,6 +64,7 @@ pub(crate) fn spec(rng: &mut Rng) -> SessionSpec {
         target: None,
         model: model(rng),
         fallback,
+        summaries: None,
         mode: "code".into(),
         workflow: if rng.chance(100) { kernel::workflow::bare() } else { kernel::workflow::standard() },
         rights: Rights::all(ask),
@@ -166,6 +167,10 @@ fn done(rng: &mut Rng, run: &Run, trouble: Trouble) -> Done {
             })
         }
         Work::Model { ordinal, .. } => said(rng, run, *ordinal, trouble),
+        Work::Summarise { .. } => {
+            let usage = Usage { input: 500, output: 50, ..Usage::default() };
+            Done::Summarised { text: digest, bytes: 200, usage, request_id: String::new() }
+        }
         Work::Tools { calls } => {
             let stubborn = |call: &Call| call.args == stubborn();
             let results = calls.iter().map(|call| CallResult {
@@ -177,6 +182,7 @@ fn done(rng: &mut Rng, run: &Run, trouble: Trouble) -> Done {
                 exit: None,
                 changed: false,
                 images: Vec::new(),
+                pixels: Vec::new(),
                 tokens: None,
             });
             let results = results.collect();

@@ -49,10 +49,10 @@ kinds! {
     "project event" ProjectEvent { Capped, Reserved, Settled }
     "end of a call" CallEnd { Answered, Limited, Down, Refused, Unknown }
     "ledger event" LedgerEvent { Opened, Admitted, Reserved, Settled, Overshoot, Barred, Raised }
-    "work" Work { Prepare, Model, Tools, Check, Inspect, Integrate, Adopt, Rewind }
+    "work" Work { Prepare, Model, Summarise, Tools, Check, Inspect, Integrate, Adopt, Rewind }
     "effect class" EffectClass { Pure, Keyed, Billed, Staged, External }
     "end of an attempt" End { Done, Failed, Cancelled, TimedOut, Unknown }
-    "result" Done { Prepared, Said, Ran, Checked, Inspected, Integrated, Adopted, Rewound }
+    "result" Done { Prepared, Said, Summarised, Ran, Checked, Inspected, Integrated, Adopted, Rewound }
     "call that decides" Control { Delegate, Ask, Plan, Finish, Todo, FindTools }
     "kind of fault" Kind { Transient, Permanent, UserFixable, RateLimited, Degraded }
     "error of the store" Error {

@@ -323,6 +323,7 @@ impl<'a> Player<'a> {
             goal_checks: Vec::new(),
             parent: None,
             fallback: Vec::new(),
+            summaries: None,
         }
     }
 }
@@ -352,6 +353,7 @@ fn results(calls: &[Call], turn: &Turn) -> Done {
             exit: None,
             changed: false,
             images: vec![("image/png".to_owned(), text); called.map_or(0, |called| called.images)],
+            pixels: Vec::new(),
             tokens: None,
         }
     };

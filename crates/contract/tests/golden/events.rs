@@ -31,8 +31,43 @@ pub(crate) fn all() -> Vec<Example<Event>> {
         plan(),
         course(),
         limited(),
+        worded(),
     ]
     .concat()
+}
+
+fn worded() -> Vec<Example<Event>> {
+    use contract::session::{SessionSpec, Summaries};
+    let opened = |summaries| Event::Opened {
+        spec: Box::new(SessionSpec { summaries: Some(summaries), ..bare_spec() }),
+    };
+    let started = |left| Event::Started {
+        action: action(1, 7),
+        attempt: 1,
+        work: Work::Summarise { model: "openai/gpt-5".into(), left, dropped: vec![(2, 9)] },
+        class: EffectClass::Billed,
+        why: "a model call".into(),
+        deadline: AT.plus(600_000),
+        fence: 4,
+        approval: None,
+        reserved: full_amount(),
+    };
+    let usage = Usage { input: 1_200, output: 300, ..Usage::default() };
+    let said = |request_id: &str| {
+        let text = blob("the parser was changed; two tests fail");
+        done(Done::Summarised { text, bytes: 38, usage, request_id: request_id.into() })
+    };
+    let words =
+        Summary { text: Some(blob("the parser was changed; two tests fail")), bytes: 38, ..summary() };
+    vec![
+        ("opened-summaries-same", opened(Summaries::Same)),
+        ("opened-summaries-by", opened(Summaries::By(Box::new(priced_model())))),
+        ("started-summarise", started(vec![(10, Left::Old)])),
+        ("started-summarise-turns", started(Vec::new())),
+        ("finished-summarised", said("req_7")),
+        ("finished-summarised-bare", said("")),
+        ("compacted-worded", compacted(Some(Box::new(words)))),
+    ]
 }
 
 fn limited() -> Vec<Example<Event>> {
@@ -394,11 +429,13 @@ fn ends() -> Vec<Example<Event>> {
         exit: Some(101),
         changed: true,
         images: Vec::new(),
+        pixels: Vec::new(),
         tokens: None,
     };
     let bare_result = CallResult { ok: true, full: None, exit: None, changed: false, ..full_result.clone() };
     let images = vec![("image/png".to_owned(), blob("a picture"))];
     let seen = CallResult { images, ..bare_result.clone() };
+    let measured = CallResult { pixels: vec![(640, 480)], ..seen.clone() };
     let counted = CallResult { tokens: Some(4), ..bare_result.clone() };
     let ran = |results, savepoint| done(Done::Ran { results, savepoint });
     let landed = Integrated {
@@ -426,6 +463,7 @@ fn ends() -> Vec<Example<Event>> {
             ("finished-ran", ran(vec![full_result, bare_result.clone()], Some(commit('e')))),
             ("finished-ran-pure", ran(vec![bare_result], None)),
             ("finished-ran-images", ran(vec![seen], None)),
+            ("finished-ran-pixels", ran(vec![measured], None)),
             ("finished-ran-counted", ran(vec![counted], None)),
             ("finished-checked", done(Done::Checked(report()))),
             ("finished-inspected", done(Done::Inspected { flags: vec![flag], files: 3 })),
@@ -552,6 +590,7 @@ fn summary() -> Summary {
         more: 4,
         messages: vec![blob("use tabs")],
         tasks: vec![("parse".into(), blob("Write the parser."), TaskState::Active)],
+        ..Summary::default()
     }
 }
 

@@ -235,6 +235,7 @@ pub(crate) fn bare_spec() -> SessionSpec {
         target: None,
         model: unpriced_model(),
         fallback: Vec::new(),
+        summaries: None,
         mode: "code".into(),
         workflow: workflow(),
         rights: Rights { tools: None, ask: Ask::Never, land: true, delegate: true },

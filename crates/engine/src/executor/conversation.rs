@@ -83,7 +83,7 @@ pub(super) async fn messages(
 }
 
 /// An item's words: what Kapell says, then its text. A child's last words are both: its notice has them already.
-async fn spoken(job: &Job, item: &Item) -> Result<String, Fault> {
+pub(super) async fn spoken(job: &Job, item: &Item) -> Result<String, Fault> {
     let mut words = match &item.notice {
         Some(notice) => notice::words(job, notice).await?,
         None => String::new(),

@@ -159,6 +159,7 @@ impl World {
             target: None,
             model: ModelRef { id: "fake/model".into(), card, quota: None },
             fallback: Vec::new(),
+            summaries: None,
             mode: "implement".into(),
             workflow: Workflow { name: "one".into(), stages: vec![stage] },
             rights: Rights::all(Ask::Never),

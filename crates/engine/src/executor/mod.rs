@@ -11,6 +11,7 @@
 //! execute      drives `attempt`, watches deadline and cancel token, measures the time
 //! attempt      by kind of work:
 //!   Model      model.rs         conversation.rs + notice.rs + prompt.rs -> request -> reply -> calls.rs
+//!   Summarise  summary.rs       entries that are to go -> request -> reply -> text
 //!   Tools      tools.rs         restore? -> savepoint? -> judge again -> run -> results
 //!   the rest   workspace.rs     prepare, check, inspect, integrate, adopt, rewind
 //! ```
@@ -45,10 +46,12 @@ mod find;
 mod goal;
 mod model;
 mod notice;
+mod picture;
 mod prompt;
 mod ruler;
-mod shown;
+pub mod shown;
 mod stop;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -224,6 +227,7 @@ async fn attempt(job: Arc<Job>) -> (Result<Done, Halt>, Kept) {
     let result = match &job.run.work {
         Work::Prepare => workspace::prepare(&job).await,
         Work::Model { model, ordinal } => model::speak(&job, &mut kept, model, *ordinal).await,
+        Work::Summarise { model, dropped, .. } => summary::word(&job, &mut kept, model, dropped).await,
         Work::Tools { calls } => tools::run(&job, &mut kept, calls).await,
         Work::Check { base_known } => workspace::check(&job, &mut kept, *base_known).await,
         Work::Inspect { result } => workspace::inspect(&job, result).await,

@@ -8,6 +8,7 @@ use super::{Halt, Job, Kept, conversation, goal, prompt, shown};
 use contract::action::{Done, Work};
 use contract::context::Sent;
 use contract::model::{Broken, Card, Models, Reply, Request, Usage};
+use contract::session::{SessionSpec, Summaries};
 use contract::{Amount, Digest, Fault};
 use std::path::Path;
 
@@ -15,8 +16,7 @@ use std::path::Path;
 pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) -> Result<Done, Halt> {
     let spec = &job.run.context.spec;
     let (found, model) = job.ports.models.open(id, Path::new(&spec.repo))?;
-    // The recorded card is the one that was reserved by; another model has only its own.
-    let card = if spec.model.id == id { spec.model.card } else { found.card };
+    let card = recorded(spec, id, found.card);
 
     let toolbox = Toolbox::new(job);
     let mut repairs = Vec::new();
@@ -43,6 +43,16 @@ pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) ->
     let Reply { stop, usage, request_id, .. } = reply;
     let again = Some(again);
     Ok(Done::Said { text, bytes, calls, stop, usage, private, request_id, shown, again, tokens })
+}
+
+/// The recorded card is the one that was reserved by; a model that is not on record has only its own.
+pub(super) fn recorded(spec: &SessionSpec, id: &str, own: Card) -> Card {
+    let wording = match &spec.summaries {
+        Some(Summaries::By(model)) => Some(&**model),
+        _ => None,
+    };
+    let known = [&spec.model].into_iter().chain(wording).find(|known| known.id == id);
+    known.map_or(own, |known| known.card)
 }
 
 /// The request but for what the model's card says of it.
@@ -94,7 +104,7 @@ fn size(models: &dyn Models, id: &str, reply: &Reply) -> (u64, Option<u64>) {
 }
 
 /// A call without a reply: what it said before it broke is kept beside the fault, and what is known of its cost counts.
-fn lost(card: Card, broken: Broken, kept: &mut Kept) -> Fault {
+pub(super) fn lost(card: Card, broken: Broken, kept: &mut Kept) -> Fault {
     let Broken { mut fault, text, usage, meter } = broken;
     let known = usage.unwrap_or_default();
     (kept.meter, kept.metered, kept.estimated) = (meter, usage.is_some(), known.estimated);
@@ -113,6 +123,6 @@ async fn system(job: &Job) -> Result<String, Fault> {
 }
 
 /// Tokens and their price. A model of unknown price costs nothing here: a budget in money has refused it before.
-fn cost(card: Card, usage: Usage) -> Amount {
+pub(super) fn cost(card: Card, usage: Usage) -> Amount {
     Amount { tokens: usage.total(), nanos: card.price.map_or(0, |price| price.cost(usage)), ..Amount::ZERO }
 }

@@ -55,6 +55,12 @@ async fn compacted(job: &Job, summary: &Summary) -> Result<String, Fault> {
         "[{} earlier entries of this conversation are not shown any more; `read blob:...` shows a result. In short:]",
         summary.entries
     );
+    if let Some(words) = summary.text {
+        let words = job.text(words).await?;
+        text.push_str("\n[What a model noted of them:]\n");
+        text.push_str(words.trim_end());
+        text.push_str("\n[What was done in them:]");
+    }
     let mut line = |words: String| {
         text.push('\n');
         text.push_str(head(words, LINE - 1).trim_end());

@@ -9,7 +9,7 @@ use contract::{Digest, limits};
 const DIGITS: usize = 8;
 
 /// The request by its hashes.
-pub(super) fn shown(request: &Request) -> Shown {
+pub fn shown(request: &Request) -> Shown {
     let messages = request.messages.len() as u64;
     let mut stride = 1;
     while messages / stride > limits::SHOWN_CHAIN {

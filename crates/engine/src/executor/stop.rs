@@ -61,7 +61,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(run: &Run, now: Timestamp, outside: Cancel) -> Self {
         let grace_ms = match run.work {
-            Work::Model { .. } => 0,
+            Work::Model { .. } | Work::Summarise { .. } => 0,
             _ => GRACE_MS,
         };
         Self {

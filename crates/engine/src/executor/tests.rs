@@ -532,6 +532,7 @@ async fn what_was_left_out_is_a_line_and_what_was_dropped_a_summary() {
         more: 3,
         messages: vec![world.put("use\ntabs")],
         tasks: vec![("t1".into(), world.put("Write it."), contract::event::TaskState::Active)],
+        ..Summary::default()
     };
     let lines = 1 + summary.acts.len() + summary.messages.len() + summary.tasks.len();
     let notice = Notice::Compacted { summary: Box::new(summary) };

@@ -149,6 +149,7 @@ async fn in_time(job: &Job, call: &Call, tool: &dyn Tool, args: Value, scope: Sc
 
 fn record(job: &Job, call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
     let Output { ok, mut text, full, exit, images, .. } = ran.output;
+    let pixels: Option<Vec<_>> = images.iter().map(|image| super::picture::pixels(&image.bytes)).collect();
     let images = images.into_iter().map(|image| (image.media_type, kept.put(image.bytes))).collect();
     let full = full.map(|bytes| kept.put(bytes));
     // The model can only ask for the whole output if it has its name.
@@ -165,6 +166,8 @@ fn record(job: &Job, call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
         exit,
         changed: ran.started && call.class > EffectClass::Pure,
         images,
+        // All of them or none: which is which goes by the place.
+        pixels: pixels.unwrap_or_default(),
     }
 }
 

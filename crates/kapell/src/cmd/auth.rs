@@ -46,9 +46,10 @@ async fn check(line: &Arc<Line>, named: bool) -> Finding {
     }
     match line.list().await {
         Ok(models) => {
-            let key = match &provider.key {
-                Some(_) => format!("the key in {} is good", provider.key_env),
-                None => "no key is needed".to_owned(),
+            let key = match (&provider.key_command, &provider.key) {
+                (Some(command), _) => format!("the key that `{}` prints is good", command.program()),
+                (None, Some(_)) => format!("the key in {} is good", provider.key_env),
+                (None, None) => "no key is needed".to_owned(),
             };
             Finding::ok("key", format!("{name}: {key}; {} models at {}", models.len(), provider.base_url))
         }

@@ -2,8 +2,8 @@
 //!
 //! Renders the kernel's account ([`kernel::view::cost`]) and its ledgers. Start at [`run`].
 
-use super::spend;
 use super::work::leave;
+use super::{models, spend};
 use crate::app::{self, App, Wired};
 use crate::args::CostOptions;
 use crate::exit::{self, Failure};
@@ -17,6 +17,7 @@ use contract::money::usd;
 use contract::{Amount, SessionId, StreamId};
 use kernel::ledger::Ledger;
 use kernel::view::{Cost, Part};
+use providers::settings::Source;
 use serde_json::{Value, json};
 
 /// Characters of a goal.
@@ -140,7 +141,10 @@ async fn all(app: &App, wired: &Wired) -> Result<u8, Failure> {
     }
     if app.global.json {
         let caps = spend::caps(app, wired).await?;
-        out::print(&json_page(&json!({"total": amount(sum), "sessions": values, "project": caps})));
+        let prices: Vec<Value> = prices(app).iter().map(models::source).collect();
+        out::print(&json_page(
+            &json!({"total": amount(sum), "sessions": values, "project": caps, "prices": prices}),
+        ));
         return Ok(exit::OK);
     }
     cells.push(vec![
@@ -155,6 +159,8 @@ async fn all(app: &App, wired: &Wired) -> Result<u8, Failure> {
         &cells,
         app.term.stdout.then(|| app.term.width()),
     ));
+    let prices: Vec<String> = prices(app).iter().map(models::told).collect();
+    out::print(&format!("prices of new calls: what config.toml says, then {}\n", prices.join("; ")));
     if let Some(serde_json::Value::Object(spans)) = spend::caps(app, wired).await? {
         for (span, of) in &spans {
             let spent = |unit: &str| of[unit]["spent"].as_u64().unwrap_or(0);
@@ -167,6 +173,11 @@ async fn all(app: &App, wired: &Wired) -> Result<u8, Failure> {
         }
     }
     Ok(exit::OK)
+}
+
+/// Who says what models cost now. A file of prices with a mistake is in nobody's way here: `models` tells it.
+fn prices(app: &App) -> Vec<Source> {
+    app.cards().map(|cards| cards.sources()).unwrap_or_default()
 }
 
 fn figures(ledger: &Ledger, session: SessionId) -> Value {

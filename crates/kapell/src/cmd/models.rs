@@ -14,6 +14,7 @@ use contract::money::usd;
 use contract::text::suggestion;
 use providers::Registry;
 use providers::remote::Line;
+use providers::settings::Source;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ const FIXER: &str = "builtin/fixer";
 struct Usable {
     id: String,
     card: Card,
+    /// Who says what it costs.
+    priced_by: Option<Source>,
 }
 
 /// What became of asking one provider.
@@ -81,8 +84,11 @@ async fn ask(models: &Registry, line: &Line, cache: Option<PathBuf>) -> Asked {
             drop(line.measure(name).await);
         }
     }
-    let usable =
-        |name: &str| Usable { id: format!("{}/{name}", line.provider.name), card: models.card(line, name) };
+    let usable = |name: &str| Usable {
+        id: format!("{}/{name}", line.provider.name),
+        card: models.card(line, name),
+        priced_by: models.priced_by(line, name),
+    };
     let declared = line.provider.models.keys();
     let models = listed.map(|listed| {
         let mut names: Vec<&String> = listed.iter().map(|(name, _)| name).chain(declared).collect();
@@ -126,7 +132,7 @@ fn fresh(path: &std::path::Path) -> Option<Vec<u8>> {
 /// Kapell's own, unless somebody else's were asked for.
 fn own(models: &Registry, only: Option<&str>) -> Option<Usable> {
     let (found, _) = models.open(FIXER, std::path::Path::new(".")).ok()?;
-    only.is_none().then_some(Usable { id: found.id, card: found.card })
+    only.is_none().then_some(Usable { id: found.id, card: found.card, priced_by: None })
 }
 
 fn show(app: &App, models: &Registry, only: Option<&str>, asked: &[Asked]) {
@@ -141,6 +147,14 @@ fn show(app: &App, models: &Registry, only: Option<&str>, asked: &[Asked]) {
     rows.extend(asked.iter().filter_map(|asked| asked.models.as_ref().ok()).flatten().map(row));
     if !rows.is_empty() {
         out::print(&table(&["MODEL", "CONTEXT", "REPLY", "MONEY FOR 1M TOKENS IN / OUT"], &rows, None));
+    }
+    let listed = asked.iter().filter_map(|asked| asked.models.as_ref().ok()).flatten();
+    let mut sources: Vec<String> =
+        listed.filter_map(|usable| Some(told(usable.priced_by.as_ref()?))).collect();
+    sources.sort();
+    sources.dedup();
+    if !sources.is_empty() {
+        out::print(&format!("\nprices: {}\n", sources.join("; ")));
     }
     let paint = app.term.paint();
     for Asked { provider, models, .. } in asked {
@@ -158,7 +172,8 @@ fn show(app: &App, models: &Registry, only: Option<&str>, asked: &[Asked]) {
 fn document(models: &Registry, only: Option<&str>, asked: &[Asked]) -> Value {
     let usable = |usable: &Usable| {
         let Card { context_tokens, output_tokens, price } = usable.card;
-        json!({"id": usable.id, "context_tokens": context_tokens, "output_tokens": output_tokens, "price": price.map(priced)})
+        json!({"id": usable.id, "context_tokens": context_tokens, "output_tokens": output_tokens,
+            "price": price.map(priced), "price_from": usable.priced_by.as_ref().map(source)})
     };
     let mut all: Vec<Value> = own(models, only).iter().map(usable).collect();
     all.extend(asked.iter().filter_map(|asked| asked.models.as_ref().ok()).flatten().map(usable));
@@ -171,6 +186,18 @@ fn document(models: &Registry, only: Option<&str>, asked: &[Asked]) -> Value {
         value
     };
     json!({"models": all, "providers": asked.iter().map(provider).collect::<Vec<_>>()})
+}
+
+/// Who says what a model costs, for programs.
+pub(super) fn source(source: &Source) -> Value {
+    let date = (!source.date.is_empty()).then_some(&source.date);
+    json!({"by": source.by, "date": date})
+}
+
+/// The same for people.
+pub(super) fn told(source: &Source) -> String {
+    let by = clean::line(&source.by);
+    if source.date.is_empty() { by } else { format!("{by} of {}", clean::line(&source.date)) }
 }
 
 fn priced(price: Price) -> Value {

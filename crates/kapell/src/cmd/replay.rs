@@ -9,16 +9,21 @@ use crate::exit::{self, Failure};
 use crate::out;
 use crate::pick::{self, short};
 use crate::show::json_page;
-use contract::action::{EffectClass, Run, Work};
+use contract::action::{Done, EffectClass, End, Outcome, Run, Work};
 use contract::context::Sent;
 use contract::event::Event;
 use contract::journal::{Error, Journal};
+use contract::model::Request;
 use contract::record::Record;
 use contract::{ActionId, Seq, SessionId, StreamId};
 use engine::store;
 use kernel::Session;
+use kernel::view::{Differs, differs};
 use serde_json::json;
 use std::collections::BTreeMap;
+
+/// A request built anew, or why it cannot be.
+type Built = Result<(Request, Sent), String>;
 
 /// What was compared.
 #[derive(Default)]
@@ -111,13 +116,13 @@ impl Told {
         wired: &Wired,
         state: &Session,
         event: &Event,
-        asked: &mut BTreeMap<(ActionId, u32), Result<Sent, String>>,
+        asked: &mut BTreeMap<(ActionId, u32), Built>,
     ) -> Option<String> {
         match event {
             Event::Started { action, attempt, work: work @ Work::Model { .. }, class, .. } => {
                 let run = run_of(state, *action, *attempt, work, *class)?;
                 let built = match wired.engine.rebuild(run).await {
-                    Ok(built) => Ok(built?.1),
+                    Ok(built) => Ok(built?),
                     Err(fault) => Err(fault.to_string()),
                 };
                 asked.insert((*action, *attempt), built);
@@ -131,15 +136,16 @@ impl Told {
                 };
                 let call = format!("the request of {}, attempt {}", outcome.action, outcome.attempt);
                 match built {
-                    Ok(built) if built.request == sent.request => {
+                    Ok((_, built)) if built.request == sent.request => {
                         self.same += 1;
                         None
                     }
-                    Ok(built) if built.prompt != sent.prompt => {
+                    Ok((_, built)) if built.prompt != sent.prompt => {
                         Some(format!("{call}: the instructions or the tools are not what they were"))
                     }
-                    Ok(built) => Some(format!(
-                        "{call}: the conversation is not what was asked (recorded {}, built anew {})",
+                    Ok((request, built)) => Some(format!(
+                        "{call}: {} (recorded {}, built anew {})",
+                        place(outcome, &request),
                         sent.request.short(),
                         built.request.short()
                     )),
@@ -169,6 +175,27 @@ impl Told {
     }
 }
 
+/// The first message that differs, as far as the record tells.
+fn place(outcome: &Outcome, request: &Request) -> String {
+    let End::Done(Done::Said { shown: Some(recorded), .. }) = &outcome.end else {
+        return "the conversation is not what was asked".to_owned();
+    };
+    let built = engine::executor::shown::shown(request);
+    let (was, is) = (recorded.messages, built.messages);
+    match differs(recorded, &built) {
+        Some(Differs { message, from, speaker }) if from == message => {
+            format!("message {message} of {was} ({speaker}) is the first that is not what was asked")
+        }
+        Some(Differs { message, from, .. }) => {
+            format!(
+                "one of the messages {from} to {message} of {was} is the first that is not what was asked"
+            )
+        }
+        None if was == is => "one of the last messages is not what was asked".to_owned(),
+        None => format!("{was} messages were asked, and {is} are built anew"),
+    }
+}
+
 /// The run that began with this event.
 fn run_of(state: &Session, action: ActionId, attempt: u32, work: &Work, class: EffectClass) -> Option<Run> {
     let running = state.running.as_ref()?;
@@ -185,4 +212,50 @@ fn run_of(state: &Session, action: ActionId, attempt: u32, work: &Work, class: E
         approved: None,
         context: Box::new(state.context(state.spec.clone()?, true)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::Amount;
+    use contract::model::{Message, Stop, Usage};
+
+    #[test]
+    fn the_first_message_that_differs_is_named() {
+        let request = |texts: &[&str]| Request {
+            model: "a/b".into(),
+            system: String::new(),
+            messages: texts.iter().map(|text| Message::User { text: (*text).to_owned() }).collect(),
+            tools: Vec::new(),
+            max_tokens: 1,
+            ordinal: 0,
+            key: String::new(),
+        };
+        let asked = |texts: &[&str]| {
+            let done = Done::said(None, 0, Vec::new(), Stop::EndTurn, Usage::default());
+            let Done::Said { text, bytes, calls, stop, usage, private, request_id, again, tokens, .. } = done
+            else {
+                unreachable!("it is what was made")
+            };
+            let shown = Some(Box::new(engine::executor::shown::shown(&request(texts))));
+            let said =
+                Done::Said { text, bytes, calls, stop, usage, private, request_id, shown, again, tokens };
+            Outcome::new(ActionId { turn: 1, step: 2 }, 1, End::Done(said), Amount::ZERO)
+        };
+        let told = |was: &[&str], is: &[&str]| place(&asked(was), &request(is));
+        assert!(told(&["a", "b", "c"], &["a", "x", "c"]).starts_with("message 2 of 3 (user) is the first"));
+        assert!(told(&["a", "b"], &["a", "b", "c"]).starts_with("2 messages were asked, and 3"));
+        let many: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+        let mut other = many.clone();
+        other[41] = "x".into();
+        let (many, other): (Vec<&str>, Vec<&str>) =
+            (many.iter().map(String::as_str).collect(), other.iter().map(String::as_str).collect());
+        assert!(
+            told(&many, &other).starts_with("one of the messages 41 to 44 of 100"),
+            "{}",
+            told(&many, &other)
+        );
+        let failed = Outcome { end: End::Unknown, ..asked(&["a"]) };
+        assert_eq!(place(&failed, &request(&["b"])), "the conversation is not what was asked");
+    }
 }

@@ -5,7 +5,7 @@
 use super::work::{Start, Work, leave, left_behind};
 use crate::app::{App, Wired};
 use crate::args::{Format, RunOptions};
-use crate::config::{Config, Of, Origin};
+use crate::config::{Config, NOBODY, Of, Origin, SAME};
 use crate::exit::Failure;
 use crate::out;
 use crate::show::json_line;
@@ -15,7 +15,7 @@ use crate::tree::Tree;
 use crate::{repo, words};
 use contract::Digest;
 use contract::model::{ModelRef, Models};
-use contract::session::{Ask, Limits, Rights, SessionSpec};
+use contract::session::{Ask, Limits, Rights, SessionSpec, Summaries};
 use contract::text::suggestion;
 use std::path::Path;
 use std::time::Duration;
@@ -56,8 +56,9 @@ async fn begin(
     for id in &config.fallback.value {
         models.look(id).await;
     }
+    models.look(&config.compact_model.value).await;
     let spec = spec(&goal, top, &config, options, &models)?;
-    let wired = app.wire()?;
+    let wired = app.wire_with(&config)?;
     let summary = start(work, &wired, Plan { goal, spec, timeout }, &mut signals).await;
     leave(wired).await;
     summary
@@ -100,6 +101,7 @@ fn flags(mut config: Config, options: &RunOptions) -> Config {
     set(&mut config.fallback, Some(options.fallback_model.clone()).filter(|chain| !chain.is_empty()));
     set(&mut config.ask, options.ask.map(Into::into));
     set(&mut config.land, options.no_land.then_some(false));
+    config.response_cache |= options.response_cache;
     set(&mut config.nanos, options.max_budget_usd);
     set(&mut config.tokens, options.max_tokens);
     set(&mut config.steps, options.max_steps);
@@ -126,6 +128,12 @@ pub(crate) fn spec(
     let model = open(&config.model.value, &config.model.origin)?;
     let chain = config.fallback.value.iter().map(|id| open(id, &config.fallback.origin));
     let fallback = chain.collect::<Result<Vec<ModelRef>, Failure>>()?;
+    let summaries = match config.compact_model.value.as_str() {
+        NOBODY => None,
+        // A script or a rule has no words for anything.
+        SAME => (!model.id.starts_with(OWN_MODELS)).then_some(Summaries::Same),
+        id => Some(Summaries::By(Box::new(open(id, &config.compact_model.origin)?))),
+    };
     let usual = Limits::default();
     let tools =
         options.allowed_tools.map(|names| names.into_iter().filter(|name| !name.is_empty()).collect());
@@ -137,6 +145,7 @@ pub(crate) fn spec(
         target: options.branch,
         model,
         fallback,
+        summaries,
         mode: config.mode.value.clone(),
         workflow: kernel::workflow::standard(),
         rights: Rights { tools, land: config.land.value, ..Rights::all(ask(config)) },
@@ -150,6 +159,9 @@ pub(crate) fn spec(
         parent: None,
     })
 }
+
+/// What the ids of Kapell's own models begin with.
+const OWN_MODELS: &str = "builtin/";
 
 /// The model that is Kapell's own code: what it runs are its own fixed commands, not somebody's words.
 pub(crate) const OWN_MODEL: &str = "builtin/fixer";

@@ -26,6 +26,8 @@ use std::time::Duration;
 pub(crate) struct Work<'a> {
     pub(crate) app: &'a App,
     pub(crate) format: Format,
+    /// Pieces of what models say are told, too.
+    partial: bool,
     file: Option<PathBuf>,
     no_wait: bool,
     began: Timestamp,
@@ -50,7 +52,14 @@ impl<'a> Work<'a> {
     pub(crate) fn new(app: &'a App, output: &OutputOptions) -> Result<Self, Failure> {
         let asked = if app.global.json { Format::Json } else { Format::Text };
         let format = output.output_format.unwrap_or(asked);
-        let file = output.output.clone();
+        if output.include_partial_messages && format != Format::StreamJson {
+            return Err(Failure::usage(
+                "no-stream",
+                "--include-partial-messages is for --output-format stream-json",
+                "add --output-format stream-json, or leave it out",
+            ));
+        }
+        let (file, partial) = (output.output.clone(), output.include_partial_messages);
         if let Some(path) = &file {
             std::fs::OpenOptions::new()
                 .append(true)
@@ -58,7 +67,7 @@ impl<'a> Work<'a> {
                 .open(path)
                 .map_err(|e| unwritable(path, &e))?;
         }
-        Ok(Self { app, format, file, no_wait: output.no_wait, began: app.now() })
+        Ok(Self { app, format, partial, file, no_wait: output.no_wait, began: app.now() })
     }
 
     /// Signals from here on mean this work.
@@ -87,7 +96,7 @@ impl<'a> Work<'a> {
             .iter()
             .for_each(|why| progress.note(&format!("warning: {}", crate::show::clean::line(why))));
         let lines = (self.format == Format::StreamJson)
-            .then(|| Lines { pipe: Pipe::to(std::io::stdout()), stream: Stream::default() });
+            .then(|| Lines { pipe: Pipe::to(std::io::stdout()), stream: Stream::new(self.partial) });
         if let Some(lines) = &lines {
             lines.pipe.send(json_line(&self.init(wired, &start.tree).await)).await;
         }

@@ -24,8 +24,8 @@ impl File<'_> {
             let mut written = Written { name: name.get_ref().clone().into_owned(), ..Written::default() };
             for (key, value) in self.table(value, &title)? {
                 match key.get_ref().as_ref() {
-                    "command" => written.command = self.words(value)?,
-                    "patterns" => written.patterns = self.words(value)?,
+                    "command" => written.command = self.texts(value)?,
+                    "patterns" => written.patterns = self.texts(value)?,
                     other => {
                         return Err(self.unknown(key.span().start, other, &format!("{title}."), KEYS.into()));
                     }
@@ -41,7 +41,7 @@ impl File<'_> {
     }
 
     /// A list of texts.
-    fn words(&self, value: &Value<'_>) -> Result<Vec<String>, Failure> {
+    fn texts(&self, value: &Value<'_>) -> Result<Vec<String>, Failure> {
         let DeValue::Array(words) = value.get_ref() else {
             return Err(self.wrong(value.span().start, "this must be a list of texts in quotes".into()));
         };

@@ -6,16 +6,17 @@
 use super::{Config, Failure, File, Value};
 use crate::quantity;
 use ::providers::dialect::Server;
-use ::providers::settings::{Declared, Dialect, Facts};
+use ::providers::settings::{Declared, Dialect, Facts, KeyCommand};
 use contract::model::{Price, Rates, Window};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml::de::DeValue;
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "dialect",
     "server",
     "base_url",
     "key_env",
+    "key_command",
     "headers",
     "proxy",
     "ca_file",
@@ -79,6 +80,7 @@ impl File<'_> {
                 }
                 "base_url" => own.base_url = Some(self.string(value)?),
                 "key_env" => own.key_env = Some(self.variable(value)?),
+                "key_command" => own.key_command = Some(self.key_command(value)?),
                 "headers" => own.headers = self.headers(value)?,
                 "proxy" => own.proxy = Some(self.string(value)?),
                 "ca_file" => own.ca_file = Some(self.beside(value)?),
@@ -98,7 +100,25 @@ impl File<'_> {
                 }
             }
         }
+        if own.key_env.is_some() && own.key_command.is_some() {
+            let what = format!("`{title}` says twice where its key comes from: key_env or key_command");
+            return Err(self.wrong(value.span().start, what));
+        }
         Ok(own)
+    }
+
+    /// Program and arguments; no shell reads them.
+    fn key_command(&self, value: &Value<'_>) -> Result<KeyCommand, Failure> {
+        let words = match value.get_ref() {
+            DeValue::Array(words) => words.iter().map(|word| self.string(word)).collect::<Result<_, _>>()?,
+            _ => Vec::new(),
+        };
+        if words.first().is_none_or(String::is_empty) {
+            let what = "`key_command` is a list: a program and its arguments, such as [\"pass\", \"show\", \"work/key\"]";
+            return Err(self.wrong(value.span().start, what.into()));
+        }
+        let dir = self.path.parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf);
+        Ok(KeyCommand { argv: words, dir })
     }
 
     fn rate(&self, rates: &mut Rates, title: &str, key: &Key<'_>, value: &Value<'_>) -> Result<(), Failure> {

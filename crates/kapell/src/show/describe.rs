@@ -23,6 +23,7 @@ pub(crate) async fn work(blobs: &dyn Blobs, work: &Work) -> String {
     match work {
         Work::Prepare => "make the workspace".to_owned(),
         Work::Model { model, .. } => format!("ask {}", clean::line(model)),
+        Work::Summarise { model, .. } => format!("let {} sum up what came first", clean::line(model)),
         Work::Tools { calls } => {
             let mut words = Vec::new();
             for one in calls.iter().take(NAMED) {
@@ -156,6 +157,7 @@ mod tests {
             exit,
             changed: false,
             images: Vec::new(),
+            pixels: Vec::new(),
             tokens: None,
         };
         let ran = |results| end(&End::Done(Done::Ran { results, savepoint: None }));

@@ -10,7 +10,8 @@ use contract::event::Event;
 use contract::intent::{Intent, Wish};
 use contract::model::{Stop, Usage};
 use contract::port::{Blobs, Delta};
-use contract::{CallId, IntentId, QuestionId, SessionId};
+use contract::{ActionId, CallId, IntentId, QuestionId, SessionId};
+use engine::engine::Progress;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -20,6 +21,10 @@ pub(crate) const SCHEMA: u32 = 1;
 /// Turns events into lines.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
+    /// Pieces of what models say are told, too.
+    partial: bool,
+    /// Whose pieces were told last, in each session.
+    speaking: BTreeMap<SessionId, (ActionId, u32)>,
     /// Calls that wait for an answer.
     questions: BTreeMap<(SessionId, QuestionId), CallId>,
     /// Calls that wait for a child's work to be taken over.
@@ -29,6 +34,38 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// `partial`: with pieces of what models say.
+    pub(crate) fn new(partial: bool) -> Self {
+        Self { partial, ..Self::default() }
+    }
+
+    /// The lines of a piece of progress: of a model's text alone, where they are wanted. The first piece of an attempt
+    /// begins a message, so that a reply which broke off and is asked for again is told apart from what it said before.
+    pub(crate) fn delta(&mut self, tree: &Tree, progress: &Progress) -> Vec<String> {
+        let Delta::Text(text) = &progress.delta else { return Vec::new() };
+        if !self.partial {
+            return Vec::new();
+        }
+        let (id, of) = (progress.session, (progress.action, progress.attempt));
+        let state = tree.get(id);
+        let above = state.and_then(tree::parent).map(|parent| parent.call.clone());
+        let event = |event: Value| json_line(&partial(id, of, above.as_ref(), event));
+        let mut lines = Vec::new();
+        if self.speaking.insert(id, of) != Some(of) {
+            let model = state.and_then(|state| Some(state.model.as_ref()?.id.clone())).unwrap_or_default();
+            let message = json!({
+                "id": progress.action.to_string(), "type": "message", "role": "assistant", "model": model,
+                "content": [],
+            });
+            lines.push(event(json!({"type": "message_start", "message": message})));
+            let block = json!({"type": "text", "text": ""});
+            lines.push(event(json!({"type": "content_block_start", "index": 0, "content_block": block})));
+        }
+        let delta = json!({"type": "text_delta", "text": text});
+        lines.push(event(json!({"type": "content_block_delta", "index": 0, "delta": delta})));
+        lines
+    }
+
     /// The first line.
     pub(crate) fn init(session: SessionId, cwd: &str, model: &str, tools: &[String]) -> Value {
         json!({
@@ -43,7 +80,7 @@ impl Stream {
     }
 
     /// The line of something found while an action runs. Lossy: the result has all of it.
-    pub(crate) fn progress(progress: &engine::engine::Progress) -> Option<String> {
+    pub(crate) fn progress(progress: &Progress) -> Option<String> {
         let (what, found) = match &progress.delta {
             Delta::Finding(finding) => ("finding", serde_json::to_value(finding).ok()?),
             Delta::Test(test) => ("test", serde_json::to_value(test).ok()?),
@@ -175,6 +212,18 @@ fn message(id: &str, model: &str, content: Vec<Value>, stop: Stop, usage: Usage)
     })
 }
 
+/// A piece of a reply that is under way. Lossy: what counts is the `assistant` record.
+fn partial(id: SessionId, (action, attempt): (ActionId, u32), above: Option<&CallId>, event: Value) -> Value {
+    json!({
+        "type": "stream_event",
+        "session_id": id.to_string(),
+        "action": action.to_string(),
+        "attempt": attempt,
+        "event": event,
+        "parent_tool_use_id": above,
+    })
+}
+
 fn user(id: SessionId, above: Option<&CallId>, content: Vec<Value>) -> Value {
     json!({
         "type": "user",
@@ -227,6 +276,11 @@ mod tests {
         let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         let id = SessionId(7);
         let said = message("1.2", "m", Vec::new(), Stop::ToolUse, Usage::default());
+        let action = ActionId { turn: 1, step: 2 };
+        let pieces = page.split("```jsonl partial\n").nth(1).unwrap().split("```").next().unwrap();
+        for line in pieces.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+            assert_eq!(fields(&partial(id, (action, 1), None, Value::Null)), fields(&line));
+        }
         let own = [
             Stream::init(id, "/", "m", &[]),
             json!({"type": "assistant", "session_id": "", "message": said, "parent_tool_use_id": null}),

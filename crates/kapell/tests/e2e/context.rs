@@ -2,8 +2,9 @@
 //!
 //! Start at the first test; each is one story.
 
-use crate::world::{DONE, World, call, fixes, write};
-use serde_json::Value;
+use crate::world::{DONE, World, call, finish, fixes, write};
+use fake::{Plan, Reply, Script, Server};
+use serde_json::{Value, json};
 
 /// Calls in the order in which a model made them: tool and arguments.
 fn calls(world: &World) -> Vec<(String, Value)> {
@@ -133,4 +134,74 @@ fn another_model_goes_on_in_the_middle() {
     world.run(&["resume", "last", "--model", &second]).expect(0);
     assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
     world.run(&["replay", "last"]).expect(0);
+}
+
+/// A model that writes much, behind a server that answers the question for notes with what it says first.
+fn writer() -> Server {
+    let write = |n: usize| {
+        let content = format!("line {n} of a file that is not small\n").repeat(220);
+        Reply::text(format!("Note {n}: the parser is in src/parse.rs."))
+            .and_call("write", &json!({"path": format!("big{n}.txt"), "content": content}))
+    };
+    let script = Script::new((0..20).map(write).collect());
+    Server::start(Plan { script, ..Plan::default() }).unwrap()
+}
+
+/// What happened in a run with this model, whose words about what goes come from there: events, and the requests.
+fn written(compact_model: &str) -> (World, Vec<Value>, Server) {
+    let (world, server) = (World::new(), writer());
+    let config = format!(
+        "compact_model = \"{compact_model}\"\n[providers.ours]\ndialect = \"anthropic\"\nbase_url = \"{}\"\nkey_env = \"OURS_API_KEY\"\n\
+         [providers.ours.models.m]\ncontext = 30_000\noutput = 4_000\nprice = {{ input = 3, output = 15 }}\n\
+         [providers.gone]\ndialect = \"openai-chat\"\nserver = \"vllm\"\nbase_url = \"http://127.0.0.1:1/v1\"\n\
+         [providers.gone.models.m]\nprice = {{ input = 0, output = 0 }}\n",
+        server.url()
+    );
+    world.write("kapell/config/config.toml", &config);
+    let args = ["run", "-m", "ours/m", "--max-budget-usd", "5", "--max-turns", "36", "make the test pass"];
+    let mut command = world.kapell(&args);
+    command.env("OURS_API_KEY", "sk-none");
+    // The server counts the model's messages, which are fewer after a cut: it never comes to an end.
+    finish(command, b"").expect(5);
+    let events = world.run(&["events", "last"]).expect(0).lines();
+    (world, events, server)
+}
+
+fn cut(events: &[Value]) -> &Value {
+    let cut = |event: &&Value| event["event"]["compacted"]["dropped"].is_array();
+    &events.iter().find(cut).expect("turns went")["event"]["compacted"]
+}
+
+#[test]
+fn turns_that_go_are_worded_by_the_model_and_the_words_are_shown_to_it() {
+    let (world, events, server) = written("same");
+    let asked = |body: &str| body.contains("You keep the notes of a coding agent");
+    let asked = server.asked().iter().filter(|seen| asked(&seen.body)).count();
+    let started =
+        events.iter().filter(|event| event["event"]["started"]["work"]["summarise"].is_object()).count();
+    assert!(asked >= 1 && asked == started, "{asked} {started}");
+    assert!(cut(&events)["summary"]["text"].is_string(), "{}", cut(&events));
+    let shown = |seen: &fake::Seen| seen.body.contains("What a model noted of them:]\\nNote 0: the parser");
+    assert!(server.asked().iter().any(shown));
+    let by = world.run(&["cost", "--by", "model", "--json"]).expect(0).json();
+    assert_eq!(by["sums"][0]["calls"], server.asked().len(), "it is billed like any other call: {by}");
+    let told = world.run(&["replay", "last", "--json"]).expect(0).json();
+    assert_eq!(told["difference"], Value::Null, "{told}");
+    world.run(&["verify"]).expect(0);
+    let cache = world.run(&["cost", "last", "--cache"]).expect(0);
+    assert!(cache.out.contains("the conversation was cut to make room"), "{}", cache.out);
+}
+
+#[test]
+fn who_has_no_words_three_times_is_done_without() {
+    let (_, events, server) = written("gone/m");
+    let failed = |event: &Value| {
+        let failed = &event["event"]["failed"];
+        failed["then"].as_str().map(|then| format!("{} {then}", failed["signature"].as_str().unwrap()))
+    };
+    let failed: Vec<String> = events.iter().filter_map(failed).collect();
+    let told = ["connection-refused retry", "connection-refused retry", "connection-refused cut"];
+    assert_eq!(failed[..3], told.map(|told| format!("summarise/{told}")));
+    assert_eq!(cut(&events)["summary"]["text"], Value::Null);
+    assert!(server.asked().iter().all(|seen| !seen.body.contains("You keep the notes")));
 }

@@ -93,6 +93,87 @@ fn without_a_key_nothing_begins_and_the_variable_is_named() {
 }
 
 #[test]
+fn pieces_of_a_reply_that_broke_off_are_told_apart() {
+    let server = {
+        let finish = Reply::text("All of it is done.")
+            .and_call("write", &json!({"path": "fixed.txt", "content": "fixed\n"}))
+            .and_call("finish", &json!({"status": "done", "summary": "All done."}));
+        let rules = vec![fake::Rule::parse("cut-middle@1").unwrap()];
+        Server::start(Plan { script: Script::new(vec![finish]), rules, ..Plan::default() }).unwrap()
+    };
+    let world = World::new();
+    configured(&world, "anthropic", &server.url());
+    let args = ["run", "-m", "ours/m", "look at it", "--output-format", "stream-json"];
+    let lines = with_key(&world, &[&args[..], &["--include-partial-messages"]].concat()).lines();
+    let pieces: Vec<&Value> = lines.iter().filter(|line| line["type"] == "stream_event").collect();
+    let of = |piece: &Value| format!("{}/{}", piece["action"], piece["attempt"]);
+    let mut told: Vec<(String, String)> = Vec::new();
+    for piece in &pieces {
+        if piece["event"]["type"] == "message_start" {
+            told.push((of(piece), String::new()));
+        }
+        let (last, text) = told.last_mut().expect("a beginning comes first");
+        assert_eq!(*last, of(piece));
+        text.push_str(piece["event"]["delta"]["text"].as_str().unwrap_or_default());
+    }
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].0 != told[1].0 && "All of it is done.".starts_with(&told[0].1), "{told:?}");
+    assert_eq!(told[1].1, "All of it is done.");
+    let assistant = lines.iter().position(|line| line["type"] == "assistant").unwrap();
+    let last = lines.iter().rposition(|line| line["type"] == "stream_event").unwrap();
+    assert!(last < assistant, "pieces come before the whole");
+    let plain = with_key(&world, &args).lines();
+    assert!(plain.iter().all(|line| line["type"] != "stream_event"));
+    let refused = world.run(&["run", "look at it", "--include-partial-messages"]).expect(2);
+    assert!(refused.err.contains("stream-json"), "{}", refused.err);
+}
+
+#[test]
+fn a_question_asked_before_costs_nothing_where_a_person_wants_that() {
+    let (world, server) = (World::new(), server());
+    configured(&world, "anthropic", &server.url());
+    let run = |more: &[&str]| {
+        let args = ["run", "-m", "ours/m", "--no-land", "make the test pass", "--json"];
+        let result = with_key(&world, &[&args, more].concat()).expect(0).json();
+        (server.asked().len(), result["cost_nanos"].as_u64().unwrap())
+    };
+    let (first, cost) = run(&["--response-cache"]);
+    assert!(first >= 2 && cost > 0, "{first} {cost}");
+    assert_eq!(run(&["--response-cache"]), (first, 0));
+    assert_eq!(run(&[]), (2 * first, cost), "off unless it is asked for");
+}
+
+#[test]
+fn a_command_prints_the_key_and_nobody_else_sees_it() {
+    let (world, server) = (World::new(), server());
+    configured(&world, "anthropic", &server.url());
+    let own = world.read("kapell/config/config.toml");
+    let command = "key_command = [\"sh\", \"-c\", \"echo ran >> runs; cat ../../the-key\"]";
+    world.write("kapell/config/config.toml", &own.replace("key_env = \"OURS_API_KEY\"", command));
+    world.write("the-key", &format!("{KEY}\n"));
+    world.run(&["run", "-m", "ours/m", "make the test pass"]).expect(0);
+    assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
+    let asked = server.asked();
+    assert!(asked.len() >= 2 && asked.iter().all(|seen| seen.key == KEY));
+    assert_eq!(world.read("kapell/config/runs"), "ran\n", "once for all calls");
+    let kept = Command::new("grep").args(["-rlF", KEY]).arg(world.path("kapell")).output().unwrap();
+    assert!(kept.stdout.is_empty(), "the key is in {}", String::from_utf8_lossy(&kept.stdout));
+
+    for (prints, says) in [("", "printed nothing"), ("two words", "more than one word")] {
+        world.write("the-key", prints);
+        let ended = world.run(&["auth", "ours"]).expect(1);
+        assert!(ended.out.contains(says) && ended.out.contains("`sh` (key_command"), "{}", ended.out);
+        assert!(prints.is_empty() || !ended.out.contains(prints), "{}", ended.out);
+    }
+    std::fs::remove_file(world.path("the-key")).unwrap();
+    let ended = world.run(&["run", "-m", "ours/m", "make the test pass once more"]).expect(8);
+    assert!(format!("{}{}", ended.out, ended.err).contains("exit code 1"), "{ended:?}");
+    let both = own.replace("key_env", "key_command = [\"true\"]\nkey_env");
+    world.write("kapell/config/config.toml", &both);
+    assert!(world.run(&["auth", "ours"]).expect(2).err.contains("says twice where its key comes from"));
+}
+
+#[test]
 fn a_clone_cannot_say_where_keys_go() {
     let world = World::new();
     world.write("repo/.kapell/config.toml", "[providers.anthropic]\nbase_url = \"http://127.0.0.1:1\"\n");
@@ -117,10 +198,19 @@ fn what_can_be_used_is_listed_and_why_the_rest_cannot() {
     );
     let other = find(&listed["models"], "id", "ours/other");
     assert_eq!((&other["context_tokens"], &other["price"]), (&json!(65_536), &Value::Null));
+    assert_eq!(ours["price_from"]["by"], "[providers.ours.models] in config.toml");
     let vendor = find(&listed["providers"], "name", "anthropic");
     assert_eq!((&vendor["usable"], &vendor["error"]["code"]), (&json!(false), &json!("key-missing")));
 
+    world.write(
+        "kapell/config/prices.toml",
+        "date = \"2026-11-19\"\n[\"ours/other\"]\nprice = { input = 1.0, output = 2.0 }\n",
+    );
+    let listed = with_key(&world, &["models", "--json"]).expect(0).json();
+    let from = find(&listed["models"], "id", "ours/other")["price_from"].clone();
+    assert!(from["by"].as_str().unwrap().ends_with("prices.toml") && from["date"] == "2026-11-19", "{from}");
     let shown = with_key(&world, &["models", "ours"]).expect(0);
+    assert!(shown.out.contains("prices.toml of 2026-11-19"), "{}", shown.out);
     assert!(shown.out.contains("ours/other") && shown.out.contains("$3.00 / $15.00"), "{}", shown.out);
     let unknown = with_key(&world, &["models", "our"]).expect(2);
     assert!(unknown.err.contains("did you mean `ours`?"), "{}", unknown.err);

@@ -125,7 +125,7 @@ fn row(s: &Session, below: &mut BTreeMap<SessionId, Vec<&Session>>, now: Timesta
 fn on(work: &contract::action::Work) -> String {
     use contract::action::Work;
     match work {
-        Work::Model { model, .. } => model.clone(),
+        Work::Model { model, .. } | Work::Summarise { model, .. } => model.clone(),
         Work::Tools { calls } => {
             let mut tools: Vec<&str> = calls.iter().map(|call| call.tool.as_str()).collect();
             tools.dedup();

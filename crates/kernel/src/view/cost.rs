@@ -89,7 +89,7 @@ pub fn cost<'a>(
         for record in events {
             let Event::Started { action, work, reserved, .. } = &record.event else { continue };
             let model = match work {
-                Work::Model { model, .. } => Some(model.clone()),
+                Work::Model { model, .. } | Work::Summarise { model, .. } => Some(model.clone()),
                 _ => None,
             };
             let kind = What { kind: work.name(), model };

@@ -12,7 +12,7 @@ mod why;
 
 pub use board::{Doing, Row, board, short};
 pub use cost::{Cost, Part, SessionCost, cost};
-pub use spend::{Axis, Break, ModelCall, Sum, breaks, calls, sums};
+pub use spend::{Axis, Break, Differs, ModelCall, Sum, breaks, calls, differs, sums};
 pub use transcript::{Entry, Made, Outcome, transcript};
 pub use waits::{Waits, waits};
 pub use why::{AttemptTold, Chosen, Fate, Unchosen, Why, why};

@@ -7,6 +7,7 @@ use contract::action::{Done, End, Outcome, Work};
 use contract::event::{Event, LedgerEvent};
 use contract::model::{ModelRef, Price, Shown, Usage};
 use contract::record::Record;
+use contract::session::Summaries;
 use contract::{ActionId, SessionId, Timestamp};
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
@@ -70,15 +71,23 @@ pub fn calls(session: SessionId, events: &[Record<Event>], ledger: &[Record<Ledg
         match &record.event {
             Event::Opened { spec } => {
                 mode.clone_from(&spec.mode);
-                spec.fallback.iter().chain([&spec.model]).for_each(|model| know(&mut prices, model));
+                let wording = match &spec.summaries {
+                    Some(Summaries::By(model)) => Some(&**model),
+                    _ => None,
+                };
+                let all = spec.fallback.iter().chain([&spec.model]).chain(wording);
+                all.for_each(|model| know(&mut prices, model));
             }
             Event::Resumed { model: Some(model) } | Event::FellBack { to: model, .. } => {
                 know(&mut prices, model);
                 since = Some("the model changed");
             }
-            Event::Cut { .. } => since = since.or(Some("the context was cut")),
-            Event::Recovered { .. } => since = since.or(Some("another process went on")),
-            Event::Started { action, attempt, work: Work::Model { model, .. }, .. } => {
+            Event::Started {
+                action,
+                attempt,
+                work: Work::Model { model, .. } | Work::Summarise { model, .. },
+                ..
+            } => {
                 open = Some(calls.len());
                 calls.push(ModelCall {
                     session,
@@ -103,11 +112,28 @@ pub fn calls(session: SessionId, events: &[Record<Event>], ledger: &[Record<Ledg
                 let Some(at) = open.take().filter(|at| calls[*at].action == outcome.action) else { continue };
                 let bill = settled.get_mut(&outcome.action).and_then(VecDeque::pop_front);
                 finish(&mut calls[at], record.at, outcome, bill.unwrap_or_default(), &prices);
+                if calls[at].shown.is_none() {
+                    // Nothing is compared with a call without a reply: the next one still is unlike the one before it.
+                    since = calls[at].since.or(since);
+                }
             }
-            _ => {}
+            other => since = since.or(changed(other)),
         }
     }
     calls
+}
+
+/// Why the next request may begin otherwise than the one before, when this happened between them.
+fn changed(event: &Event) -> Option<&'static str> {
+    match event {
+        Event::Cut { .. } | Event::Compacted { .. } => Some("the conversation was cut to make room"),
+        Event::Uncompacted { .. } => Some("a person brought entries back"),
+        Event::Repaired { call, item, .. } if call.is_some() || item.is_some() => {
+            Some("the conversation was mended")
+        }
+        Event::Recovered { .. } => Some("another process went on"),
+        _ => None,
+    }
 }
 
 fn know(prices: &mut BTreeMap<String, Option<Price>>, model: &ModelRef) {
@@ -132,13 +158,18 @@ fn finish(
     };
     // Nobody saw the bill: what stands there is the reservation.
     call.estimated = outcome.estimated || !outcome.metered && call.tokens > outcome.used.tokens;
-    if let End::Done(Done::Said { usage, request_id, shown, .. }) = &outcome.end {
-        call.estimated |= usage.estimated;
-        call.saved = prices.get(&call.model).copied().flatten().map_or(0, |price| price.saved(*usage));
-        call.usage = Some(*usage);
-        call.request_id.clone_from(request_id);
-        call.shown.clone_from(shown);
-    }
+    let (usage, request_id) = match &outcome.end {
+        End::Done(Done::Said { usage, request_id, shown, .. }) => {
+            call.shown.clone_from(shown);
+            (usage, request_id)
+        }
+        End::Done(Done::Summarised { usage, request_id, .. }) => (usage, request_id),
+        _ => return,
+    };
+    call.estimated |= usage.estimated;
+    call.saved = prices.get(&call.model).copied().flatten().map_or(0, |price| price.saved(*usage));
+    call.usage = Some(*usage);
+    call.request_id.clone_from(request_id);
 }
 
 /// Along which axis calls are added up.
@@ -249,6 +280,24 @@ fn broken(before: &ModelCall, now: &ModelCall) -> Option<Break> {
     if a.system != b.system {
         return all("the instructions changed");
     }
+    let Differs { message, from, speaker } = differs(a, b)?;
+    let why = now.since.unwrap_or("that message is worded otherwise").to_owned();
+    Some(Break { before: before.action, action: now.action, message, from, speaker, why })
+}
+
+/// Where two conversations begin to differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Differs {
+    /// The first message that differs, or the last of the few among which it is.
+    pub message: u64,
+    /// The first of those few.
+    pub from: u64,
+    /// Who speaks there in the second.
+    pub speaker: &'static str,
+}
+
+/// The first message that is not the same in both; `None` = the second begins as the first does, and goes on.
+pub fn differs(a: &Shown, b: &Shown) -> Option<Differs> {
     let stride = a.stride.max(b.stride).max(1);
     let at = |shown: &Shown, messages: u64| {
         let place = usize::try_from(messages / shown.stride.max(1)).ok()?.checked_sub(1)?;
@@ -263,9 +312,7 @@ fn broken(before: &ModelCall, now: &ModelCall) -> Option<Break> {
         Some('t' | 'e') => "tool",
         _ => "",
     };
-    let why = now.since.unwrap_or("that message is worded otherwise").to_owned();
-    let from = message.saturating_sub(stride) + 1;
-    Some(Break { before: before.action, action: now.action, message, from, speaker, why })
+    Some(Differs { message, from: message.saturating_sub(stride) + 1, speaker })
 }
 
 #[cfg(test)]

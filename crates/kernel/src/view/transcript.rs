@@ -233,6 +233,8 @@ impl Reader {
                 }
             }
             Done::Rewound { to, .. } => self.notice(record, Some(action), Notice::Rewound { to: *to }),
+            // What a model notes of entries that go is said to nobody but itself.
+            Done::Summarised { .. } => {}
             Done::Prepared(_) | Done::Checked(_) | Done::Inspected { .. } | Done::Integrated(_) => {}
         }
     }

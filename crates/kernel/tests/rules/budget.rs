@@ -84,6 +84,34 @@ fn a_cap_in_steps_is_kept_over_pauses() {
 }
 
 #[test]
+fn people_are_warned_once_of_every_unit() {
+    let unlimited = Amount::UNLIMITED;
+    for (budget, said) in [
+        (Amount { steps: 10, ..unlimited }, "budget of steps is used: 8 of 10"),
+        (Amount { steps: 100, ..unlimited }, "budget of steps is used: 80 of 100"),
+        (Amount { time_ms: 500, ..unlimited }, "budget of time is used: 0.4 s of 0.5 s"),
+    ] {
+        let mut world = World::working(capped(budget));
+        for n in 0..200 {
+            if world.root().phase == Phase::Paused {
+                break;
+            }
+            world.end(ROOT, says(vec![staged(&format!("c{n}"))]));
+            if world.doing(ROOT) == "tools" {
+                world.tools(ROOT);
+            }
+        }
+        let warned = |event: &Event| match event {
+            Event::Warned { what } => Some(what.clone()),
+            _ => None,
+        };
+        let warned: Vec<String> = world.events(ROOT).filter_map(warned).collect();
+        assert_eq!(warned.len(), 1, "{budget:?}: {warned:?}");
+        assert!(warned[0].contains(said), "{warned:?}");
+    }
+}
+
+#[test]
 fn a_cap_in_time_bounds_the_deadline() {
     let cap = Amount { time_ms: 90_000, ..Amount::UNLIMITED };
     let world = World::working(capped(cap));

@@ -200,7 +200,7 @@ fn a_turn_has_a_limit_that_a_person_can_renew_and_cut_replies_count() {
             world.end(ROOT, said(vec![], Stop::MaxTokens));
         }
     }
-    assert_eq!(why(&world), ("limit", 5), "a reply that is cut for ever does not go on for ever");
+    assert_eq!(why(&world), ("stuck", 5), "a reply that is cut for ever does not go on for ever");
     assert_eq!(world.root().turn_no, 1);
 }
 

@@ -383,9 +383,9 @@ mod any_history {
         fn fits_and_is_whole_and_keeps_what_is_pinned(
             items in histories(), cap in 2_000..60_000u64, per_kb in 100..1_000u64, counted in any::<bool>(),
         ) {
-            let scale = Scale { per_kb, counted };
+            let scale = Scale { per_kb, counted, sight: kernel::picture::Sight::Unknown };
             let fixed = cap / 8;
-            let bound = Bound { cap, target: cap / 100 * 60, fixed, factor: 1_000 };
+            let bound = Bound { cap, target: cap / 100 * 60, fixed, factor: 1_000, words: 0 };
             let tasks = vec![("t1".to_owned(), text("task"), TaskState::Active), ("t2".to_owned(), text("two"), TaskState::Done)];
             let cut = plan(&items, tasks.clone(), scale, bound);
             let shown = after(&items, &cut);

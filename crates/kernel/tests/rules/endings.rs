@@ -2,13 +2,44 @@
 
 use crate::make::*;
 use crate::world::{ROOT, World};
-use contract::action::{Done, End, Work};
+use contract::action::{Call, Done, End, Work};
 use contract::event::{Disposal, Event, Final};
 use contract::intent::{Source, Wish};
+use contract::model::Stop;
 use contract::session::Ask;
 use contract::{ActionId, Amount, Kind};
 use kernel::Input;
 use kernel::fsm::{Phase, Turn};
+
+#[test]
+fn replies_that_are_cut_again_and_again_are_stuck_and_progress_is_not() {
+    let cut = |calls| said(calls, Stop::MaxTokens);
+    for calls in [Vec::new(), vec![wrong("w")]] {
+        let mut world = World::working(spec());
+        let mut asked = 0;
+        while world.doing(ROOT) == "model" {
+            asked += 1;
+            let calls = calls.iter().map(|call| same(call, &format!("w{asked}"))).collect();
+            world.end(ROOT, cut(calls));
+        }
+        assert_eq!(asked, 3, "not as many as a turn has steps");
+        let pause = world.root().pause.clone().unwrap();
+        assert_eq!((pause.why.as_str(), pause.code), ("stuck", 5));
+        let failed = |event: &&Event| matches!(event, Event::Failed { signature, .. } if signature == "model/max-tokens");
+        assert_eq!(world.events(ROOT).filter(failed).count(), 1);
+        world.user(resume());
+        assert_eq!(world.doing(ROOT), "model", "a person may let it try again");
+    }
+    let mut world = World::working(spec());
+    for n in 0..10 {
+        world.end(
+            ROOT,
+            cut(vec![pure(&format!("r{n}")), Call { error: Some(text("cut")), ..pure(&format!("w{n}")) }]),
+        );
+        world.tools(ROOT);
+    }
+    assert_eq!(world.doing(ROOT), "model", "what could be done was done");
+}
 
 #[test]
 fn without_a_workspace_it_is_over_unless_all_it_takes_is_room() {

@@ -19,5 +19,6 @@ mod property;
 mod quota;
 mod recovery;
 mod views;
+mod wording;
 mod workflow;
 mod world;

@@ -38,6 +38,7 @@ pub(crate) fn spec() -> SessionSpec {
         target: None,
         model: model("test/model", Some(PRICE)),
         fallback: Vec::new(),
+        summaries: None,
         mode: "code".into(),
         workflow: kernel::workflow::standard(),
         rights: Rights::all(Ask::Never),
@@ -139,6 +140,17 @@ pub(crate) fn said(calls: Vec<Call>, stop: Stop) -> End {
     End::Done(Done::said(Some(text("hm")), 2, calls, stop, usage))
 }
 
+/// A model has worded what is to go.
+pub(crate) fn worded() -> End {
+    let usage = Usage { input: 900, output: 90, ..Usage::default() };
+    End::Done(Done::Summarised {
+        text: text("what came first"),
+        bytes: 400,
+        usage,
+        request_id: String::new(),
+    })
+}
+
 /// Every call of a tool action, with this success.
 pub(crate) fn ran(run: &Run, ok: bool) -> End {
     let Work::Tools { calls } = &run.work else { panic!("{} is no tool action", run.work.name()) };
@@ -151,6 +163,7 @@ pub(crate) fn ran(run: &Run, ok: bool) -> End {
         exit: None,
         changed: run.class != EffectClass::Pure,
         images: Vec::new(),
+        pixels: Vec::new(),
         tokens: None,
     };
     let savepoint = (run.class != EffectClass::Pure).then(|| format!("savepoint {}", run.action));

@@ -448,6 +448,7 @@ pub(crate) fn well(run: &Run, work: &Work) -> End {
     match work {
         Work::Prepare => make::prepared(),
         Work::Model { .. } => make::says(vec![make::finish(&format!("last{}", run.action.step))]),
+        Work::Summarise { .. } => make::worded(),
         Work::Tools { .. } => make::ran(run, true),
         Work::Check { .. } => {
             make::checked(&format!("commit{}", run.action.step), Status::Failed, Status::Passed)

@@ -121,6 +121,13 @@ impl Draft {
         &self.text
     }
 
+    /// So many bytes at the beginning of the text turn out to have been thoughts.
+    pub fn rethink(&mut self, bytes: usize) -> Result<(), Fault> {
+        let rest = self.text.split_off(bytes.min(self.text.len()));
+        let thought = std::mem::replace(&mut self.text, rest).len();
+        if thought > 0 { self.think(thought) } else { Ok(()) }
+    }
+
     /// So many bytes were thought, or a summary of what was: billed, and bounded like text.
     pub fn think(&mut self, bytes: usize) -> Result<(), Fault> {
         self.hidden = true;
@@ -170,6 +177,19 @@ impl Draft {
         self.calls.iter().find(|call| call.at == at).map_or("", |call| &call.args)
     }
 
+    /// The tool of the request that is named first in these words.
+    pub fn tool_in(&self, words: &str) -> Option<String> {
+        let part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        let named = |tool: &&String| {
+            words.match_indices(tool.as_str()).find_map(|(at, _)| {
+                let (before, after) = (&words[..at], &words[at + tool.len()..]);
+                (!before.ends_with(part) && !after.starts_with(part)).then_some(at)
+            })
+        };
+        let all = self.asked.tools.iter().filter(|tool| !tool.is_empty());
+        all.filter_map(|tool| Some((named(&tool)?, tool))).min().map(|(_, tool)| tool.clone())
+    }
+
     /// How many calls there are.
     pub fn calls(&self) -> usize {
         self.calls.len()
@@ -205,6 +225,9 @@ impl Draft {
     }
 
     /// What the provider counted; where it did not, or a cut reply's count is of the beginning, an upper bound.
+    ///
+    /// Of a reply that broke off, what was received bounds what is billed only where the provider had begun to count and
+    /// something of the reply came: else all that was asked for may have been said where nobody heard it.
     fn usage(&self, whole: bool) -> Usage {
         let mut usage =
             self.given.unwrap_or(Usage { input: self.asked.given, estimated: true, ..Usage::default() });
@@ -212,12 +235,13 @@ impl Draft {
         let bytes = (self.text.len() + self.thought + calls.sum::<usize>()) as u64;
         let most = bytes.saturating_add(FRAME_TOKENS * (1 + self.calls.len() as u64));
         let most = if bytes == 0 { 0 } else { most };
+        let unheard = !whole && (bytes == 0 || self.given.is_none());
         match self.output {
             // Something was said: a count of none is no count.
             Some(output) if whole && (output > 0 || bytes == 0) => usage.output = output,
             told => {
-                let most = match (self.overrun, self.hidden) {
-                    (true, _) => most,
+                let most = match (self.overrun, self.hidden || unheard) {
+                    (true, _) => most.max(self.asked.max_tokens),
                     (false, true) => self.asked.max_tokens,
                     (false, false) => most.min(self.asked.max_tokens),
                 };
@@ -373,6 +397,23 @@ mod tests {
     }
 
     #[test]
+    fn a_tool_is_found_in_words_by_its_whole_name() {
+        let mut request = request(Vec::new(), 100);
+        request.tools = ["read", "read_all", "list"]
+            .map(|name| ToolSpec { name: name.into(), description: String::new(), schema: json!({}) })
+            .to_vec();
+        let draft = Draft::new(&request, &options());
+        for (words, tool) in [
+            ("print(default_api.read_all(x))", Some("read_all")),
+            ("already: default_api.read(list)", Some("read")),
+            ("spread reading", None),
+            ("", None),
+        ] {
+            assert_eq!(draft.tool_in(words).as_deref(), tool, "{words}");
+        }
+    }
+
+    #[test]
     fn a_line_that_breaks_behind_the_end_took_nothing() {
         let ends = |stop, code: &str| {
             let mut draft = draft(Vec::new());
@@ -425,8 +466,21 @@ mod tests {
         cut.say("twelve bytes").unwrap();
         let broken = cut.end(None).unwrap_err();
         assert_eq!((broken.fault.code.as_str(), broken.text.as_str()), ("stream-cut", "twelve bytes"));
-        let usage = Usage { input: 10, output: 28, estimated: true, ..Usage::default() };
-        assert_eq!(broken.usage, Some(usage));
+        let usage = Usage { input: 10, output: 100, estimated: true, ..Usage::default() };
+        assert_eq!(
+            broken.usage,
+            Some(usage),
+            "nobody had begun to count: it may have been all that was asked for"
+        );
+
+        let given = Some(Usage { input: 7, ..Usage::default() });
+        for (said, output) in [("", 100), ("twelve bytes", 28)] {
+            let mut counted = draft(Vec::new());
+            counted.given = given;
+            counted.say(said).unwrap();
+            let usage = counted.end(None).unwrap_err().usage.unwrap();
+            assert_eq!((usage.input, usage.output, usage.estimated), (7, output, true), "{said:?}");
+        }
 
         let mut silent = draft(Vec::new());
         silent.say(&"x".repeat(500)).unwrap();

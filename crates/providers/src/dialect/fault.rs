@@ -11,6 +11,10 @@ use serde_json::Value;
 
 /// Bytes of a server's own sentence that are quoted.
 const QUOTE_BYTES: usize = 300;
+/// Code of the fault that a request was not understood.
+pub const REQUEST_REFUSED: &str = "request-refused";
+/// Code of the fault that a key is not good.
+pub const KEY_REFUSED: &str = "key-refused";
 
 /// What a refusal is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,7 +260,7 @@ fn fault(options: &Options, status: Option<u16>, said: &Said) -> Fault {
         )),
         About::Request => Fault::new(
             Kind::Permanent,
-            "request-refused",
+            REQUEST_REFUSED,
             format!("{who} does not take this request{answered}{quoted}"),
         )
         .hint("another model may take it: kapell models"),
@@ -267,10 +271,16 @@ fn fault(options: &Options, status: Option<u16>, said: &Said) -> Fault {
 fn key_refused(options: &Options, what: &str) -> Fault {
     let who = &options.provider;
     let hint = match options.key_env.as_str() {
+        _ if !options.key_command.is_empty() => {
+            format!(
+                "see what `{}` prints (key_command in config.toml), then: kapell auth {who}",
+                options.key_command
+            )
+        }
         "" => format!("give `{who}` a key_env in config.toml, then: kapell auth {who}"),
         name => format!("set {name} to a valid key, then: kapell auth {who}"),
     };
-    Fault::new(Kind::UserFixable, "key-refused", what).hint(hint)
+    Fault::new(Kind::UserFixable, KEY_REFUSED, what).hint(hint)
 }
 
 /// There is no key to send.

@@ -54,6 +54,16 @@ impl Layout {
         }
     }
 
+    /// So many bytes at the beginning of the text are no part of it.
+    pub(crate) fn less(&mut self, mut bytes: usize) {
+        for piece in &mut self.pieces {
+            let Some(own) = piece.get("text").and_then(Value::as_u64) else { continue };
+            let taken = own.min(bytes as u64);
+            piece["text"] = json!(own - taken);
+            bytes -= taken as usize;
+        }
+    }
+
     /// The next call.
     pub(crate) fn call(&mut self, mark: Option<Value>) {
         let piece = json!({ "call": self.calls });

@@ -3,7 +3,7 @@
 //! Knows no socket. Written from OpenAI's API reference and the servers' own documentation. Start at [`Chat`].
 
 mod decode;
-mod encode;
+pub(crate) mod encode;
 pub(crate) mod flavour;
 mod tags;
 

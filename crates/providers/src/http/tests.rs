@@ -206,7 +206,9 @@ async fn what_is_no_stream_is_said() {
     let html = call(vec![answer("200 OK", "content-type: text/html; charset=utf-8\r\n", "<html>Welcome")])
         .await
         .unwrap_err();
-    assert_eq!((html.fault.code.as_str(), html.usage), ("not-a-stream", None));
+    let usage = html.usage.unwrap();
+    assert_eq!((html.fault.code.as_str(), usage.estimated), ("not-a-stream", true));
+    assert!(usage.given() > 0 && usage.output > 0, "what a model may have made is not free: {usage:?}");
     assert!(html.fault.what.contains("text/html instead"), "{}", html.fault);
     let body = r#"{"error":{"type":"overloaded_error","message":"x"}}"#;
     let json = call(vec![answer("200 OK", "content-type: application/json\r\n", body)]).await.unwrap_err();

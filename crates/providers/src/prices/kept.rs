@@ -3,6 +3,7 @@
 //! Knows no file and no person. It is decoded when first asked. Start at [`find`].
 
 use super::{Known, nanos};
+use crate::settings::Source;
 use contract::Timestamp;
 use contract::model::{Price, Tier};
 use genai_prices::{Calculator, PriceRequest, Usage, UsageKey};
@@ -36,6 +37,11 @@ const REPLIES: [(&str, &str, u64); 14] = [
     ("google", "gemini", 32_000),
 ];
 
+/// Its name, version and date.
+pub(super) fn source() -> Source {
+    Source { by: format!("genai-prices {VERSION}"), date: DATE.to_owned() }
+}
+
 /// What the data set knows about this model at this time.
 pub(super) fn find(provider: &str, model: &str, url: Option<&str>, now: Timestamp) -> Option<Known> {
     let data = Calculator::bundled();
@@ -50,12 +56,13 @@ pub(super) fn find(provider: &str, model: &str, url: Option<&str>, now: Timestam
         found.models().find(|known| known.id() == name).and_then(|known| known.context_window());
     let replies = REPLIES.iter().find(|(of, begins, _)| *of == asked.provider && model.starts_with(begins));
     let asked = asked.at_the_dearest_hour()?;
+    let Source { by, date } = source();
     Some(Known {
         context_tokens,
         output_tokens: replies.map(|(_, _, tokens)| *tokens),
         price: asked.price(context_tokens.unwrap_or(LONG)),
-        by: format!("genai-prices {VERSION}"),
-        date: DATE.to_owned(),
+        by,
+        date,
     })
 }
 

@@ -62,15 +62,14 @@ fn the_same_is_said_whoever_says_it() {
     for row in rows() {
         for said in table() {
             let place = format!("{} {}", row.name, said.case);
-            if (row.name, said.case) == ("gemini", "malformed") {
-                // It keeps what it could not read to itself: there is no call to answer.
-                let broken = reply(&row, said.case).expect_err(&place);
-                assert_eq!(
-                    (broken.fault.kind, broken.fault.code.as_str()),
-                    (Kind::Transient, "call-malformed")
-                );
-                continue;
-            }
+            let said = match (row.name, said.case) {
+                // It tells what it could not read in words of its own: they stand for the arguments.
+                ("gemini", "malformed") => {
+                    let told = json!("Malformed function call: print(default_api.read(path=src/lib.rs))");
+                    Said { calls: vec![("read", told)], ..said }
+                }
+                _ => said,
+            };
             let (shown, reply) = decoded(&row, &events(&stream(&row, said.case)));
             let reply = reply.unwrap_or_else(|broken| panic!("{place}: {}", broken.fault));
             let calls: Vec<(&str, Value)> =

@@ -87,7 +87,17 @@ impl Reading {
             | "UNEXPECTED_TOOL_CALL"
             | "TOO_MANY_TOOL_CALLS"
             | "MALFORMED_RESPONSE" => {
-                let said = contract::text::bounded(text(candidate, "finishMessage"), QUOTE_BYTES);
+                let told = text(candidate, "finishMessage");
+                if let Some(tool) = self.draft.tool_in(told) {
+                    // What it wrote goes back to it as arguments that do not fit, like anybody else's.
+                    let at = self.draft.calls();
+                    self.layout.call(None);
+                    self.draft.call(at, "", &tool)?;
+                    self.draft.args(at, told)?;
+                    self.draft.stop = Some(Stop::ToolUse);
+                    return Ok(());
+                }
+                let said = contract::text::bounded(told, QUOTE_BYTES);
                 let what =
                     format!("{} wrote a call that {who} could not read ({reason}): {said}", self.options.id);
                 return Err(Fault::new(Kind::Transient, "call-malformed", what).hint("it is asked again"));

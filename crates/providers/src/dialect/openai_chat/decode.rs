@@ -3,7 +3,7 @@
 //! Start at [`Reading`].
 
 use super::flavour::{Back, Flavour};
-use super::tags::Tags;
+use super::tags::{Tags, unopened};
 use crate::dialect::draft::Draft;
 use crate::dialect::layout::Layout;
 use crate::dialect::read::{count, json, list, text};
@@ -293,6 +293,9 @@ impl Decoder for Reading {
         let (held, thought) = self.tags.rest();
         let why = why.or(self.thought(thought).and_then(|()| self.draft.say(&held)).err());
         self.layout.text(held.len(), None);
+        let thoughts = if self.flavour.tags { unopened(self.draft.text()) } else { 0 };
+        let why = why.or(self.draft.rethink(thoughts).err());
+        self.layout.less(thoughts);
         if self.refused && self.draft.stop.is_some() {
             self.draft.stop = Some(Stop::Refusal);
         }

@@ -3,17 +3,24 @@
 //! Start at [`body`].
 
 use super::flavour::{Back, Flavour, Limit};
-use crate::dialect::Options;
 use crate::dialect::body::{Extra, bytes};
 use crate::dialect::layout::{Piece, pieces};
 use crate::dialect::pairs::paired;
 use crate::dialect::picture;
 use crate::dialect::thread::{Answer, Call, Said, Thread, Turn, name, session};
+use crate::dialect::{Options, Server};
 use contract::model::{Image, Request, ToolSpec};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
+/// Fields that some servers refuse, though the description has them; nothing depends on them but figures.
+pub(crate) const OPTIONAL: [&str; 3] = [STREAM_OPTIONS, PARALLEL, CACHE_KEY];
+const STREAM_OPTIONS: &str = "stream_options";
+const PARALLEL: &str = "parallel_tool_calls";
+const CACHE_KEY: &str = "prompt_cache_key";
+/// Messages of people and tools that get a mark for the cache: the newest for the next call, the one before for this.
+const MARKED: usize = 2;
 /// What Kapell sets itself.
 const OWN: &[&str] = &[
     "model",
@@ -36,7 +43,8 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     parallel_tool_calls: Option<bool>,
     stream: bool,
-    stream_options: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,8 +77,21 @@ enum Content<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Part<'a> {
-    Text { text: Cow<'a, str> },
-    ImageUrl { image_url: Url },
+    Text {
+        text: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<Mark>,
+    },
+    ImageUrl {
+        image_url: Url,
+    },
+}
+
+/// The cache may end here.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Mark {
+    Ephemeral,
 }
 
 #[derive(Serialize)]
@@ -129,19 +150,58 @@ pub(super) fn body(request: &Request, options: &Options) -> Vec<u8> {
     } else {
         lines = without_double_persons(lines);
     }
+    if marks(options) {
+        mark(&mut lines);
+    }
     let limit = Some(request.max_tokens);
+    let takes = |field: &str| !options.without.contains(&field);
     bytes(&Body {
         model: &options.name,
         messages: lines,
         tools: request.tools.iter().map(tool).collect(),
-        parallel_tool_calls: (flavour.parallel && !request.tools.is_empty()).then_some(true),
+        parallel_tool_calls: (flavour.parallel && !request.tools.is_empty() && takes(PARALLEL))
+            .then_some(true),
         stream: true,
-        stream_options: json!({ "include_usage": true }),
+        stream_options: takes(STREAM_OPTIONS).then(|| json!({ "include_usage": true })),
         max_tokens: limit.filter(|_| flavour.limit == Limit::Tokens),
         max_completion_tokens: limit.filter(|_| flavour.limit == Limit::Completion),
-        prompt_cache_key: flavour.cache_key.then(|| session(&request.key)),
+        prompt_cache_key: (flavour.cache_key && takes(CACHE_KEY)).then(|| session(&request.key)),
         extra: Extra { parameters: &options.parameters, own: OWN },
     })
+}
+
+/// Behind OpenRouter, Anthropic's models keep only what is marked.
+fn marks(options: &Options) -> bool {
+    options.server == Server::OpenRouter && options.name.starts_with("anthropic/")
+}
+
+fn mark(lines: &mut [Line<'_>]) {
+    let (first, rest) =
+        lines.split_at_mut(usize::from(lines.first().is_some_and(|line| line.role == "system")));
+    let newest = rest.iter_mut().rev().filter(|line| line.role != "assistant").take(MARKED);
+    for line in first.iter_mut().chain(newest) {
+        let mut parts = match line.content.take() {
+            Some(Content::Text(text)) if text.is_empty() => {
+                line.content = Some(Content::Text(text));
+                continue;
+            }
+            Some(Content::Text(text)) => vec![said_part(text)],
+            Some(Content::Parts(parts)) => parts,
+            None => continue,
+        };
+        let last = parts.iter_mut().rev().find_map(|part| match part {
+            Part::Text { cache_control, .. } => Some(cache_control),
+            Part::ImageUrl { .. } => None,
+        });
+        if let Some(last) = last {
+            *last = Some(Mark::Ephemeral);
+        }
+        line.content = Some(Content::Parts(parts));
+    }
+}
+
+fn said_part(text: Cow<'_, str>) -> Part<'_> {
+    Part::Text { text, cache_control: None }
 }
 
 fn line<'a>(role: &'static str, content: Option<Content<'a>>) -> Line<'a> {
@@ -160,7 +220,7 @@ fn person<'a>(texts: &[&'a str], mut parts: Vec<Part<'a>>) -> Line<'a> {
     if parts.is_empty() {
         return line("user", Some(Content::Text(joined(texts))));
     }
-    parts.extend((!texts.is_empty()).then(|| Part::Text { text: joined(texts) }));
+    parts.extend((!texts.is_empty()).then(|| said_part(joined(texts))));
     line("user", Some(Content::Parts(parts)))
 }
 
@@ -207,7 +267,7 @@ fn results<'a>(answers: &'a [Answer<'a>], flavour: Flavour, lines: &mut Vec<Line
         lines.push(line);
         if !shown.is_empty() {
             let text = format!("Pictures in the result of the call {}:", answer.id);
-            pictures.push(Part::Text { text: text.into() });
+            pictures.push(said_part(text.into()));
             pictures.extend(
                 shown
                     .into_iter()
@@ -248,7 +308,7 @@ fn merged(lines: Vec<Line<'_>>, one: fn(&str) -> bool) -> Vec<Line<'_>> {
 fn both<'a>(first: Option<Content<'a>>, second: Option<Content<'a>>) -> Option<Content<'a>> {
     let parts = |content| match content {
         Content::Text(text) if text.is_empty() => Vec::new(),
-        Content::Text(text) => vec![Part::Text { text }],
+        Content::Text(text) => vec![said_part(text)],
         Content::Parts(parts) => parts,
     };
     match (first, second) {

@@ -1,6 +1,7 @@
 //! Thoughts that a server leaves in the text, between `<think>` and `</think>`.
 //!
-//! Only at the very beginning of a reply: further on they are words like others. Start at [`Tags::push`].
+//! Only at the very beginning of a reply: further on they are words like others. Some templates open the tag themselves,
+//! so that only its end is in the reply: that shows when it comes. Start at [`Tags::push`] and [`unopened`].
 
 const OPEN: &str = "<think>";
 const CLOSE: &str = "</think>";
@@ -75,9 +76,40 @@ impl Tags {
     }
 }
 
+/// How many bytes at the beginning of a whole reply are thoughts whose opening tag the template wrote: those up to the
+/// end of a closing tag that stands on a line of its own and that nothing has opened. What a reply quotes is no such tag.
+pub(super) fn unopened(text: &str) -> usize {
+    let Some(at) = text.find(CLOSE) else { return 0 };
+    let (before, after) = (&text[..at], &text[at + CLOSE.len()..]);
+    let alone = (before.trim_end_matches([' ', '\t']).ends_with('\n') || before.trim().is_empty())
+        && (after.is_empty() || after.trim_start_matches([' ', '\t', '\r']).starts_with('\n'));
+    let quoted = before.matches("```").count() % 2 == 1;
+    if !alone || quoted || before.contains(OPEN) {
+        return 0;
+    }
+    text.len() - after.trim_start().len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_without_a_beginning_ends_thoughts_only_where_it_can_be_nothing_else() {
+        for (text, said) in [
+            ("Hm, a test.\nI see.\n</think>\n\nIt is done.", "It is done."),
+            ("hm\n</think>", ""),
+            ("</think>\nhello", "hello"),
+            ("hello", "hello"),
+            ("the tag `</think>` ends it", "the tag `</think>` ends it"),
+            ("first\n</think> and more", "first\n</think> and more"),
+            ("<think>\n</think>\nx", "<think>\n</think>\nx"),
+            ("see\n```\n</think>\n```\n", "see\n```\n</think>\n```\n"),
+            ("", ""),
+        ] {
+            assert_eq!(&text[unopened(text)..], said, "{text:?}");
+        }
+    }
 
     fn read(pieces: &[&str]) -> (String, usize) {
         let mut tags = Tags::default();

@@ -203,3 +203,47 @@ fn tags_are_thoughts_where_servers_leave_them_in_the_text() {
     let open = [delta(json!({"content": "<thin"})).to_string(), end("stop").to_string()];
     assert_eq!(read_from(Server::Ollama, &open).unwrap().text, "<thin", "what was held is text after all");
 }
+
+#[test]
+fn behind_openrouter_the_newest_messages_of_anthropics_models_are_marked_for_the_cache() {
+    let marked = |provider: &str, server, name: &str| {
+        let mut request = request();
+        let call = contract::model::ToolUse { id: "c".into(), tool: "read".into(), args: json!({}) };
+        request.messages.push(Message::said("", vec![call]));
+        request.messages.push(Message::result("c", true, "a result"));
+        let options = Options { name: name.into(), ..options(provider, server) };
+        let body: Value = serde_json::from_slice(&Chat.encode(&request, &options).body).unwrap();
+        let mark = |line: &Value| line["content"][0]["cache_control"]["type"].as_str().map(str::to_owned);
+        let lines = body["messages"].as_array().unwrap().iter();
+        lines.map(|line| format!("{} {}", line["role"], mark(line).unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let all = marked("openrouter", Server::OpenRouter, "anthropic/claude-sonnet-4.5");
+    assert_eq!(all, ["\"system\" ephemeral", "\"user\" ephemeral", "\"assistant\" ", "\"tool\" ephemeral"]);
+    for (provider, server, name) in
+        [("openrouter", Server::OpenRouter, "openai/gpt-5"), ("p", Server::Vendor, "anthropic/claude")]
+    {
+        assert!(marked(provider, server, name).iter().all(|line| line.ends_with(' ')), "{provider} {name}");
+    }
+}
+
+#[test]
+fn what_a_server_refuses_is_left_out() {
+    let fields = |without: Vec<&'static str>| {
+        let options = Options { without, ..options("openai", Server::LlamaCpp) };
+        let body: Value = serde_json::from_slice(&Chat.encode(&request(), &options).body).unwrap();
+        super::encode::OPTIONAL.map(|field| body.get(field).is_some())
+    };
+    assert_eq!(fields(Vec::new()), [true, true, false]);
+    assert_eq!(fields(vec!["stream_options"]), [false, true, false]);
+    assert_eq!(fields(super::encode::OPTIONAL.to_vec()), [false, false, false]);
+}
+
+#[test]
+fn thoughts_whose_opening_tag_the_template_wrote_leave_the_reply() {
+    let lines = |text: &str| [delta(json!({"content": text})).to_string(), end("stop").to_string()];
+    let text = "Let me see.\nYes.\n</think>\n\nIt is done.";
+    let reply = read_from(Server::Vllm, &lines(text)).unwrap();
+    assert_eq!(reply.text, "It is done.");
+    assert!(reply.usage.output > 20, "what was thought is bounded, too: {:?}", reply.usage);
+    assert_eq!(read_from(Server::Vendor, &lines(text)).unwrap().text, text);
+}
