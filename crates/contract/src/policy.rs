@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Part {
     /// Program and arguments as the program would get them; empty for what is no program (a redirection, a file tool).
     pub words: Vec<Arg>,
-    /// It only runs what it is given, which is another part: no rule has to allow it.
+    /// No rule has to allow it: it only runs what it is given, which is another part, or a person allowed it elsewhere.
     pub wraps: bool,
     /// Files and directories.
     pub touches: Vec<Touch>,

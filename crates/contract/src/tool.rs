@@ -100,8 +100,8 @@ pub trait Tool: Send + Sync {
     }
     /// Checks the arguments and says what running them means. A fault's text goes to the model.
     fn judge(&self, args: &Value, scope: &Scope) -> Result<Judged, Fault>;
-    /// What running it would do, for the rules to be matched on. Empty: no rule can be about it.
-    fn parts(&self, _args: &Value, _scope: &Scope) -> Vec<Part> {
+    /// What running it in this class would do, for the rules to be matched on. Empty: nothing is known of it.
+    fn parts(&self, _args: &Value, _scope: &Scope, _class: EffectClass) -> Vec<Part> {
         Vec::new()
     }
     /// Runs it. Must end soon after `cancel`, leaving nothing alive.

@@ -2,6 +2,7 @@
 //!
 //! Knows the Tool port below it. Start at [`all`].
 
+use contract::action::EffectClass;
 use contract::model::ToolSpec;
 use contract::policy::Part;
 use contract::port::Sink;
@@ -42,8 +43,8 @@ impl Tool for Named {
         self.tool.judge(args, scope)
     }
 
-    fn parts(&self, args: &Value, scope: &Scope) -> Vec<Part> {
-        self.tool.parts(args, scope)
+    fn parts(&self, args: &Value, scope: &Scope, class: EffectClass) -> Vec<Part> {
+        self.tool.parts(args, scope, class)
     }
 
     fn run<'a>(

@@ -3,6 +3,7 @@
 //! Knows no tool by name. Start at [`all`].
 
 use crate::home::Home;
+use contract::action::EffectClass;
 use contract::model::ToolSpec;
 use contract::policy::Part;
 use contract::port::Sink;
@@ -59,8 +60,8 @@ impl Tool for AtHome {
         self.tool.judge(args, &self.scope(scope.clone()))
     }
 
-    fn parts(&self, args: &Value, scope: &Scope) -> Vec<Part> {
-        tools::parts::of(&self.tool.name(), args, scope, &crate::policy::user_home())
+    fn parts(&self, args: &Value, scope: &Scope, class: EffectClass) -> Vec<Part> {
+        tools::parts::of(&*self.tool, args, scope, class, &crate::policy::user_home())
     }
 
     fn run<'a>(

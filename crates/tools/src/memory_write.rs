@@ -5,9 +5,12 @@ use crate::args::{blocking, parse, refuse};
 use crate::change::Draft;
 use crate::judge::changes_files;
 use crate::memory::{self, DIR};
+use crate::parts;
 use crate::tree::Tree;
+use contract::action::EffectClass;
 use contract::limits::{MEMORY_BYTES, MEMORY_FILES};
 use contract::model::ToolSpec;
+use contract::policy::{How, Part};
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Tool};
 use contract::{BoxFuture, Cancel, Fault};
@@ -55,6 +58,11 @@ impl Tool for MemoryWrite {
         let parsed: Args = parse("memory_write", args)?;
         let path = memory::path(&parsed.name)?;
         changes_files("memory_write", args, scope, &[&path], "writes one file of the workspace")
+    }
+
+    fn parts(&self, args: &Value, scope: &Scope, _: EffectClass) -> Vec<Part> {
+        let path = parse("memory_write", args).and_then(|args: Args| memory::path(&args.name)).ok();
+        parts::files(scope, path.iter().map(|path| (&**path, How::Write)))
     }
 
     fn run<'a>(&'a self, args: Value, scope: Scope, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Output> {

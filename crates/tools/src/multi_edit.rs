@@ -6,9 +6,11 @@ use crate::change::Draft;
 use crate::judge::changes_files;
 use crate::piece::{self, Piece, Which};
 use crate::tree::Tree;
-use crate::{edit, name};
+use crate::{edit, name, parts};
+use contract::action::EffectClass;
 use contract::limits::CHANGE_FILES;
 use contract::model::ToolSpec;
+use contract::policy::{How, Part};
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Tool};
 use contract::{BoxFuture, Cancel, Fault};
@@ -76,6 +78,11 @@ impl Tool for MultiEdit {
         let files = Args::parse(args)?.by_file()?;
         let paths: Vec<&Path> = files.iter().map(|(path, _)| &**path).collect();
         changes_files("multi_edit", args, scope, &paths, "changes files of the workspace")
+    }
+
+    fn parts(&self, args: &Value, scope: &Scope, _: EffectClass) -> Vec<Part> {
+        let files = Args::parse(args).and_then(Args::by_file).unwrap_or_default();
+        parts::files(scope, files.iter().map(|(path, _)| (&**path, How::Write)))
     }
 
     fn run<'a>(&'a self, args: Value, scope: Scope, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Output> {

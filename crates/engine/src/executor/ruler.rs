@@ -33,9 +33,14 @@ impl Ruler {
         scope: &Scope,
         class: EffectClass,
     ) -> Result<Option<Ruling>, String> {
-        let parts = tool.parts(args, scope);
+        let parts = tool.parts(args, scope, class);
         if parts.is_empty() {
-            return Ok(None);
+            let changes = self.reads && class > EffectClass::Pure;
+            return if changes {
+                Err("not run: denied: this mode only reads (mode)".into())
+            } else {
+                Ok(None)
+            };
         }
         let policy =
             self.policy.as_ref().map_err(|fault| format!("not run: the rules cannot be read: {fault}"))?;
@@ -46,6 +51,38 @@ impl Ruler {
             Decision::Deny => Err(format!("not run: denied: {}", ruling.why)),
             Decision::Allow if confined => Ok(None),
             _ => Ok(Some(ruling)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::World;
+    use super::*;
+    use contract::action::{Done, End, Work};
+    use contract::tool::Output;
+    use serde_json::json;
+
+    #[tokio::test(start_paused = true)]
+    async fn where_only_reading_is_expected_a_tool_that_names_nothing_changes_nothing() {
+        use EffectClass::{External, Keyed, Pure, Staged};
+        for (mode, class, runs) in [
+            ("plan", Pure, true),
+            ("plan", Keyed, false),
+            ("plan", Staged, false),
+            ("review", External, false),
+            ("code", Staged, true),
+        ] {
+            let world = World::default();
+            world.tool("odd", class, |_, _| Box::pin(async { Output::ok("ran") }));
+            let calls = vec![world.call("c", "odd", class, &json!({}))];
+            let mut run = world.run_of(Work::Tools { calls });
+            Arc::make_mut(&mut run.context.spec).mode = mode.into();
+            let end = world.end(run).await;
+            let End::Done(Done::Ran { results, .. }) = &end else { panic!("{end:?}") };
+            let text = world.get(results[0].text);
+            assert_eq!((results[0].ok, text == "ran"), (runs, runs), "{mode} {class:?}: {text}");
+            assert!(runs || text.contains("this mode only reads"), "{text}");
         }
     }
 }

@@ -38,3 +38,39 @@ fn always_writes_a_rule_for_exactly_what_asked() {
     let refused = world.run(&["policy", "explain", "touch other.log"]).expect(2);
     assert!(refused.err.contains("a project's file cannot allow"), "{}", refused.err);
 }
+
+#[test]
+fn what_only_reads_writes_by_no_tool() {
+    let world = World::new();
+    let patch = "--- /dev/null\n+++ b/x.txt\n@@ -0,0 +1 @@\n+x\n";
+    let call = |tool: &str, args: serde_json::Value| {
+        format!("[[turn]]\nliteral = true\n[[turn.call]]\ntool = \"{tool}\"\njson_args = '''{args}'''\n")
+    };
+    let edits = serde_json::json!([{"path": "readme.txt", "old_string": "hello", "new_string": "bye"}]);
+    let turns = [
+        call("apply_patch", serde_json::json!({"patch": patch})),
+        call("multi_edit", serde_json::json!({"edits": edits})),
+        call("memory_write", serde_json::json!({"name": "x", "content": "y"})),
+        call("read", serde_json::json!({"path": "readme.txt"})),
+        fixes(),
+    ];
+    let model = world.script("plan", &turns.concat());
+    world.write("kapell/config/config.toml", "mode = \"plan\"\nask = \"never\"\n");
+    world.run(&["run", "-m", &model, "look around"]);
+    let said = world.run(&["sessions", "transcript", "last"]).expect(0).out;
+    assert_eq!(said.matches("this mode only reads").count(), 4, "{said}");
+    assert!(said.contains("hello") && !said.contains("created `x.txt`"), "{said}");
+}
+
+#[test]
+fn a_patch_of_files_that_later_commands_obey_waits_for_a_yes() {
+    let world = World::new();
+    let patch = "--- a/.kapell/config.toml\n+++ b/.kapell/config.toml\n@@ -1 +1,2 @@\n [checks.test]\n+#\n";
+    let args = serde_json::json!({"patch": patch});
+    let turn = format!(
+        "[[turn]]\nliteral = true\n[[turn.call]]\ntool = \"apply_patch\"\njson_args = '''{args}'''\n"
+    );
+    let model = world.script("patch", &format!("{turn}{}", fixes()));
+    let ended = world.run(&["run", "-m", &model, "--ask", "never", "make the test pass"]).expect(8);
+    assert!(ended.out.contains("a file that later commands or people run"), "{}", ended.out);
+}

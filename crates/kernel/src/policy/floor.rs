@@ -143,6 +143,8 @@ const CONTROL: &[&str] = &[
     "**/.git/hooks/**",
     "**/.git/config",
 ];
+/// What agents note for each other, which nothing runs.
+const NOTES: &str = ".kapell/memory/*.md";
 /// The same below the home directory.
 const CONTROL_HOME: &[&str] = &[
     ".bash*",
@@ -214,7 +216,8 @@ pub(super) fn asks(policy: &Policy, part: &Part) -> Option<String> {
         let Some(path) = touch.path.as_deref() else { continue };
         let home = path.strip_prefix(policy.home.as_str()).and_then(|rest| rest.strip_prefix('/'));
         let home = home.filter(|_| touch.inside.is_none() && !policy.home.is_empty());
-        if touch.how == How::Write && touch.inside.as_deref().is_some_and(|inside| any(CONTROL, inside)) {
+        let control = |inside: &str| any(CONTROL, inside) && !glob::matches(NOTES, inside);
+        if touch.how == How::Write && touch.inside.as_deref().is_some_and(control) {
             return Some("it writes a file that later commands or people run".into());
         }
         if touch.how == How::Write && home.is_some_and(|rest| any(CONTROL_HOME, rest)) {

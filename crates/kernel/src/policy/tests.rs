@@ -143,6 +143,8 @@ fn the_floor_holds_under_every_rule_and_setting() {
             (touching("odd", How::Any, "/home/me/.kapell/data/x"), Decision::Deny),
             (touching("cat", How::Read, "/home/me/.ssh/id_rsa"), Decision::Ask),
             (touching("cp a", How::Write, "/w/.git/hooks/pre-commit"), Decision::Ask),
+            (touching("cp a", How::Write, "/w/.kapell/memory/sub/x.md"), Decision::Ask),
+            (touching("cp a", How::Write, "/w/.kapell/memory/x.md"), Decision::Allow),
             (touching("cp a", How::Write, "/home/me/.bashrc"), Decision::Ask),
             (part("kapell approve last"), Decision::Deny),
             (part("mkfs.ext4 x"), Decision::Deny),
@@ -164,6 +166,12 @@ fn a_mode_that_reads_denies_what_is_more() {
     assert_eq!(verdict(&all, plan, &touching("ls src", How::Read, "/w/src")), Decision::Allow);
     let file = Part { words: Vec::new(), ..touching("x", How::Write, "/w/a") };
     assert_eq!(verdict(&all, plan, &file), Decision::Deny);
+    // A page of a host that a person has allowed elsewhere.
+    let page = Part { hosts: vec!["odd.example".into()], wraps: true, ..Part::default() };
+    assert_eq!(verdict(&all, plan, &page), Decision::Allow);
+    assert_eq!(verdict(&all, plan, &Part { wraps: false, ..page.clone() }), Decision::Deny);
+    let never = Rule { matches: Match::Host("odd.example".into()), ..rule(Decision::Deny, "x") };
+    assert_eq!(verdict(&[never], CONFINED, &page), Decision::Deny);
     assert!(only_reads("plan") && only_reads("review") && !only_reads("code"));
 }
 

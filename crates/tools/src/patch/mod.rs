@@ -13,9 +13,12 @@ use crate::args::{blocking, parse as parse_args, refuse};
 use crate::change::Draft;
 use crate::judge::changes_files;
 use crate::name;
+use crate::parts;
 use crate::tree::Tree;
+use contract::action::EffectClass;
 use contract::limits::{CHANGE_FILES, EDIT_BYTES, OUTPUT_VIEW_BYTES};
 use contract::model::ToolSpec;
+use contract::policy::{How, Part};
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Tool};
 use contract::{BoxFuture, Cancel, Fault};
@@ -88,6 +91,15 @@ impl Tool for ApplyPatch {
         changes_files("apply_patch", args, scope, &paths, "changes files of the workspace")
     }
 
+    fn parts(&self, args: &Value, scope: &Scope, _: EffectClass) -> Vec<Part> {
+        let sections = Args::sections(args).unwrap_or_default();
+        let old = sections.iter().filter_map(|section| {
+            Some((section.old.as_deref()?, if section.copy { How::Read } else { How::Write }))
+        });
+        let new = sections.iter().filter_map(|section| Some((section.new.as_deref()?, How::Write)));
+        parts::files(scope, old.chain(new))
+    }
+
     fn run<'a>(&'a self, args: Value, scope: Scope, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Output> {
         Box::pin(blocking(move || {
             let sections = Args::sections(&args)?;
@@ -105,7 +117,7 @@ impl Tool for ApplyPatch {
                 return Ok(Output::ok(said.join("\n")));
             }
             let mut text =
-                format!("nothing was changed: {} of the patch does not fit\n", parts(refused.len()));
+                format!("nothing was changed: {} of the patch does not fit\n", told_parts(refused.len()));
             for why in refused {
                 text.push_str(&why);
                 text.push('\n');
@@ -116,7 +128,7 @@ impl Tool for ApplyPatch {
     }
 }
 
-fn parts(n: usize) -> String {
+fn told_parts(n: usize) -> String {
     if n == 1 { "one part".to_owned() } else { format!("{n} parts") }
 }
 

@@ -21,6 +21,7 @@ use crate::judge::{Content, judged};
 use contract::action::EffectClass;
 use contract::limits::{OUTPUT_VIEW_BYTES, WEB_BYTES, WEB_URL_BYTES};
 use contract::model::ToolSpec;
+use contract::policy::Part;
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Stopped, Tool};
 use contract::{BoxFuture, Cancel, Digest, Fault, text};
@@ -82,6 +83,13 @@ impl Tool for WebFetch {
             false => (EffectClass::External, "asks a host outside"),
         };
         Ok(judged("web_fetch", args, scope, class, why, Content::default()))
+    }
+
+    fn parts(&self, args: &Value, _: &Scope, class: EffectClass) -> Vec<Part> {
+        let host =
+            Args::url(args).ok().and_then(|url| Some(url.host_str()?.trim_end_matches('.').to_owned()));
+        let part = |host| Part { hosts: vec![host], wraps: class == EffectClass::Pure, ..Part::default() };
+        host.map(part).into_iter().collect()
     }
 
     fn run<'a>(&'a self, args: Value, _: Scope, cancel: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Output> {
