@@ -385,13 +385,16 @@ pub struct Outcome {
     /// What a model was asked, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<Sent>,
+    /// What its calls had given when it was stopped: partial, and no answer to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub written: Vec<CallResult>,
 }
 
 impl Outcome {
     /// That this attempt ended so, having used that.
     pub fn new(action: ActionId, attempt: u32, end: End, used: Amount) -> Self {
         let (meter, metered, estimated) = (Meter::default(), false, false);
-        Self { action, attempt, end, used, meter, metered, estimated, sent: None }
+        Self { action, attempt, end, used, meter, metered, estimated, sent: None, written: Vec::new() }
     }
 }
 

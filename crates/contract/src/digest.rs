@@ -28,6 +28,22 @@ impl Digest {
     }
 }
 
+/// A digest of what comes in pieces.
+#[derive(Debug, Clone, Default)]
+pub struct Hasher(blake3::Hasher);
+
+impl Hasher {
+    /// The next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The address of all of them together.
+    pub fn digest(&self) -> Digest {
+        Digest(*self.0.finalize().as_bytes())
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -87,6 +103,13 @@ mod tests {
         assert_eq!(json, format!("\"{digest}\""));
         assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
         assert!("zz".repeat(32).parse::<Digest>().is_err());
+    }
+
+    #[test]
+    fn pieces_have_the_digest_of_the_whole() {
+        let mut hasher = Hasher::default();
+        b"some text in pieces".chunks(3).for_each(|piece| hasher.update(piece));
+        assert_eq!(hasher.digest(), Digest::of(b"some text in pieces"));
     }
 
     #[test]

@@ -162,8 +162,14 @@ pub const PROGRESS_LINES: usize = 64;
 pub const OUTPUT_VIEW_BYTES: usize = 16 * 1024;
 /// Bytes of one failed check's log, from its end, that Kapell shows to a model.
 pub const LOG_TAIL_BYTES: usize = 4 * 1024;
-/// Bytes of a command's output kept at all (head and tail beyond it).
+/// Bytes of a command's output kept where there is no disk for it, and of its end beyond what is kept there.
 pub const OUTPUT_KEEP_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of a command's output kept on disk when nobody says otherwise; beyond it its beginning and its end.
+pub const OUTPUT_DISK_BYTES: u64 = 1024 * 1024 * 1024;
+/// Bytes of a command's output held in memory before they go to disk.
+pub const OUTPUT_MEMORY_BYTES: usize = 1024 * 1024;
+/// Bytes of output written between two looks at how much room the disk has.
+pub const OUTPUT_LOOK_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of a file the read tool returns at once.
 pub const READ_BYTES: usize = 64 * 1024;
 /// Longest command line of the shell tool, bytes; the kernel takes 128 KiB for one argument.

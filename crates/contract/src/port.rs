@@ -1,8 +1,10 @@
 //! What all ports share.
 
 use crate::found::{Finding, TestEnd};
-use crate::{Digest, Fault, Timestamp};
+use crate::tool::Spooled;
+use crate::{Digest, Fault, Kind, Timestamp};
 use std::future::Future;
+use std::io::{BufRead, Cursor};
 use std::pin::Pin;
 
 /// A boxed future, so that ports stay plain traits without a runtime.
@@ -47,8 +49,17 @@ impl Sink for Quiet {
     fn delta(&self, _: Delta) {}
 }
 
-/// Reads content-addressed bytes.
+/// Reads content-addressed bytes, and takes over files that hold some.
 pub trait Blobs: Send + Sync {
     /// The bytes at this address; a missing or damaged blob is a fault, never other bytes.
     fn blob(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, Fault>>;
+    /// The same to be read piece by piece: a whole output may be larger than memory should hold.
+    fn open(&self, digest: Digest) -> BoxFuture<'_, Result<Box<dyn BufRead + Send>, Fault>> {
+        Box::pin(async move { Ok(Box::new(Cursor::new(self.blob(digest).await?)) as _) })
+    }
+    /// Makes a blob of a file, which is gone then. Durable when this returns.
+    fn adopt(&self, file: Spooled) -> BoxFuture<'_, Result<(), Fault>> {
+        let what = format!("there is no place for the {} bytes of {}", file.bytes, file.path.display());
+        Box::pin(async move { Err(Fault::new(Kind::Permanent, "no-place", what)) })
+    }
 }

@@ -55,12 +55,25 @@ pub struct Output {
     pub text: String,
     /// The whole output, when the text is cut or not UTF-8.
     pub full: Option<Vec<u8>>,
+    /// The same where it is too much for memory.
+    pub spooled: Option<Spooled>,
     /// Exit status of a command.
     pub exit: Option<i32>,
     /// How it was stopped, if it was.
     pub stopped: Option<Stopped>,
     /// Pictures the model sees besides the text.
     pub images: Vec<Image>,
+}
+
+/// A whole output in a file, written and synced. Who gets it makes a blob of it ([`Blobs::adopt`]) or removes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spooled {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Address of its bytes.
+    pub digest: Digest,
+    /// How many there are.
+    pub bytes: u64,
 }
 
 /// Why a run ended early.
@@ -77,7 +90,15 @@ pub enum Stopped {
 impl Output {
     /// A success.
     pub fn ok(text: impl Into<String>) -> Self {
-        Self { ok: true, text: text.into(), full: None, exit: None, stopped: None, images: Vec::new() }
+        Self {
+            ok: true,
+            text: text.into(),
+            full: None,
+            spooled: None,
+            exit: None,
+            stopped: None,
+            images: Vec::new(),
+        }
     }
 
     /// An error for the model to react to.

@@ -3,9 +3,11 @@
 //! Knows the Blobs port below it. Content-addressed bytes never change, so nothing here can be stale. Start at [`Recent`].
 
 use contract::port::Blobs;
+use contract::tool::Spooled;
 use contract::{BoxFuture, Digest, Fault, limits};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use std::io::BufRead;
 use std::sync::Arc;
 
 #[derive(Debug, Clone)]
@@ -51,6 +53,14 @@ impl Blobs for Recent {
             }
             Ok(bytes)
         })
+    }
+
+    fn open(&self, digest: Digest) -> BoxFuture<'_, Result<Box<dyn BufRead + Send>, Fault>> {
+        self.below.open(digest)
+    }
+
+    fn adopt(&self, file: Spooled) -> BoxFuture<'_, Result<(), Fault>> {
+        self.below.adopt(file)
     }
 }
 

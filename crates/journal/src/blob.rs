@@ -1,11 +1,14 @@
 //! Content-addressed bytes at rest: one envelope for rows, files and snapshots.
 //!
 //! Envelope: codec (1 byte), length of the raw bytes (8 bytes, little endian), then the bytes, compressed or not.
-//! The address is the digest of the raw bytes. Knows no SQL. Start at [`Packed`].
+//! The address is the digest of the raw bytes. A file that was taken over ([`adopt`]) has no envelope: it is read
+//! in pieces, and its name says so. Knows no SQL. Start at [`Packed`].
 
+use contract::digest::Hasher;
+use contract::tool::Spooled;
 use contract::{Digest, Fault, Kind, limits};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -108,6 +111,65 @@ pub(crate) fn write_file(blobs: &Path, packed: &Packed) -> io::Result<()> {
     placed
 }
 
+/// What names of files without envelope end with.
+const RAW: &str = ".raw";
+/// Bytes of such a file that are read at once.
+const PIECE: usize = 128 * 1024;
+
+/// Where a file that was taken over is.
+pub(crate) fn raw_path(blobs: &Path, digest: Digest) -> PathBuf {
+    blobs.join(format!("{digest}{RAW}"))
+}
+
+/// Takes over a file, which was synced by who wrote it. Called as [`write_file`] is.
+pub(crate) fn adopt(blobs: &Path, file: &Spooled) -> io::Result<()> {
+    let place = raw_path(blobs, file.digest);
+    match fs::rename(&file.path, &place) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            copy_raw(&file.path, blobs, file.digest)?;
+            fs::remove_file(&file.path)
+        }
+        renamed => renamed,
+    }
+}
+
+/// Copies a file without envelope into place, synced.
+pub(crate) fn copy_raw(from: &Path, blobs: &Path, digest: Digest) -> io::Result<()> {
+    let unfinished = blobs.join(format!("{UNFINISHED}{digest}"));
+    let copied = fs::copy(from, &unfinished).and_then(|_| File::open(&unfinished)?.sync_all());
+    let placed = copied.and_then(|()| fs::rename(&unfinished, raw_path(blobs, digest)));
+    if placed.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    placed
+}
+
+/// The file without envelope at this address, read once through and at its beginning again; `None` = there is none.
+pub(crate) fn raw(blobs: &Path, digest: Digest) -> Result<Option<File>, String> {
+    let mut file = match File::open(raw_path(blobs, digest)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|error| error.to_string())?,
+    };
+    let mut hash = || {
+        let (mut hasher, mut piece) = (Hasher::default(), vec![0; PIECE]);
+        loop {
+            match file.read(&mut piece) {
+                Ok(0) => break,
+                Ok(n) => hasher.update(&piece[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        file.rewind()?;
+        Ok(hasher.digest())
+    };
+    match hash() {
+        Ok(found) if found == digest => Ok(Some(file)),
+        Ok(_) => Err("its digest is another".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Makes renames in a directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
@@ -128,7 +190,7 @@ pub(crate) fn name(name: &str) -> Name {
     match name.strip_prefix(UNFINISHED) {
         Some(digest) if digest.parse::<Digest>().is_ok() => Name::Unfinished,
         Some(_) => Name::Foreign,
-        None => name.parse().map_or(Name::Foreign, Name::Blob),
+        None => name.strip_suffix(RAW).unwrap_or(name).parse().map_or(Name::Foreign, Name::Blob),
     }
 }
 

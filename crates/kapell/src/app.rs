@@ -167,10 +167,11 @@ impl App {
         let passed: Vec<(String, String)> = config.pass_env.iter().filter_map(value).collect();
         let git = Arc::new(self.workspace(&passed));
         let jobs = Arc::new(tools::Jobs::new(self.home.sessions_dir()));
-        let locks = Arc::new(Locks::new(self.home.run_dir(), Arc::clone(&jobs)));
+        let spool = tools::Place { most: config.output_keep, ..tools::Place::new(self.home.spool_dir()) };
+        let locks = Arc::new(Locks::new(self.home.run_dir(), Arc::clone(&jobs), spool.clone()));
         let journal: Arc<dyn Journal> = Arc::<Sqlite>::clone(&store);
         let (parsers, warnings) = self.parsers(config);
-        let tools = toolbox::all(&self.home, &jobs, &config.web, parsers);
+        let tools = toolbox::all(&self.home, &jobs, spool, &config.web, parsers);
         let names = tools.iter().map(|tool| tool.spec().name).collect();
         let ports = Ports {
             blobs: Arc::<Sqlite>::clone(&store),

@@ -90,6 +90,8 @@ pub(crate) struct Config {
     pub(crate) compact_model: Of<String>,
     /// Are replies of models kept and given again? Of the user's file alone.
     pub(crate) response_cache: bool,
+    /// Bytes kept of one command's output. Of the user's file alone.
+    pub(crate) output_keep: u64,
     /// Variables that commands inherit besides the usual ones. Of the user's file alone.
     pub(crate) pass_env: Vec<String>,
     /// Where models are reached, of the user's file alone.
@@ -107,7 +109,7 @@ pub(crate) struct Config {
 /// Keys of both files, with those of the project alone behind.
 const KEYS: [&str; 8] = ["model", "fallback", "ask", "mode", "land", "budget", "policy", "compact_model"];
 /// Of the user's file alone.
-const USER_KEYS: [&str; 5] = ["providers", "parsers", "response_cache", "pass_env", "web"];
+const USER_KEYS: [&str; 6] = ["providers", "parsers", "response_cache", "output_keep", "pass_env", "web"];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
 const BUDGET_KEYS: [&str; 4] = ["usd", "tokens", "steps", "time"];
 /// Keys of `[budget]` about more or less than a tree of sessions.
@@ -142,6 +144,7 @@ impl Default for Config {
             time_ms: of(u64::MAX),
             compact_model: of(SAME.to_owned()),
             response_cache: false,
+            output_keep: limits::OUTPUT_DISK_BYTES,
             pass_env: Vec::new(),
             providers: BTreeMap::new(),
             web: WebRules::default(),
@@ -289,6 +292,10 @@ impl File<'_> {
                         return Err(self.wrong(at, "`response_cache` is true or false".into()));
                     };
                     config.response_cache = *on;
+                }
+                "output_keep" if !self.project => {
+                    let bytes = quantity::size(&self.string(value)?);
+                    config.output_keep = bytes.map_err(|why| self.wrong(value.span().start, why))?;
                 }
                 "pass_env" if !self.project => config.pass_env = self.pass_env(value)?,
                 "setup" if self.project => self.setup(value)?,

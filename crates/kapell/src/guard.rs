@@ -12,13 +12,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tools::Jobs;
+use tools::{Jobs, Place};
 
 /// Locks under one directory.
 #[derive(Debug)]
 pub(crate) struct Locks {
     dir: PathBuf,
     jobs: Arc<Jobs>,
+    spool: Place,
 }
 
 /// A session that is executed here. With it end the background commands it started.
@@ -40,8 +41,14 @@ impl Drop for Lock {
 
 impl Locks {
     /// Locks in `dir`, which is made when needed; these jobs end with a session that is given back.
-    pub(crate) fn new(dir: PathBuf, jobs: Arc<Jobs>) -> Self {
-        Self { dir, jobs }
+    pub(crate) fn new(dir: PathBuf, jobs: Arc<Jobs>, spool: Place) -> Self {
+        Self { dir, jobs, spool }
+    }
+
+    /// Half-written outputs of sessions that nobody executes.
+    pub(crate) fn spooled(&self) -> Vec<PathBuf> {
+        let left = self.spool.all().into_iter().filter(|(session, _)| !self.held(*session));
+        left.map(|(_, path)| path).collect()
     }
 
     /// Is a living process of this machine executing the session? A lease outlives its process, the lock does not.
@@ -123,6 +130,10 @@ impl Guard for Locks {
             Fault::new(Kind::UserFixable, "no-sweep", what)
                 .hint("make the state directory readable and writable")
         })?;
+        for path in self.spool.left(session) {
+            // What cannot be removed now is shown and removed by `gc`.
+            let _later = std::fs::remove_file(path);
+        }
         if swept.left > 0 {
             tracing::warn!(left = swept.left, %session, "programs of an earlier run cannot be killed");
         }
@@ -138,8 +149,8 @@ mod tests {
     fn a_lock_is_held_by_one_and_goes_with_it() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) = (
-            Locks::new(dir.path().join("run"), Arc::default()),
-            Locks::new(dir.path().join("run"), Arc::default()),
+            Locks::new(dir.path().join("run"), Arc::default(), Place::new("/nowhere")),
+            Locks::new(dir.path().join("run"), Arc::default(), Place::new("/nowhere")),
         );
         let session = SessionId(7);
         assert!(!one.held(session));
@@ -156,7 +167,7 @@ mod tests {
         let session = SessionId(7);
         let (inside, over) = (AtomicU32::new(0), AtomicBool::new(false));
         let claims = |remove: bool| {
-            let locks = Locks::new(dir.path().join("run"), Arc::default());
+            let locks = Locks::new(dir.path().join("run"), Arc::default(), Place::new("/nowhere"));
             let mut got = 0;
             while !over.load(Ordering::Relaxed) && got < 3_000 {
                 let Some(_lock) = locks.claim(session).unwrap() else { continue };
@@ -181,8 +192,8 @@ mod tests {
     fn who_only_looks_keeps_nobody_out() {
         let dir = tempfile::tempdir().unwrap();
         let (locks, looking) = (
-            Locks::new(dir.path().join("run"), Arc::default()),
-            Locks::new(dir.path().join("run"), Arc::default()),
+            Locks::new(dir.path().join("run"), Arc::default(), Place::new("/nowhere")),
+            Locks::new(dir.path().join("run"), Arc::default(), Place::new("/nowhere")),
         );
         let session = SessionId(7);
         drop(locks.claim(session).unwrap());

@@ -72,6 +72,11 @@ impl Home {
         self.state.join("parsers")
     }
 
+    /// Outputs of running commands that are too long for memory; on the disk of the store, which takes them over.
+    pub(crate) fn spool_dir(&self) -> PathBuf {
+        self.data.join("spool")
+    }
+
     /// Locks of sessions, and records of running processes beside them.
     pub(crate) fn run_dir(&self) -> PathBuf {
         self.state.join("run")

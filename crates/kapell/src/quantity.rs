@@ -39,6 +39,23 @@ pub(crate) fn count(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).filter(|n| *n > 0).ok_or_else(bad)
 }
 
+/// A size as people write it: `512 MiB`, `1GiB`, `100000`. A thousand of something is 1024, as [`bytes`] shows it.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let bad = || format!("`{text}` is not a size; write it like 64 MiB or 2 GiB");
+    let clean = text.trim();
+    let end = clean.find(|c: char| !c.is_ascii_digit()).unwrap_or(clean.len());
+    let shift = match clean[end..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return Err(bad()),
+    };
+    let number: u64 = clean[..end].parse().map_err(|_| bad())?;
+    number.checked_mul(1 << shift).filter(|n| *n > 0).ok_or_else(bad)
+}
+
 /// Time as people read it: `0.4s`, `12.3s`, `4m05s`, `2h07m`, `3d04h`.
 pub(crate) fn span(ms: u64) -> String {
     let secs = ms / 1000;
@@ -102,6 +119,16 @@ mod tests {
         assert_eq!(count("1_000"), Ok(1_000));
         for bad in ["", "0", "k", "1.5k", "many"] {
             assert!(count(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_as_they_are_shown() {
+        for (text, n) in [("100", 100), ("1 KiB", 1024), ("64MiB", 64 << 20), ("2g", 2 << 30)] {
+            assert_eq!(size(text), Ok(n), "{text}");
+        }
+        for bad in ["", "MiB", "0", "1.5 GiB", "1 XiB", "99999999999999 TiB"] {
+            assert!(size(bad).is_err(), "{bad}");
         }
     }
 

@@ -64,6 +64,7 @@ pub(crate) fn wish(wish: &Wish) -> Option<Digest> {
 }
 
 fn ended(outcome: &Outcome, found: &mut Vec<Digest>) {
+    found.extend(outcome.written.iter().flat_map(|result| [Some(result.text), result.full]).flatten());
     let done = match &outcome.end {
         End::Done(done) => done,
         End::Failed(fault) => return found.extend(fault.detail),

@@ -12,18 +12,20 @@ use contract::{BoxFuture, Cancel, Fault};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tools::WebRules;
+use tools::{Place, WebRules};
 
 /// Every tool there is.
 pub(crate) fn all(
     home: &Home,
     jobs: &Arc<tools::Jobs>,
+    spool: Place,
     web: &WebRules,
     parsers: tools::Parsers,
 ) -> Vec<Arc<dyn Tool>> {
     let sessions = home.sessions_dir();
     let options = tools::Options {
         records: Some(home.run_dir()),
+        spool: Some(spool),
         jobs: Arc::clone(jobs),
         web: web.clone(),
         parsers: Arc::new(parsers),

@@ -296,6 +296,20 @@ impl Blobs for Handle {
             Inner::Sqlite(sqlite) => sqlite.blob(digest),
         }
     }
+
+    fn open(&self, digest: Digest) -> BoxFuture<'_, Result<Box<dyn std::io::BufRead + Send>, Fault>> {
+        match &self.inner {
+            Inner::Memory(memory) => memory.open(digest),
+            Inner::Sqlite(sqlite) => sqlite.open(digest),
+        }
+    }
+
+    fn adopt(&self, file: contract::tool::Spooled) -> BoxFuture<'_, Result<(), Fault>> {
+        match &self.inner {
+            Inner::Memory(memory) => memory.adopt(file),
+            Inner::Sqlite(sqlite) => sqlite.adopt(file),
+        }
+    }
 }
 
 impl Journal for Handle {

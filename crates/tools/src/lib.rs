@@ -32,6 +32,7 @@ pub mod props;
 mod read;
 mod search;
 mod shell;
+mod spool;
 #[cfg(test)]
 mod testing;
 mod tree;
@@ -42,6 +43,7 @@ mod write;
 
 pub use jobs::Jobs;
 pub use parsers::Parsers;
+pub use spool::Place;
 
 use contract::tool::Tool;
 use std::path::PathBuf;
@@ -53,6 +55,8 @@ pub use web::Rules as WebRules;
 pub struct Options {
     /// Running commands leave a record in the folder of their session (its id) in here, for [`sandbox::sweep`].
     pub records: Option<PathBuf>,
+    /// Where outputs go that are too long for memory. Without it their two ends are kept.
+    pub spool: Option<Place>,
     /// Background commands and terminals. The default has no place for any.
     pub jobs: Arc<Jobs>,
     /// Which hosts of the internet may be asked.

@@ -102,7 +102,8 @@ pub fn output(bytes: &[u8]) {
     assert_eq!(view::plain(plain.as_bytes()), plain);
     let mut watched = view::Watched::new("", std::sync::Arc::default(), limit);
     watched.push(raw, &contract::port::Quiet);
-    let seen = watched.view(raw, raw.len() as u64, &contract::port::Quiet);
+    let seen =
+        watched.view(&crate::spool::Whole::Bytes(raw.to_vec()), raw.len() as u64, &contract::port::Quiet);
     assert!(!seen.text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')));
     assert!(seen.text.len() <= limit, "{} bytes of {limit}", seen.text.len());
     assert!(

@@ -87,18 +87,22 @@ impl Args {
 async fn read(args: Args, scope: Scope) -> Output {
     if let Some(digest) = args.path.strip_prefix(BLOB) {
         let blob = match blob_digest(digest) {
-            Ok(digest) => scope.blobs.blob(digest).await,
+            Ok(digest) => scope.blobs.open(digest).await,
             Err(fault) => Err(fault),
         };
         // An output is not edited, so what is not text in it need not be refused.
         return blocking(move || {
-            let blob = blob?;
-            match image::media_type(&blob) {
-                Some(media_type) if blob.len() as u64 <= IMAGE_BYTES => {
-                    Ok(image::output(&args.path, media_type, blob))
-                }
-                _ => page(&args, Path::new("blob"), Cursor::new(blob)),
+            let (mut blob, name) = (blob?, Path::new("blob"));
+            let failed = |error: std::io::Error| io_fault(name, &error);
+            let Some(media_type) = image::media_type(blob.fill_buf().map_err(failed)?) else {
+                return page(&args, name, blob);
+            };
+            let mut bytes = Vec::new();
+            blob.by_ref().take(IMAGE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+            if bytes.len() as u64 <= IMAGE_BYTES {
+                return Ok(image::output(&args.path, media_type, bytes));
             }
+            page(&args, name, Cursor::new(bytes).chain(blob))
         })
         .await;
     }

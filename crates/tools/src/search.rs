@@ -8,7 +8,9 @@ use crate::tree::Tree;
 use crate::walk::{self, Walk};
 use crate::{name, view};
 use contract::action::EffectClass;
-use contract::limits::{OUTPUT_VIEW_BYTES, SEARCH_LINE_BYTES, SEARCH_MATCHES, SEARCH_PATTERN_BYTES};
+use contract::limits::{
+    BLOB_BYTES, OUTPUT_VIEW_BYTES, SEARCH_LINE_BYTES, SEARCH_MATCHES, SEARCH_PATTERN_BYTES,
+};
 use contract::model::ToolSpec;
 use contract::port::Sink as Progress;
 use contract::tool::{Judged, Output, Scope, Stopped, Tool};
@@ -17,7 +19,7 @@ use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkMatch};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::io;
+use std::io::{self, BufRead};
 use std::path::Path;
 
 /// Lines of context at most.
@@ -82,7 +84,7 @@ impl Tool for Search {
             let earlier = async {
                 let args = Args::parse(&args)?;
                 let blob = match args.blob()? {
-                    Some(digest) => Some(scope.blobs.blob(digest).await?),
+                    Some(digest) => Some(scope.blobs.open(digest).await?),
                     None => None,
                 };
                 Ok((args, blob))
@@ -90,7 +92,7 @@ impl Tool for Search {
             let earlier: Result<_, Fault> = earlier.await;
             blocking(move || {
                 let (args, blob) = earlier?;
-                search(args, blob.as_deref(), &scope, &cancel)
+                search(args, blob, &scope, &cancel)
             })
             .await
         })
@@ -141,11 +143,18 @@ pub(crate) fn matches(args: &Value, line: &[u8]) -> Result<bool, Fault> {
     Ok(found)
 }
 
-fn search(args: Args, blob: Option<&[u8]>, scope: &Scope, cancel: &Cancel) -> Result<Output, Fault> {
+fn search(
+    args: Args,
+    blob: Option<Box<dyn BufRead + Send>>,
+    scope: &Scope,
+    cancel: &Cancel,
+) -> Result<Output, Fault> {
     let tree = Tree::at(&scope.root)?;
     let matcher = args.matcher()?;
     let mut searcher = SearcherBuilder::new()
         .binary_detection(BinaryDetection::quit(0))
+        // One line is held in memory, however long the whole is.
+        .heap_limit(Some(BLOB_BYTES))
         .line_number(true)
         .before_context(args.context)
         .after_context(args.context)
@@ -155,7 +164,7 @@ fn search(args: Args, blob: Option<&[u8]>, scope: &Scope, cancel: &Cancel) -> Re
         "blob".clone_into(&mut found.file);
         // An output is searched whatever stands in it.
         searcher.set_binary_detection(BinaryDetection::none());
-        let searched = searcher.search_slice(&matcher, blob, &mut found);
+        let searched = searcher.search_reader(&matcher, blob, &mut found);
         searched.map_err(|error| refuse(format!("the output cannot be searched: {error}")))?;
         return found.output();
     }

@@ -8,6 +8,7 @@ use crate::args::{parse, refuse};
 use crate::jobs::Jobs;
 use crate::judge::{Content, judged};
 use crate::parsers::Parsers;
+use crate::spool::{Place, Spool, Whole};
 use crate::tree::Tree;
 use crate::{Options, job, name, view};
 use contract::action::EffectClass;
@@ -28,6 +29,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Shell {
     records: Option<PathBuf>,
+    spool: Option<Place>,
     jobs: Arc<Jobs>,
     parsers: Arc<Parsers>,
     program: &'static str,
@@ -52,7 +54,8 @@ impl Shell {
         let bash = "/bin/bash";
         let program = if Path::new(bash).exists() { bash } else { "/bin/sh" };
         let (jobs, parsers) = (Arc::clone(&options.jobs), Arc::clone(&options.parsers));
-        Self { records: options.records.clone(), jobs, parsers, program }
+        let (records, spool) = (options.records.clone(), options.spool.clone());
+        Self { records, spool, jobs, parsers, program }
     }
 }
 
@@ -124,9 +127,11 @@ impl Tool for Shell {
                 }
                 let name = args.name();
                 let mut watched = view::Watched::new(&args.line(), self.parsers.current(), OUTPUT_VIEW_BYTES);
+                let mut spool = Spool::new(self.spool.clone(), scope.session);
                 let mut progress = |progress: Progress<'_>| {
                     if let Progress::Output(bytes) = progress {
                         watched.push(bytes, sink);
+                        spool.push(bytes);
                     }
                     if let Some(delta) = delta(progress, &name) {
                         sink.delta(delta);
@@ -148,7 +153,10 @@ impl Tool for Shell {
                     }
                 }
                 let ended = ended.ok_or_else(|| refuse("`shell`: the command is empty"))??;
-                Ok::<_, Fault>(output(ended, patience, |kept, total| watched.view(kept, total, sink)))
+                let total = spool.total();
+                let whole = whole(spool).await;
+                let view = watched.view(&whole, total, sink);
+                Ok::<_, Fault>(output(&ended, patience, view, whole))
             };
             result.await.unwrap_or_else(|fault| Output::error(fault.to_string()))
         })
@@ -199,7 +207,8 @@ impl Shell {
 
     fn command(&self, argv: Vec<String>, args: &Args, scope: &Scope) -> Result<Command, Fault> {
         let (path, directory) = args.cwd(scope)?;
-        let mut command = Command::argv(argv, path).envs(scope.env.clone()).patience(args.patience());
+        // All of its output passes by; what it wrote is kept by who watches it.
+        let mut command = Command::argv(argv, path).envs(scope.env.clone()).patience(args.patience()).keep(0);
         if let Some(directory) = directory {
             command = command.at(directory);
         }
@@ -281,8 +290,16 @@ impl Args {
     }
 }
 
+/// All that was written. Syncing it may take a while, on a thread that may block.
+async fn whole(spool: Spool) -> Whole {
+    match tokio::task::spawn_blocking(move || spool.finish()).await {
+        Ok(finished) => finished.unwrap_or_else(|error| Whole::Lost(error.to_string())),
+        Err(error) => Whole::Lost(error.to_string()),
+    }
+}
+
 /// What the model sees: the output, then a line in brackets about how it ended.
-fn output(ended: Ended, patience: Patience, show: impl FnOnce(&[u8], u64) -> view::View) -> Output {
+fn output(ended: &Ended, patience: Patience, view: view::View, whole: Whole) -> Output {
     let mut notes = vec![match (ended.stopped, ended.exit, ended.signal) {
         (Some(why), exit, _) => {
             let why = match why {
@@ -316,16 +333,18 @@ fn output(ended: Ended, patience: Patience, show: impl FnOnce(&[u8], u64) -> vie
         notes.push(format!("{} processes could not be killed", ended.left));
     }
     let (ok, exit, stopped) = (ended.ok(), ended.exit, ended.stopped);
-    let total = ended.output.total();
-    let bytes = ended.output.into_bytes();
-    let view = show(&bytes, total);
     notes.extend(view.summary);
     let mut text = view.text;
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     text.push_str(&format!("[{}]", notes.join("; ")));
-    Output { ok, full: view.differs.then_some(bytes), exit, stopped, ..Output::ok(text) }
+    let (full, spooled) = match whole {
+        Whole::Bytes(bytes) => (view.differs.then_some(bytes), None),
+        Whole::File(file) => (None, Some(file)),
+        Whole::Lost(_) => (None, None),
+    };
+    Output { ok, full, spooled, exit, stopped, ..Output::ok(text) }
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! Knows no tool and no format of one (`output` does). Start at [`Watched`] (programs' output) and [`visible`] (files'
 //! content).
 
+use crate::spool::Whole;
 use contract::port::{Delta, Sink};
-use contract::{Digest, text};
+use contract::text;
 use output::{Custom, Event, Options, Reader};
 use std::sync::Arc;
 
@@ -69,18 +70,22 @@ impl Watched {
         self.reader.push(bytes, &mut |event| sink.delta(delta(event)));
     }
 
-    /// The end. `kept`: what can be read again, of `total` bytes.
-    pub(crate) fn view(self, kept: &[u8], total: u64, sink: &dyn Sink) -> View {
+    /// The end. `whole`: what can be read again, of `total` bytes.
+    pub(crate) fn view(self, whole: &Whole, total: u64, sink: &dyn Sink) -> View {
         let digest = self.reader.finish(&mut |event| sink.delta(delta(event)));
         let summary = (digest.truncated || digest.understood()).then(|| digest.summary());
         let shown = digest.text.strip_suffix('\n').unwrap_or(&digest.text).as_bytes();
-        let differs = shown != kept.strip_suffix(b"\n").unwrap_or(kept);
+        let differs = match whole {
+            Whole::Bytes(kept) => shown != kept.strip_suffix(b"\n").unwrap_or(kept),
+            Whole::File(_) | Whole::Lost(_) => true,
+        };
         let mut text = digest.text;
         if digest.truncated {
-            text.push_str(&format!(
-                "[... only a part is shown, of {total} bytes in all; read or search path \"blob:{}\" shows the rest ...]\n",
-                Digest::of(kept)
-            ));
+            let rest = match whole.digest() {
+                Ok(digest) => format!("read or search path \"blob:{digest}\" shows the rest"),
+                Err(why) => format!("the rest could not be kept: {why}"),
+            };
+            text.push_str(&format!("[... only a part is shown, of {total} bytes in all; {rest} ...]\n"));
         }
         View { text, summary, differs }
     }
@@ -96,12 +101,13 @@ fn delta(event: Event) -> Delta {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::Digest;
     use contract::port::Quiet;
 
     fn shown(raw: &[u8], limit: usize) -> View {
         let mut watched = Watched::new("", Arc::default(), limit);
         raw.chunks(7).for_each(|piece| watched.push(piece, &Quiet));
-        watched.view(raw, raw.len() as u64, &Quiet)
+        watched.view(&Whole::Bytes(raw.to_vec()), raw.len() as u64, &Quiet)
     }
 
     #[test]

@@ -437,6 +437,7 @@ fn ends() -> Vec<Example<Event>> {
     let seen = CallResult { images, ..bare_result.clone() };
     let measured = CallResult { pixels: vec![(640, 480)], ..seen.clone() };
     let counted = CallResult { tokens: Some(4), ..bare_result.clone() };
+    let stopped = Outcome { written: vec![full_result.clone()], ..outcome(End::Cancelled) };
     let ran = |results, savepoint| done(Done::Ran { results, savepoint });
     let landed = Integrated {
         landed: Some(commit('d')),
@@ -478,6 +479,7 @@ fn ends() -> Vec<Example<Event>> {
             ("finished-failed-user-fixable", failed(Kind::UserFixable)),
             ("finished-failed-degraded", failed(Kind::Degraded)),
             ("finished-cancelled", ended(End::Cancelled)),
+            ("finished-cancelled-written", Event::Finished { outcome: stopped }),
             ("finished-timed-out", ended(End::TimedOut)),
             ("finished-unknown", ended(End::Unknown)),
             ("stale", Event::Stale { outcome: outcome(End::Cancelled) }),

@@ -23,7 +23,7 @@
 //! # How an attempt ends
 //!
 //! * What was finished counts, even when a stop was asked for meanwhile: `Done`.
-//! * Stopped from outside: `Cancelled`. Stopped at the deadline: `TimedOut`; but a tool that ran
+//! * Stopped from outside: `Cancelled`, with what its calls had given by then. Stopped at the deadline: `TimedOut`; but a tool that ran
 //!   out of time and stopped cleanly is a result like any other, with `ok: false` and what it had
 //!   printed.
 //! * A stop has three steps: ask (the sandbox's own ladder runs now), after `GRACE_MS` insist, after
@@ -60,7 +60,7 @@ mod workspace;
 
 use self::stop::{Gate, Watch};
 use crate::task::{self, Lost};
-use contract::action::{Done, End, Outcome, Run, Work};
+use contract::action::{CallResult, Done, End, Outcome, Run, Work};
 use contract::checks::Checks;
 use contract::context::Sent;
 use contract::model::{Meter, Models, Request};
@@ -151,8 +151,9 @@ pub async fn execute(ports: &Ports, run: Run, cancel: Cancel, sink: Arc<dyn Sink
     };
 
     let used = Amount { steps: 1, time_ms: ports.clock.now().since(began), ..kept.spent };
-    let Kept { blobs, meter, metered, estimated, sent, .. } = kept;
-    let outcome = Outcome { meter, metered, estimated, sent, ..Outcome::new(action, number, end, used) };
+    let Kept { blobs, meter, metered, estimated, sent, written, .. } = kept;
+    let outcome =
+        Outcome { meter, metered, estimated, sent, written, ..Outcome::new(action, number, end, used) };
     Finished { outcome, blobs }
 }
 
@@ -211,6 +212,8 @@ struct Kept {
     estimated: bool,
     /// What a model was asked.
     sent: Option<Sent>,
+    /// What the calls had given when the action was stopped.
+    written: Vec<CallResult>,
 }
 
 impl Kept {

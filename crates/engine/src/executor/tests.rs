@@ -249,6 +249,13 @@ async fn an_external_effect_that_never_began_is_not_unknown() {
         cancel.cancel(Urgency::Graceful);
     });
     assert_eq!(finished.outcome.end, End::Cancelled);
+    // What it had given by then is on record.
+    let [partial] = finished.outcome.written.as_slice() else { panic!("{:?}", finished.outcome) };
+    assert_eq!(
+        (partial.call.as_str(), partial.ok, partial.text),
+        ("c9-0", false, Digest::of(b"half a line"))
+    );
+    assert!(finished.blobs.contains(&b"half a line".to_vec()));
     world.tool("bad", external, |_, _| panic!("half way"));
     not_run(world.end(run(vec![world.call("c", "bad", external, &json!({}))])).await, "panic");
 }

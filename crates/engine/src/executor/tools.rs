@@ -30,7 +30,12 @@ pub(super) async fn run(job: &Arc<Job>, kept: &mut Kept, calls: &[Call]) -> Resu
         job.unless_stopped()?;
         if let [call] = group {
             let ran = task::caught(one(job, call)).await.map_err(|lost| panicked(&call.tool, lost))??;
-            results.push(record(job, call, ran, kept));
+            let halted = ran.halted;
+            results.push(record(job, call, whole(job, ran).await, kept));
+            if halted {
+                kept.written = results;
+                return Err(Halt::Stopped);
+            }
             continue;
         }
         let start = |call: &Call| {
@@ -40,7 +45,10 @@ pub(super) async fn run(job: &Arc<Job>, kept: &mut Kept, calls: &[Call]) -> Resu
         let running: Vec<_> = group.iter().map(start).collect();
         for (call, running) in group.iter().zip(running) {
             let ran = running.await.map_err(|lost| panicked(&call.tool, lost))??;
-            results.push(record(job, call, ran, kept));
+            if ran.halted {
+                return Err(Halt::Stopped);
+            }
+            results.push(record(job, call, whole(job, ran).await, kept));
         }
     }
     Ok(Done::Ran { results, savepoint })
@@ -49,13 +57,17 @@ pub(super) async fn run(job: &Arc<Job>, kept: &mut Kept, calls: &[Call]) -> Resu
 /// What one call gave.
 struct Ran {
     output: Output,
+    /// Where its whole output is, when it was too much for memory.
+    whole: Option<Digest>,
     /// False: it was refused before anything ran.
     started: bool,
+    /// It was stopped from outside: this is what it had given by then.
+    halted: bool,
 }
 
 impl Ran {
     fn refused(text: impl Into<String>) -> Self {
-        Self { output: Output::error(text), started: false }
+        Self { output: Output::error(text), whole: None, started: false, halted: false }
     }
 }
 
@@ -82,10 +94,19 @@ async fn one(job: &Job, call: &Call) -> Result<Ran, Halt> {
         return Err(Halt::Stopped);
     }
     let output = in_time(job, call, &**tool, args, scope).await;
-    if output.stopped.is_some() && job.outside.is_cancelled() {
-        return Err(Halt::Stopped);
+    let halted = output.stopped.is_some() && job.outside.is_cancelled();
+    Ok(Ran { output, whole: None, started: true, halted })
+}
+
+/// What lies in a file becomes a blob, durable before the record that names it. What is shown stands without it, too.
+async fn whole(job: &Job, mut ran: Ran) -> Ran {
+    let Some(file) = ran.output.spooled.take() else { return ran };
+    let digest = file.digest;
+    match job.ports.blobs.adopt(file).await {
+        Ok(()) => ran.whole = Some(digest),
+        Err(fault) => ran.output.text.push_str(&format!("\n[the whole output could not be kept: {fault}]")),
     }
-    Ok(Ran { output, started: true })
+    ran
 }
 
 /// Between the decision and now the world may have changed: a file the approval was bound to, or
@@ -149,9 +170,10 @@ async fn in_time(job: &Job, call: &Call, tool: &dyn Tool, args: Value, scope: Sc
 
 fn record(job: &Job, call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
     let Output { ok, mut text, full, exit, images, .. } = ran.output;
+    let whole = ran.whole;
     let pixels: Option<Vec<_>> = images.iter().map(|image| super::picture::pixels(&image.bytes)).collect();
     let images = images.into_iter().map(|image| (image.media_type, kept.put(image.bytes))).collect();
-    let full = full.map(|bytes| kept.put(bytes));
+    let full = full.map(|bytes| kept.put(bytes)).or(whole);
     // The model can only ask for the whole output if it has its name.
     if let Some(digest) = full.filter(|digest| !text.contains(&digest.short())) {
         text.push_str(&format!("\n[whole output: blob:{digest}]"));

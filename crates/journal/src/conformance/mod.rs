@@ -83,6 +83,7 @@ pub const CASES: &[Case] = cases![
     storage::blobs_come_back_as_they_were,
     storage::blobs_of_a_refused_batch_are_no_obstacle,
     storage::a_blob_nobody_stored_is_a_fault,
+    storage::a_file_becomes_a_blob_and_is_gone,
     storage::sessions_are_listed_newest_first,
     storage::ended_sessions_leave_the_list_of_open_ones,
     storage::the_newest_snapshots_are_kept,

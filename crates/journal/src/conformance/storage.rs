@@ -46,6 +46,28 @@ pub(super) fn a_blob_nobody_stored_is_a_fault(store: &Store) {
     assert!(fault.what.contains(&missing.to_string()), "{fault}");
 }
 
+pub(super) fn a_file_becomes_a_blob_and_is_gone(store: &Store) {
+    use std::io::Read;
+    let name = format!("kapell-adopt-{}-{:p}", std::process::id(), store);
+    let path = std::env::temp_dir().join(name);
+    let bytes = vec![b'y'; 3 * limits::BLOB_ROW_BYTES];
+    let digest = Digest::of(&bytes);
+    // The second time it is there already.
+    for _ in 0..2 {
+        std::fs::write(&path, &bytes).unwrap();
+        let file = contract::tool::Spooled { path: path.clone(), digest, bytes: bytes.len() as u64 };
+        block_on(store.journal.adopt(file)).unwrap();
+        assert!(!path.exists());
+    }
+    assert_eq!(block_on(store.peer.blob(digest)).as_ref(), Ok(&bytes));
+    let mut read = Vec::new();
+    block_on(store.peer.open(digest)).unwrap().read_to_end(&mut read).unwrap();
+    assert_eq!(read, bytes);
+    let missing = Digest::of(b"missing");
+    assert_eq!(block_on(store.peer.open(missing)).err().unwrap().code, "blob-missing");
+    assert_eq!(block_on(store.journal.verify()).unwrap().damage, []);
+}
+
 pub(super) fn sessions_are_listed_newest_first(store: &Store) {
     let journal = &*store.journal;
     assert_eq!(block_on(journal.sessions(false)).unwrap(), []);

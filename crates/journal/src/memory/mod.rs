@@ -14,6 +14,7 @@ use contract::journal::{
     Batch, Error, Head, Journal, Lease, Listed, Mail, Snapshot, Stored, Submitted, Verified,
 };
 use contract::port::Blobs;
+use contract::tool::Spooled;
 use contract::{BoxFuture, Digest, Fault, Seq, SessionId, StreamId, Timestamp};
 use state::State;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -241,6 +242,18 @@ impl Blobs for Memory {
             Ok(None) => Err(crate::blob::fault(digest, "blob-missing", "it was never stored here")),
             Err(error) => Err(error.fault()),
         })
+    }
+
+    fn adopt(&self, file: Spooled) -> BoxFuture<'_, Result<(), Fault>> {
+        let failed = |error: std::io::Error| Error::Io(format!("{}: {error}", file.path.display()));
+        let adopted = std::fs::read(&file.path).map_err(failed).and_then(|bytes| {
+            self.write(Op::Put, busy, |state| {
+                state.put(&[bytes]);
+                Ok(())
+            })?;
+            std::fs::remove_file(&file.path).map_err(failed)
+        });
+        ready(adopted.map_err(|error| error.fault()))
     }
 }
 

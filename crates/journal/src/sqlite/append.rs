@@ -11,7 +11,8 @@ use crate::frame::{self, Header};
 use crate::rules;
 use contract::intent::Intent;
 use contract::journal::{Append, Batch, Error, Head};
-use contract::limits;
+use contract::tool::Spooled;
+use contract::{Digest, limits};
 
 /// A batch whose costly parts (hashing, compressing, encoding) were done by who asked.
 #[derive(Debug)]
@@ -176,13 +177,33 @@ impl Tx<'_> {
     pub(crate) fn put_all(&mut self, blobs: &[Packed]) -> Result<(), Stop> {
         for blob in blobs {
             if self.put(blob)? {
-                self.conn
-                    .prepare_cached(
-                        "UPDATE blobs SET id = (SELECT max(id) + 1 FROM blobs) WHERE digest = ?1",
-                    )?
-                    .execute([blob.digest.0])?;
+                self.renew_blob(blob.digest)?;
             }
         }
+        Ok(())
+    }
+
+    fn renew_blob(&mut self, digest: Digest) -> Result<(), Stop> {
+        self.conn
+            .prepare_cached("UPDATE blobs SET id = (SELECT max(id) + 1 FROM blobs) WHERE digest = ?1")?
+            .execute([digest.0])?;
+        Ok(())
+    }
+
+    /// Takes over a file as a blob; likewise.
+    pub(crate) fn adopt(&mut self, file: &Spooled) -> Result<(), Stop> {
+        let failed = |error: &std::io::Error| Stop::Abort(error::io(&file.path, error));
+        let mut known = self.conn.prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?;
+        if known.exists([file.digest.0])? {
+            drop(known);
+            std::fs::remove_file(&file.path).map_err(|error| failed(&error))?;
+            return self.renew_blob(file.digest);
+        }
+        crate::blob::adopt(self.blobs, file).map_err(|error| failed(&error))?;
+        self.files = true;
+        self.conn
+            .prepare_cached("INSERT INTO blobs (digest, size, bytes) VALUES (?1, ?2, NULL)")?
+            .execute((file.digest.0, file.bytes as i64))?;
         Ok(())
     }
 }

@@ -50,9 +50,9 @@ impl Audit {
             .map_err(error::sql)
     }
 
-    /// The bytes of a blob, its digest recomputed.
-    pub fn read_blob(&self, digest: Digest) -> Result<Vec<u8>, Fault> {
-        blobs::read(&self.conn, &self.blobs, digest)
+    /// Is a blob what its address says? Its digest is recomputed.
+    pub fn check_blob(&self, digest: Digest) -> Result<(), Fault> {
+        blobs::check(&self.conn, &self.blobs, digest)
     }
 
     /// The highest number of a blob.

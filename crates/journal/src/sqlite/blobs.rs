@@ -8,10 +8,11 @@ use super::heads::Heads;
 use super::schema;
 use crate::blob::{self, Name};
 use contract::journal::Error;
-use contract::{Digest, Fault};
+use contract::{Digest, Fault, Kind, limits};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::collections::HashSet;
 use std::fs::{self, TryLockError};
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 /// A moment of the store. What was stored or referred to after it, no sweep that goes by it takes away.
@@ -35,8 +36,51 @@ pub struct Swept {
 /// Hex digits of a digest.
 const DIGITS: usize = 64;
 
+/// A blob as it was found, and found to be what its address says.
+enum Found {
+    Bytes(Vec<u8>),
+    /// Without envelope, at its beginning.
+    File(fs::File),
+}
+
 /// The bytes at this address.
 pub(crate) fn read(conn: &Connection, blobs: &Path, digest: Digest) -> Result<Vec<u8>, Fault> {
+    let mut file = match find(conn, blobs, digest)? {
+        Found::Bytes(bytes) => return Ok(bytes),
+        Found::File(file) => file,
+    };
+    let failed = |error: std::io::Error| blob::fault(digest, "blob-missing", &format!("its file: {error}"));
+    let size = file.metadata().map_err(failed)?.len();
+    if size > limits::BLOB_BYTES as u64 {
+        let what = format!("blob {digest} has {size} bytes, too many to be read at once");
+        let fault = Fault::new(Kind::Permanent, "blob-large", what);
+        return Err(
+            fault.hint(format!("the tools read and search, with the path blob:{digest}, go through it"))
+        );
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// The same to be read piece by piece.
+pub(crate) fn open(
+    conn: &Connection,
+    blobs: &Path,
+    digest: Digest,
+) -> Result<Box<dyn BufRead + Send>, Fault> {
+    Ok(match find(conn, blobs, digest)? {
+        Found::Bytes(bytes) => Box::new(Cursor::new(bytes)),
+        Found::File(file) => Box::new(BufReader::with_capacity(limits::BLOB_ROW_BYTES, file)),
+    })
+}
+
+/// Is it what its address says?
+pub(crate) fn check(conn: &Connection, blobs: &Path, digest: Digest) -> Result<(), Fault> {
+    find(conn, blobs, digest).map(drop)
+}
+
+fn find(conn: &Connection, blobs: &Path, digest: Digest) -> Result<Found, Fault> {
     let row: Option<Option<Vec<u8>>> = conn
         .prepare_cached("SELECT bytes FROM blobs WHERE digest = ?1")
         .and_then(|mut statement| statement.query_row([digest.0], |row| row.get(0)).optional())
@@ -44,10 +88,17 @@ pub(crate) fn read(conn: &Connection, blobs: &Path, digest: Digest) -> Result<Ve
     let packed = match row {
         None => return Err(blob::fault(digest, "blob-missing", "it was never stored here")),
         Some(Some(bytes)) => bytes,
-        Some(None) => fs::read(blob::path(blobs, digest))
-            .map_err(|error| blob::fault(digest, "blob-missing", &format!("its file: {error}")))?,
+        Some(None) => {
+            let raw = blob::raw(blobs, digest).map_err(|why| blob::fault(digest, "blob-damaged", &why))?;
+            match raw {
+                Some(file) => return Ok(Found::File(file)),
+                None => fs::read(blob::path(blobs, digest))
+                    .map_err(|error| blob::fault(digest, "blob-missing", &format!("its file: {error}")))?,
+            }
+        }
     };
-    blob::open(digest, &packed).map_err(|why| blob::fault(digest, "blob-damaged", why))
+    let bytes = blob::open(digest, &packed).map_err(|why| blob::fault(digest, "blob-damaged", why))?;
+    Ok(Found::Bytes(bytes))
 }
 
 impl Sqlite {

@@ -34,6 +34,7 @@ use contract::journal::{
     Batch, Error, Head, Journal, Lease, Listed, Mail, Snapshot, Stored, Submitted, Verified,
 };
 use contract::port::Blobs;
+use contract::tool::Spooled;
 use contract::{BoxFuture, Digest, Fault, Seq, SessionId, StreamId, Timestamp, limits};
 use error::Stop;
 use heads::Heads;
@@ -41,6 +42,7 @@ use reader::{Query, Reader};
 use seat::{Seat, Written};
 use std::fs::File;
 use std::future::Future;
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -223,6 +225,20 @@ impl Blobs for Sqlite {
             let answer = queued.map_err(|error| error.fault())?.await;
             answer.unwrap_or_else(|| Err(gone().fault()))
         })
+    }
+
+    fn open(&self, digest: Digest) -> BoxFuture<'_, Result<Box<dyn BufRead + Send>, Fault>> {
+        let queued = self.query(move |reader| reader.open_blob(digest));
+        Box::pin(async move {
+            let answer = queued.map_err(|error| error.fault())?.await;
+            answer.unwrap_or_else(|| Err(gone().fault()))
+        })
+    }
+
+    fn adopt(&self, file: Spooled) -> BoxFuture<'_, Result<(), Fault>> {
+        // As a file it is renamed, not written.
+        let adopted = answer(self.write(0, move |tx| tx.adopt(&file)));
+        Box::pin(async move { adopted.await.map_err(|error| error.fault()) })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::queue::{Popped, Queue, Weigh};
 use contract::journal::{Error, Head, Lease, Listed, Mail, Snapshot, Stored};
 use contract::{Digest, Fault, Seq, SessionId, StreamId};
 use rusqlite::{Connection, OptionalExtension};
+use std::io::BufRead;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -247,6 +248,10 @@ impl Reader {
 
     pub(crate) fn blob(&self, digest: Digest) -> Result<Vec<u8>, Fault> {
         blobs::read(&self.conn, &self.blobs, digest)
+    }
+
+    pub(crate) fn open_blob(&self, digest: Digest) -> Result<Box<dyn BufRead + Send>, Fault> {
+        blobs::open(&self.conn, &self.blobs, digest)
     }
 }
 

@@ -69,10 +69,16 @@ impl Sqlite {
         let conn =
             Connection::open_with_flags(&unfinished, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(error::sql)?;
         for digest in files(&conn).map_err(error::sql)? {
-            let source = blob::path(&self.dir().join(schema::BLOBS), digest);
+            let own = self.dir().join(schema::BLOBS);
+            let damaged = |why: &str| Error::Corrupt(format!("blob {digest} cannot be copied: {why}"));
+            if blob::raw(&own, digest).map_err(|why| damaged(&why))?.is_some() {
+                let source = blob::raw_path(&own, digest);
+                blob::copy_raw(&source, &blobs, digest).map_err(|error| failed(&blobs, error))?;
+                continue;
+            }
+            let source = blob::path(&own, digest);
             let bytes = fs::read(&source).map_err(|error| failed(&source, error))?;
-            blob::open(digest, &bytes)
-                .map_err(|why| Error::Corrupt(format!("blob {digest} cannot be copied: {why}")))?;
+            blob::open(digest, &bytes).map_err(damaged)?;
             let packed = blob::Packed { digest, size: bytes.len(), bytes };
             blob::write_file(&blobs, &packed).map_err(|error| failed(&blobs, error))?;
         }

@@ -318,10 +318,14 @@ impl Check<'_> {
             };
             self.found.blobs += 1;
             let opened = match bytes {
-                Some(bytes) => blob::open(digest, &bytes).map_err(str::to_owned),
-                None => fs::read(blob::path(dir, digest))
-                    .map_err(|error| format!("its file: {error}"))
-                    .and_then(|bytes| blob::open(digest, &bytes).map_err(str::to_owned)),
+                Some(bytes) => blob::open(digest, &bytes).map_err(str::to_owned).map(drop),
+                None => match blob::raw(dir, digest) {
+                    Ok(None) => fs::read(blob::path(dir, digest))
+                        .map_err(|error| format!("its file: {error}"))
+                        .and_then(|bytes| blob::open(digest, &bytes).map_err(str::to_owned))
+                        .map(drop),
+                    raw => raw.map(drop),
+                },
             };
             if let Err(problem) = opened {
                 self.say(format!("blob {digest}"), None, problem);

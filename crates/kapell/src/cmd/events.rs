@@ -139,8 +139,9 @@ async fn write(wired: &Wired, session: SessionId, dir: &Path) -> Result<(u64, u6
     let mut written = 0;
     for digest in digests {
         // Hashes of other things look the same: what is no blob is none.
-        if let Ok(bytes) = wired.store.blob(digest).await {
-            std::fs::write(blobs_dir.join(digest.to_string()), bytes).map_err(fault)?;
+        if let Ok(mut blob) = wired.store.open(digest).await {
+            let mut file = std::fs::File::create(blobs_dir.join(digest.to_string())).map_err(fault)?;
+            std::io::copy(&mut blob, &mut file).map_err(fault)?;
             written += 1;
         }
     }

@@ -58,6 +58,7 @@ async fn collect(app: &App, wired: &Wired, dry: bool) -> Result<Vec<Item>, Failu
         wired.store.sessions(true).await?.into_iter().map(|listed| listed.session).collect();
     let mut items = workspaces(wired, &unfinished, dry).await?;
     items.extend(locks(app, wired, &unfinished, dry)?);
+    items.extend(spooled(wired, dry));
     // Whoever works now may use a cache, and may be about to mention a blob.
     let busy: Vec<SessionId> = unfinished.iter().copied().filter(|id| wired.locks.held(*id)).collect();
     if busy.is_empty() {
@@ -135,6 +136,18 @@ fn locks(
         }
     }
     Ok(if count > 0 { vec![Item::new("locks and records", count.to_string(), size)] } else { Vec::new() })
+}
+
+/// Outputs whose command died with its Kapell while it wrote.
+fn spooled(wired: &Wired, dry: bool) -> Vec<Item> {
+    let item = |path: std::path::PathBuf| {
+        let mut item = Item::new("half an output", path.display().to_string(), size_of(&path));
+        if !dry {
+            item.stays = std::fs::remove_file(&path).err().map(|error| error.to_string());
+        }
+        item
+    };
+    wired.locks.spooled().into_iter().map(item).collect()
 }
 
 fn size_of(path: &Path) -> u64 {

@@ -2,7 +2,7 @@
 //!
 //! Start at the first test; each is one story.
 
-use crate::world::{World, finish, fixes, shell};
+use crate::world::{World, call, finish, fixes, shell};
 
 #[test]
 fn the_error_behind_a_million_lines_reaches_agent_and_watcher() {
@@ -50,4 +50,53 @@ fn a_log_is_read_with_parsers_of_ones_own() {
     world.run(&["parse", "no-such-file"]).expect(2);
     let doctor = world.run(&["doctor"]);
     assert!(doctor.out.contains("(unclosed"), "{}", doctor.out);
+}
+
+#[test]
+fn every_byte_of_a_long_output_is_kept_read_and_searched() {
+    let world = World::new();
+    // Twelve megabytes, not all of it text, with one line in the middle that nobody would show.
+    let flood =
+        r#"i=0; while [ $i -lt 3 ]; do seq 600000; printf "\377\000needle in $i\n"; i=$((i+1)); done"#;
+    let made = std::process::Command::new("/bin/bash").args(["-c", flood]).output().unwrap().stdout;
+    let digest = contract::Digest::of(&made);
+    assert!(made.len() > 12_000_000, "{}", made.len());
+    let turns = [
+        shell(flood),
+        call("search", &format!("path = \"blob:{digest}\", pattern = \"needle in 1\", literal = true")),
+        call("read", &format!("path = \"blob:{digest}\", offset = 1200002, limit = 1")),
+        fixes(),
+    ];
+    let model = world.script("flood", &turns.concat());
+    world.run(&["run", "-m", &model, "--ask", "never", "make the test pass"]).expect(0);
+    let transcript = world.run(&["sessions", "transcript", "last"]).expect(0).out;
+    assert!(transcript.contains("needle in 1"), "{transcript}");
+    assert!(transcript.contains("1200002\t"), "{transcript}");
+    let export = world.path("out").display().to_string();
+    world.run(&["events", "last", "--export", &export]).expect(0);
+    assert!(std::fs::read(world.path("out/blobs").join(digest.to_string())).unwrap() == made);
+    // Nothing half done lies about, and nothing that an event mentions is taken away.
+    assert_eq!(std::fs::read_dir(world.path("kapell/data/spool")).unwrap().count(), 0);
+    world.run(&["gc"]).expect(0);
+    assert_eq!(world.run(&["verify"]).expect(0).code, 0);
+    world.write("kapell/data/spool/00000000-0000-7000-8000-000000000001.1-0", "half");
+    let dry = world.run(&["gc", "--dry-run"]).expect(0).out;
+    assert!(dry.contains("half an output") && dry.contains("would be freed"), "{dry}");
+    world.run(&["gc"]).expect(0);
+    assert_eq!(std::fs::read_dir(world.path("kapell/data/spool")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_kept_of_an_output_can_be_bounded() {
+    let world = World::new();
+    world.write("kapell/config/config.toml", "output_keep = \"6 MiB\"\n");
+    let model = world.script("flood", &format!("{}{}", shell("seq 2000000; echo the end"), fixes()));
+    world.run(&["run", "-m", &model, "--ask", "never", "make the test pass"]).expect(0);
+    let blobs = std::fs::read_dir(world.path("kapell/data/blobs")).unwrap();
+    let raw = blobs.flatten().find(|entry| entry.file_name().to_string_lossy().ends_with(".raw")).unwrap();
+    let kept = std::fs::read(raw.path()).unwrap();
+    assert!(kept.starts_with(b"1\n2\n") && kept.ends_with(b"2000000\nthe end\n"));
+    assert!((6 << 20..(6 << 20) + 100).contains(&kept.len()), "{}", kept.len());
+    let text = String::from_utf8(kept).unwrap();
+    assert!(text.contains(" bytes were not kept ...]\n"));
 }

@@ -39,8 +39,10 @@ fn a_command_that_waits_for_input_is_ended_and_the_model_is_told_why() {
 #[test]
 fn the_steps_of_stopping_are_told_in_order_and_a_second_interrupt_skips_to_the_last() {
     let world = World::new();
-    let line =
-        format!("trap \"\" INT TERM; echo $$ > {}; sleep 600 & wait; wait", world.path("pid").display());
+    let line = format!(
+        "trap \"\" INT TERM; echo got as far; echo $$ > {}; sleep 600 & wait; wait",
+        world.path("pid").display()
+    );
     let model = world.script("stubborn", &shell(&line));
     let running = world.start(&["run", "-m", &model, "--ask", "never", "goal"]);
     until("the command runs", || world.read("pid").ends_with('\n'));
@@ -55,6 +57,9 @@ fn the_steps_of_stopping_are_told_in_order_and_a_second_interrupt_skips_to_the_l
     assert_eq!(world.shown()["state"], "waiting");
     let events = world.run(&["events", "last"]).expect(0);
     assert!(events.out.contains("\"end\":\"cancelled\""), "{}", events.out);
+    // So is what it had written by then.
+    let transcript = world.run(&["sessions", "transcript", "last"]).expect(0).out;
+    assert!(transcript.contains("     got as far\n     [cancelled; stopped by SIGKILL"), "{transcript}");
 }
 
 #[test]

@@ -213,7 +213,7 @@ impl Replayed {
             }
             let problem = match number {
                 None => Some(format!("event {seq} of {stream} refers to it, and it is not there")),
-                Some(_) if read && new => audit.read_blob(digest).err().map(|fault| fault.what),
+                Some(_) if read && new => audit.check_blob(digest).err().map(|fault| fault.what),
                 Some(_) => None,
             };
             match problem {
