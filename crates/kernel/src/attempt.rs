@@ -139,7 +139,14 @@ impl Session {
             // Failing before it began is the one failure of an external effect whose outcome is known.
             End::Failed(fault) => self.lost(&attempt, !fault.code.starts_with(NOT_RUN), true),
             End::TimedOut => self.lost(&attempt, true, true),
-            End::Cancelled | End::Unknown => self.lost(&attempt, true, false),
+            End::Cancelled | End::Unknown => {
+                for result in &outcome.written {
+                    if let Some(slot) = self.call(&result.call) {
+                        slot.partial = Some(result.text);
+                    }
+                }
+                self.lost(&attempt, true, false)
+            }
         }
     }
 
@@ -249,7 +256,12 @@ impl Session {
         let made = calls.iter().map(|c| (c.id.clone(), c.tool.clone(), c.args)).collect();
         self.last_text = item.text.or(self.last_text);
         self.push(Item { calls: made, ..item });
-        let slot = |call: &Call| CallSlot { call: call.clone(), state: CallState::Open, approval: None };
+        let slot = |call: &Call| CallSlot {
+            call: call.clone(),
+            state: CallState::Open,
+            approval: None,
+            partial: None,
+        };
         self.calls = calls.iter().map(slot).collect();
         let by = if calls.is_empty() { TurnMove::SaidText } else { TurnMove::SaidCalls };
         self.turn = self.turn.next(by)?;

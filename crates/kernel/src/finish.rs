@@ -359,9 +359,13 @@ impl Draft<'_> {
             }
             Subject::RunAgain { action } => {
                 let unknown = |slot: &&CallSlot| slot.state == CallState::Unknown;
-                while let Some(call) = self.s.calls.iter().find(unknown).map(|slot| slot.call.id.clone()) {
+                while let Some(slot) = self.s.calls.iter().find(unknown) {
+                    let (call, partial) = (slot.call.id.clone(), slot.partial);
+                    let partial = partial
+                        .map(|text| format!(" What it had given before, which is not all: read blob:{text}"));
                     let what = format!(
-                        "interrupted: whether action {action} took effect is not known; not run again: {how}."
+                        "interrupted: whether action {action} took effect is not known; not run again: {how}.{}",
+                        partial.unwrap_or_default()
                     );
                     self.emit(Event::CallAnswered { call, ok: false, what })?;
                 }

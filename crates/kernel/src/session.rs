@@ -229,6 +229,9 @@ pub struct CallSlot {
     pub state: CallState,
     /// The approval it runs under.
     pub approval: Option<ApprovalId>,
+    /// What it had given when it was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<Digest>,
 }
 
 /// The agent's own word on how it stands. Proves nothing.

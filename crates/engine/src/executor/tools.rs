@@ -156,8 +156,8 @@ async fn in_time(job: &Job, call: &Call, tool: &dyn Tool, args: Value, scope: Sc
             running.await
         }
     };
-    // A tool that kept its own time has said so itself.
-    if output.stopped != Some(Stopped::Cancelled) {
+    // A tool that kept its own time has said so itself; one that somebody stopped is out of no time.
+    if output.stopped != Some(Stopped::Cancelled) || job.outside.is_cancelled() {
         return output;
     }
     let secs = job.ports.clock.now().since(began).div_ceil(1000);

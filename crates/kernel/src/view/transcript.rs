@@ -129,7 +129,8 @@ impl Reader {
             Event::Finished { outcome } => match &outcome.end {
                 End::Done(done) => self.done(record, outcome.action, done),
                 End::Failed(fault) if self.asks == Some(outcome.action) => self.broke(record, outcome, fault),
-                _ => {}
+                // What was stopped has given something, too.
+                _ => self.results(at, outcome.action, &outcome.written),
             },
             Event::Noticed { notice } => self.notice(record, None, notice.clone()),
             Event::Asked { question, call: Some(call), .. } => {
@@ -216,15 +217,7 @@ impl Reader {
                     (entry.action, entry.text, entry.calls) = (Some(action), *text, made);
                 });
             }
-            Done::Ran { results, .. } => {
-                for CallResult { call, ok, text, full, exit, .. } in results {
-                    let (text, full) = (Some(*text), *full);
-                    self.answer(
-                        call,
-                        Outcome { action: Some(action), text, full, exit: *exit, ..plain(at, *ok) },
-                    );
-                }
-            }
+            Done::Ran { results, .. } => self.results(at, action, results),
             Done::Adopted { child, clean, text, .. } => {
                 if let Some(call) = self.children.remove(child) {
                     let notice = self.ends.remove(child).map(|end| Notice::ChildEnded { child: *child, end });
@@ -236,6 +229,13 @@ impl Reader {
             // What a model notes of entries that go is said to nobody but itself.
             Done::Summarised { .. } => {}
             Done::Prepared(_) | Done::Checked(_) | Done::Inspected { .. } | Done::Integrated(_) => {}
+        }
+    }
+
+    fn results(&mut self, at: Timestamp, action: ActionId, results: &[CallResult]) {
+        for CallResult { call, ok, text, full, exit, .. } in results {
+            let (text, full) = (Some(*text), *full);
+            self.answer(call, Outcome { action: Some(action), text, full, exit: *exit, ..plain(at, *ok) });
         }
     }
 
