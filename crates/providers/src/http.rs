@@ -7,15 +7,17 @@ mod connect;
 
 use crate::dialect::{Auth, Decoder, Headers, Options, Wire, draft, fault, limits, sse};
 use crate::settings::{Key, Provider};
-use contract::cancel::Urgency;
+use contract::cancel::{Reached, Urgency};
 use contract::model::{Broken, Reply, Usage};
 use contract::port::{Delta, Sink};
 use contract::{Cancel, Fault, Kind, Timestamp};
 use reqwest::{Client, RequestBuilder, Response};
 use std::future::Future;
+use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Bytes of a refusal's body that are read.
 const REFUSAL_BYTES: usize = 64 * 1024;
@@ -53,6 +55,49 @@ impl Limits<'_> {
             () = self.cancel.reached(Urgency::Graceful) => Err(Halt::Stopped),
             done = what => Ok(done),
             () = tokio::time::sleep_until(until.min(self.total)) => Err(Halt::Late),
+        }
+    }
+}
+
+/// The limits of a whole stream: one timer, which is set anew when it rings too early and not with every piece.
+struct Watch<'a> {
+    limits: &'a Limits<'a>,
+    until: Instant,
+    timer: Pin<Box<Sleep>>,
+    stopped: Reached,
+}
+
+impl<'a> Watch<'a> {
+    fn new(limits: &'a Limits<'a>, until: Instant) -> Self {
+        let until = until.min(limits.total);
+        let stopped = limits.cancel.reached(Urgency::Graceful);
+        Self { limits, until, timer: Box::pin(sleep_until(until)), stopped }
+    }
+
+    /// The next piece has to come before this moment.
+    fn until(&mut self, until: Instant) {
+        self.until = until.min(self.limits.total);
+        if self.until < self.timer.deadline() {
+            self.timer.as_mut().reset(self.until);
+        }
+    }
+
+    async fn chunk(
+        &mut self,
+        response: &mut Response,
+    ) -> Result<reqwest::Result<Option<impl Deref<Target = [u8]> + use<>>>, Halt> {
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut self.stopped => return Err(Halt::Stopped),
+                chunk = response.chunk() => return Ok(chunk),
+                () = self.timer.as_mut() => {
+                    if Instant::now() >= self.until {
+                        return Err(Halt::Late);
+                    }
+                    self.timer.as_mut().reset(self.until);
+                }
+            }
         }
     }
 }
@@ -243,9 +288,9 @@ impl Http {
     ) -> Result<Reply, Broken> {
         decoder.headers(&headers);
         let (mut lines, mut events) = (sse::Lines::default(), Vec::new());
-        let (mut until, mut phase) = (first, "first");
+        let (mut watch, mut phase) = (Watch::new(limits, first), "first");
         let why = loop {
-            let chunk = match limits.wait(until, response.chunk()).await {
+            let chunk = match watch.chunk(&mut response).await {
                 Ok(Ok(Some(chunk))) => chunk,
                 Ok(Ok(None)) => break None,
                 Ok(Err(_)) => break Some(draft::cut(&self.provider.name)),
@@ -255,12 +300,13 @@ impl Http {
                 break Some(fault);
             }
             if !events.is_empty() || phase != "first" {
-                (until, phase) = (Instant::now() + self.provider.timeouts.between, "between");
+                phase = "between";
+                watch.until(Instant::now() + self.provider.timeouts.between);
             }
             match fed(&mut *decoder, &mut events, sink) {
                 Ok(false) => {}
                 Ok(true) => {
-                    drop(tokio::time::timeout(TAIL_WAIT, response.chunk()).await);
+                    drop(tokio::time::timeout(TAIL_WAIT, emptied(&mut response)).await);
                     break None;
                 }
                 Err(fault) => break Some(fault),
@@ -322,6 +368,11 @@ fn fed(decoder: &mut dyn Decoder, events: &mut Vec<sse::Event>, sink: &dyn Sink)
         }
     }
     Ok(false)
+}
+
+/// Nothing of the answer is left to come: only then can its connection serve the next call.
+async fn emptied(response: &mut Response) {
+    while let Ok(Some(_)) = response.chunk().await {}
 }
 
 /// A call that cost nothing.

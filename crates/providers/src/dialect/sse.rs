@@ -39,9 +39,14 @@ impl Lines {
         if !bytes.is_empty() {
             self.returned = false;
         }
-        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
-            self.keep(&rest[..at])?;
-            self.end_of_line(events)?;
+        while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
+            if self.line.is_empty() && at <= EVENT_BYTES {
+                self.end_of_line(&rest[..at], events)?;
+            } else {
+                self.keep(&rest[..at])?;
+                let line = std::mem::take(&mut self.line);
+                self.end_of_line(&line, events)?;
+            }
             let pair = rest[at] == b'\r' && rest.get(at + 1) == Some(&b'\n');
             self.returned = rest[at] == b'\r' && at + 1 == rest.len();
             rest = &rest[at + 1 + usize::from(pair)..];
@@ -57,9 +62,8 @@ impl Lines {
         Ok(())
     }
 
-    fn end_of_line(&mut self, events: &mut Vec<Event>) -> Result<(), Fault> {
-        let line = std::mem::take(&mut self.line);
-        let text = String::from_utf8_lossy(&line);
+    fn end_of_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Fault> {
+        let text = String::from_utf8_lossy(line);
         let text = if self.started { &text[..] } else { text.strip_prefix('\u{feff}').unwrap_or(&text) };
         self.started = true;
         if text.is_empty() {

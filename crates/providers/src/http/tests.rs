@@ -358,8 +358,10 @@ async fn a_complete_reply_leaves_the_connection_to_the_next() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let body = format!("{START}{HELLO}{END}");
+    // As after a reply that is complete before its stream is: two chunks more, then the end.
+    let rest = "c\r\ndata: [DONE]\r\n2\r\n\n\n\r\n0\r\n\r\n";
     let whole = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n{rest}",
         body.len()
     );
     let served = tokio::spawn(async move {
