@@ -17,7 +17,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
     let mut args = args.to_vec();
     if args.first().is_some_and(|arg| arg == "policy") {
-        return policy(&args[1..]);
+        return with_data("command", "policy", &args[1..]);
+    }
+    if args.first().is_some_and(|arg| arg == "secrets") {
+        return with_data("secrets", "transcripts", &args[1..]);
     }
     if args.first().is_some_and(|arg| WITH_DATA.contains(&arg.as_str())) {
         args.insert(1, crate::data()?.display().to_string());
@@ -30,12 +33,12 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     crate::programs::run("bench", optimised, &args)
 }
 
-/// Needs nothing of the engine, and so is no part of `bench`: an example of `command`.
-fn policy(args: &[String]) -> Result<()> {
+/// Needs nothing of the engine, and so is no part of `bench`: an example of a pure crate.
+fn with_data(package: &str, example: &str, args: &[String]) -> Result<()> {
     let usual = || crate::root().map(|root| root.join("../shared/data"));
     let dir = std::env::var_os("KAPELL_DATA").map_or_else(usual, |dir| Ok(dir.into()))?;
     let mut cargo = crate::cargo();
-    cargo.args(["run", "--quiet", "--release", "--package", "command", "--example", "policy", "--"]);
+    cargo.args(["run", "--quiet", "--release", "--package", package, "--example", example, "--"]);
     let status = cargo.arg(dir).args(args).current_dir(crate::root()?).status()?;
     anyhow::ensure!(status.success(), "the benchmark ended with {status}");
     Ok(())

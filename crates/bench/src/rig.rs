@@ -215,6 +215,7 @@ pub(crate) fn engine_with(
         clock: Arc::new(Real::default()),
         env: Vec::new(),
         rules: Arc::new(kernel::policy::Policy::default()),
+        secrets: Arc::new(engine::Plain::default()),
     };
     let slots = Slots { model: 4096, tool: 4096, check: 1, workspace: 4096 };
     let options = Options { owner: format!("bench-{}", std::process::id()), slots };

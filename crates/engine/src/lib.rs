@@ -28,6 +28,6 @@ pub mod watch;
 pub use crate::breakdown::GIVEN_UP;
 pub use crate::core::Core;
 pub use crate::engine::{Attend, Engine, Options, Order};
-pub use crate::executor::{Ports, Rules};
+pub use crate::executor::{Plain, Ports, Rules, Secrets};
 pub use crate::guard::Guard;
 pub use crate::watch::Watch;

@@ -10,6 +10,7 @@ use crate::exit::Failure;
 use crate::guard::Locks;
 use crate::home::{self, Home};
 use crate::keys;
+use crate::secrets::Keeper;
 use crate::term::Term;
 use crate::toolbox;
 use contract::journal::Journal;
@@ -38,6 +39,8 @@ pub(crate) struct App {
     pub(crate) cwd: PathBuf,
     /// Time and randomness.
     pub(crate) clock: Arc<System>,
+    /// What must be shown to nobody.
+    pub(crate) secrets: Arc<Keeper>,
 }
 
 /// An engine and the adapters that a surface calls by themselves.
@@ -67,7 +70,7 @@ impl App {
         })?;
         let home = Home::find(variable).map_err(Failure::from).map_err(Failure::into_usage)?;
         let term = Term::find(global.no_color, variable);
-        Ok(Self { home, global, term, cwd, clock: Arc::default() })
+        Ok(Self { home, global, term, cwd, clock: Arc::default(), secrets: Arc::new(Keeper::new()) })
     }
 
     /// The configuration for work on this repository, or for none.
@@ -117,11 +120,15 @@ impl App {
         let known = move |provider: &str, model: &str, url: &str| {
             Some(cards.find(provider, model, Some(url))?.into())
         };
-        Ok(Registry::with_keys(
-            settings,
-            Box::new(known),
-            Arc::new(|command| Box::pin(keys::printed(command))),
-        ))
+        let named = config.providers.values().filter_map(|declared| declared.key_env.as_deref());
+        for name in named {
+            variable(name).iter().for_each(|key| self.secrets.learn(name, key));
+        }
+        let keeper = Arc::clone(&self.secrets);
+        let printed = move |command| -> contract::BoxFuture<'static, _> {
+            Box::pin(keys::printed(command, Arc::clone(&keeper)))
+        };
+        Ok(Registry::with_keys(settings, Box::new(known), Arc::new(printed)))
     }
 
     /// The parsers of the person's own, and those learned; with what cannot be used of them.
@@ -182,6 +189,7 @@ impl App {
             clock: Arc::<System>::clone(&self.clock),
             env: passed,
             rules: Arc::new(crate::policy::Files(self.home.clone())),
+            secrets: Arc::<Keeper>::clone(&self.secrets),
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options { owner: self.owner(), slots: Slots::for_cores(cores) };

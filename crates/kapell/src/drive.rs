@@ -17,6 +17,7 @@ use contract::{BoxFuture, Fault, SessionId, Timestamp};
 use engine::Attend;
 use kernel::fsm::Phase;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 use tokio::time::{Instant, sleep_until};
@@ -257,6 +258,14 @@ impl Drive<'_> {
         let Some(prompter) = &mut self.prompter else { return Ok(()) };
         match prompter.understood(line) {
             Some(order) => {
+                let said = order.blobs.iter().map(|text| String::from_utf8_lossy(text));
+                let repo = self.tree.root().spec.as_ref().map(|spec| spec.repo.clone()).unwrap_or_default();
+                for text in said {
+                    if let Err(failure) = self.app.secrets.refuse("answer", &text, Path::new(&repo)) {
+                        self.progress.note(&failure.fault.what);
+                        return Ok(());
+                    }
+                }
                 self.awaited.extend(order.key.clone());
                 self.wired.engine.submit(order).await?;
             }

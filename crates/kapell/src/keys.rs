@@ -3,9 +3,11 @@
 //! Only the person's own configuration can name one: a project's file cannot declare providers. What it prints is kept
 //! in memory, goes into headers and is shown nowhere, not even where it is wrong. Start at [`printed`].
 
+use crate::secrets::Keeper;
 use contract::{Cancel, Fault, Kind};
 use providers::settings::{Key, KeyCommand};
 use sandbox::{Command, Ended};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long it may take: somebody may have to touch a token or type a passphrase elsewhere.
@@ -14,20 +16,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const KEY_BYTES: usize = 16 * 1024;
 
 /// Runs the command; the key it prints.
-pub(crate) async fn printed(command: KeyCommand) -> Result<Key, Fault> {
+pub(crate) async fn printed(command: KeyCommand, keeper: Arc<Keeper>) -> Result<Key, Fault> {
     let limit_ms = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
     let run = Command::argv(&command.argv, &command.dir).timeout_ms(limit_ms).keep(KEY_BYTES).apart();
     let ended = sandbox::run(run, Cancel::new(), &mut |_| {}).await?;
-    key(&ended).map_err(|why| {
+    let printed = key(&ended).map_err(|why| {
         let program = command.program();
         let what = format!("`{program}` (key_command in config.toml) gave no key: {why}");
         Fault::new(Kind::UserFixable, "key-missing", what).hint(format!(
             "run `{program}` yourself with the same arguments: it must print the key and nothing else"
         ))
-    })
+    })?;
+    keeper.learn("key", &printed);
+    Ok(Key::new(printed))
 }
 
-fn key(ended: &Ended) -> Result<Key, String> {
+fn key(ended: &Ended) -> Result<String, String> {
     if ended.stopped.is_some() {
         return Err(format!("it did not end within {} s", PATIENCE.as_secs()));
     }
@@ -44,6 +48,6 @@ fn key(ended: &Ended) -> Result<Key, String> {
         _ if text.chars().any(|c| c.is_control() || c.is_whitespace()) => {
             Err("it printed more than one word".to_owned())
         }
-        key => Ok(Key::new(key)),
+        key => Ok(key.to_owned()),
     }
 }

@@ -49,7 +49,7 @@ const LAST: Duration = Duration::from_secs(2);
 pub fn main() -> ExitCode {
     sandbox::helper::dispatch();
     std::panic::set_hook(Box::new(|panic| {
-        let text = clean::line(&panic.to_string());
+        let text = clean::line(&secrets::plain(&panic.to_string()));
         out::complain(&format!(
             "kapell: internal error: {text}\n  hint: this is a bug; no acknowledged event is lost: kapell resume\n"
         ));
@@ -84,7 +84,7 @@ fn serve(cli: Cli) -> Result<u8, Failure> {
         let filter = tracing_subscriber::EnvFilter::new("warn");
         tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr)
+            .with_writer(|| secrets::PlainLog)
             .with_ansi(false)
             .init();
     }
@@ -102,7 +102,9 @@ fn serve(cli: Cli) -> Result<u8, Failure> {
 
 /// Says an error to the person, and to the program that asked for JSON.
 fn complain(failure: &Failure, json: bool) {
-    let fault = &failure.fault;
+    let mut fault = failure.fault.clone();
+    fault.what = secrets::plain(&fault.what);
+    fault.hint = secrets::plain(&fault.hint);
     if json {
         if !failure.told {
             out::print(&json_page(&json!({"error": {

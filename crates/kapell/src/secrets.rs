@@ -1,130 +1,273 @@
-//! Secrets by their form: keys, tokens and private keys as their makers write them. What has no such form is not found.
+//! Where the values of secrets are known from: the environment, keys of providers, `.env` and other files of the
+//! repository and of the person's home. Read anew when a file changes; kept in memory, shown nowhere.
 //!
-//! Knows patterns, not places. Start at [`remove`]; a new form is a row of [`PREFIXES`].
+//! Knows places; what a secret looks like is the crate `secrets`'. Start at [`Keeper`].
 
-use std::borrow::Cow;
+use crate::exit::Failure;
+use ::secrets::harvest::{self, FILE_BYTES};
+use ::secrets::{Redactor, Secret};
+use contract::digest::Hasher;
+use contract::tool::Spooled;
+use contract::{Digest, Fault, Kind};
+use std::collections::{BTreeSet, HashMap};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-/// Beginnings of keys and tokens, and the least characters that follow.
-const PREFIXES: [(&str, usize); 22] = [
-    ("sk-ant-", 20),
-    ("sk-proj-", 20),
-    ("sk-or-v1-", 20),
-    ("sk-", 20),
-    ("sk_live_", 16),
-    ("rk_live_", 16),
-    ("AIza", 30),
-    ("AKIA", 16),
-    ("ASIA", 16),
-    ("ghp_", 30),
-    ("gho_", 30),
-    ("ghs_", 30),
-    ("github_pat_", 30),
-    ("glpat-", 18),
-    ("xoxb-", 20),
-    ("xoxp-", 20),
-    ("hf_", 30),
-    ("npm_", 30),
-    ("pypi-", 40),
-    ("gsk_", 30),
-    ("xai-", 30),
-    ("eyJ", 60),
-];
-const BEGIN: &str = "-----BEGIN ";
-const END: &str = "-----END ";
-const KEY: &str = "PRIVATE KEY";
-/// What stands in the place of a secret.
-const MARK: &str = "[secret removed]";
+/// How long the files of the home and the deep places of a tree count as looked at; the top of a tree never does.
+const FRESH: Duration = Duration::from_secs(2);
+/// How deep below the top `.env` files are looked for, and among how many entries.
+const DEPTH: usize = 4;
+const ENTRIES: usize = 4_000;
+/// Directories that hold other people's code or what was built.
+const SKIPPED: [&str; 8] = ["node_modules", "target", ".git", "vendor", ".venv", "venv", "dist", "build"];
 
-/// The text without what has the form of a secret; `found` grows by how many there were.
-pub(crate) fn remove(text: &str, found: &mut u64) -> String {
-    let text = without_keys(text, found);
-    let mut out = String::with_capacity(text.len());
-    let mut rest = &*text;
-    while let Some(start) = rest.find(part) {
-        let word = &rest[start..];
-        let end = word.find(|c| !part(c)).unwrap_or(word.len());
-        out.push_str(&rest[..start]);
-        if secret(&word[..end]) {
-            *found += 1;
-            out.push_str(MARK);
-        } else {
-            out.push_str(&word[..end]);
-        }
-        rest = &word[end..];
+/// Bytes of a long output that are cleaned at once.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A file as it was when it was read.
+type Stamp = (PathBuf, Option<SystemTime>, u64);
+
+/// What is known of one pair of trees.
+struct Kept {
+    stamps: Vec<Stamp>,
+    learned: usize,
+    redactor: Arc<Redactor>,
+}
+
+/// Files that are looked for now and then.
+struct Places {
+    looked: Instant,
+    files: Vec<PathBuf>,
+}
+
+/// Finds secrets and keeps what it found.
+#[derive(Default)]
+pub(crate) struct Keeper {
+    /// Of this process from its start: variables, keys that commands printed.
+    learned: Mutex<BTreeSet<Secret>>,
+    places: Mutex<HashMap<PathBuf, Places>>,
+    kept: Mutex<HashMap<(PathBuf, PathBuf), Kept>>,
+    home: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").finish_non_exhaustive()
     }
-    out.push_str(rest);
-    out
 }
 
-/// May this character be part of a key?
-fn part(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn secret(word: &str) -> bool {
-    // A sentence's full stop is not the key's.
-    let word = word.trim_matches('.');
-    PREFIXES.iter().any(|(prefix, least)| {
-        let Some(rest) = word.strip_prefix(prefix) else { return false };
-        // Words of a language have hyphens, too; keys have digits or capitals.
-        let random = rest.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
-        rest.len() >= *least && random
-    })
-}
-
-/// Without blocks of private keys, escaped line ends of JSON included.
-fn without_keys<'a>(text: &'a str, found: &mut u64) -> Cow<'a, str> {
-    let mut text = Cow::Borrowed(text);
-    let mut from = 0;
-    while let Some(begin) = text[from..].find(BEGIN).map(|at| at + from) {
-        from = begin + BEGIN.len();
-        let head = &text[from..text.floor_char_boundary(from + 40)];
-        if !head.contains(KEY) {
-            continue;
-        }
-        let end = text[from..].find(END).map_or(text.len(), |at| from + at);
-        // The rest of the line with the end mark.
-        let close = text[end..].find(KEY).map_or(text.len(), |at| end + at + KEY.len());
-        let close = close + text[close..].bytes().take_while(|byte| *byte == b'-').count();
-        text = Cow::Owned(format!("{}{MARK}{}", &text[..begin], &text[close..]));
-        *found += 1;
-        from = begin + MARK.len();
+impl Keeper {
+    /// From the environment.
+    pub(crate) fn new() -> Self {
+        let home = crate::app::variable("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+        Self { learned: Mutex::new(environment()), home, ..Self::default() }
     }
-    text
+
+    /// From here on this value is a secret.
+    pub(crate) fn learn(&self, label: &str, value: &str) {
+        locked(&self.learned).extend(Secret::new(label, value));
+    }
+
+    /// What is said on the command line is put on record as it is: a secret in it is refused, not cut out.
+    pub(crate) fn refuse(&self, what: &str, text: &str, repo: &Path) -> Result<(), Failure> {
+        let redactor = engine::Secrets::of(self, repo, repo);
+        let clean = redactor.text(text);
+        let Some(mark) = (clean != text).then(|| ::secrets::masked(&clean)).flatten() else { return Ok(()) };
+        let near = clean.find(mark).map_or("", |at| {
+            let (from, to) =
+                (clean.floor_char_boundary(at.saturating_sub(40)), (at + mark.len() + 20).min(clean.len()));
+            &clean[from..clean.floor_char_boundary(to)]
+        });
+        let told = format!("the {what} holds a secret, and nothing was put on record: ...{near}...");
+        Err(Failure::usage(
+            "secret",
+            told,
+            "name the file or the variable it stands in instead of the secret itself",
+        ))
+    }
+
+    /// The files of a tree that may hold secrets, and of the home.
+    fn files(&self, tree: &Path) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = harvest::PROJECT.iter().map(|name| tree.join(name)).collect();
+        files.extend(top(tree));
+        let mut places = locked(&self.places);
+        let now = Instant::now();
+        let stale = |places: &Places| now.duration_since(places.looked) > FRESH;
+        if places.get(tree).is_none_or(stale) {
+            let mut files = Vec::new();
+            deep(tree, DEPTH, &mut ENTRIES.clone(), &mut files);
+            let home = self
+                .home
+                .iter()
+                .flat_map(|home| harvest::HOME.iter().chain(&harvest::HOME_KEYS).map(|name| home.join(name)));
+            files.extend(home.filter(|path| path.exists()));
+            places.insert(tree.to_owned(), Places { looked: now, files });
+        }
+        files.extend(places.get(tree).into_iter().flat_map(|it| it.files.iter().cloned()));
+        files.sort();
+        files.dedup();
+        files
+    }
+}
+
+impl engine::Secrets for Keeper {
+    fn of(&self, repo: &Path, root: &Path) -> Arc<Redactor> {
+        let mut files = self.files(repo);
+        if root != repo {
+            files.extend(self.files(root));
+        }
+        let stamp = |path: PathBuf| {
+            let meta = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+            Some((path, meta.modified().ok(), meta.len()))
+        };
+        let stamps: Vec<Stamp> = files.into_iter().filter_map(stamp).collect();
+        let learned = locked(&self.learned).clone();
+        let key = (repo.to_owned(), root.to_owned());
+        let mut kept = locked(&self.kept);
+        if let Some(known) = kept.get(&key).filter(|it| it.stamps == stamps && it.learned == learned.len()) {
+            return Arc::clone(&known.redactor);
+        }
+        let mut secrets = learned.clone();
+        secrets.extend(stamps.iter().flat_map(read));
+        let redactor = Arc::new(Redactor::new(secrets));
+        kept.insert(key, Kept { stamps, learned: learned.len(), redactor: Arc::clone(&redactor) });
+        redactor
+    }
+
+    fn file(&self, redactor: &Redactor, file: Spooled) -> Result<Spooled, Fault> {
+        let beside = file.path.with_extension("clean");
+        let fault = |error: std::io::Error| {
+            drop(std::fs::remove_file(&beside));
+            drop(std::fs::remove_file(&file.path));
+            let what = format!("{} cannot be cleaned: {error}", file.path.display());
+            Fault::new(Kind::UserFixable, "spool", what).hint("make room on the disk of the data directory")
+        };
+        let (digest, bytes) = cleaned(redactor, &file.path, &beside).map_err(fault)?;
+        std::fs::rename(&beside, &file.path).map_err(fault)?;
+        Ok(Spooled { digest, bytes, ..file })
+    }
+}
+
+/// Writes a file without secrets, some whole lines at a time; the address of what was written, and its bytes.
+fn cleaned(redactor: &Redactor, from: &Path, to: &Path) -> std::io::Result<(Digest, u64)> {
+    let mut reader = std::fs::File::open(from)?;
+    let mut writer = std::fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(to)?;
+    let (mut held, mut piece) = (Vec::new(), vec![0; PIECE_BYTES]);
+    let (mut hasher, mut bytes, mut over) = (Hasher::default(), 0, false);
+    while !over {
+        let read = reader.read(&mut piece)?;
+        over = read == 0;
+        held.extend_from_slice(&piece[..read]);
+        // A line that never ends is cut where it is long.
+        let end = held.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let ready = if over || held.len() > 4 * PIECE_BYTES { held.len() } else { end };
+        let rest = held.split_off(ready);
+        let clean = redactor.bytes(&held);
+        hasher.update(&clean);
+        bytes += clean.len() as u64;
+        writer.write_all(&clean)?;
+        drop(clean);
+        held = rest;
+    }
+    writer.sync_all()?;
+    Ok((hasher.digest(), bytes))
+}
+
+fn read((path, _, bytes): &Stamp) -> Vec<Secret> {
+    if *bytes > FILE_BYTES {
+        return Vec::new();
+    }
+    let text = std::fs::read(path).unwrap_or_default();
+    harvest::file(&path.to_string_lossy(), &String::from_utf8_lossy(&text))
+}
+
+fn environment() -> BTreeSet<Secret> {
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    variables.filter_map(|(name, value)| harvest::variable(&name, &value)).collect()
+}
+
+/// The `.env` files at the top of a tree.
+fn top(tree: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(tree).into_iter().flatten().take(ENTRIES).flatten();
+    let env = entries.filter(|entry| entry.file_name().to_str().is_some_and(harvest::is_env));
+    env.map(|entry| entry.path()).collect()
+}
+
+fn deep(dir: &Path, depth: usize, left: &mut usize, out: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            return;
+        }
+        let (name, kind) = (entry.file_name(), entry.file_type());
+        let Some(name) = name.to_str() else { continue };
+        let is_dir = kind.is_ok_and(|kind| kind.is_dir());
+        if is_dir && depth > 0 && !SKIPPED.contains(&name) {
+            deep(&entry.path(), depth - 1, left, out);
+        } else if !is_dir && harvest::is_env(name) {
+            out.push(entry.path());
+        }
+    }
+}
+
+/// A complaint without secrets: for what is said where no session is known.
+pub(crate) fn plain(text: &str) -> String {
+    static OWN: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(environment()));
+    OWN.text(text).into_owned()
+}
+
+/// Log lines without secrets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlainLog;
+
+impl std::io::Write for PlainLog {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        crate::out::complain(&plain(&String::from_utf8_lossy(bytes)));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engine::Secrets;
 
     #[test]
-    fn keys_go_and_words_stay() {
-        let key = |prefix: &str| format!("{prefix}{}", "a1B2c3D4e5".repeat(7));
-        for (prefix, _) in PREFIXES {
-            let (text, mut found) = (format!("x=\"{}\", then.", key(prefix)), 0);
-            assert_eq!(remove(&text, &mut found), format!("x=\"{MARK}\", then."), "{prefix}");
-            assert_eq!(found, 1);
-        }
-        for text in
-            ["sk-ant-short", "a task-oriented sk-learn-like-wrapper-for-everything", "eyJ", "é\u{0}", ""]
-        {
-            let mut found = 0;
-            assert_eq!((remove(text, &mut found).as_str(), found), (text, 0));
-        }
-    }
-
-    #[test]
-    fn blocks_of_private_keys_go_whole() {
-        for (text, rest) in [
-            ("a\n-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----\nb", "\nb"),
-            ("a\n-----BEGIN PRIVATE KEY-----\\nMII\\n-----END PRIVATE KEY-----\\nb", "\\nb"),
-            ("a\n-----BEGIN OPENSSH PRIVATE KEY-----\nMII and no end", ""),
-        ] {
-            let mut found = 0;
-            assert_eq!(remove(text, &mut found), format!("a\n{MARK}{rest}"));
-            assert_eq!(found, 1);
-        }
-        let certificate = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----";
-        assert_eq!(remove(certificate, &mut 0), certificate);
+    fn files_of_a_tree_are_read_anew_when_they_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let keeper = Keeper::default();
+        let shown = |text: &str| keeper.of(dir.path(), dir.path()).text(text).into_owned();
+        assert_eq!(shown("value-one-7f3k81"), "value-one-7f3k81");
+        std::fs::write(dir.path().join(".env"), "A_SECRET=value-one-7f3k81\n").unwrap();
+        assert_eq!(shown("x value-one-7f3k81"), "x [secret removed: A_SECRET]");
+        std::fs::write(dir.path().join(".env"), "A_SECRET=value-two-7f3k811\n").unwrap();
+        assert_eq!(
+            shown("value-one-7f3k81 value-two-7f3k811"),
+            "value-one-7f3k81 [secret removed: A_SECRET]"
+        );
+        keeper.learn("printed", "a-printed-key-99");
+        assert_eq!(shown("a-printed-key-99"), "[secret removed: printed]");
+        assert!(keeper.refuse("goal", "use a-printed-key-99", dir.path()).is_err());
+        assert!(keeper.refuse("goal", "fix the failing test", dir.path()).is_ok());
+        let path = dir.path().join("spool");
+        let text = format!("{}x value-two-7f3k811 y\n", "a line\n".repeat(400_000));
+        std::fs::write(&path, &text).unwrap();
+        let file = Spooled { path: path.clone(), digest: Digest::of(text.as_bytes()), bytes: text.len() as u64 };
+        let clean = keeper.file(&keeper.of(dir.path(), dir.path()), file).unwrap();
+        let expected = text.replace("value-two-7f3k811", "[secret removed: A_SECRET]");
+        assert!(std::fs::read(&path).unwrap() == expected.as_bytes(), "the file is clean");
+        assert_eq!((clean.digest, clean.bytes), (Digest::of(expected.as_bytes()), expected.len() as u64));
     }
 }

@@ -30,6 +30,10 @@ const FLOORS: &[Floor] = &[
         external: Some(&["regex", "serde", "serde_json", "memchr"]),
         ..floor("output", &["contract"], &["corpus"])
     },
+    Floor {
+        external: Some(&["aho-corasick", "memchr", "regex", "serde_json"]),
+        ..floor("secrets", &[], &["corpus"])
+    },
     floor("journal", &["contract"], &["corpus"]),
     floor("sandbox", &["contract"], &["corpus"]),
     floor("command", &["contract"], &["corpus", "kernel"]),
@@ -38,7 +42,7 @@ const FLOORS: &[Floor] = &[
     floor("tools", &["contract", "sandbox", "command", "output"], &["corpus"]),
     floor("corpus", &[], &[]),
     floor("fake", &["contract"], &[]),
-    floor("engine", &["contract", "kernel"], &["journal", "corpus"]),
+    floor("engine", &["contract", "kernel", "secrets"], &["journal", "corpus"]),
     floor("sim", &["contract", "kernel", "engine", "journal"], &[]),
     floor("power", &["contract", "kernel", "engine", "journal"], &[]),
     floor("bench", &["contract", "kernel", "engine", "journal", "output", "providers", "fake"], &[]),

@@ -10,7 +10,7 @@
 
 use super::ruler::Ruler;
 use super::text::{head, suggestion};
-use super::{Job, Kept, control, find};
+use super::{Job, Kept, control, find, hide};
 use contract::action::{Call, Control, EffectClass};
 use contract::model::{ToolSpec, ToolUse};
 use contract::policy::Ruling;
@@ -147,6 +147,11 @@ impl Toolbox {
                         if unseen { format!("\nWhat it takes: {}", it.spec.schema) } else { String::new() };
                     format!("{fault}{schema}")
                 })?;
+                if judged.class != EffectClass::Pure
+                    && let Some(why) = hide::written_back(&args)
+                {
+                    return Err(why);
+                }
                 let ruled = self.rules.ruled(&*it.tool, &args, &self.scope, judged.class)?;
                 Ok(Meaning::Effect(judged, ruled))
             }

@@ -122,6 +122,7 @@ impl World {
             clock: Arc::new(TokioClock(tokio::time::Instant::now())),
             env: Vec::new(),
             rules: Arc::new(kernel::policy::Policy::default()),
+            secrets: Arc::new(super::Plain::default()),
         }
     }
 

@@ -44,6 +44,7 @@ mod conversation;
 pub(crate) mod fake;
 mod find;
 mod goal;
+mod hide;
 mod model;
 mod notice;
 mod picture;
@@ -60,15 +61,17 @@ mod workspace;
 
 use self::stop::{Gate, Watch};
 use crate::task::{self, Lost};
+use ::secrets::Redactor;
 use contract::action::{CallResult, Done, End, Outcome, Run, Work};
 use contract::checks::Checks;
 use contract::context::Sent;
 use contract::model::{Meter, Models, Request};
 use contract::port::{Blobs, Clock, Sink};
-use contract::tool::{Scope, Tool};
+use contract::tool::{Scope, Spooled, Tool};
 use contract::workspace::Workspace;
 use contract::{Amount, Cancel, Digest, Fault, Kind};
 use kernel::policy::Policy;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The outside world of an attempt.
@@ -90,6 +93,8 @@ pub struct Ports {
     pub env: Vec<(String, String)>,
     /// What may run.
     pub rules: Arc<dyn Rules>,
+    /// What is taken out of every text.
+    pub secrets: Arc<dyn Secrets>,
 }
 
 /// Finds the rules that hold for a repository's sessions, as they are now.
@@ -101,6 +106,27 @@ pub trait Rules: Send + Sync {
 impl Rules for Policy {
     fn of(&self, _: &str) -> Result<Arc<Policy>, Fault> {
         Ok(Arc::new(self.clone()))
+    }
+}
+
+/// Finds the secrets that a session might come upon, as they are now.
+pub trait Secrets: Send + Sync {
+    /// What takes them out of texts: of a session on this repository, with its clone here.
+    fn of(&self, repo: &Path, root: &Path) -> Arc<Redactor>;
+    /// The same file without secrets: what is too much for memory is read and written piece by piece.
+    fn file(&self, _: &Redactor, file: Spooled) -> Result<Spooled, Fault> {
+        let what = format!("nobody here takes secrets out of {}", file.path.display());
+        Err(Fault::new(Kind::Permanent, "not-clean", what))
+    }
+}
+
+/// Knows no secret's value, only their makers' forms: for tests and measurements.
+#[derive(Debug, Clone, Default)]
+pub struct Plain(Arc<Redactor>);
+
+impl Secrets for Plain {
+    fn of(&self, _: &Path, _: &Path) -> Arc<Redactor> {
+        Arc::clone(&self.0)
     }
 }
 
@@ -128,6 +154,8 @@ pub async fn execute(ports: &Ports, run: Run, cancel: Cancel, sink: Arc<dyn Sink
     let began = ports.clock.now();
     let (action, number, name) = (run.action, run.attempt, run.work.name());
     let watch = Watch::new(&run, began, cancel);
+    let hidden = hide::Hidden::new(ports, &run);
+    let sink = hidden.sink(sink);
 
     let (end, kept) = if watch.is_over() {
         (watch.stopped(), Kept::default())
@@ -138,7 +166,7 @@ pub async fn execute(ports: &Ports, run: Run, cancel: Cancel, sink: Arc<dyn Sink
             outside: watch.outside.clone(),
             cancel: watch.own.clone(),
             gate: Arc::clone(&watch.gate),
-            sink,
+            sink: Arc::clone(&sink) as Arc<dyn Sink>,
         };
         let mut driven = Box::pin(task::caught(attempt(Arc::new(job))));
         match watch.over(driven.as_mut()).await {
@@ -154,7 +182,8 @@ pub async fn execute(ports: &Ports, run: Run, cancel: Cancel, sink: Arc<dyn Sink
     let Kept { blobs, meter, metered, estimated, sent, written, .. } = kept;
     let outcome =
         Outcome { meter, metered, estimated, sent, written, ..Outcome::new(action, number, end, used) };
-    Finished { outcome, blobs }
+    sink.end();
+    hidden.finished(outcome, blobs)
 }
 
 /// What a run would ask its model, built anew from the record and not sent. `None`: it asks no model.
@@ -264,6 +293,11 @@ impl Job {
             declared: context.setup.iter().cloned().chain(checks).collect(),
             blobs: Arc::clone(&self.ports.blobs),
         }
+    }
+
+    /// What takes secrets out of this session's texts, by what is known of them now.
+    fn redactor(&self) -> Arc<Redactor> {
+        hide::redactor(&self.ports, &self.run)
     }
 
     /// A stored text. Bytes that are not UTF-8 are shown as such.

@@ -4,7 +4,7 @@
 
 use super::asked::chain;
 use super::calls::Toolbox;
-use super::{Halt, Job, Kept, conversation, goal, prompt, shown};
+use super::{Halt, Job, Kept, conversation, goal, hide, prompt, shown};
 use contract::action::{Done, Work};
 use contract::context::Sent;
 use contract::model::{Broken, Card, Models, Reply, Request, Usage};
@@ -28,10 +28,14 @@ pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) ->
     kept.sent = Some(Sent { repairs, ..sent(&*job.ports.models, &request) });
     job.unless_stopped()?;
     let shown = Some(Box::new(shown::shown(&request)));
-    let reply = match model.respond(request, job.cancel.clone(), &*job.sink).await {
+    let redactor = job.redactor();
+    let mut request = request;
+    hide::request(&redactor, &mut request);
+    let mut reply = match model.respond(request, job.cancel.clone(), &*job.sink).await {
         Ok(reply) => reply,
         Err(broken) => return Err(Halt::Fault(lost(card, broken, kept))),
     };
+    hide::reply(&redactor, &mut reply);
 
     (kept.meter, kept.metered, kept.estimated) = (reply.meter, true, reply.usage.estimated);
     kept.spent = cost(card, reply.usage);

@@ -4,7 +4,7 @@
 //! to find its result and nothing private goes to anybody else. Start at [`word`].
 
 use super::text::head;
-use super::{Halt, Job, Kept, conversation, model};
+use super::{Halt, Job, Kept, conversation, hide, model};
 use contract::action::{Done, Item, Role};
 use contract::model::{Card, Message, Request, Stop};
 use contract::{Fault, Kind, limits};
@@ -31,9 +31,10 @@ pub(super) async fn word(job: &Job, kept: &mut Kept, id: &str, dropped: &[(u64, 
     let spec = &job.run.context.spec;
     let (found, model) = job.ports.models.open(id, Path::new(&spec.repo))?;
     let card = model::recorded(spec, id, found.card);
-    let request = request(job, id, card, dropped).await?;
+    let mut request = request(job, id, card, dropped).await?;
     kept.sent = Some(model::sent(&*job.ports.models, &request));
     job.unless_stopped()?;
+    hide::request(&job.redactor(), &mut request);
     // Nobody waits for these words letter by letter.
     let reply = match model.respond(request, job.cancel.clone(), &contract::port::Quiet).await {
         Ok(reply) => reply,

@@ -93,7 +93,8 @@ async fn one(job: &Job, call: &Call) -> Result<Ran, Halt> {
     if job.cancel.is_cancelled() || !job.gate.enter() {
         return Err(Halt::Stopped);
     }
-    let output = in_time(job, call, &**tool, args, scope).await;
+    let mut output = in_time(job, call, &**tool, args, scope).await;
+    super::hide::output(job, &mut output);
     let halted = output.stopped.is_some() && job.outside.is_cancelled();
     Ok(Ran { output, whole: None, started: true, halted })
 }

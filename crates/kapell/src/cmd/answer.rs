@@ -32,6 +32,7 @@ async fn answer(app: &App, wired: &Wired, name: &str, text: String) -> Result<u8
             Some(rest) if !rest.trim().is_empty() => rest.trim_start().to_owned(),
             _ => text,
         };
+    app.secrets.refuse("answer", &text, &app.cwd)?;
     let wish = Wish::Answer {
         question: question.clone(),
         text: Digest::of(text.as_bytes()),

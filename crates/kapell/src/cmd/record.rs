@@ -8,7 +8,6 @@ use crate::app::{self, App, Wired};
 use crate::exit::{self, Failure};
 use crate::out;
 use crate::pick::{self, short};
-use crate::secrets;
 use crate::show;
 use contract::action::{Call, Done, End, Outcome, Work};
 use contract::event::Event;
@@ -18,6 +17,13 @@ use contract::{ActionId, Digest, Fault, StreamId};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// The text without secrets, also of a record made before they were taken out; `hidden` grows by how many are marked.
+fn without(text: &str, hidden: &mut u64) -> String {
+    let clean = ::secrets::Redactor::default().text(text).into_owned();
+    *hidden += clean.matches("[secret removed").count() as u64;
+    clean
+}
 
 /// A model action as it ended last.
 enum Turn {
@@ -94,19 +100,19 @@ async fn turn(wired: &Wired, outcome: &Outcome, hidden: &mut u64) -> Result<Opti
     let (text, calls, stop, usage) = match &outcome.end {
         End::Done(Done::Said { text, calls, stop, usage, .. }) => (text, calls, stop, usage),
         End::Failed(fault) => {
-            let what = secrets::remove(&fault.what, hidden);
+            let what = without(&fault.what, hidden);
             return Ok(Some(Turn::Failed(Fault { what, ..fault.clone() })));
         }
         // Nobody saw what it would have said.
         _ => return Ok(None),
     };
     let text = match text {
-        Some(digest) => secrets::remove(&blob(wired, *digest).await?, hidden),
+        Some(digest) => without(&blob(wired, *digest).await?, hidden),
         None => String::new(),
     };
     let mut made = Vec::with_capacity(calls.len());
     for Call { tool, args, .. } in calls {
-        let args = secrets::remove(&blob(wired, *args).await?, hidden);
+        let args = without(&blob(wired, *args).await?, hidden);
         made.push((tool.clone(), serde_json::from_str(&args).unwrap_or(Value::String(args))));
     }
     Ok(Some(Turn::Said { text, calls: made, stop: *stop, usage: *usage }))

@@ -154,6 +154,8 @@ fn orders(
         orders.push(order(state.id, Wish::Resume { model }, Vec::new()));
     }
     if let Some(message) = message {
+        let repo = state.spec.as_ref().map(|spec| spec.repo.clone()).unwrap_or_default();
+        app.secrets.refuse("message", &message, Path::new(&repo))?;
         let wish = Wish::Message { text: Digest::of(message.as_bytes()), bytes: message.len() as u64 };
         orders.push(order(state.id, wish, vec![message.into_bytes()]));
     }

@@ -52,6 +52,7 @@ async fn begin(
     let timeout = options.timeout.map(Duration::from_millis);
     let config = flags(app.config(Some(Path::new(&top)))?, &options);
     let models = app.models(&config)?;
+    app.secrets.refuse("goal", &goal, Path::new(&top))?;
     models.look(&config.model.value).await;
     for id in &config.fallback.value {
         models.look(id).await;

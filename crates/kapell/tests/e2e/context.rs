@@ -45,7 +45,7 @@ fn a_record_is_replayed_and_played_again() {
     let ended = world.run(&["record", "last", "-o", script.to_str().unwrap()]).expect(0);
     assert!(ended.err.contains("1 secrets removed"), "{}", ended.err);
     let text = std::fs::read_to_string(&script).unwrap();
-    assert!(text.contains("[secret removed]") && !text.contains(&secret), "{text}");
+    assert!(text.contains("[secret removed: anthropic-key]") && !text.contains(&secret), "{text}");
 
     let again = World::new();
     again.write("recorded.toml", &text);

@@ -1,0 +1,249 @@
+//! Takes secrets out of what an attempt learns: its progress, its record, and the blobs it refers to. Whatever leaves
+//! `execute` has gone through here; what a model is asked goes through [`request`].
+//!
+//! Knows no secret: the port does. Start at [`Hidden`].
+
+use super::{Finished, Job, Ports};
+use ::secrets::{Redactor, Stream};
+use contract::Digest;
+use contract::action::{Outcome, Run};
+use contract::model::{Message, Reply, Request};
+use contract::port::{Delta, Sink};
+use contract::tool::Output;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is known for this run's session now.
+pub(super) fn redactor(ports: &Ports, run: &Run) -> Arc<Redactor> {
+    ports.secrets.of(Path::new(&run.context.spec.repo), &ports.workspace.root(run.session))
+}
+
+/// One attempt's secrets: as they are when it begins, and when it ends.
+pub(super) struct Hidden {
+    ports: Ports,
+    repo: String,
+    session: contract::SessionId,
+    begin: Arc<Redactor>,
+}
+
+impl Hidden {
+    pub(super) fn new(ports: &Ports, run: &Run) -> Self {
+        let begin = redactor(ports, run);
+        Self { ports: ports.clone(), repo: run.context.spec.repo.clone(), session: run.session, begin }
+    }
+
+    /// Progress without secrets, also where one comes in two pieces.
+    pub(super) fn sink(&self, to: Arc<dyn Sink>) -> Arc<Clean> {
+        let stream = || Mutex::new(Stream::new(Arc::clone(&self.begin)));
+        Arc::new(Clean { to, redactor: Arc::clone(&self.begin), words: stream(), lines: stream() })
+    }
+
+    /// The record and its blobs without secrets. What the attempt itself brought about counts: a key it made is known
+    /// by now.
+    pub(super) fn finished(&self, outcome: Outcome, blobs: Vec<Vec<u8>>) -> Finished {
+        let redactor = self.ports.secrets.of(Path::new(&self.repo), &self.ports.workspace.root(self.session));
+        let mut moved: Vec<(String, String)> = Vec::new();
+        let blobs: Vec<Vec<u8>> = blobs
+            .into_iter()
+            .map(|bytes| match cleaned(&redactor, &bytes) {
+                None => bytes,
+                Some(clean) => {
+                    moved.push((Digest::of(&bytes).to_string(), Digest::of(&clean).to_string()));
+                    clean
+                }
+            })
+            .collect();
+        Finished { outcome: recorded(&redactor, outcome, &moved), blobs }
+    }
+}
+
+/// A blob without secrets, if there were some. One that is JSON stays JSON.
+fn cleaned(redactor: &Redactor, bytes: &[u8]) -> Option<Vec<u8>> {
+    let Cow::Owned(clean) = redactor.bytes(bytes) else { return None };
+    let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else { return Some(clean) };
+    match redactor.json(&mut value) {
+        true => Some(value.to_string().into_bytes()),
+        false => Some(clean),
+    }
+}
+
+/// The record's own texts without secrets, and the new addresses of what changed.
+fn recorded(redactor: &Redactor, outcome: Outcome, moved: &[(String, String)]) -> Outcome {
+    let Ok(mut text) = serde_json::to_string(&outcome) else { return outcome };
+    if moved.is_empty() && redactor.find(text.as_bytes()).is_empty() {
+        return outcome;
+    }
+    for (from, to) in moved {
+        text = text.replace(from, to);
+    }
+    let Ok(mut value) = serde_json::from_str::<Value>(&text) else { return outcome };
+    redactor.json(&mut value);
+    serde_json::from_value(value).unwrap_or(outcome)
+}
+
+/// What a model is asked, without what became known since it was put on record.
+pub(super) fn request(redactor: &Redactor, request: &mut Request) {
+    redactor.clean(&mut request.system);
+    for tool in &mut request.tools {
+        redactor.clean(&mut tool.description);
+    }
+    for message in &mut request.messages {
+        match message {
+            Message::User { text } | Message::Tool { text, .. } => _ = redactor.clean(text),
+            Message::Assistant { text, calls, private } => {
+                redactor.clean(text);
+                calls.iter_mut().for_each(|call| _ = redactor.json(&mut call.args));
+                // It is signed: with a word changed its producer would refuse it.
+                if private
+                    .as_ref()
+                    .is_some_and(|it| !redactor.find(it.blocks.to_string().as_bytes()).is_empty())
+                {
+                    *private = None;
+                }
+            }
+        }
+    }
+}
+
+/// What a model said.
+pub(super) fn reply(redactor: &Redactor, reply: &mut Reply) {
+    redactor.clean(&mut reply.text);
+    reply.calls.iter_mut().for_each(|call| _ = redactor.json(&mut call.args));
+    let seen = |it: &contract::model::Private| !redactor.find(it.blocks.to_string().as_bytes()).is_empty();
+    if reply.private.as_ref().is_some_and(seen) {
+        reply.private = None;
+    }
+}
+
+/// What a tool gave. What lies in a file and cannot be cleaned is not kept.
+pub(super) fn output(job: &Job, output: &mut Output) {
+    let redactor = job.redactor();
+    redactor.clean(&mut output.text);
+    if let Some(full) = &mut output.full
+        && let Cow::Owned(clean) = redactor.bytes(full)
+    {
+        *full = clean;
+    }
+    let Some(file) = output.spooled.take() else { return };
+    let (name, short) = (file.digest.to_string(), file.digest.short());
+    match job.ports.secrets.file(&redactor, file) {
+        Ok(clean) => {
+            let named = output.text.replace(&name, &clean.digest.to_string());
+            output.text = named.replace(&short, &clean.digest.short());
+            output.spooled = Some(clean);
+        }
+        Err(fault) => output.text.push_str(&format!("\n[the whole output could not be kept: {fault}]")),
+    }
+}
+
+/// Why a call with a mark in its arguments is not run: what it writes would replace the secret by the mark.
+pub(super) fn written_back(args: &Value) -> Option<String> {
+    let mark = strings(args).into_iter().find_map(::secrets::masked)?;
+    Some(format!(
+        "not run: the arguments hold `{mark}`, which stands for a secret that you are not shown; running this would put \
+         the mark in the secret's place. Change only what is around it (with `edit`), or let a program read the secret \
+         from where it stands"
+    ))
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(strings).collect(),
+        Value::Object(map) => {
+            map.iter().flat_map(|(key, value)| [vec![key.as_str()], strings(value)].concat()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A sink that lets no secret through.
+pub(super) struct Clean {
+    to: Arc<dyn Sink>,
+    redactor: Arc<Redactor>,
+    words: Mutex<Stream>,
+    lines: Mutex<Stream>,
+}
+
+impl Clean {
+    /// Nothing more comes: what was held back is told.
+    pub(super) fn end(&self) {
+        let rest = self.words.lock().unwrap_or_else(PoisonError::into_inner).end();
+        if !rest.is_empty() {
+            self.to.delta(Delta::Text(rest));
+        }
+    }
+}
+
+impl Sink for Clean {
+    fn delta(&self, delta: Delta) {
+        let plain = |text: String| self.redactor.text(&text).into_owned();
+        let clean = match delta {
+            Delta::Text(text) => {
+                let shown = self.words.lock().unwrap_or_else(PoisonError::into_inner).push(&text);
+                if shown.is_empty() {
+                    return;
+                }
+                Delta::Text(shown)
+            }
+            Delta::Line(text) => {
+                Delta::Line(self.lines.lock().unwrap_or_else(PoisonError::into_inner).line(&text))
+            }
+            Delta::Note(text) => Delta::Note(plain(text)),
+            Delta::Stopping(text) => Delta::Stopping(plain(text)),
+            Delta::Finding(mut finding) => {
+                self.redactor.clean(&mut finding.message);
+                Delta::Finding(finding)
+            }
+            Delta::Test(mut test) => {
+                self.redactor.clean(&mut test.name);
+                Delta::Test(test)
+            }
+        };
+        self.to.delta(clean);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::action::{Done, End};
+    use contract::{ActionId, Amount, Fault, Kind};
+
+    const KEY: &str = "ghp_aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hI6";
+
+    #[test]
+    fn a_record_names_the_blobs_as_they_are_kept() {
+        let redactor = Redactor::default();
+        let dirty = format!("token {KEY}").into_bytes();
+        let clean = cleaned(&redactor, &dirty).unwrap();
+        let moved = [(Digest::of(&dirty).to_string(), Digest::of(&clean).to_string())];
+        let end = End::Done(Done::Adopted {
+            child: contract::SessionId(1),
+            clean: true,
+            bytes: dirty.len() as u64,
+            text: Digest::of(&dirty),
+        });
+        let outcome = Outcome::new(ActionId { turn: 1, step: 1 }, 1, end, Amount::ZERO);
+        let End::Done(Done::Adopted { text, .. }) = recorded(&redactor, outcome, &moved).end else {
+            panic!()
+        };
+        assert_eq!(text, Digest::of(&clean));
+        let failed = End::Failed(Fault::new(Kind::UserFixable, "auth", format!("key {KEY} was refused")));
+        let outcome = Outcome::new(ActionId { turn: 1, step: 1 }, 1, failed, Amount::ZERO);
+        let End::Failed(fault) = recorded(&redactor, outcome, &[]).end else { panic!() };
+        assert_eq!(fault.what, "key [secret removed: github-token] was refused");
+    }
+
+    #[test]
+    fn json_that_is_cleaned_is_still_json() {
+        let dirty = serde_json::json!({"content": format!("KEY=\"{KEY}\"\n"), "path": "a"}).to_string();
+        let clean = cleaned(&Redactor::default(), dirty.as_bytes()).unwrap();
+        let value: Value = serde_json::from_slice(&clean).unwrap();
+        assert!(value["content"].as_str().unwrap().contains("[secret removed"), "{value}");
+        assert!(written_back(&value).unwrap().contains("github-token"));
+        assert_eq!(written_back(&serde_json::json!({"a": ["b", 1]})), None);
+    }
+}
