@@ -264,7 +264,8 @@ mod tests {
         let path = dir.path().join("spool");
         let text = format!("{}x value-two-7f3k811 y\n", "a line\n".repeat(400_000));
         std::fs::write(&path, &text).unwrap();
-        let file = Spooled { path: path.clone(), digest: Digest::of(text.as_bytes()), bytes: text.len() as u64 };
+        let file =
+            Spooled { path: path.clone(), digest: Digest::of(text.as_bytes()), bytes: text.len() as u64 };
         let clean = keeper.file(&keeper.of(dir.path(), dir.path()), file).unwrap();
         let expected = text.replace("value-two-7f3k811", "[secret removed: A_SECRET]");
         assert!(std::fs::read(&path).unwrap() == expected.as_bytes(), "the file is clean");
