@@ -59,11 +59,15 @@ pub enum Bug {
     TwoProbes,
     /// A key's limits are not looked at.
     NoQuota,
+    /// Half a change is forgotten when the attempt that was to take it back could not begin.
+    ForgetHalf,
+    /// A cut takes a call out of the conversation and leaves its result there.
+    CutApart,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::NoFencing,
         Self::NoExpected,
         Self::AckBeforeSync,
@@ -87,6 +91,8 @@ impl Bug {
         Self::ForgetFreed,
         Self::TwoProbes,
         Self::NoQuota,
+        Self::ForgetHalf,
+        Self::CutApart,
     ];
 }
 

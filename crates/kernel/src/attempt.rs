@@ -166,7 +166,8 @@ impl Session {
         // What was interrupted runs again under its own name; what failed is a new try, unless it left half a change
         // or nothing but this record remembers that it was wanted. Preparing is wanted until the workspace is ready.
         // Half a change of an earlier attempt is still there when the one that was to take it back could not begin.
-        let half = (began || attempt.attempt > 1) && attempt.class == EffectClass::Staged;
+        let earlier = attempt.attempt > 1 && !contract::planted!(ForgetHalf);
+        let half = (began || earlier) && attempt.class == EffectClass::Staged;
         let only_here = matches!(attempt.work, Work::Adopt { .. } | Work::Rewind { .. });
         if attempt.work != Work::Prepare && (unknown || !failed || half || only_here) {
             self.redo = Some(Redo {

@@ -4,15 +4,18 @@
 
 use crate::oracle::external;
 use crate::rng::Rng;
+use crate::swarm::Story;
 use contract::action::{
-    Call, CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Run, Task, Todo, Work,
+    Call, CallResult, Control, Done, EffectClass, End, Integrated, Item, Outcome, Prepared, Run, Task, Todo,
+    Work,
 };
 use contract::checks::{CheckRun, Flag, Report, Side, Status};
+use contract::context::Sent;
 use contract::error::{CONTEXT_FULL, NOT_RUN};
 use contract::event::TaskState;
 use contract::intent::Wish;
 use contract::model::{Card, Gauge, Meter, ModelRef, Price, Quota, Rates, Stop, Usage, Window};
-use contract::session::{Ask, Limits, Rights, SessionSpec};
+use contract::session::{Ask, Limits, Rights, SessionSpec, Summaries};
 use contract::{ActionId, Amount, Digest, Fault, Kind, limits};
 use kernel::Session;
 use kernel::fsm::ApprovalState;
@@ -30,6 +33,19 @@ pub(crate) fn model(rng: &mut Rng) -> ModelRef {
     }
 }
 
+/// A model that takes little, and counts like a real one.
+const SMALL: &str = "sim/small";
+
+fn small(rng: &mut Rng) -> ModelRef {
+    let model = model(rng);
+    ModelRef { id: SMALL.into(), card: Card { context_tokens: 13_000, ..model.card }, ..model }
+}
+
+/// Bytes of one of this model's tokens.
+fn token_bytes(run: &Run) -> u64 {
+    if long(run) { limits::BYTES_PER_TOKEN } else { limits::TOKEN_BYTES_MOST }
+}
+
 /// One of two keys, with what is declared of it; or none.
 fn quota(rng: &mut Rng) -> Option<Quota> {
     let key = rng.of(&[None, None, Some("sim/key"), Some("sim/key"), Some("sim/another")])?;
@@ -43,13 +59,20 @@ fn quota(rng: &mut Rng) -> Option<Quota> {
     Some(Quota { name: key.into(), rates })
 }
 
-pub(crate) fn spec(rng: &mut Rng) -> SessionSpec {
-    let ask = rng.of(&[Ask::Never, Ask::Never, Ask::External, Ask::Writes]);
+pub(crate) fn spec(rng: &mut Rng, story: Story) -> SessionSpec {
+    let ask = if rng.chance(story.asks) { rng.of(&[Ask::External, Ask::Writes]) } else { Ask::Never };
+    let long = rng.chance(story.long);
+    let speaker = if long { small(rng) } else { model(rng) };
+    let summaries = match rng.below(3) {
+        0 => None,
+        1 => Some(Summaries::Same),
+        _ => Some(Summaries::By(Box::new(model(rng)))),
+    };
     let tight = Amount { nanos: 2_000_000, tokens: 400_000, steps: 40, time_ms: u64::MAX };
     let steps = Amount { steps: 10, time_ms: 3_600_000, ..Amount::UNLIMITED };
     let fallback = if rng.chance(200) { vec![model(rng), model(rng)] } else { Vec::new() };
     let bounds = Limits {
-        steps_per_turn: rng.of(&[8, 24]),
+        steps_per_turn: if long { 40 } else { rng.of(&[8, 24]) },
         depth: 2,
         children: 3,
         rounds: 2,
@@ -62,9 +85,9 @@ pub(crate) fn spec(rng: &mut Rng) -> SessionSpec {
         repo: "/repo".into(),
         base: None,
         target: None,
-        model: model(rng),
+        model: speaker,
         fallback,
-        summaries: None,
+        summaries: summaries.filter(|_| long),
         mode: "code".into(),
         workflow: if rng.chance(100) { kernel::workflow::bare() } else { kernel::workflow::standard() },
         rights: Rights::all(ask),
@@ -86,16 +109,19 @@ pub(crate) struct Trouble {
 }
 
 /// How an attempt ends, if it is left to end.
-pub(crate) fn outcome(rng: &mut Rng, run: &Run, trouble: Trouble) -> Outcome {
+pub(crate) fn outcome(rng: &mut Rng, run: &Run, trouble: Trouble, story: Story) -> Outcome {
     if trouble.outage && matches!(run.work, Work::Model { .. }) && rng.chance(900) {
         let mut outcome = Outcome::new(run.action, run.attempt, unwell(rng), Amount::ZERO);
         outcome.metered = rng.chance(800);
         return outcome;
     }
-    let end =
-        if rng.rarely(trouble.failure) { failure(rng, run) } else { End::Done(done(rng, run, trouble)) };
+    let end = if rng.rarely(trouble.failure) {
+        failure(rng, run)
+    } else {
+        End::Done(done(rng, run, trouble, story))
+    };
     let mut used = Amount { steps: 1, time_ms: rng.below(500), ..Amount::ZERO };
-    if let End::Done(Done::Said { usage, .. }) = &end {
+    if let End::Done(Done::Said { usage, .. } | Done::Summarised { usage, .. }) = &end {
         used.tokens = usage.input + usage.output;
         used.nanos = run.context.spec.model.card.price.map_or(0, |price| price.cost(*usage));
     }
@@ -105,6 +131,9 @@ pub(crate) fn outcome(rng: &mut Rng, run: &Run, trouble: Trouble) -> Outcome {
         (outcome.metered, outcome.estimated) = (true, rng.chance(500));
         outcome.used.tokens = if outcome.estimated { 10_000_000 } else { rng.below(500) };
     }
+    if matches!(run.work, Work::Model { .. }) && rng.chance(300) {
+        outcome.sent = Some(sent(rng));
+    }
     if matches!(run.work, Work::Model { .. }) && rng.chance(150) {
         let gauge = Gauge { limit: Some(40), left: rng.below(4), reset_ms: Some(rng.below(5_000)) };
         outcome.meter = Meter { requests: Some(gauge), tokens: None };
@@ -112,9 +141,27 @@ pub(crate) fn outcome(rng: &mut Rng, run: &Run, trouble: Trouble) -> Outcome {
     outcome
 }
 
+/// What the adapter tells of the request it made.
+fn sent(rng: &mut Rng) -> Sent {
+    let repairs = if rng.chance(100) { vec!["a part of the request was mended".into()] } else { Vec::new() };
+    let digest = Digest::of(&rng.next().to_le_bytes());
+    Sent { request: digest, prompt: digest, prompt_bytes: 6_000, prompt_tokens: None, repairs }
+}
+
+/// The end of an attempt that never began. Of tools that is certain; of other work nobody is as careful to say so.
+pub(crate) fn not_begun(rng: &mut Rng, run: &Run) -> Outcome {
+    let kind = rng.of(&[Kind::Transient, Kind::Degraded, Kind::UserFixable]);
+    let certain = matches!(run.work, Work::Tools { .. });
+    let code = if certain { format!("{NOT_RUN}-simulated") } else { "simulated".into() };
+    let end = End::Failed(Fault::new(kind, &code, "it could not be started"));
+    Outcome::new(run.action, run.attempt, end, Amount::ZERO)
+}
+
 /// Tokens by the provider's own count: the same for what was counted before, and never more than there are bytes.
 fn counted(run: &Run) -> u64 {
-    let items = run.context.items.iter().map(|item| item.bytes / limits::TOKEN_BYTES_MOST).sum::<u64>();
+    let each = token_bytes(run);
+    let bytes = |item: &Item| if item.left.is_some() { limits::LEFT_BYTES } else { item.bytes };
+    let items = run.context.items.iter().map(|item| bytes(item) / each).sum::<u64>();
     (2_000 + items).min(run.context.spec.model.card.context_tokens)
 }
 
@@ -149,7 +196,7 @@ fn failure(rng: &mut Rng, run: &Run) -> End {
     }
 }
 
-fn done(rng: &mut Rng, run: &Run, trouble: Trouble) -> Done {
+fn done(rng: &mut Rng, run: &Run, trouble: Trouble, story: Story) -> Done {
     let digest = Digest::of(&rng.next().to_le_bytes());
     if rng.rarely(trouble.wrong) {
         return Done::Rewound { to: ActionId { turn: 9, step: 999 }, undo: "of another kind".into() };
@@ -166,18 +213,19 @@ fn done(rng: &mut Rng, run: &Run, trouble: Trouble) -> Done {
                 notes: Vec::new(),
             })
         }
-        Work::Model { ordinal, .. } => said(rng, run, *ordinal, trouble),
+        Work::Model { ordinal, .. } => said(rng, run, *ordinal, trouble, story),
         Work::Summarise { .. } => {
             let usage = Usage { input: 500, output: 50, ..Usage::default() };
             Done::Summarised { text: digest, bytes: 200, usage, request_id: String::new() }
         }
         Work::Tools { calls } => {
             let stubborn = |call: &Call| call.args == stubborn();
+            let most = if long(run) { 9_000 } else { 2_000 };
             let results = calls.iter().map(|call| CallResult {
                 call: call.id.clone(),
                 ok: !stubborn(call) && rng.chance(850),
                 text: digest,
-                bytes: rng.below(2_000),
+                bytes: rng.below(most),
                 full: None,
                 exit: None,
                 changed: false,
@@ -241,30 +289,45 @@ fn report(rng: &mut Rng, base_known: bool, action: ActionId) -> Report {
     report
 }
 
-fn said(rng: &mut Rng, run: &Run, ordinal: u32, trouble: Trouble) -> Done {
-    let bytes = rng.of(&[200, 200, 9_000]);
-    let output = rng.below(run.max_tokens).max(bytes / limits::TOKEN_BYTES_MOST).min(run.max_tokens);
+fn said(rng: &mut Rng, run: &Run, ordinal: u32, trouble: Trouble, story: Story) -> Done {
+    let each = token_bytes(run);
+    let bytes = rng.of(&[200, 200, 9_000]).min(run.max_tokens * each);
+    let output = rng.below(run.max_tokens).max(bytes / each).min(run.max_tokens);
     let mut usage = Usage { input: counted(run), output, ..Usage::default() };
     if rng.rarely(trouble.overbill) {
         usage.output += 5_000_000;
     }
     let text = Some(Digest::of(&rng.next().to_le_bytes()));
-    let more = ordinal < 8 && rng.chance(800);
+    let last = if long(run) { 24 } else { 8 };
+    let more = ordinal < last && rng.chance(if long(run) { 950 } else { 800 });
     let count = if more { 1 + rng.below(3) } else { 0 };
-    let calls: Vec<Call> = (0..count).map(|n| call(rng, &format!("c{}.{n}", run.action.step))).collect();
+    let calls: Vec<Call> =
+        (0..count).map(|n| call(rng, &format!("c{}.{n}", run.action.step), story)).collect();
     let stop = match (calls.is_empty(), rng.below(20)) {
         (true, 0) => Stop::Refusal,
         (true, 1) => Stop::MaxTokens,
+        (true, 2) => Stop::StopSequence,
         (true, _) => Stop::EndTurn,
         (false, _) => Stop::ToolUse,
     };
-    Done::said(text, bytes, calls, stop, usage)
+    let mut done = Done::said(text, bytes, calls, stop, usage);
+    if let Done::Said { private, .. } = &mut done
+        && rng.chance(100)
+    {
+        *private = run.context.model.clone().map(|own| (own, Digest::of(b"only for its own eyes")));
+    }
+    done
 }
 
-fn call(rng: &mut Rng, id: &str) -> Call {
+/// Is this one of the sessions that talk until their conversation is cut?
+fn long(run: &Run) -> bool {
+    run.context.model.as_deref() == Some(SMALL)
+}
+
+fn call(rng: &mut Rng, id: &str, story: Story) -> Call {
     let digest = Digest::of(&rng.next().to_le_bytes());
-    let classes = [EffectClass::Pure, EffectClass::Pure, EffectClass::Staged, EffectClass::External];
-    let class = rng.of(&classes);
+    let inside = rng.of(&[EffectClass::Pure, EffectClass::Pure, EffectClass::Staged]);
+    let class = if rng.chance(story.acts) { EffectClass::External } else { inside };
     let control = control(rng, digest);
     let tool = if class == EffectClass::External { "external" } else { "other" };
     let class = if control.is_some() { EffectClass::Pure } else { class };

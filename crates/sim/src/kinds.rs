@@ -85,7 +85,7 @@ kinds! {
         Crash, PowerCut, TornTail, BitFlip, LostSector, GoDown, Stall, ClockForward, ClockBack, Skew, LeaseLost,
         CommitLost, ReplyLost, Conflict, Io, Full, ReadOnly, Newer, TooLarge, ReadError, LeaseError, SubmitError,
         LostMessage, DuplicateOutcome, LateOutcome, DuplicateIntent, ToldTwice, GarbledMail, ForeignSnapshot,
-        WrongShape, Overbilled, Failure, Outage,
+        WrongShape, Overbilled, Failure, Outage, NotBegun,
     }
     "phase" Phase { Active, Paused, Ended }
     "turn" Turn { Model, Calls, Yielded }

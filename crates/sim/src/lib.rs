@@ -5,6 +5,7 @@
 
 mod actors;
 mod books;
+mod cuts;
 mod kinds;
 mod life;
 mod node;

@@ -54,7 +54,7 @@ impl World {
         self.opened += 1;
         let moment = self.moment(n);
         let id = SessionId::v7(moment.now.0, moment.random);
-        let spec = actors::spec(&mut self.rng);
+        let spec = actors::spec(&mut self.rng, self.swarm.story);
         let (owner, clock) = (self.nodes[n].name.clone(), moment.now);
         let leased = wait(self.nodes[n].handle.acquire(id, owner, clock, true));
         if let Ok(Ok(lease)) = leased {
@@ -233,7 +233,12 @@ impl World {
     /// What was in flight dies with its process, or a moment after its effect.
     pub(crate) fn killed(&mut self, flight: Option<Flight>) -> Checked {
         match flight {
-            Some(flight) if !flight.took_effect && actors::shows(&flight.run) && self.rng.chance(500) => {
+            Some(flight)
+                if flight.begun
+                    && !flight.took_effect
+                    && actors::shows(&flight.run)
+                    && self.rng.chance(500) =>
+            {
                 self.oracle.effect(&flight.run)
             }
             _ => Ok(()),
@@ -247,6 +252,7 @@ impl World {
             let both = || format!("{id} runs on {} and on {}", self.nodes[n].name, self.nodes[other].name);
             Promise::Once.holds(!flying, both)?;
         }
+        let begun = !self.fault(Fault::NotBegun, self.swarm.not_begun);
         let lost = self.fault(Fault::LostMessage, self.swarm.lost);
         let late = self.fault(Fault::LateOutcome, self.swarm.late);
         let ends = match (lost, late) {
@@ -254,15 +260,18 @@ impl World {
             (_, true) => Some(self.now.plus(self.rng.below(1_200_000))),
             _ => Some(self.now.plus(self.rng.below(400))),
         };
-        let early = self.rng.chance(500);
+        let early = begun && self.rng.chance(500);
         let effect_at = Some(self.now.plus(self.rng.below(400))).filter(|_| early);
         let Some(held) = self.nodes[n].held.get_mut(&id) else { return Ok(()) };
-        let flight = Flight { run, ends, effect_at, took_effect: false, cancelled: false, told: false };
+        let begins = begun.then(|| run.clone());
+        let flight =
+            Flight { run, ends, effect_at, took_effect: false, begun, cancelled: false, told: false };
         let old = held.flight.replace(flight);
         // An attempt that was given up is killed when the next one begins; any other would be a second one.
         let given_up = old.as_ref().is_none_or(|old| old.cancelled);
         Promise::Once.holds(given_up, || format!("{id} has two actions in flight"))?;
-        self.killed(old)
+        self.killed(old)?;
+        begins.map_or(Ok(()), |run| self.oracle.begun(&run))
     }
 
     /// The effect of what is in flight shows outside.
@@ -278,6 +287,7 @@ impl World {
         let Some(held) = self.nodes[n].held.get_mut(&id) else { return Ok(()) };
         let Some(flight) = held.flight.as_mut() else { return Ok(()) };
         let (run, took, cancelled) = (flight.run.clone(), flight.took_effect, flight.cancelled);
+        let begun = flight.begun;
         flight.took_effect = true;
         flight.told = true;
         let swarm = self.swarm;
@@ -290,7 +300,10 @@ impl World {
                 outage: self.outage(),
             },
         };
-        let mut outcome = actors::outcome(&mut self.rng, &run, trouble);
+        let mut outcome = match begun {
+            true => actors::outcome(&mut self.rng, &run, trouble, swarm.story),
+            false => actors::not_begun(&mut self.rng, &run),
+        };
         if cancelled {
             outcome.end = End::Cancelled;
         }
@@ -300,7 +313,7 @@ impl World {
         }
         self.troubled(&outcome);
         let did = matches!(outcome.end, End::Done(_)) || self.rng.chance(500);
-        if did && !took && !not_run && external(&run).is_some() {
+        if begun && did && !took && !not_run && external(&run).is_some() {
             self.oracle.effect(&run)?;
         }
         if self.fault(Fault::DuplicateOutcome, swarm.duplicate) {

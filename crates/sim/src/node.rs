@@ -28,6 +28,8 @@ pub(crate) struct Flight {
     /// When its effect shows outside; `None`: at its end, if at all.
     pub(crate) effect_at: Option<Timestamp>,
     pub(crate) took_effect: bool,
+    /// False: the executor could not even begin it.
+    pub(crate) begun: bool,
     pub(crate) cancelled: bool,
     /// Its end is in the mailbox.
     pub(crate) told: bool,

@@ -10,12 +10,12 @@ use crate::projects::Projects;
 use crate::promise::{Broken, Checked, Promise};
 use crate::quotas::Quotas;
 use crate::watch::Watched;
-use contract::action::{Run, Work};
+use contract::action::{EffectClass, End, Run, Work};
 use contract::event::{Event, LedgerEvent};
 use contract::journal::{Batch, Head, Journal, Stored};
 use contract::project::ProjectEvent;
 use contract::quota::QuotaEvent;
-use contract::{Digest, Fence, ProjectId, QuotaId, SessionId, StreamId};
+use contract::{ActionId, Digest, Fence, ProjectId, QuotaId, SessionId, StreamId};
 use engine::store;
 use kernel::Session;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,8 @@ pub(crate) struct Oracle {
     submitted: BTreeSet<(SessionId, String)>,
     /// How often each external call really happened.
     effects: BTreeMap<(SessionId, String), u64>,
+    /// Workspaces in which an action began to change something and is not on record as done.
+    half: BTreeMap<SessionId, ActionId>,
     pub(crate) trace: Trace,
     pub(crate) events: u64,
 }
@@ -129,6 +131,7 @@ impl Oracle {
                 let record = store::decode::<Event>(stream, stored.seq, &stored.bytes).map_err(unread)?;
                 number(record.seq)?;
                 self.refused(id, &record.event)?;
+                self.whole_again(id, &record.event);
                 let watched = self.sessions.entry(id).or_insert_with(|| Watched::new(id));
                 watched.record(&record, cover)
             }
@@ -238,6 +241,40 @@ impl Oracle {
             }
         }
         Promise::Conversation.holds(open.is_empty(), || format!("{session}: calls {open:?} have no result"))
+    }
+
+    /// An attempt begins in its workspace: half a change that lies there is taken back first, by who left it there.
+    pub(crate) fn begun(&mut self, run: &Run) -> Checked {
+        let session = run.session;
+        // The workspace has to stand before something in it can be taken back.
+        if matches!(run.work, Work::Prepare) {
+            return Ok(());
+        }
+        if let Some(left) = self.half.get(&session) {
+            let back = run.action == *left && run.restore;
+            Promise::Half.holds(back, || {
+                format!(
+                    "{session}: {}/{} ({}) begins on half a change that {left} left",
+                    run.action,
+                    run.attempt,
+                    run.work.name()
+                )
+            })?;
+        }
+        if run.class == EffectClass::Staged {
+            self.half.insert(session, run.action);
+        }
+        Ok(())
+    }
+
+    /// What is on record as done is not half a change any more.
+    fn whole_again(&mut self, id: SessionId, event: &Event) {
+        if let Event::Finished { outcome } = event
+            && matches!(outcome.end, End::Done(_))
+            && self.half.get(&id) == Some(&outcome.action)
+        {
+            self.half.remove(&id);
+        }
     }
 
     /// What a process believes is what the journal says (I3).

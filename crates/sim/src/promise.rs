@@ -35,6 +35,10 @@ pub enum Promise {
     Explained,
     /// Every call of a conversation has its result.
     Conversation,
+    /// What an interrupted action left half done is taken back before anything else of its session runs.
+    Half,
+    /// A cut leaves what must stay, tells of what went, and does no more than was planned when nobody words it.
+    Cut,
     /// After a cancel nothing new starts.
     Stop,
     /// A list of what there is has been outgrown: mend the simulator.
@@ -58,6 +62,8 @@ impl fmt::Display for Promise {
             Self::Dedupe => "an intent takes effect once",
             Self::Explained => "everyone who waits has a reason",
             Self::Conversation => "conversations are whole",
+            Self::Half => "half a change is taken back first",
+            Self::Cut => "a cut keeps what must stay",
             Self::Stop => "stop means stop",
             Self::Known => "the simulator knows it",
         })

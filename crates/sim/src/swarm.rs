@@ -73,11 +73,13 @@ pub enum Fault {
     Failure,
     /// Every model's provider is down for a while.
     Outage,
+    /// An attempt that was to begin fails before it does.
+    NotBegun,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Crash,
         Self::PowerCut,
         Self::TornTail,
@@ -111,6 +113,7 @@ impl Fault {
         Self::Overbilled,
         Self::Failure,
         Self::Outage,
+        Self::NotBegun,
     ];
 }
 
@@ -234,7 +237,20 @@ pub(crate) struct Swarm {
     pub(crate) wrong: u64,
     pub(crate) overbill: u64,
     pub(crate) oddities: u64,
+    pub(crate) not_begun: u64,
     pub(crate) person: u64,
+    pub(crate) story: Story,
+}
+
+/// What the sessions of a seed tell of most: per thousand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Story {
+    /// Sessions in which a person is asked before something is done.
+    pub(crate) asks: u64,
+    /// Calls that act outside.
+    pub(crate) acts: u64,
+    /// Sessions that talk until their conversation is cut.
+    pub(crate) long: u64,
 }
 
 impl Swarm {
@@ -262,7 +278,13 @@ impl Swarm {
             wrong: rng.of(&[0, 0, 500, 2_000]),
             overbill: rng.of(&[0, 0, 500, 3_000]),
             oddities: rng.of(&[0, 0, 200, 1_000]),
+            not_begun: rng.of(&[0, 0, 2_000, 10_000, 30_000]),
             person: rng.of(&[500, 3_000, 12_000]),
+            story: Story {
+                asks: rng.of(&[0, 500, 500, 1_000]),
+                acts: rng.of(&[0, 250, 250, 600]),
+                long: rng.of(&[0, 0, 100, 600]),
+            },
         }
     }
 }

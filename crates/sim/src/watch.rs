@@ -2,11 +2,12 @@
 //!
 //! Knows events as they stand in the journal; keeps its own small books beside the kernel's. Start at [`Watched::record`].
 
+use crate::cuts::Cuts;
 use crate::kinds::{Cover, Edge};
 use crate::promise::{Checked, Promise};
 use contract::action::{Done, EffectClass, End, Integrated, Outcome, Work};
 use contract::error::NOT_RUN;
-use contract::event::{Answer, Disposal, Event, Other, Subject, TaskState};
+use contract::event::{Answer, Disposal, Event, Notice, Other, Subject, TaskState};
 use contract::intent::{Intent, Source, Wish};
 use contract::record::Record;
 use contract::{ActionId, ApprovalId, CallId, Digest, IntentId, SessionId, Timestamp};
@@ -43,6 +44,7 @@ pub(crate) struct Watched {
     keys: BTreeSet<String>,
     adopted: BTreeSet<SessionId>,
     landed: BTreeSet<String>,
+    cuts: Cuts,
     cancelled: bool,
     tail: VecDeque<Record<Event>>,
 }
@@ -60,6 +62,7 @@ impl Watched {
             keys: BTreeSet::new(),
             adopted: BTreeSet::new(),
             landed: BTreeSet::new(),
+            cuts: Cuts::default(),
             cancelled: false,
             tail: VecDeque::new(),
         }
@@ -94,11 +97,17 @@ impl Watched {
         self.tail.push_back(record.clone());
         let (id, event) = (self.state.id, &record.event);
         self.before(record.at, event, cover)?;
+        self.cuts.before(&self.state, event);
         let (phase, turn, items) = (self.state.phase, self.state.turn, self.state.items.len());
         let calls: Vec<(CallId, CallState)> =
             self.state.calls.iter().map(|slot| (slot.call.id.clone(), slot.state)).collect();
         if let Err(illegal) = self.state.apply(record.at, event) {
             return Promise::Fold.broken(format!("{id} at {}: {illegal}", record.seq));
+        }
+        self.cuts.after(&self.state, event)?;
+        if let Event::Compacted { summary: Some(summary), .. } = event {
+            // It stands in the place of what went, not at the end.
+            cover.met(&Notice::Compacted { summary: summary.clone() });
         }
         cover.met(event);
         cover.met(&self.state.phase);
