@@ -12,6 +12,8 @@ pub use state::State;
 pub use step::Action;
 
 use stateright::{Checker, Model};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bugs put into the world around the kernel, to see whether the promises notice.
@@ -57,6 +59,41 @@ pub struct Config {
     pub depth: Option<usize>,
     /// The bug.
     pub plant: Option<Plant>,
+    /// What single trees are met in, kept or compared.
+    pub parts: Parts,
+}
+
+/// The states of trees by themselves. Trees share nothing but that a worker dies in all of them at once, which it may
+/// do in each at any moment: what several of them can be together is, tree by tree, what one can be alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Parts {
+    /// Nobody asks.
+    #[default]
+    Ignored,
+    /// They are collected.
+    Kept(&'static Met),
+    /// Each must be one of these.
+    Within(&'static Met),
+}
+
+/// Trees that were met, by their keys.
+pub type Met = Mutex<HashSet<u64>>;
+
+impl Parts {
+    fn note(self, trees: &[Arc<state::Tree>]) {
+        if let Self::Kept(met) = self {
+            let keys: Vec<u64> = trees.iter().map(|tree| tree.alone()).collect();
+            met.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+        }
+    }
+
+    /// Is each tree of this state one that was met?
+    fn hold(self, state: &State) -> bool {
+        let Self::Within(met) = self else { return true };
+        let keys: Vec<u64> = state.trees.iter().map(|tree| tree.alone()).collect();
+        let met = met.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().all(|key| met.contains(key))
+    }
 }
 
 /// How a search went.
@@ -93,6 +130,7 @@ impl Config {
         later: false,
         depth: None,
         plant: None,
+        parts: Parts::Ignored,
     };
 
     /// The same with time passing deadlines and approvals, by two workers.
@@ -112,7 +150,8 @@ impl Config {
     /// The same, taken over by another process.
     pub const FAMILY_AGAIN: Self = Self { name: "parent and child, taken over", leases: 2, ..Self::FAMILY };
 
-    /// Three workers, three sessions, two leases, to a bounded depth.
+    /// Three workers, three sessions, two leases: each session's part of it is searched whole in [`Config::ONE`]; that
+    /// they are no more than these parts is looked at to a bounded depth.
     pub const THREE: Self =
         Self { name: "three sessions", trees: 3, answers: 1, depth: Some(10), ..Self::ONE };
 

@@ -2,7 +2,7 @@
 //!
 //! Knows how results are printed. Start at [`main`].
 
-use model::{Config, Found, Plant};
+use model::{Config, Found, Met, Parts, Plant};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,7 +20,14 @@ fn main() -> ExitCode {
         return plants(threads, most);
     }
     let mut sound = true;
+    // What one session can be is what each of several can be: see `Parts`.
+    let met: &'static Met = Box::leak(Box::default());
     for mut config in Config::ALL {
+        if config.name == Config::ONE.name {
+            config.parts = Parts::Kept(met);
+        } else if config.name == Config::THREE.name {
+            config.parts = Parts::Within(met);
+        }
         if let (Some(depth), Some(_)) = (value("--depth"), config.depth) {
             config.depth = usize::try_from(depth).ok();
         }
@@ -34,7 +41,10 @@ fn main() -> ExitCode {
 fn print(config: &Config, found: &Found) -> bool {
     let extent = match (found.whole, config.depth) {
         (true, None) => "every run".to_owned(),
-        (true, Some(depth)) => format!("every run of up to {} actions", depth - 1),
+        (true, Some(depth)) => {
+            let depth = depth - 1;
+            format!("each session whole, as searched alone; together every run of up to {depth} actions")
+        }
         (false, _) => "NOT finished in time".to_owned(),
     };
     println!(

@@ -4,7 +4,7 @@
 //! `State::broken` by `step.rs`. Start at [`properties`].
 
 use crate::state::{Slot, State, Tree};
-use crate::{Config, step};
+use crate::{Config, Parts, step};
 use kernel::fsm::Phase;
 use stateright::Property;
 
@@ -43,6 +43,12 @@ pub(crate) fn properties(config: &Config) -> Vec<Property<Config>> {
             state.slots().any(|(_, slot)| slot.fold.it.cancel && slot.fold.it.phase == Phase::Ended)
         }),
     ];
+    if matches!(config.parts, Parts::Within(_)) {
+        all.push(Property::always(
+            "each session is one that was searched whole",
+            |config: &Config, state| config.parts.hold(state),
+        ));
+    }
     if config.children == 0 {
         all.push(Property::sometimes("an approval is used", |_, state: &State| {
             state.slots().any(|(_, slot)| slot.past.asked.iter().any(|asked| asked.used > 0))

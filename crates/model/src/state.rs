@@ -184,6 +184,17 @@ impl Slot {
 }
 
 impl Tree {
+    /// Has this worker anything of it in memory? One that holds no session any more may still have an old ledger.
+    pub(crate) fn knows(&self, worker: usize) -> bool {
+        self.known[worker].is_some() || self.slots.iter().any(|slot| slot.views[worker].is_some())
+    }
+
+    /// The key of this tree by itself: the least one over all orders of workers.
+    pub(crate) fn alone(&self) -> u64 {
+        let workers = self.slots[0].views.len();
+        orders(workers).iter().map(|order| self.key(order)).min().unwrap_or_default()
+    }
+
     /// The key of this tree when the workers stand in this order.
     fn key(&self, order: &[usize]) -> u64 {
         let slot = |slot: &Slot| {

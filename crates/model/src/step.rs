@@ -81,7 +81,9 @@ impl Model for Config {
 
     fn init_states(&self) -> Vec<State> {
         let trees = (0..self.trees).map(|_| Arc::new(self.tree()));
-        vec![State::close(trees.collect(), None)]
+        let trees: Vec<_> = trees.collect();
+        self.parts.note(&trees);
+        vec![State::close(trees, None)]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -89,7 +91,7 @@ impl Model for Config {
             return;
         }
         for w in 0..self.workers {
-            if state.slots().any(|(_, slot)| slot.views[w].is_some()) {
+            if state.trees.iter().any(|tree| tree.knows(w)) {
                 actions.push(Action::Crash(w));
             }
         }
@@ -109,6 +111,7 @@ impl Model for Config {
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let mut next = Next { config: self, trees: state.trees.clone(), broken: None };
         next.act(action);
+        self.parts.note(&next.trees);
         Some(State::close(next.trees, next.broken))
     }
 
@@ -268,7 +271,7 @@ impl Next<'_> {
 
     fn crash(&mut self, w: usize) {
         for tree in &mut self.trees {
-            if tree.known[w].is_some() {
+            if tree.knows(w) {
                 let tree = Arc::make_mut(tree);
                 tree.known[w] = None;
                 tree.slots.iter_mut().for_each(|slot| slot.views[w] = None);
