@@ -53,7 +53,15 @@ impl Drop for Named<'_> {
 
 /// Random cases of a property: a few every day, `PROPTEST_CASES` of them when that is set.
 pub fn cases(everyday: u32) -> Config {
+    Config { cases: asked().unwrap_or(everyday), failure_persistence: None, ..Config::default() }
+}
+
+/// Is this the long form, in which lists of data are gone through as a whole?
+pub fn long() -> bool {
+    asked().is_some()
+}
+
+fn asked() -> Option<u32> {
     // tidy: allow(env): the same variable proptest itself reads, which a fixed number would override
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
-    Config { cases: asked.unwrap_or(everyday), failure_persistence: None, ..Config::default() }
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok())
 }
