@@ -9,8 +9,8 @@
 use super::address;
 use crate::args::refuse;
 use contract::cancel::Urgency;
-use contract::limits::{WEB_BYTES, WEB_MS, WEB_REDIRECTS};
-use contract::{BoxFuture, Cancel, Fault, Kind};
+use contract::limits::{WEB_BYTES, WEB_MS, WEB_REDIRECTS, WEB_URL_BYTES};
+use contract::{BoxFuture, Cancel, Fault, Kind, text};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Response, Url};
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +20,8 @@ use url::Host;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
+/// Bytes of a redirect that is no address, in what is said of it.
+const SHOWN_BYTES: usize = 200;
 const TYPES: &str =
     "text/html,application/xhtml+xml,text/*;q=0.9,application/json;q=0.9,application/xml;q=0.8";
 
@@ -120,14 +122,12 @@ impl Net {
             }
             let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
             let to = to.ok_or_else(|| refuse(format!("{} without an address", response.status())))?;
-            let next =
-                checked(url.join(to).map_err(|error| refuse(format!("a redirect to `{to}`: {error}")))?)?;
+            let odd = |error| refuse(format!("a redirect to `{}`: {error}", text::bounded(to, SHOWN_BYTES)));
+            let next = checked(url.join(to).map_err(odd)?)?;
             if next.scheme() == "http" && url.scheme() == "https" {
                 return Err(refuse(format!("`{url}` leads from https to http: `{next}`")));
             }
-            let same =
-                next.host() == url.host() && (next.port() == url.port() || next.scheme() != url.scheme());
-            if !same && !self.rules.allows(&next) {
+            if !same_place(&url, &next) && !self.rules.allows(&next) {
                 return Ok(Got::Elsewhere(next));
             }
             url = next;
@@ -203,7 +203,15 @@ pub(crate) fn checked(mut url: Url) -> Result<Url, Fault> {
         return Err(refuse("an address with a name or password in it is not fetched"));
     }
     url.set_fragment(None);
+    if url.as_str().len() > WEB_URL_BYTES {
+        return Err(refuse(format!("an address of more than {WEB_URL_BYTES} bytes is not fetched")));
+    }
     Ok(url)
+}
+
+/// Is it the same host, at the same port or at the one each scheme has by itself? Of those an address says nothing.
+fn same_place(one: &Url, other: &Url) -> bool {
+    one.host() == other.host() && one.port() == other.port()
 }
 
 async fn page(url: Url, mut response: Response) -> Result<Page, Fault> {
@@ -232,4 +240,23 @@ async fn page(url: Url, mut response: Response) -> Result<Page, Fault> {
         }
     }
     Ok(Page { url, status, kind, bytes, cut })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_port_is_another_place() {
+        let same = |one: &str, other: &str| same_place(&one.parse().unwrap(), &other.parse().unwrap());
+        assert!(
+            same("http://a.test/x", "https://a.test/") && same("http://a.test:80/", "https://a.test:443/")
+        );
+        assert!(same("http://a.test:8080/", "https://a.test:8080/"));
+        assert!(
+            !same("http://a.test/", "https://a.test:8443/")
+                && !same("http://a.test:8080/", "https://a.test/")
+        );
+        assert!(!same("http://a.test/", "http://b.test/"));
+    }
 }

@@ -3,7 +3,15 @@
 //! Knows nothing of where it came from. Start at [`text`]. Each byte is looked at a bounded number of times, whatever
 //! the page is.
 
+use contract::limits::WEB_BYTES;
 use contract::text;
+
+/// Bytes of an address that a link is given with; a longer one is left out.
+const LINK_BYTES: usize = 500;
+/// Links within links whose addresses are kept.
+const LINKS: usize = 16;
+/// Bytes after which no more is taken of a page.
+const MOST: usize = 2 * WEB_BYTES;
 
 /// What is inside is not text for a reader.
 const SKIPPED: [&str; 12] = [
@@ -52,6 +60,11 @@ pub(crate) fn text(html: &str, link: &dyn Fn(&str) -> Option<String>) -> String 
     }
     let mut rest = html;
     while let Some(at) = rest.find('<') {
+        if page.out.len() > MOST {
+            page.line(1);
+            page.words("[the rest of it is left out]");
+            return page.done();
+        }
         page.words(&rest[..at]);
         rest = &rest[at..];
         if let Some(comment) = rest.strip_prefix("<!--") {
@@ -151,7 +164,7 @@ impl Page<'_> {
             }
             ("a", false) => {
                 let to = attribute(tag, "href").and_then(|href| (self.link)(href.trim()));
-                self.links.push(to);
+                self.links.push(to.filter(|to| to.len() <= LINK_BYTES && self.links.len() < LINKS));
             }
             ("a", true) => {
                 if let Some(Some(to)) = self.links.pop() {
@@ -192,7 +205,7 @@ impl Page<'_> {
     fn line(&mut self, ends: usize) {
         let kept = self.out.trim_end_matches(' ').len();
         self.out.truncate(kept);
-        let there = self.out.len() - self.out.trim_end_matches('\n').len();
+        let there = self.out.bytes().rev().take(ends).take_while(|byte| *byte == b'\n').count();
         if !self.out.is_empty() {
             self.out.extend(std::iter::repeat_n('\n', ends.saturating_sub(there)));
         }
@@ -316,6 +329,23 @@ mod tests {
             "The & Title\n\n# Head line\n\nOne two three.\nNext line\n\n- first\n- second link (http://x.y/z?a=1&b=2)\n\n\
              \u{20} fn x() {\n    1 < 2\n  }\n\nA | B\n\n[image: a picture]5 < 6\n"
         );
+    }
+
+    #[test]
+    fn a_page_of_links_or_line_ends_comes_to_no_more_than_it_may() {
+        let links = "<a href=x>y</a> ".repeat(WEB_BYTES / 16);
+        let text_of = |page: &str, bytes: usize| text(page, &|_| Some("z".repeat(bytes)));
+        let most = text_of(&links, LINK_BYTES);
+        assert!(most.len() < MOST + 2 * LINK_BYTES && most.ends_with("\n[the rest of it is left out]\n"));
+        assert!(!text_of("<a href=x>y</a>", LINK_BYTES + 1).contains('z'));
+        assert_eq!(text_of(&"<a href=x>".repeat(99), 9).len(), 1);
+        assert_eq!(
+            text_of(&("<a href=x>".repeat(99) + &"y</a>".repeat(99)), 9).matches("(zzz").count(),
+            LINKS
+        );
+        // Takes minutes where each line end looks at all those before it.
+        let ends = format!("<pre>{}{}z", "\n".repeat(WEB_BYTES / 2), "<br>".repeat(WEB_BYTES / 8));
+        assert_eq!(plain(&ends).trim(), "z");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub use get::Rules;
 #[cfg(any(test, fuzzing))]
 pub(crate) use html::text as text_of_html;
 
-use crate::args::{parse, refuse};
+use crate::args::{blocking, parse, refuse};
 use crate::judge::{Content, judged};
 use contract::action::EffectClass;
 use contract::limits::{OUTPUT_VIEW_BYTES, WEB_BYTES, WEB_URL_BYTES};
@@ -102,9 +102,10 @@ impl Tool for WebFetch {
                 Err(fault) => Output::error(fault.to_string()),
                 Ok(None) => Output { stopped: Some(Stopped::Cancelled), ..Output::error("") },
                 Ok(Some(Got::Elsewhere(to))) => Output::ok(format!(
-                    "it is at `{to}` now, on another host: call web_fetch with that address to go there"
+                    "it is on another host now: to go there, call web_fetch with this address\n{}",
+                    marked("where it leads", to.as_str())
                 )),
-                Ok(Some(Got::Page(page))) => shown(&page),
+                Ok(Some(Got::Page(page))) => blocking(move || Ok(shown(&page))).await,
             }
         })
     }

@@ -231,18 +231,26 @@ fn redirects_are_followed_by_hand() {
         ("/meta", redirect("http://169.254.169.254/latest")),
         ("/file", redirect("file:///etc/passwd")),
         ("/user", redirect("http://a:b@a.test/")),
+        ("/far", redirect(&format!("/{}", "x".repeat(WEB_URL_BYTES)))),
+        ("/odd", redirect(&format!("http://[{}", "x".repeat(9_000)))),
     ]);
     let tool = fetcher(Rules::default());
     let get = |path: &str| fetch(&tool, &server.url("a.test", path));
     assert!(get("/a").text.contains("/c?q=1 (text/plain, 4 bytes)\nhere\n"));
     assert!(get("/round").text.contains("redirects"));
-    assert_eq!(
-        get("/out").text,
-        format!("it is at `{there}` now, on another host: call web_fetch with that address to go there")
+    let out = get("/out").text;
+    let (said, marked) = out.split_once('\n').unwrap();
+    assert!(said.contains("on another host now") && !said.contains("other.test"), "{out}");
+    assert!(
+        marked.starts_with("<<<untrusted ") && marked.contains(&format!("\n{there}\nuntrusted ")),
+        "{out}"
     );
     assert!(get("/meta").text.contains("on another host"));
     assert!(get("/file").text.contains("`file:` is not fetched"));
     assert!(get("/user").text.contains("name or password"));
+    assert!(get("/far").text.contains("an address of more than"));
+    let odd = get("/odd").text;
+    assert!(odd.contains("a redirect to `http://[xx") && odd.len() < 1_000, "{odd}");
     assert_eq!(other.asked(), 0);
     let allowed = fetcher(Rules { allow: vec!["other.test".into()], ..Rules::default() });
     assert!(fetch(&allowed, &server.url("a.test", "/out")).text.contains("\nother\n"));
