@@ -21,8 +21,26 @@ fn is_search(line: &str) -> bool {
     is(line, '<', "SEARCH") || is(line, '-', "SEARCH")
 }
 
-fn is_divider(line: &str) -> bool {
-    is(line, '=', "")
+/// How many equals signs a line is that may divide a block; 0: it is none.
+fn divides(line: &str) -> usize {
+    if is(line, '=', "") { line.trim_end().len() } else { 0 }
+}
+
+/// The line between the two sides. A text may hold lines of equals signs as well, so it is the only one of as many signs
+/// as the block's first line has, or else the only one there is.
+fn divider(lines: &[&str], start: usize, end: usize) -> Result<usize, Bad> {
+    let opening = lines[start].trim_end();
+    let signs = opening.bytes().take_while(|sign| Some(sign) == opening.as_bytes().first()).count();
+    let all: Vec<usize> = (start + 1..end).filter(|at| divides(lines[*at]) > 0).collect();
+    let like: Vec<usize> = all.iter().copied().filter(|at| divides(lines[*at]) == signs).collect();
+    match (&like[..], &all[..]) {
+        ([one], _) | ([], [one]) => Ok(*one),
+        ([], []) => Err(Bad::at(start, "this block has no `=======` and `>>>>>>> REPLACE`")),
+        ([_, second, ..], _) | ([], [_, second, ..]) => Err(Bad::at(
+            *second,
+            "it cannot be told which line of `=` divides this block: send this change as a unified diff",
+        )),
+    }
 }
 
 fn is_replace(line: &str) -> bool {
@@ -32,26 +50,32 @@ fn is_replace(line: &str) -> bool {
 /// The blocks, those of one file that follow each other together.
 pub(super) fn parse(lines: &[&str]) -> Result<Vec<Section>, Bad> {
     let mut sections: Vec<Section> = Vec::new();
-    let (mut at, mut named): (usize, Option<PathBuf>) = (0, None);
+    let (mut at, mut named): (usize, Option<(PathBuf, bool)>) = (0, None);
     while at < lines.len() {
         if !is_search(lines[at]) {
             let name = lines[at].trim().trim_matches(['`', '*', '#', ' ']).trim_end_matches(':').trim();
             if !lines[at].trim_start().starts_with("```") && !name.is_empty() {
-                named = Some(line_name(name).into());
+                // A sentence is no name of a file that is not there yet.
+                let sentence = name.contains(char::is_whitespace) && !lines[at].contains('`');
+                named = Some((line_name(name).into(), sentence));
             }
             at += 1;
             continue;
         }
-        let find = |from: usize, test: fn(&str) -> bool| (from..lines.len()).find(|at| test(lines[*at]));
-        let (divider, end) = find(at + 1, is_divider)
-            .and_then(|divider| Some((divider, find(divider, is_replace)?)))
+        let end = (at + 1..lines.len())
+            .find(|at| is_replace(lines[*at]))
             .ok_or_else(|| Bad::at(at, "this block has no `=======` and `>>>>>>> REPLACE`"))?;
-        let path = match (named.take(), sections.last()) {
-            (Some(path), _) => path,
-            (None, Some(last)) => last.new.clone().unwrap_or_default(),
+        let divider = divider(lines, at, end)?;
+        let (path, sentence) = match (named.take(), sections.last()) {
+            (Some(named), _) => named,
+            (None, Some(last)) => (last.new.clone().unwrap_or_default(), false),
             (None, None) => return Err(Bad::at(at, "the line above a block names its file")),
         };
         let (search, replace) = (&lines[at + 1..divider], &lines[divider + 1..end]);
+        if sentence && search.is_empty() {
+            let why = "the line above names no new file; a name with spaces stands in backticks";
+            return Err(Bad::at(at, why));
+        }
         add(&mut sections, path, hunk(search, replace), at)?;
         at = end + 1;
     }

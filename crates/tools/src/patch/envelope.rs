@@ -33,7 +33,10 @@ pub(super) fn parse(lines: &[&str]) -> Result<Vec<Section>, Bad> {
     while let Some(text) = lines.get(at).map(|line| line.trim_end()) {
         let named = |head: &str| text.strip_prefix(head).map(|name| PathBuf::from(line_name(name.trim())));
         if text == END {
-            break;
+            // Some send a patch for each file.
+            let Some(next) = lines[at..].iter().position(|line| line.trim_end() == BEGIN) else { break };
+            at += next + 1;
+            continue;
         }
         if text.is_empty() || text.starts_with("```") {
             at += 1;

@@ -7,6 +7,7 @@
 //! for. Lines that are kept are always the file's own.
 
 use super::near;
+use std::cell::Cell;
 use std::fmt;
 
 /// What is done with a line.
@@ -110,9 +111,10 @@ pub(crate) fn apply(bytes: &[u8], hunks: &[Hunk]) -> Result<Applied, Vec<String>
     let end: &[u8] = if has_only_crlf(bytes) { b"\r\n" } else { b"\n" };
     let (mut out, mut refused) = (Applied::default(), Vec::new());
     let (mut done, mut offset) = (0, 0isize);
+    let left = Cell::new(near::WORTH);
     for (number, hunk) in (1..).zip(hunks) {
         let name = Name { number, all: hunks.len(), hunk };
-        let place = match place(&file, hunk, done, offset) {
+        let place = match place(&file, hunk, done, offset, &left) {
             Ok(place) => place,
             Err(why) => {
                 refused.push(format!("{name}{why}"));
@@ -166,14 +168,20 @@ fn note(name: &Name<'_>, place: &Place) -> Option<String> {
 }
 
 /// Where the hunk goes, from this line on.
-fn place(file: &[&[u8]], hunk: &Hunk, from: usize, offset: isize) -> Result<Place, String> {
+fn place(
+    file: &[&[u8]],
+    hunk: &Hunk,
+    from: usize,
+    offset: isize,
+    left: &Cell<usize>,
+) -> Result<Place, String> {
     let count = hunk.old().count();
     if count == 0 {
         return insertion(file, hunk, from, offset);
     }
     let said = hunk.at.and_then(|at| at.checked_add_signed(offset)).filter(|at| *at >= from);
     for alike in LEVELS {
-        let fits = |at: usize| fits(file, hunk, at, alike).map(|shift| Place { at, alike, shift });
+        let fits = |at: usize| fits(file, hunk, at, alike, left).map(|shift| Place { at, alike, shift });
         let sure = alike <= Alike::Ends;
         if let Some(place) = said.filter(|_| sure).and_then(fits) {
             return Ok(place);
@@ -184,6 +192,11 @@ fn place(file: &[&[u8]], hunk: &Hunk, from: usize, offset: isize) -> Result<Plac
         }
         let Some(last) = last else { break };
         let mut found: Vec<Place> = (from..=last).filter_map(fits).collect();
+        if left.get() == 0 {
+            return Err(
+                "it fits almost everywhere and is long: give fewer lines, and ones that differ".to_owned()
+            );
+        }
         if found.len() > 1 && !hunk.anchors.is_empty() {
             found = anchored(file, hunk, from, found);
         }
@@ -233,10 +246,11 @@ fn anchored(file: &[&[u8]], hunk: &Hunk, from: usize, found: Vec<Place>) -> Vec<
     if after.is_empty() {
         return found;
     }
-    let mut firsts: Vec<usize> =
-        after.iter().filter_map(|after| found.iter().map(|place| place.at).find(|at| at >= after)).collect();
-    firsts.dedup();
-    found.into_iter().filter(|place| firsts.contains(&place.at)).collect()
+    // All of them stand in the order of the file.
+    let first =
+        |after: &usize| found.get(found.partition_point(|place| place.at < *after)).map(|place| place.at);
+    let firsts: Vec<usize> = after.iter().filter_map(first).collect();
+    found.into_iter().filter(|place| firsts.binary_search(&place.at).is_ok()).collect()
 }
 
 /// The lines that follow these, each of which stands somewhere after the one before.
@@ -254,11 +268,12 @@ fn after_anchors(file: &[&[u8]], anchors: &[String], from: usize) -> Vec<usize> 
 }
 
 /// Does the old side of the hunk stand here?
-fn fits(file: &[&[u8]], hunk: &Hunk, at: usize, alike: Alike) -> Option<Shift> {
+fn fits(file: &[&[u8]], hunk: &Hunk, at: usize, alike: Alike, left: &Cell<usize>) -> Option<Shift> {
     let there = file.get(at..)?;
     let mut shift = None;
     let mut there = there.iter();
     for line in hunk.old() {
+        left.set(left.get().checked_sub(1)?);
         let is = there.next()?;
         let same = match alike {
             Alike::Exactly => {

@@ -11,8 +11,8 @@ pub(crate) const PLACES: usize = 5;
 const LINES: usize = 12;
 /// Bytes of one that are shown.
 const LINE_BYTES: usize = 160;
-/// Comparisons that an explanation is worth.
-const WORTH: usize = 20_000_000;
+/// Comparisons of lines that finding the places of a file's hunks is worth, or explaining why there is none.
+pub(super) const WORTH: usize = 20_000_000;
 
 /// The lines that are most like these, from this line on; what was said decides between equals.
 pub(super) fn instead(file: &[&[u8]], wanted: &[&[u8]], from: usize, said: Option<usize>) -> String {

@@ -232,6 +232,62 @@ fn search_and_replace_blocks() {
 }
 
 #[test]
+fn lines_of_equals_signs_in_a_block_are_text() {
+    let bench = Bench::new();
+    let text = "Title\n=====\nold\n";
+    bench.file("a.rst", text);
+    let said = patch(
+        &bench,
+        "a.rst\n<<<<<<< SEARCH\nTitle\n=====\nold\n=======\nTitle\n=====\nnew\n>>>>>>> REPLACE\n",
+    );
+    assert_eq!(
+        (said.text.as_str(), bench.text("a.rst")),
+        ("patched `a.rst`, 1 hunk", text.replace("old", "new"))
+    );
+    // Another number of signs is taken where there is no other line of them.
+    assert!(patch(&bench, "a.rst\n<<<<<<< SEARCH\nnew\n=====\nold\n>>>>>>> REPLACE\n").ok);
+    let heading = "Heading\n=======\nold\n";
+    bench.file("b.rst", heading);
+    for block in ["Heading\n=======\nold\n=======\nHeading\n=======\nnew\n", "old\n======\nnew\n=====\n"] {
+        let said = patch(&bench, &format!("b.rst\n<<<<<<< SEARCH\n{block}>>>>>>> REPLACE\n"));
+        assert!(!said.ok && said.text.contains("which line of `=` divides this block"), "{}", said.text);
+        assert_eq!(bench.text("b.rst"), heading);
+    }
+}
+
+#[test]
+fn a_sentence_is_no_new_file() {
+    let bench = Bench::new();
+    let block = "<<<<<<< SEARCH\n=======\nx\n>>>>>>> REPLACE\n";
+    let said = patch(&bench, &format!("Here is the new file:\n{block}"));
+    assert!(!said.ok && said.text.contains("names no new file"), "{}", said.text);
+    assert!(patch(&bench, &format!("**`my file.txt`**\n{block}")).ok);
+    assert_eq!(std::fs::read_dir(bench.root()).unwrap().count(), 1);
+    assert_eq!(bench.text("my file.txt"), "x\n");
+}
+
+#[test]
+fn several_envelopes_are_one_patch() {
+    let bench = Bench::new();
+    let one = |name: &str| format!("*** Begin Patch\n*** Add File: {name}\n+x\n*** End Patch\n");
+    let said = patch(&bench, &format!("{}and then\n{}that is all\n", one("a"), one("b")));
+    assert_eq!(said.text, "created `a` (2 bytes)\ncreated `b` (2 bytes)");
+}
+
+#[test]
+fn what_fits_in_very_many_places_is_not_looked_for_for_ever() {
+    let bench = Bench::new();
+    bench.file("f", "\n".repeat(200_000));
+    // Hours, if each of the first lines is compared with all that is searched.
+    let old = " \n".repeat(100_000);
+    let said = patch(&bench, &format!("--- a/f\n+++ b/f\n@@\n{old}-x\n+y\n"));
+    assert!(!said.ok && said.text.contains("give fewer lines"), "{}", said.text);
+    bench.file("g", "{\n}\n".repeat(60_000));
+    let said = patch(&bench, "*** Begin Patch\n*** Update File: g\n@@ {\n-}\n+]\n*** End Patch\n");
+    assert!(!said.ok && said.text.contains("it fits in 60000 places"), "{}", said.text);
+}
+
+#[test]
 fn one_part_that_does_not_fit_stops_all_of_it() {
     let bench = Bench::new();
     bench.file("a", "x\n");
@@ -261,6 +317,10 @@ fn what_is_no_patch_is_said_with_its_line() {
         ("", "this is no patch"),
         ("please change x to y", "this is no patch"),
         ("--- a/f\n+++ b/f\n", "there is no hunk"),
+        (
+            "diff --git a/f b/g\nrename from f\nrename to g\n--- /dev/null\n+++ b/h\n@@ -0,0 +1 @@\n+x\n",
+            "this is not the file above",
+        ),
         ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-x\nwhat\n+y\n", "line 5 of the patch, `what`"),
         (
             "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-x\n+y\n\n+z\n",
@@ -273,6 +333,7 @@ fn what_is_no_patch_is_said_with_its_line() {
         ),
         ("*** Begin Patch\n*** Update File: f\n*** End Patch", "nothing is changed in this file"),
         ("*** Begin Patch\n*** Rename File: f\n*** End Patch", "expected `*** Add File: `"),
+        ("--- a/f\n+++ b/f\n@@ -9223372036854775809,1 +1 @@\n-z\n+y\n", "it fits nowhere"),
         ("f\n<<<<<<< SEARCH\nx\n=======\ny\n", "has no `=======` and `>>>>>>> REPLACE`"),
         ("<<<<<<< SEARCH\nx\n=======\ny\n>>>>>>> REPLACE\n", "the line above a block names its file"),
     ] {

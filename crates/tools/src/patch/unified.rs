@@ -7,7 +7,7 @@
 use super::hunk::{Act, Hunk, Line};
 use super::{Bad, Section, line_name};
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 /// Is there anything in it that begins one?
@@ -122,6 +122,20 @@ impl Head {
     }
 
     fn section(self, hunks: Vec<Hunk>, at: usize) -> Result<Section, Bad> {
+        // Whatever stands before them, as git can be told; of another file they would go to the wrong one.
+        let of_another = |name: &OsString, is: &Option<OsString>| {
+            is.as_ref().is_some_and(|is| !name.as_bytes().ends_with(is.as_bytes()))
+        };
+        if self
+            .names
+            .as_ref()
+            .is_some_and(|(old, new)| of_another(old, &self.from) || of_another(new, &self.to))
+        {
+            return Err(Bad::at(
+                at.saturating_sub(1),
+                "this is not the file above; begin each one with `diff --git`",
+            ));
+        }
         let (old, new) = match (self.names, self.both) {
             // What git says plainly needs no prefix guessed away.
             _ if self.from.is_some() && self.to.is_some() => (self.from, self.to),
@@ -270,9 +284,11 @@ impl Counts {
     fn read(header: &str) -> Option<Self> {
         let (old, rest) = header.strip_prefix("@@ -")?.split_once(" +")?;
         let new = rest.split_once(" @@")?.0;
+        // Beyond these there is no line.
+        let number = |text: &str| text.parse::<u32>().ok().map(|number| number as usize);
         let side = |text: &str| match text.split_once(',') {
-            Some((line, count)) => Some((line.parse().ok()?, count.parse().ok()?)),
-            None => Some((text.parse().ok()?, 1)),
+            Some((line, count)) => Some((number(line)?, number(count)?)),
+            None => Some((number(text)?, 1)),
         };
         let ((line, old), (_, new)) = (side(old)?, side(new)?);
         Some(Self { line, old, new })
