@@ -8,9 +8,12 @@
 use crate::args::refuse;
 use crate::name;
 use crate::tree::{Made, Target, Tree};
-use contract::limits::CHANGE_FILES;
+use contract::limits::{CHANGE_FILES, EDIT_BYTES};
 use contract::{Digest, Fault};
 use std::path::{Component, Path, PathBuf};
+
+/// Bytes that the files of one change may have together.
+const ALL_BYTES: usize = 4 * EDIT_BYTES;
 
 /// Files as they shall be.
 #[derive(Debug)]
@@ -51,9 +54,21 @@ impl<'t> Draft<'t> {
             (target.as_ref().and_then(Target::digest), target.as_ref().is_some_and(|t| t.linked));
         let was_executable = target.as_ref().is_some_and(Target::is_executable);
         let now = target.and_then(|target| target.now);
+        self.fits(now.as_ref().map_or(0, Vec::len))?;
         self.files.push(File { path, was, was_executable, linked, now, executable: None, changed: false });
         let last = self.files.len() - 1;
         Ok(&mut self.files[last])
+    }
+
+    /// Is there room for so many bytes more?
+    fn fits(&self, more: usize) -> Result<(), Fault> {
+        let all: usize = self.files.iter().filter_map(|file| file.now.as_ref()).map(Vec::len).sum();
+        if all + more > ALL_BYTES {
+            return Err(refuse(format!(
+                "the files of one change may have {ALL_BYTES} bytes together: change fewer at once"
+            )));
+        }
+        Ok(())
     }
 
     /// What the file holds by now; none = there is no such file.
@@ -63,6 +78,8 @@ impl<'t> Draft<'t> {
 
     /// It shall hold this.
     pub(crate) fn write(&mut self, path: &Path, bytes: Vec<u8>) -> Result<(), Fault> {
+        let before = self.file(path)?.now.as_ref().map_or(0, Vec::len);
+        self.fits(bytes.len().saturating_sub(before))?;
         let file = self.file(path)?;
         (file.now, file.changed) = (Some(bytes), true);
         Ok(())
@@ -135,7 +152,7 @@ fn plain(path: &Path) -> PathBuf {
 /// Writes everything that can be written before anything changes.
 fn prepare(tree: &Tree, files: &[&File], made: &mut Vec<Made>, steps: &mut Vec<Step>) -> Result<(), Fault> {
     for file in files {
-        let target = tree.target_made(&file.path, made)?;
+        let mut target = tree.target_made(&file.path, made)?;
         if target.digest() != file.was {
             return Err(refuse(format!("`{}` changed meanwhile; read it again", name::show(&file.path))));
         }
@@ -144,9 +161,11 @@ fn prepare(tree: &Tree, files: &[&File], made: &mut Vec<Made>, steps: &mut Vec<S
             let (one, two) = (name::show(&other.path), name::show(&file.path));
             return Err(refuse(format!("`{one}` and `{two}` are the same file; use one name for it")));
         }
-        let spare = target.spare();
-        let removes = file.now.is_none();
-        steps.push(Step { path: file.path.clone(), target, spare, removes, state: State::Nothing });
+        let (spare, removes) = (target.spare(), file.now.is_none());
+        // Compared, what was there is not needed any more.
+        let replaces = target.now.take().is_some();
+        let (path, state) = (file.path.clone(), State::Nothing);
+        steps.push(Step { path, target, spare, removes, replaces, state });
         let step = steps.last_mut().map(|step| (&step.target, &step.spare, &mut step.state));
         if let (Some((target, spare, state)), Some(bytes)) = (step, &file.now) {
             *state = State::Written;
@@ -164,6 +183,8 @@ struct Step {
     /// A name beside it: of the new file before, of the old one afterwards.
     spare: String,
     removes: bool,
+    /// There is one.
+    replaces: bool,
     state: State,
 }
 
@@ -180,11 +201,10 @@ enum State {
 
 impl Step {
     fn put(&mut self, alone: bool) -> Result<(), Fault> {
-        let there = self.target.now.is_some();
         self.state = if self.removes {
             self.target.rename_to(&self.spare)?;
             State::Swapped
-        } else if !there {
+        } else if !self.replaces {
             self.target.place(&self.spare)?;
             State::Placed
         } else if alone {
@@ -313,6 +333,35 @@ mod tests {
         let before = image(&bench);
         assert!(draft.commit().unwrap_err().what.contains("`last` changed meanwhile"));
         assert_eq!(image(&bench), before);
+    }
+
+    #[test]
+    fn only_so_much_is_held_at_once() {
+        let bench = Bench::new();
+        let tree = Tree::at(bench.root()).unwrap();
+        let mut draft = Draft::new(&tree);
+        for n in 0..4 {
+            let file = std::fs::File::create(bench.root().join(format!("{n}"))).unwrap();
+            file.set_len(EDIT_BYTES as u64 - 1).unwrap();
+            draft.read(format!("{n}").as_ref()).unwrap();
+        }
+        assert!(draft.write("new".as_ref(), vec![0; 5]).unwrap_err().what.contains("change fewer at once"));
+        draft.write("new".as_ref(), vec![0; 4]).unwrap();
+        bench.file("more", "x");
+        assert!(draft.read("more".as_ref()).unwrap_err().what.contains("change fewer at once"));
+        draft.write("0".as_ref(), Vec::new()).unwrap();
+        draft.read("more".as_ref()).unwrap();
+    }
+
+    #[test]
+    fn what_a_crash_left_is_in_nobodys_way() {
+        let bench = bench();
+        for n in 0..200 {
+            bench.file(format!(".kapell-{}-{n}.tmp", std::process::id()), "left");
+        }
+        draft(&Tree::at(bench.root()).unwrap()).commit().unwrap();
+        assert_eq!((bench.text("a"), bench.text("last")), ("new a".into(), "new last".into()));
+        assert_eq!(bench.text(&format!(".kapell-{}-0.tmp", std::process::id())), "left");
     }
 
     #[test]

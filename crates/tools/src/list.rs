@@ -145,6 +145,28 @@ mod tests {
     }
 
     #[test]
+    fn only_ignore_files_of_the_workspace_are_obeyed_and_those_above_the_place_too() {
+        let bench = bench();
+        for file in [".gitignore", ".ignore"] {
+            std::fs::write(bench.top().join(file), "*.rs\na\n").unwrap();
+        }
+        bench.file(".gitignore", "target\n/a/deep/z.txt\n*.log\n");
+        bench.file("a/deep/x.log", "");
+        bench.file("target/deep/in.rs", "");
+        symlink("a", bench.root().join("link")).unwrap();
+        assert_eq!(names(&bench, json!({"glob": "*.rs"})), ["a/deep/y.rs", "a/x.rs", "b.rs"]);
+        assert_eq!(names(&bench, json!({"path": "a/deep"})), ["a/deep/y.rs"]);
+        assert_eq!(names(&bench, json!({"path": "./a/", "depth": 2})), ["a/deep/", "a/deep/y.rs", "a/x.rs"]);
+        let all = names(&bench, json!({"path": "a/deep", "ignored": true}));
+        assert_eq!(all, ["a/deep/x.log", "a/deep/y.rs", "a/deep/z.txt"]);
+        // What is asked for by its name is there.
+        assert_eq!(names(&bench, json!({"path": "target"})), ["target/deep/", "target/out.rs"]);
+        assert_eq!(names(&bench, json!({"path": "target/deep"})), ["target/deep/in.rs"]);
+        assert_eq!(names(&bench, json!({"path": "a/../a/deep", "glob": "*.rs"})), ["a/../a/deep/y.rs"]);
+        assert_eq!(names(&bench, json!({"path": "link"})), ["link/deep/", "link/x.rs"]);
+    }
+
+    #[test]
     fn other_places_are_refused() {
         let bench = bench();
         for path in ["..", "out", "out/ws", "/", "/etc"] {

@@ -4,15 +4,13 @@
 //! that again whenever it is read. Knows no tool's format. Start at [`Parsers::load`].
 
 use contract::{Fault, Kind};
-use output::{Custom, Written};
+use output::{Custom, PATTERNS, Written};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Parsers that are kept; the one not touched for longest goes first.
-const LEARNED: usize = 64;
 /// Bytes of a file that may be one.
 const FILE_BYTES: u64 = 256 * 1024;
 
@@ -70,13 +68,30 @@ impl Parsers {
             patterns: written.patterns,
             example: example.to_owned(),
         };
-        let kept = keep(dir, &stored);
+        // The one not touched for longest makes room.
+        let most = PATTERNS.saturating_sub(self.own.len());
+        if most == 0 {
+            return Err(refused(format!(
+                "the person's own parsers are {PATTERNS} already, which is the most"
+            )));
+        }
+        let place = dir.join(format!("{}.json", stored.name));
+        let before = fs::read(&place).ok();
+        let kept = keep(dir, &place, &stored, most);
         kept.map_err(|error| {
             let what = format!("the parser could not be kept in {}: {error}", dir.display());
             Fault::new(Kind::Transient, "parser-not-kept", what)
         })?;
+        let bad = self.renew();
+        let own = stored.written();
+        if self.current().written().contains(&own) {
+            return Ok(found);
+        }
+        // As it was: the others go on.
+        let _stays_unused =
+            before.map_or_else(|| fs::remove_file(&place), |before| fs::write(&place, before));
         self.renew();
-        Ok(found)
+        Err(refused(format!("with the others it cannot be used: {}", bad.join("; "))))
     }
 
     /// Reads what is there.
@@ -125,14 +140,14 @@ fn stored(dir: &Path) -> Vec<Stored> {
 }
 
 /// Written beside its place and moved there, so that nobody reads half of it.
-fn keep(dir: &Path, stored: &Stored) -> io::Result<()> {
+fn keep(dir: &Path, place: &Path, stored: &Stored, most: usize) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    let place = dir.join(format!("{}.json", stored.name));
     let beside = dir.join(format!("{}.json.{}", stored.name, std::process::id()));
     fs::write(&beside, serde_json::to_vec_pretty(stored)?)?;
-    fs::rename(&beside, &place)?;
-    let files = files(dir);
-    for (_, path) in files.iter().take(files.len().saturating_sub(LEARNED)) {
+    fs::rename(&beside, place)?;
+    let mut files = files(dir);
+    files.retain(|(_, path)| path != place);
+    for (_, path) in files.iter().take((files.len() + 1).saturating_sub(most)) {
         fs::remove_file(path)?;
     }
     Ok(())
@@ -190,18 +205,36 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_when_there_are_too_many() {
+    fn the_oldest_go_when_there_are_too_many_and_the_newest_is_in_force() {
         let dir = tempfile::tempdir().unwrap();
-        for n in 0..LEARNED + 3 {
-            let written = written(&format!("p{n}"), GOOD);
-            let stored = Stored {
-                name: written.name,
-                command: written.command,
-                patterns: written.patterns,
-                example: "BAD a at 1: x".into(),
-            };
-            keep(dir.path(), &stored).unwrap();
+        let own = vec![written("mine", GOOD)];
+        let (parsers, _) = Parsers::load(own.clone(), Some(dir.path().to_owned()));
+        for n in 0..PATTERNS + 3 {
+            let name = format!("p{n}");
+            parsers.learn(written(&name, GOOD), "BAD a at 1: x", OUTPUT.as_bytes()).unwrap();
+            assert!(parsers.current().written().iter().any(|one| one.name == name), "{name}");
         }
-        assert_eq!(files(dir.path()).len(), LEARNED);
+        assert_eq!(files(dir.path()).len(), PATTERNS - own.len());
+        let all = (0..PATTERNS).map(|n| written(&format!("own{n}"), GOOD)).collect();
+        let (full, _) = Parsers::load(all, Some(dir.path().to_owned()));
+        let refused = full.learn(written("more", GOOD), "BAD a at 1: x", OUTPUT.as_bytes()).unwrap_err();
+        assert!(refused.what.contains("which is the most"), "{refused}");
+    }
+
+    #[test]
+    fn one_that_would_put_all_others_out_of_force_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (parsers, _) = Parsers::load(Vec::new(), Some(dir.path().to_owned()));
+        parsers.learn(written("good", GOOD), "BAD a at 1: x", OUTPUT.as_bytes()).unwrap();
+        // Each pattern is small enough alone; all of them together are not.
+        let wide = |n: usize| format!(r"^(?<message>BAD .+)$|^x{n}\pL{{3}}$");
+        let patterns = (0..PATTERNS).map(wide).collect::<Vec<_>>();
+        let learn = |name: &str| {
+            let many = Written { patterns: patterns.clone(), ..written(name, GOOD) };
+            parsers.learn(many, "BAD a at 1: x", OUTPUT.as_bytes())
+        };
+        let refused = (0..PATTERNS - 1).find_map(|n| learn(&format!("wide{n}")).err()).unwrap();
+        assert!(refused.what.contains("take more than"), "{refused}");
+        assert!(parsers.current().written().iter().any(|one| one.name == "good"));
     }
 }

@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 use std::io::{self, BufRead};
 use std::path::Path;
 
+/// Memory that a line and those around it may take, bytes. A file with a longer line is left out.
+const LINE_BYTES: usize = 16 * 1024 * 1024;
 /// Lines of context at most.
 const CONTEXT: usize = 10;
 
@@ -156,10 +158,12 @@ fn search(
         // One line is held in memory, however long the whole is.
         .heap_limit(Some(BLOB_BYTES))
         .line_number(true)
+        .heap_limit(Some(LINE_BYTES))
         .before_context(args.context)
         .after_context(args.context)
         .build();
-    let mut found = Found { text: String::new(), file: String::new(), matches: 0, full: false, cancel };
+    let mut found =
+        Found { text: String::new(), file: String::new(), matches: 0, full: false, long: 0, cancel };
     if let Some(blob) = blob {
         "blob".clone_into(&mut found.file);
         // An output is searched whatever stands in it.
@@ -191,6 +195,8 @@ struct Found<'a> {
     matches: usize,
     /// There is more than may be shown.
     full: bool,
+    /// Files left out for a line that is too long.
+    long: usize,
     cancel: &'a Cancel,
 }
 
@@ -199,13 +205,19 @@ impl Found<'_> {
         if self.cancel.is_cancelled() {
             return Ok(Output { stopped: Some(Stopped::Cancelled), ..Output::error(self.text) });
         }
-        let Self { mut text, matches, full, .. } = self;
+        let Self { mut text, matches, full, long, .. } = self;
         if matches == 0 {
-            return Ok(Output::ok("[no line matches]"));
+            text.push_str("[no line matches]");
         }
         if full {
             text.push_str(&format!(
                 "[more than these {matches} lines match: narrow the pattern, path or glob]\n"
+            ));
+        }
+        if long > 0 {
+            let start = if matches == 0 { "\n" } else { "" };
+            text.push_str(&format!(
+                "{start}[left out: {long} with a line of more than {LINE_BYTES} bytes; use shell for those]\n"
             ));
         }
         Ok(Output::ok(text))
@@ -216,7 +228,9 @@ impl Found<'_> {
         if let Ok((file, _)) = tree.open(path) {
             self.file = name::show(path);
             let before = (self.text.len(), self.matches);
-            if searcher.search_file(matcher, &file, &mut *self).is_err() {
+            if let Err(error) = searcher.search_file(matcher, &file, &mut *self) {
+                // The searcher's own errors are about its memory alone.
+                self.long += usize::from(error.raw_os_error().is_none());
                 self.text.truncate(before.0);
                 self.matches = before.1;
             }
@@ -322,6 +336,12 @@ mod tests {
         assert!(!search(&bench, json!({"pattern": "hit"})).contains("narrow"));
         bench.file("many", "x".repeat(1 << 20));
         assert!(search(&bench, json!({"pattern": "x"})).len() < SEARCH_LINE_BYTES + 50);
+        // A line takes memory, which has a bound; what is left out for it is told.
+        let long = "\n[left out: 1 with a line of more than 16777216 bytes; use shell for those]\n";
+        bench.file("many", "x".repeat(LINE_BYTES + 1));
+        assert_eq!(search(&bench, json!({"pattern": "x"})), format!("[no line matches]{long}"));
+        bench.file("short", "x\n");
+        assert_eq!(search(&bench, json!({"pattern": "x"})), format!("short:1:x{long}"));
     }
 
     #[test]

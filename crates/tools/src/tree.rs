@@ -299,8 +299,14 @@ impl Target {
     /// A name beside it that nobody else uses.
     pub(crate) fn spare(&self) -> String {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let unique = COUNT.fetch_add(1, Ordering::Relaxed);
-        format!(".kapell-{}-{unique}.tmp", std::process::id())
+        loop {
+            let unique = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!(".kapell-{}-{unique}.tmp", std::process::id());
+            // One of the same number may have died here: in a container they all begin with 1.
+            if statat(&self.dir, &*name, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+                return name;
+            }
+        }
     }
 
     /// Writes these bytes beside it, with its mode.
@@ -342,13 +348,9 @@ impl Target {
             // A file system that cannot: for a moment the old one has a name that is neither.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 let aside = self.spare();
-                let rename = |from: &OsStr, to: &OsStr| {
-                    renameat(&self.dir, from, &self.dir, to).map_err(|errno| fault(&self.path, errno))
-                };
-                rename(&self.name, aside.as_ref())?;
-                rename(spare.as_ref(), &self.name)
-                    .inspect_err(|_| drop(rename(aside.as_ref(), &self.name)))?;
-                rename(aside.as_ref(), spare.as_ref())
+                let mut rename = |from: &OsStr, to: &OsStr| renameat(&self.dir, from, &self.dir, to);
+                by_hand(&mut rename, &self.name, spare.as_ref(), aside.as_ref())
+                    .map_err(|errno| fault(&self.path, errno))
             }
             result => result.map_err(|errno| fault(&self.path, errno)),
         }
@@ -364,6 +366,25 @@ impl Target {
         let name = spare.map_or(self.name.as_os_str(), OsStr::new);
         let _not_there = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
     }
+}
+
+/// Lets two names change places by way of a third. Where a step fails, those before it are undone.
+fn by_hand(
+    rename: &mut dyn FnMut(&OsStr, &OsStr) -> Result<(), Errno>,
+    name: &OsStr,
+    spare: &OsStr,
+    aside: &OsStr,
+) -> Result<(), Errno> {
+    let steps = [(name, aside), (spare, name), (aside, spare)];
+    for (at, (from, to)) in steps.iter().enumerate() {
+        if let Err(errno) = rename(from, to) {
+            for (from, to) in steps[..at].iter().rev() {
+                let _nothing_else_to_try = rename(to, from);
+            }
+            return Err(errno);
+        }
+    }
+    Ok(())
 }
 
 /// The bits that let somebody run a file.
@@ -426,4 +447,35 @@ fn fault(path: &Path, errno: Errno) -> Fault {
         errno => (Kind::Transient, "io", format!("`{path}`: {errno}")),
     };
     Fault::new(kind, code, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn names_change_places_or_stay() {
+        let before = BTreeMap::from([("new".to_owned(), 2), ("old".to_owned(), 1)]);
+        for fails in 0..4 {
+            let (mut files, mut count) = (before.clone(), 0);
+            let mut rename = |from: &OsStr, to: &OsStr| {
+                count += 1;
+                if count == fails {
+                    return Err(Errno::IO);
+                }
+                let name = |name: &OsStr| name.to_string_lossy().into_owned();
+                let file = files.remove(&name(from)).ok_or(Errno::NOENT)?;
+                files.insert(name(to), file);
+                Ok(())
+            };
+            let done = by_hand(&mut rename, "old".as_ref(), "new".as_ref(), "aside".as_ref());
+            let swapped = BTreeMap::from([("new".to_owned(), 1), ("old".to_owned(), 2)]);
+            assert_eq!(
+                (done.is_ok(), &files),
+                (fails == 0, if fails == 0 { &swapped } else { &before }),
+                "{fails}"
+            );
+        }
+    }
 }

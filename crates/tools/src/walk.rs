@@ -1,5 +1,6 @@
 //! Walks the workspace in a fixed order, as list and search see it: hidden files too, ignore files honoured,
-//! git's own directory and foreign file systems left out, links never followed.
+//! git's own directory and foreign file systems left out, links never followed. Ignore files above the workspace are
+//! somebody else's.
 //! Knows nothing of what is done with a name. Start at [`entries`].
 //!
 //! The walker reads directories by path, so a directory swapped for a link meanwhile could lead it outside;
@@ -11,7 +12,7 @@ use crate::tree::Tree;
 use contract::Fault;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use ignore::WalkBuilder;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Where and what to walk.
 #[derive(Debug)]
@@ -40,25 +41,52 @@ pub(crate) fn entries<'a>(
     let start = tree.relative(&walk.start);
     tree.directory(start)?;
     let globs = walk.glob.as_deref().map(glob).transpose()?;
-    let mut builder = WalkBuilder::new(root.join(start));
-    builder
-        .hidden(false)
-        .standard_filters(!walk.ignored)
-        .hidden(false)
-        .require_git(false)
-        .git_global(false)
-        .follow_links(false)
-        .same_file_system(true)
-        .max_depth(walk.depth)
-        .filter_entry(|entry| entry.file_name() != ".git")
-        .sort_by_file_name(Ord::cmp);
-    let below = builder.build().filter_map(Result::ok).filter(|entry| entry.depth() > 0);
+    let plain: PathBuf = start.components().filter(|part| *part != Component::CurDir).collect();
+    let levels = plain.components().count();
+    // Where the ignore files above it are read too, unless they leave the start out or it is reached by a link: what
+    // is asked for by its name is shown.
+    let reached = levels == 0
+        || builder(root, plain.clone(), walk.ignored)
+            .max_depth(Some(levels))
+            .build()
+            .filter_map(Result::ok)
+            .any(|entry| entry.depth() == levels && entry.file_type().is_some_and(|kind| kind.is_dir()));
+    let (mut builder, skipped) = match reached {
+        true => (builder(root, plain, walk.ignored), levels),
+        false => (builder(&root.join(start), PathBuf::new(), walk.ignored), 0),
+    };
+    builder.max_depth(walk.depth.map(|depth| depth.saturating_add(skipped))).sort_by_file_name(Ord::cmp);
+    let below = builder.build().filter_map(Result::ok).filter(move |entry| entry.depth() > skipped);
     Ok(below.filter_map(move |entry| {
         let path = entry.path().strip_prefix(root).ok()?;
         let path = path.strip_prefix(".").unwrap_or(path).to_owned();
         let fits = globs.as_ref().is_none_or(|globs| globs.is_match(&path));
         fits.then_some(Entry { path, kind: entry.file_type()? })
     }))
+}
+
+/// A walk from here on, of nothing but the way to this place and what is below it.
+fn builder(top: &Path, place: PathBuf, ignored: bool) -> WalkBuilder {
+    let mut builder = WalkBuilder::new(top);
+    let levels = place.components().count();
+    builder
+        .standard_filters(!ignored)
+        .parents(false)
+        .hidden(false)
+        .require_git(false)
+        .git_global(false)
+        .follow_links(false)
+        .same_file_system(true)
+        .filter_entry(move |entry| {
+            let on_the_way = match entry.depth() {
+                0 => true,
+                depth => {
+                    place.components().nth(depth - 1).is_none_or(|part| part.as_os_str() == entry.file_name())
+                }
+            };
+            on_the_way && (entry.file_name() != ".git" || entry.depth() <= levels)
+        });
+    builder
 }
 
 /// A glob as users of ripgrep know it: without a slash it fits the name in any directory.

@@ -108,6 +108,11 @@ impl Args {
         if parsed.cell_id.is_none() && parsed.edit_mode != Mode::Insert {
             return Err(refuse("`notebook_edit`: cell_id says which cell"));
         }
+        if parsed.cell_type.is_some() && parsed.edit_mode != Mode::Insert {
+            return Err(refuse(
+                "`notebook_edit`: cell_type is an inserted cell's; to change it, delete the cell and insert another",
+            ));
+        }
         Ok(parsed)
     }
 }
@@ -332,6 +337,8 @@ mod tests {
                 .contains("no cell `9`: there are 2")
         );
         assert!(said(json!({"path": "n.ipynb", "new_source": "x"})).contains("cell_id says which cell"));
+        let other = json!({"path": "n.ipynb", "cell_id": "0", "new_source": "x", "cell_type": "markdown"});
+        assert!(said(other).contains("cell_type is an inserted cell's"));
         assert!(said(json!({"path": "none", "cell_id": "1"})).contains("does not exist"));
         assert_eq!(bench.text("n.ipynb"), NOTEBOOK);
         assert_eq!(
