@@ -4,7 +4,7 @@
 //! Only what can end without Kapell's tree doing anything, and without time passing, counts as input: a terminal, a
 //! pipe, the other end of a named pipe. Anything not understood counts as being at work.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 /// What a thread does.
@@ -35,8 +35,8 @@ pub(crate) trait Look {
     fn memory(&self, at: u64, bytes: usize) -> Option<Vec<u8>>;
     /// What a descriptor leads to, as its link in /proc tells.
     fn target(&self, fd: u64) -> Option<OsString>;
-    /// Is that path a named pipe?
-    fn is_fifo(&self, path: &OsString) -> bool;
+    /// Is that path a named pipe? A relative one is taken from this descriptor, or from its working directory.
+    fn is_fifo(&self, from: Option<u64>, path: &OsStr) -> bool;
     /// Descriptors an epoll instance waits for.
     fn polled(&self, epoll: u64) -> Option<Vec<u64>>;
 }
@@ -82,8 +82,8 @@ fn call(number: i64, args: [u64; 6], look: &dyn Look) -> Option<Doing> {
         libc::SYS_epoll_pwait if for_ever(d) => reads(&look.polled(a)?, look),
         libc::SYS_epoll_pwait2 if d == 0 => reads(&look.polled(a)?, look),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_open => opens(a, b, look),
-        libc::SYS_openat => opens(b, c, look),
+        libc::SYS_open => opens(None, a, b, look),
+        libc::SYS_openat => opens((a as u32 as i32 != libc::AT_FDCWD).then_some(a), b, c, look),
         #[cfg(target_arch = "x86_64")]
         libc::SYS_pause => Some(Doing::Idles),
         // A full pipe is emptied by somebody of the tree, or by Kapell, which reads all the time.
@@ -96,13 +96,13 @@ fn call(number: i64, args: [u64; 6], look: &dyn Look) -> Option<Doing> {
     }
 }
 
-/// An open that sleeps waits for the other end of a named pipe; there is nothing else that can be interrupted.
-fn opens(path: u64, flags: u64, look: &dyn Look) -> Option<Doing> {
+/// An open of a named pipe that sleeps waits for its other end. Any other one waits for a slow disk or network.
+fn opens(from: Option<u64>, path: u64, flags: u64, look: &dyn Look) -> Option<Doing> {
     let reading = flags & 0b11 == libc::O_RDONLY as u64;
     let bytes = look.memory(path, PATH_BYTES)?;
     let path = bytes.split(|&byte| byte == 0).next()?;
     let name = String::from_utf8_lossy(path).into_owned();
-    reading.then(|| Doing::Reads(vec![Source::Fifo(name)]))
+    (reading && look.is_fifo(from, OsStr::from_bytes(path))).then(|| Doing::Reads(vec![Source::Fifo(name)]))
 }
 
 /// Descriptors of a `struct pollfd` array that are asked for input.
@@ -154,7 +154,7 @@ fn source(target: OsString, look: &dyn Look) -> Option<Option<Source>> {
         | "anon_inode:[pidfd]" => None,
         name if terminal(name) => Some(Source::Terminal(name.to_owned())),
         name if name.starts_with("pipe:[") => Some(Source::Pipe(name.to_owned())),
-        _ if look.is_fifo(&target) => Some(Source::Pipe(name)),
+        _ if name.starts_with('/') && look.is_fifo(None, &target) => Some(Source::Pipe(name)),
         _ => return None,
     })
 }
@@ -182,8 +182,10 @@ mod tests {
         fn target(&self, fd: u64) -> Option<OsString> {
             self.fds.get(&fd).map(|target| (*target).into())
         }
-        fn is_fifo(&self, path: &OsString) -> bool {
+        fn is_fifo(&self, from: Option<u64>, path: &OsStr) -> bool {
             path == "/place/fifo"
+                || path == "questions" && from.is_none()
+                || path == "answers" && from == Some(7)
         }
         fn polled(&self, _: u64) -> Option<Vec<u64>> {
             Some(self.epoll.clone())
@@ -273,9 +275,17 @@ mod tests {
     fn opening_a_named_pipe_waits_for_its_other_end() {
         let mut look = fake(&[]);
         look.memory = b"questions\0rest".to_vec();
-        let open = |flags: i32| line(libc::SYS_openat, [u64::MAX, 0x1000, flags as u64, 0, 0, 0]);
-        let expected = Doing::Reads(vec![Source::Fifo("questions".into())]);
-        assert_eq!(doing(&open(libc::O_CLOEXEC), &look), expected);
-        assert_eq!(doing(&open(libc::O_WRONLY), &look), Doing::Works);
+        let here = libc::AT_FDCWD as u32;
+        let open = |from: u64, flags: i32| line(libc::SYS_openat, [from, 0x1000, flags as u64, 0, 0, 0]);
+        let expected = |name: &str| Doing::Reads(vec![Source::Fifo(name.into())]);
+        assert_eq!(doing(&open(here.into(), libc::O_CLOEXEC), &look), expected("questions"));
+        assert_eq!(doing(&open(libc::AT_FDCWD as u64, libc::O_CLOEXEC), &look), expected("questions"));
+        assert_eq!(doing(&open(here.into(), libc::O_WRONLY), &look), Doing::Works);
+        assert_eq!(doing(&open(7, libc::O_CLOEXEC), &look), Doing::Works);
+        look.memory = b"answers\0".to_vec();
+        assert_eq!(doing(&open(7, libc::O_CLOEXEC), &look), expected("answers"));
+        // A file on a slow disk.
+        look.memory = b"/place/file\0".to_vec();
+        assert_eq!(doing(&open(here.into(), libc::O_CLOEXEC), &look), Doing::Works);
     }
 }

@@ -89,8 +89,8 @@ pub enum Progress<'a> {
     Line(&'a str),
     /// The bytes it wrote, as they come: all of them, unlike lines.
     Output(&'a [u8]),
-    /// It waits for input. Told once, until it goes on.
-    Waits(&'a Waiting),
+    /// It waits for input: told again and again, and `None` once it goes on without a word.
+    Waits(Option<&'a Waiting>),
     /// It runs, as this process.
     Started(i32),
     /// The next step of the ladder was taken.

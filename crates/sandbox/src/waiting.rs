@@ -8,13 +8,14 @@
 use crate::blocked::{self, Doing, Look, Source};
 use crate::proc;
 use contract::limits::INPUT_WAIT_MS;
+use contract::text;
 use rustix::process::Pid;
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::Path;
 
 /// Who waits for input, and where from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,13 +108,22 @@ fn waiting(threads: &[Thread], writers: &dyn Fn(&[Pid], &str) -> Vec<Pid>) -> Op
         .flatten()
         .filter(|(_, source)| counts(source))
         .min_by_key(|(pid, source)| (rank(source), pid.as_raw_pid()))?;
+    // Names are foreign text: anybody may call a file or a process anything.
     let from = match source {
-        Source::Terminal(name) => format!("the terminal {name}"),
-        Source::Pipe(name) if name.starts_with("pipe:") => "a pipe that nobody writes to".to_owned(),
-        Source::Pipe(name) => format!("the named pipe {name}, which nobody writes to"),
-        Source::Fifo(name) => format!("the named pipe {name}, which nobody opens for writing"),
+        Source::Terminal(name) => format!("the terminal {}", clean(name)),
+        Source::Pipe(name) if is_anonymous(name) => "a pipe that nobody writes to".to_owned(),
+        Source::Pipe(name) => format!("the named pipe {}, which nobody writes to", clean(name)),
+        Source::Fifo(name) => format!("the named pipe {}, which nobody opens for writing", clean(name)),
     };
-    Some(Waiting { pid: pid.as_raw_pid(), name: proc::name(pid), from })
+    Some(Waiting { pid: pid.as_raw_pid(), name: clean(&proc::name(pid)), from })
+}
+
+fn clean(name: &str) -> String {
+    text::sentence(name).replace(['\n', '\t'], " ")
+}
+
+fn is_anonymous(pipe: &str) -> bool {
+    pipe.starts_with("pipe:")
 }
 
 /// Every thread below this process; `None` as soon as one is at work, which is nearly always.
@@ -173,8 +183,10 @@ impl Look for Process {
         fs::read_link(self.path(&format!("fd/{fd}"))).ok().map(Into::into)
     }
 
-    fn is_fifo(&self, path: &OsString) -> bool {
-        path.as_bytes().starts_with(b"/") && fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo())
+    fn is_fifo(&self, from: Option<u64>, path: &OsStr) -> bool {
+        let from = from.map_or_else(|| self.path("cwd"), |fd| self.path(&format!("fd/{fd}")));
+        // An absolute path stays what it is.
+        fs::metadata(Path::new(&from).join(path)).is_ok_and(|file| file.file_type().is_fifo())
     }
 
     fn polled(&self, epoll: u64) -> Option<Vec<u64>> {
@@ -184,15 +196,21 @@ impl Look for Process {
     }
 }
 
-/// Which of these processes hold this pipe open for writing.
+/// Which of these processes hold this pipe open for writing; of one with a name, which of all there are: anybody may have
+/// opened that.
 fn writers(pids: &[Pid], pipe: &str) -> Vec<Pid> {
-    pids.iter().copied().filter(|pid| holds(*pid, pipe)).collect()
+    // What cannot be looked at may hold it; outside of the run, that would be every process of other users.
+    let mut found: Vec<Pid> = pids.iter().copied().filter(|pid| holds(*pid, pipe, true)).collect();
+    if !is_anonymous(pipe) {
+        let others = proc::all().into_iter().map(|stat| stat.pid).filter(|pid| !pids.contains(pid));
+        found.extend(others.filter(|pid| holds(*pid, pipe, false)));
+    }
+    found
 }
 
-fn holds(pid: Pid, pipe: &str) -> bool {
+fn holds(pid: Pid, pipe: &str, unseen: bool) -> bool {
     let base = format!("/proc/{}", pid.as_raw_pid());
-    // What cannot be looked at may hold it.
-    let Ok(entries) = fs::read_dir(format!("{base}/fd")) else { return true };
+    let Ok(entries) = fs::read_dir(format!("{base}/fd")) else { return unseen };
     entries.flatten().any(|entry| {
         let leads = fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == pipe);
         leads && writable(&format!("{base}/fdinfo/{}", entry.file_name().to_string_lossy()))
@@ -241,6 +259,35 @@ mod tests {
         assert_eq!(verdict(&[thread(cat, pipe())], &[cat]), unfed);
         // One that is stuck by itself is not waiting for input, nor is who reads from it.
         assert_eq!(verdict(&[thread(cat, pipe()), thread(other, Doing::Idles)], &[other]), None);
+    }
+
+    #[test]
+    fn a_named_pipe_may_be_fed_from_anywhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        let name = path.to_str().unwrap();
+        assert!(writers(&[], name).is_empty());
+        let _held = fs::File::options().read(true).write(true).open(&path).unwrap();
+        assert_eq!(writers(&[], name), [rustix::process::getpid()]);
+        let cat = [thread(4_000_002, Doing::Reads(vec![Source::Pipe(name.into())]))];
+        assert_eq!(waiting(&cat, &writers), None);
+    }
+
+    #[test]
+    fn names_do_nothing_where_they_are_shown() {
+        let odd = Doing::Reads(vec![Source::Fifo("a\u{1b}[2J\u{1b}]0;x\u{7}\nb".into())]);
+        assert_eq!(
+            verdict(&[thread(4_000_002, odd)], &[]).unwrap(),
+            "the named pipe a b, which nobody opens for writing"
+        );
     }
 
     #[test]

@@ -87,12 +87,14 @@ impl Watch<'_> {
 
     /// It has been silent for a while: does it wait for input?
     fn look(&mut self) {
-        let Some(waiting) = self.silence.look() else { return };
-        match self.silence.waits {
-            Waits::Tell => (self.progress)(Progress::Waits(&waiting)),
-            Waits::Stop => self.climb(Stopped::NeedsInput, false),
+        let before = self.silence.waited.take();
+        self.silence.waited = self.silence.look();
+        match (self.silence.waits, &self.silence.waited) {
+            (Waits::Tell, None) if before.is_none() => {}
+            (Waits::Tell, waited) => (self.progress)(Progress::Waits(waited.as_ref())),
+            (Waits::Stop, Some(_)) => self.climb(Stopped::NeedsInput, false),
+            (Waits::Stop, None) => {}
         }
-        self.silence.waited = Some(waiting);
     }
 
     fn climb(&mut self, why: Stopped, now: bool) {
@@ -117,12 +119,12 @@ impl Watch<'_> {
                 }
                 Some(Report::Ended { status }) => {
                     self.end.status = Some(status);
-                    self.stop.due = Some(Instant::now() + Duration::from_millis(2 * STOP_KILL_MS));
+                    self.stop.last(Duration::from_millis(2 * STOP_KILL_MS));
                 }
                 Some(Report::Clean { killed, left }) => {
                     self.end.survivors = killed.unsigned_abs();
                     self.end.clean = Some(left.unsigned_abs());
-                    self.stop.due = Some(Instant::now() + Duration::from_millis(OUTPUT_DRAIN_MS));
+                    self.stop.last(Duration::from_millis(OUTPUT_DRAIN_MS));
                     if self.stop.stage == Some(Stage::Kill) && left == 0 {
                         (self.progress)(Progress::Killed);
                     }
@@ -223,15 +225,11 @@ impl Silence {
         self.next = Some(Instant::now() + Duration::from_millis(INPUT_LOOK_MS));
     }
 
-    /// `Some` when it has just become certain.
+    /// `Some` when it is certain.
     fn look(&mut self) -> Option<Waiting> {
         self.next = Some(Instant::now() + Duration::from_millis(INPUT_LOOK_MS));
         let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let found = self.evidence.look(self.warden?, now_ms);
-        if found.is_none() {
-            self.waited = None;
-        }
-        found.filter(|_| self.waited.is_none())
+        self.evidence.look(self.warden?, now_ms)
     }
 }
 
@@ -252,6 +250,12 @@ impl Stop {
         // Beyond some centuries an instant overflows: no deadline then.
         let due = patience.and_then(|patience| start.checked_add(Duration::from_millis(patience.base_ms)));
         Self { why: None, stage: None, due, grace: command.grace, start, patience }
+    }
+
+    /// It has ended: what is left has this long, whatever is said meanwhile.
+    fn last(&mut self, time: Duration) {
+        self.due = Some(Instant::now() + time);
+        self.patience = None;
     }
 
     /// It said something, which may buy it time.
@@ -297,5 +301,23 @@ async fn reached(cancel: &Cancel, wanted: Option<Urgency>) {
     match wanted {
         Some(urgency) => cancel.reached(urgency).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_ended_buys_no_time_by_what_others_say() {
+        let patience = Patience { base_ms: 1_000, extend_ms: 60_000, ceiling_ms: 3_600_000 };
+        let command = Command::shell("x", "/").patience(patience);
+        let mut stop = Stop::new(&command, Instant::now());
+        tokio::time::advance(Duration::from_millis(900)).await;
+        stop.heard();
+        assert!(stop.due.unwrap() > Instant::now() + Duration::from_millis(500));
+        stop.last(Duration::from_millis(500));
+        stop.heard();
+        assert_eq!(stop.due, Some(Instant::now() + Duration::from_millis(500)));
     }
 }

@@ -253,7 +253,7 @@ fn past(name: &str, dir: &Path, after: Option<u64>) -> Result<Output, Fault> {
 /// What was written from here on, as far as it may be shown at once, with where to go on.
 fn piece(dir: &Path, from: u64) -> (String, u64) {
     let piece = match job::read(dir, from, OUTPUT_VIEW_BYTES) {
-        Ok(piece) => piece,
+        Ok(piece) => piece.lines(),
         Err(error) => return (format!("[its output cannot be read: {error}]\n"), from),
     };
     let next = piece.from + piece.bytes.len() as u64;

@@ -15,6 +15,7 @@ use sandbox::{Reader, Size};
 use std::io::{self, Write};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 /// Ctrl-] leaves, as in telnet.
 const LEAVE: u8 = 0x1d;
@@ -77,8 +78,12 @@ async fn attached(mut hears: Hears, mut says: Says) -> io::Result<Option<String>
     let typed = Reader::terminal(io::stdin())?;
     let mut resized = signal(SignalKind::window_change())?;
     let mut screen = Screen::new(size());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut keys = [0; 4096];
-    let mut dirty = false;
+    // When what has changed is drawn, however much comes until then.
+    let mut due = None;
+    let soon = || Some(Instant::now() + FRAME);
     says.say(&Frame::Resize(size())).await?;
     loop {
         tokio::select! {
@@ -86,11 +91,11 @@ async fn attached(mut hears: Hears, mut says: Says) -> io::Result<Option<String>
                 Some(Frame::Screen(size, bytes)) => {
                     screen = Screen::new(size);
                     screen.feed(&bytes);
-                    dirty = true;
+                    due = due.or_else(soon);
                 }
                 Some(Frame::Output(bytes)) => {
                     screen.feed(&bytes);
-                    dirty = true;
+                    due = due.or_else(soon);
                 }
                 Some(Frame::Ended(how)) => {
                     draw(&screen);
@@ -113,14 +118,21 @@ async fn attached(mut hears: Hears, mut says: Says) -> io::Result<Option<String>
             _ = resized.recv() => {
                 screen.resize(size());
                 says.say(&Frame::Resize(size())).await?;
-                dirty = true;
+                due = due.or_else(soon);
             }
-            () = tokio::time::sleep(FRAME), if dirty => {
-                dirty = false;
+            // Killed, it leaves the person's terminal as it was.
+            _ = terminate.recv() => return Ok(None),
+            _ = hangup.recv() => return Ok(None),
+            () = until(due), if due.is_some() => {
+                due = None;
                 draw(&screen);
             }
         }
     }
+}
+
+async fn until(due: Option<Instant>) {
+    tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await;
 }
 
 /// The size of the person's terminal.

@@ -50,7 +50,7 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     }
     let mut from = options.after;
     loop {
-        let piece = job::read(&dir, from, PIECE_BYTES).map_err(|error| unreadable(&dir, &error))?;
+        let piece = job::read(&dir, from, PIECE_BYTES).map_err(|error| unreadable(&dir, &error))?.lines();
         if piece.bytes.is_empty() {
             return Ok(exit::OK);
         }
@@ -154,6 +154,14 @@ async fn stop(app: &App, name: &str, dir: &Path) -> Result<u8, Failure> {
     let how = tokio::time::timeout(LADDER, ended).await.map_err(|_late| {
         Failure::failed("not-stopped", format!("{name} does not end"), "kapell cancel ends its session")
     })?;
+    if how.is_empty() {
+        let what = format!("{name} did not say that it has ended");
+        return Err(Failure::failed(
+            "not-stopped",
+            what,
+            "kapell jobs SESSION tells how it is; then try again",
+        ));
+    }
     if app.global.json {
         out::print(&json_page(&json!({"job": name, "ended": how})));
     } else if !app.global.quiet {

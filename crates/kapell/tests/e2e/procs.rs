@@ -5,7 +5,7 @@
 use crate::world::{DONE, World, call, shell, until};
 use rustix::process::{Pid, Signal};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use sandbox::Size;
 use sandbox::job::Screen;
 use std::io::{Read, Write};
@@ -196,4 +196,27 @@ fn a_person_leaves_a_terminal_is_killed_at_it_and_finds_it_as_it_was() {
     let jobs = world.run(&["jobs", "last", "--json"]).expect(0).json();
     assert_eq!(jobs["jobs"][0]["ended"], "killed together with the Kapell that ran it", "{jobs}");
     assert!(world.run(&["jobs", "last", "j1"]).expect(0).out.contains("soup"));
+}
+
+#[test]
+fn a_flood_is_seen_and_a_killed_person_has_the_terminal_back() {
+    let world = World::new();
+    let pid = world.path("pid").display().to_string();
+    let line = format!("echo $$ > {pid}; n=0; while :; do n=$((n+1)); echo flood $n; done");
+    let start = call("shell", &format!("command = '''{line}''', terminal = true"));
+    let model = world.script("flood", &format!("{start}{HOLD}"));
+    let _running = world.start(&["run", "-m", &model, "--ask", "never", "goal"]);
+    until("it runs", || world.read("pid").ends_with('\n'));
+
+    let mut person = Person::attach(&world);
+    person.sees("the flood", |rows| rows.iter().any(|row| row.starts_with("flood ")));
+    let modes = |person: &Person| tcgetattr(&person.master).unwrap().local_modes;
+    assert!(!modes(&person).contains(LocalModes::ICANON));
+    rustix::process::kill_process(Pid::from_child(&person.child), Signal::TERM).unwrap();
+    person.child.wait().unwrap();
+    assert!(modes(&person).contains(LocalModes::ICANON | LocalModes::ECHO));
+    assert!(lives(&world.read("pid")));
+    // What floods its terminal hears who stops it.
+    world.run(&["jobs", "last", "j1", "--stop"]).expect(0);
+    until("it is gone", || !lives(&world.read("pid")));
 }

@@ -49,9 +49,12 @@ fn keep(socket: OwnedFd, signals: &OwnedFd) -> io::Result<()> {
         if asked {
             match receive(&socket)? {
                 None => break,
-                Some(fds) => match sys::fork()? {
-                    Some(pid) => wardens.push(pid),
-                    None => {
+                Some(fds) => match <[OwnedFd; FDS]>::try_from(fds).map(|fds| (sys::fork(), fds)) {
+                    Ok((Ok(Some(pid)), _)) => wardens.push(pid),
+                    // Some did not come, or there is no room for a process: who asked sees its own socket close. The
+                    // other runs go on.
+                    Err(_) | Ok((Err(_), _)) => {}
+                    Ok((Ok(None), fds)) => {
                         // Kapell must see the keeper's end of this socket close when the keeper dies.
                         drop(socket);
                         warden::watch(fds)
@@ -92,7 +95,7 @@ fn forget(wardens: &mut Vec<Pid>, ended: Vec<(Pid, WaitStatus)>) {
 }
 
 /// The descriptors of the next run; `None` = the socket is closed.
-fn receive(socket: &OwnedFd) -> io::Result<Option<[OwnedFd; FDS]>> {
+fn receive(socket: &OwnedFd) -> io::Result<Option<Vec<OwnedFd>>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -100,13 +103,12 @@ fn receive(socket: &OwnedFd) -> io::Result<Option<[OwnedFd; FDS]>> {
     if message.bytes == 0 {
         return Ok(None);
     }
-    let fds: Vec<OwnedFd> = control
+    let fds = control
         .drain()
         .filter_map(|message| match message {
             RecvAncillaryMessage::ScmRights(fds) => Some(fds),
             _ => None,
         })
-        .flatten()
-        .collect();
-    fds.try_into().map(Some).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+        .flatten();
+    Ok(Some(fds.collect()))
 }

@@ -12,6 +12,8 @@ use tokio::net::{UnixListener, UnixStream};
 const NAME: &str = "socket";
 /// Bytes of a frame at most.
 const FRAME_BYTES: usize = 1024 * 1024;
+/// Of a screen in one frame, beside its size.
+const SCREEN_BYTES: usize = FRAME_BYTES - 4;
 
 /// What is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +100,15 @@ impl Says {
     /// Says it; waits while the other side does not listen.
     pub async fn say(&mut self, frame: &Frame) -> io::Result<()> {
         match frame {
+            // A screen of many cells goes on as output.
+            Frame::Screen(size, bytes) if bytes.len() > SCREEN_BYTES => {
+                let (first, rest) = bytes.split_at(SCREEN_BYTES);
+                self.0.write_all(&Frame::Screen(*size, first.to_vec()).encode()).await?;
+                for chunk in rest.chunks(FRAME_BYTES) {
+                    self.0.write_all(&Frame::Output(chunk.to_vec()).encode()).await?;
+                }
+                Ok(())
+            }
             // What is longer than a frame is several.
             Frame::Output(bytes) | Frame::Input(bytes) if bytes.len() > FRAME_BYTES => {
                 let kind = |bytes: &[u8]| match frame {
@@ -178,6 +189,14 @@ mod tests {
             });
             said.unwrap();
             assert_eq!(heard, FRAME_BYTES + 5);
+            let large = Frame::Screen(size, vec![b'x'; FRAME_BYTES]);
+            let (said, heard) = tokio::join!(says.say(&large), async {
+                let Some(Frame::Screen(_, first)) = hears.next().await.unwrap() else { panic!() };
+                let Some(Frame::Output(second)) = hears.next().await.unwrap() else { panic!() };
+                first.len() + second.len()
+            });
+            said.unwrap();
+            assert_eq!(heard, FRAME_BYTES);
         });
     }
 }

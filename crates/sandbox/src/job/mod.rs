@@ -27,8 +27,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::net::UnixListener;
-use tokio::sync::{broadcast, watch};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 // tidy: allow(spawn): the clients of a job end with their set, which ends with the job
 use tokio::task::JoinSet;
@@ -43,6 +43,13 @@ pub struct Job {
 impl Drop for Job {
     fn drop(&mut self) {
         self.task.abort();
+        if self.status().ended.is_empty() {
+            self.shared.update(|live| {
+                live.status.ended = "killed with its session".to_owned();
+                live.status.waits.clear();
+            });
+            self.shared.beat();
+        }
     }
 }
 
@@ -80,6 +87,12 @@ pub struct Shown {
 const LOOK_BACK_BYTES: u64 = 64 * 1024;
 /// Pieces of output that a slow client may be behind before it is shown the screen anew.
 const BEHIND: usize = 256;
+/// Pieces of input that a job may be behind before more of it is lost.
+const TYPED: usize = 64;
+/// How long what was typed last may take to be read.
+const LAST: Duration = Duration::from_secs(1);
+/// Between two tries to let a client in.
+const REFUSED: Duration = Duration::from_millis(100);
 
 impl Job {
     /// Starts the command with its output in this directory, which must be its own; at a terminal of this size, or
@@ -131,7 +144,7 @@ impl Job {
 
     /// Writes into what it reads; waits while it does not read.
     pub async fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.shared.writer.write(bytes).await
+        self.shared.write(bytes).await
     }
 
     /// Gives its terminal another size. False: it has none.
@@ -181,13 +194,13 @@ impl Shared {
     fn progress(&self, progress: Progress<'_>) {
         match progress {
             Progress::Output(bytes) => self.update(|live| {
+                live.status.waits.clear();
                 // A full disk loses scrollback, never the job: the gap shows in the numbers.
                 if live.spool.push(bytes).is_err() {
                     live.status.waits = "its output cannot be written to disk".to_owned();
                 }
                 live.status.bytes = live.spool.end();
                 live.status.said_ms = status::now_ms();
-                live.status.waits.clear();
                 if let Some(screen) = &mut live.screen {
                     screen.feed(bytes);
                 }
@@ -195,8 +208,11 @@ impl Shared {
                 let _nobody_looks = self.output.send(bytes.into());
             }),
             Progress::Waits(waiting) => {
-                self.update(|live| live.status.waits = waiting.to_string());
-                self.beat();
+                let waits = waiting.map_or_else(String::new, ToString::to_string);
+                if self.live().status.waits != waits {
+                    self.update(|live| live.status.waits = waits);
+                    self.beat();
+                }
             }
             Progress::Started(pid) => {
                 self.update(|live| live.status.pid = pid);
@@ -207,12 +223,20 @@ impl Shared {
     }
 
     fn beat(&self) {
+        // Written under the lock: what was true before is never written after what is true now.
         let mut live = self.live();
         live.status.beat_ms = status::now_ms();
-        let status = live.status.clone();
-        drop(live);
         // The next beat tries again; the job does not depend on it.
-        let _later = status.write(&self.dir);
+        let _later = live.status.write(&self.dir);
+    }
+
+    /// Writes into what it reads. Whoever waited for that may go on; if not, it is told again.
+    async fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write(bytes).await?;
+        if !self.live().status.waits.is_empty() {
+            self.update(|live| live.status.waits.clear());
+        }
+        Ok(())
     }
 
     /// What makes a terminal show what this one shows, and everything that comes after it.
@@ -244,8 +268,8 @@ async fn serve(shared: Arc<Shared>, command: Command, listener: UnixListener) {
             ended = &mut running => break ended,
             _ = beat.tick() => shared.beat(),
             _ = clients.join_next(), if !clients.is_empty() => {}
-            asked = listener.accept(), if clients.len() < JOB_CLIENTS => {
-                if let Ok((stream, _)) = asked {
+            asked = accept(&listener), if clients.len() < JOB_CLIENTS => {
+                if let Some(stream) = asked {
                     let (hears, says) = link::halves(stream);
                     clients.spawn(attend(Arc::clone(&shared), hears, says));
                 }
@@ -263,16 +287,62 @@ async fn serve(shared: Arc<Shared>, command: Command, listener: UnixListener) {
     let _who_does_not_listen = tokio::time::timeout(Duration::from_secs(1), told).await;
 }
 
-/// One client, until it or the job is gone.
-async fn attend(shared: Arc<Shared>, mut hears: Hears, mut says: Says) -> io::Result<()> {
+/// The next client. Where none can be let in for now, as with too many files open, it is tried again after a while.
+async fn accept(listener: &UnixListener) -> Option<UnixStream> {
+    if let Ok((stream, _)) = listener.accept().await {
+        return Some(stream);
+    }
+    tokio::time::sleep(REFUSED).await;
+    None
+}
+
+/// One client, until it or the job is gone. It is heard whatever it is being shown, and whether or not the job reads.
+async fn attend(shared: Arc<Shared>, hears: Hears, says: Says) -> io::Result<()> {
+    let (typed, input) = mpsc::channel(TYPED);
+    let mut fed = std::pin::pin!(feed(&shared, input));
+    tokio::select! {
+        biased;
+        heard = obey(&shared, hears, typed) => {
+            heard?;
+            // What it typed last is still written, if it is read.
+            tokio::time::timeout(LAST, fed).await.unwrap_or(Ok(()))
+        }
+        fed = &mut fed => fed,
+        shown = show(&shared, says) => shown,
+    }
+}
+
+/// Does what a client says. What is typed faster than the job reads for long is lost, as at any terminal.
+async fn obey(shared: &Shared, mut hears: Hears, typed: mpsc::Sender<Vec<u8>>) -> io::Result<()> {
+    while let Some(frame) = hears.next().await? {
+        match frame {
+            Frame::Input(bytes) => drop(typed.try_send(bytes)),
+            Frame::Resize(size) => drop(shared.resize(size)?),
+            Frame::Stop => shared.cancel.cancel(Urgency::Graceful),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes what was typed.
+async fn feed(shared: &Shared, mut input: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    while let Some(bytes) = input.recv().await {
+        shared.write(&bytes).await?;
+    }
+    Ok(())
+}
+
+/// Shows what there is and what comes, until it has ended.
+async fn show(shared: &Shared, mut says: Says) -> io::Result<()> {
     let mut changed = shared.changed.subscribe();
-    let mut output = begin(&shared, &mut says).await?;
+    let mut output = begin(shared, &mut says).await?;
     let mut size = shared.size();
     loop {
         let ended = shared.live().status.ended.clone();
         if size != shared.size() {
             // Everybody who looks sees the same screen, whoever made it another size.
-            output = begin(&shared, &mut says).await?;
+            output = begin(shared, &mut says).await?;
             size = shared.size();
         }
         tokio::select! {
@@ -280,18 +350,11 @@ async fn attend(shared: Arc<Shared>, mut hears: Hears, mut says: Says) -> io::Re
             piece = output.recv() => match piece {
                 Ok(bytes) => says.say(&Frame::Output(bytes.to_vec())).await?,
                 Err(broadcast::error::RecvError::Lagged(_)) => {
-                    output = begin(&shared, &mut says).await?;
+                    output = begin(shared, &mut says).await?;
                 }
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
             () = std::future::ready(()), if !ended.is_empty() => return says.say(&Frame::Ended(ended)).await,
-            frame = hears.next() => match frame? {
-                Some(Frame::Input(bytes)) => shared.writer.write(&bytes).await?,
-                Some(Frame::Resize(size)) => drop(shared.resize(size)?),
-                Some(Frame::Stop) => shared.cancel.cancel(Urgency::Graceful),
-                Some(_) => return Err(io::ErrorKind::InvalidData.into()),
-                None => return Ok(()),
-            },
             _ = changed.changed() => {}
         }
     }

@@ -17,7 +17,8 @@ pub(crate) struct Spool {
     segment: u64,
     keep: u64,
     end: u64,
-    open: Option<File>,
+    /// The segment that is written to, and the number of its first byte.
+    open: Option<(u64, File)>,
 }
 
 /// A piece of output.
@@ -29,6 +30,20 @@ pub struct Piece {
     pub bytes: Vec<u8>,
     /// Number of the byte after the last one there is.
     pub end: u64,
+}
+
+impl Piece {
+    /// Where more follows, only up to the last end of a line, or else of a character: what is read next goes on there.
+    #[must_use]
+    pub fn lines(mut self) -> Self {
+        if self.from + (self.bytes.len() as u64) < self.end {
+            let line = self.bytes.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+            let open = self.bytes.utf8_chunks().last().map_or(0, |last| last.invalid().len());
+            let character = self.bytes.len() - if open < 4 { open } else { 0 };
+            self.bytes.truncate(line.or(Some(character).filter(|at| *at > 0)).unwrap_or(self.bytes.len()));
+        }
+        self
+    }
 }
 
 impl Spool {
@@ -46,17 +61,28 @@ impl Spool {
         self.end
     }
 
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Failing, it has lost the rest of them: they keep their numbers, and what comes after begins a segment.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let after = self.end + bytes.len() as u64;
+        let pushed = self.append(bytes);
+        if pushed.is_err() {
+            (self.end, self.open) = (after, None);
+        }
+        pushed
+    }
+
+    fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let into = self.end % self.segment;
-            if into == 0 || self.open.is_none() {
-                let first = self.end - into;
-                self.open = Some(File::options().create(true).append(true).open(name(&self.dir, first))?);
+            let begun = self.open.as_ref().map(|(first, _)| *first);
+            let first = begun.filter(|first| self.end - first < self.segment).unwrap_or(self.end);
+            if begun != Some(first) {
+                let file = File::options().create(true).append(true).open(name(&self.dir, first))?;
+                self.open = Some((first, file));
                 self.forget(first);
             }
-            let room = usize::try_from(self.segment - into).unwrap_or(usize::MAX);
+            let room = usize::try_from(self.segment - (self.end - first)).unwrap_or(usize::MAX);
             let (now, rest) = bytes.split_at(bytes.len().min(room));
-            if let Some(file) = &mut self.open {
+            if let Some((_, file)) = &mut self.open {
                 file.write_all(now)?;
             }
             self.end += now.len() as u64;
@@ -83,12 +109,17 @@ pub fn read(dir: &Path, from: u64, most: usize) -> io::Result<Piece> {
         Some(last) => last + fs::metadata(name(dir, *last))?.len(),
         None => 0,
     };
-    let from = from.clamp(first, end);
+    let mut from = from.clamp(first, end);
     let mut bytes = Vec::new();
     for start in &all {
         let at = from + bytes.len() as u64;
         let next = all.iter().find(|other| *other > start).copied().unwrap_or(end);
         if at < *start || at >= next || bytes.len() >= most {
+            continue;
+        }
+        // What follows could not be written: the next segment is what there is.
+        if bytes.is_empty() && at >= start + fs::metadata(name(dir, *start))?.len() {
+            from = next;
             continue;
         }
         let mut file = File::open(name(dir, *start))?;
@@ -137,6 +168,44 @@ mod tests {
             }
         }
         assert_eq!(read(dir.path(), 1_000, 10).unwrap(), Piece { from: 95, bytes: Vec::new(), end: 95 });
+    }
+
+    #[test]
+    fn what_a_full_disk_takes_keeps_its_numbers_and_nothing_else_moves() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = Spool::sized(dir.path(), 10, 1_000).unwrap();
+        spool.push(b"01234").unwrap();
+        let full = || File::options().write(true).open("/dev/full").unwrap();
+        spool.open = Some((0, full()));
+        assert!(spool.push(b"56").is_err());
+        spool.push(b"789").unwrap();
+        spool.open = Some((7, full()));
+        assert!(spool.push(b"abcdefghijklmnop").is_err());
+        spool.push(b"q").unwrap();
+        assert_eq!(spool.end(), 27);
+        for (from, found, bytes) in
+            [(0, 0, "01234"), (5, 7, "789"), (6, 7, "789"), (8, 8, "89"), (10, 26, "q")]
+        {
+            let piece = read(dir.path(), from, 100).unwrap();
+            let expected = Piece { from: found, bytes: bytes.into(), end: 27 };
+            assert_eq!(piece, expected, "{from}");
+        }
+    }
+
+    #[test]
+    fn a_piece_that_goes_on_ends_with_a_line_or_a_character() {
+        for (bytes, end, kept) in [
+            (&b"one\ntwo"[..], 9, &b"one\n"[..]),
+            (b"one\ntwo", 7, b"one\ntwo"),
+            ("ab\u{fc}".as_bytes(), 9, "ab\u{fc}".as_bytes()),
+            (b"ab\xc3", 9, b"ab"),
+            (b"ab\xf0\x9f\x98", 9, b"ab"),
+            (b"\xc3", 9, b"\xc3"),
+            (b"", 9, b""),
+        ] {
+            let piece = Piece { from: 0, bytes: bytes.to_vec(), end }.lines();
+            assert_eq!((piece.bytes.as_slice(), piece.end), (kept, end), "{bytes:?}");
+        }
     }
 
     #[test]

@@ -112,7 +112,7 @@ fn where_somebody_can_answer_it_is_told_and_goes_on() {
         let (tell, told) = tokio::sync::oneshot::channel();
         let mut tell = Some(tell);
         let mut progress = |progress: Progress<'_>| {
-            if let Progress::Waits(waiting) = progress {
+            if let Progress::Waits(Some(waiting)) = progress {
                 let _told_before = tell.take().map(|tell| tell.send(waiting.clone()));
             }
         };

@@ -85,12 +85,48 @@ fn a_job_ends_by_itself_and_with_its_handle() {
         assert!(job.until(LONG, |status| status.pid > 0).await);
         until("it runs", || alive(&format!("sleep\0{seconds}")));
         drop(job);
+        let status = look(&world.job()).unwrap();
+        assert_eq!((status.ended.as_str(), status.waits.as_str()), ("killed with its session", ""));
         let gone = async {
             while alive(&format!("sleep\0{seconds}")) {
                 tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(LONG, gone).await.expect("it is gone");
+    });
+}
+
+#[test]
+fn what_was_answered_does_not_wait_until_it_does_again() {
+    let world = World::new();
+    world.runtime.block_on(async {
+        let job = world.start("cat > all", None);
+        let waits = |status: &Status| status.waits.contains("`cat`");
+        assert!(job.until(LONG, waits).await, "{:?}", job.status());
+        job.write(b"one\n").await.unwrap();
+        assert!(job.until(LONG, |status| status.waits.is_empty()).await, "{:?}", job.status());
+        assert!(job.until(LONG, waits).await, "{:?}", job.status());
+        job.stop(Urgency::Now);
+        assert!(job.until(LONG, over).await);
+    });
+}
+
+#[test]
+fn who_does_not_listen_or_is_not_read_is_heard() {
+    let world = World::new();
+    world.runtime.block_on(async {
+        let job = world.start("yes 'a line like many others'", None);
+        let (_hears, mut says) = connect(&world.job()).await.unwrap();
+        assert!(job.until(LONG, |status| status.bytes > 10_000_000).await);
+        says.say(&Frame::Stop).await.unwrap();
+        assert!(job.until(LONG, over).await, "{:?}", job.status());
+        let job = world.start("sleep 1000", None);
+        let (_hears, mut says) = connect(&world.job()).await.unwrap();
+        for _ in 0..4 {
+            says.say(&Frame::Input(vec![b'x'; 100_000])).await.unwrap();
+        }
+        says.say(&Frame::Stop).await.unwrap();
+        assert!(job.until(LONG, over).await, "{:?}", job.status());
     });
 }
 
