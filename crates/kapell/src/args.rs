@@ -25,6 +25,9 @@ Exit codes: 0 ok, 1 failure, 2 usage, 3 refuted, 4 inconclusive, 5 stuck, 6 deni
   8 needs you, 75 waiting on a limit, 124 time-out, 130 SIGINT, 143 SIGTERM.
 Environment: KAPELL_HOME (all four roots), KAPELL_MODEL, KAPELL_ASK, NO_COLOR.";
 
+/// Bytes that `parse` shows at most.
+const PARSE_BYTES: u64 = 64 * 1024 * 1024;
+
 const ONE_SHOT: &str = "Without a command";
 
 /// Conducts coding agents: plans, works in an isolated workspace, checks the result itself, lands what it confirmed.
@@ -224,7 +227,7 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "NAME")]
         tool: Option<String>,
         /// Show at most so many bytes of it (of a log, five eighths of that)
-        #[arg(long, value_name = "BYTES")]
+        #[arg(long, value_name = "BYTES", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(..=PARSE_BYTES))]
         limit: Option<usize>,
     },
     /// Say what may run without asking, what asks and what never runs

@@ -17,13 +17,15 @@ pub(crate) struct Room {
     pub(crate) head: usize,
 }
 
+/// Bytes for which there is room from the start.
+const FIRST_BYTES: usize = 64 * 1024;
 /// Bytes that stand for lines left out.
 const GAP_BYTES: usize = 40;
 
 /// The chosen lines in their order; what is left out between them is told by its line numbers.
 pub(crate) fn text(entries: &[Entry], lines: u64, room: Room) -> String {
     let chosen = choose(entries, room);
-    let mut out = String::with_capacity(room.limit);
+    let mut out = String::with_capacity(room.limit.min(FIRST_BYTES));
     let mut next = 1;
     let (mut seq, mut blank) = (0, false);
     for entry in entries.iter().filter(|entry| chosen.contains(&entry.seq)) {

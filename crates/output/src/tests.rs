@@ -244,6 +244,20 @@ fn what_is_no_text_is_not_shown() {
 }
 
 #[test]
+fn codes_are_text_like_any_other() {
+    let code = r"E\u001b[2J\u202e1";
+    let cargo = format!(
+        r#"{{"reason":"compiler-message","message":{{"level":"error","message":"m","spans":[],"code":{{"code":"{code}"}}}}}}"#
+    );
+    let eslint =
+        format!(r#"[{{"filePath":"a.js","messages":[{{"severity":2,"ruleId":"{code}","message":"m"}}]}}]"#);
+    for (command, printed) in [("cargo build", cargo), ("eslint .", eslint)] {
+        let digest = read(format!("{printed}\n").as_bytes(), command);
+        assert_eq!(digest.findings[0].code.as_deref(), Some("E1"), "{command}");
+    }
+}
+
+#[test]
 fn events_come_while_it_is_read() {
     let mut reader = Reader::new(Options { command: "cargo test".into(), ..Options::default() });
     let mut seen = Vec::new();

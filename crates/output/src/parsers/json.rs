@@ -50,7 +50,7 @@ fn diagnostic(message: &Value, at: u64, found: &mut dyn Found) -> bool {
             file: span.map(|span| text(&span["file_name"])),
             line: span.and_then(|span| number(&span["line_start"])),
             column: span.and_then(|span| number(&span["column_start"])),
-            code: message["code"]["code"].as_str().map(str::to_owned),
+            code: code(&message["code"]["code"]),
             message: said,
             at,
         });
@@ -93,7 +93,7 @@ pub(super) fn eslint(record: &Value, at: u64, found: &mut dyn Found) -> bool {
                 file: Some(text(&file["filePath"])),
                 line: number(&message["line"]),
                 column: number(&message["column"]),
-                code: message["ruleId"].as_str().map(str::to_owned),
+                code: code(&message["ruleId"]),
                 message: text(&message["message"]),
                 at,
             });
@@ -105,6 +105,10 @@ pub(super) fn eslint(record: &Value, at: u64, found: &mut dyn Found) -> bool {
 fn text(value: &Value) -> String {
     let text = contract::text::clean(value.as_str().unwrap_or_default());
     text[..text.floor_char_boundary(MESSAGE_BYTES)].to_owned()
+}
+
+fn code(value: &Value) -> Option<String> {
+    value.is_string().then(|| text(value))
 }
 
 fn number(value: &Value) -> Option<u32> {
