@@ -155,10 +155,9 @@ fn search(
     let matcher = args.matcher()?;
     let mut searcher = SearcherBuilder::new()
         .binary_detection(BinaryDetection::quit(0))
-        // One line is held in memory, however long the whole is.
-        .heap_limit(Some(BLOB_BYTES))
+        // One line is held in memory, however long the whole is; an output may be a single one.
+        .heap_limit(Some(if blob.is_some() { BLOB_BYTES } else { LINE_BYTES }))
         .line_number(true)
-        .heap_limit(Some(LINE_BYTES))
         .before_context(args.context)
         .after_context(args.context)
         .build();
