@@ -262,8 +262,9 @@ pub fn address(bytes: &[u8]) {
 pub fn html(bytes: &[u8]) {
     let page = String::from_utf8_lossy(bytes);
     // Some links are short, some longer than any that is given.
-    let link =
-        |href: &str| if href.len() % 2 == 0 { "l".repeat(9_000) } else { href.chars().take(9).collect() };
+    let link = |href: &str| {
+        if href.len().is_multiple_of(2) { "l".repeat(9_000) } else { href.chars().take(9).collect() }
+    };
     let text = web::text_of_html(&page, &|href| Some(link(href)));
     assert!(!text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')), "{text:?}");
     assert!(text.len() <= 8 * page.len() + 1, "{} bytes of {}", text.len(), page.len());

@@ -48,8 +48,8 @@ fn a_log_is_read_with_parsers_of_ones_own() {
         ended.out
     );
     world.run(&["parse", "no-such-file"]).expect(2);
-    world.run(&["parse", "--limit", "18446744073709551615", "no-such-file"]).expect(2);
-    world.run(&["parse", "--limit", "67108864", "readme.txt"]).expect(0);
+    finish(world.kapell(&["parse", "--limit", "18446744073709551615"]), log).expect(2);
+    finish(world.kapell(&["parse", "--limit", "67108864"]), log).expect(0);
     let doctor = world.run(&["doctor"]);
     assert!(doctor.out.contains("(unclosed"), "{}", doctor.out);
 }
