@@ -8,6 +8,7 @@
 pub mod action;
 pub mod cancel;
 pub mod checks;
+pub mod confine;
 pub mod context;
 pub mod digest;
 pub mod error;

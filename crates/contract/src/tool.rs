@@ -1,6 +1,7 @@
 //! The Tool port: spec + schema + effect class + limits + run, in one value.
 
 use crate::action::EffectClass;
+use crate::confine::Confinement;
 use crate::model::{Image, ToolSpec};
 use crate::policy::Part;
 use crate::port::{Blobs, Sink};
@@ -23,6 +24,10 @@ pub struct Scope {
     pub env: Vec<(String, String)>,
     /// Commands of the project's declared checks and set-up: confined by declaration.
     pub declared: Vec<String>,
+    /// The mode only reads.
+    pub reads: bool,
+    /// What confines commands; `None`: nothing does.
+    pub confinement: Option<Confinement>,
     /// Reads earlier outputs.
     pub blobs: Arc<dyn Blobs>,
 }

@@ -13,6 +13,7 @@ use crate::keys;
 use crate::secrets::Keeper;
 use crate::term::Term;
 use crate::toolbox;
+use contract::confine::Confinement;
 use contract::journal::Journal;
 use contract::model::Models;
 use contract::port::Clock;
@@ -172,13 +173,13 @@ impl App {
         let models = Arc::new(models);
         let value = |name: &String| Some((name.clone(), variable(name)?));
         let passed: Vec<(String, String)> = config.pass_env.iter().filter_map(value).collect();
-        let git = Arc::new(self.workspace(&passed));
+        let git = Arc::new(self.workspace(&passed, Some(&config.sandbox)));
         let jobs = Arc::new(tools::Jobs::new(self.home.sessions_dir()));
         let spool = tools::Place { most: config.output_keep, ..tools::Place::new(self.home.spool_dir()) };
         let locks = Arc::new(Locks::new(self.home.run_dir(), Arc::clone(&jobs), spool.clone()));
         let journal: Arc<dyn Journal> = Arc::<Sqlite>::clone(&store);
         let (parsers, warnings) = self.parsers(config);
-        let tools = toolbox::all(&self.home, &jobs, spool, &config.web, parsers);
+        let tools = toolbox::all(&self.home, &jobs, spool, &config.web, parsers, &config.sandbox);
         let names = tools.iter().map(|tool| tool.spec().name).collect();
         let ports = Ports {
             blobs: Arc::<Sqlite>::clone(&store),
@@ -198,11 +199,16 @@ impl App {
     }
 
     /// The workspaces alone.
-    pub(crate) fn workspace(&self, passed: &[(String, String)]) -> workspace::Git {
+    pub(crate) fn workspace(
+        &self,
+        passed: &[(String, String)],
+        confined: Option<&Confinement>,
+    ) -> workspace::Git {
         let options = workspace::Options {
             env: passed.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             records: Some(self.home.run_dir()),
             ignore: home::git_ignore(variable),
+            confined: confined.cloned(),
             ..workspace::Options::default()
         };
         workspace::Git::new(self.home.state.clone(), self.home.cache.clone(), options)

@@ -235,6 +235,8 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: PolicyVerb,
     },
+    /// Show what confines commands here; with a command, run it confined in this directory
+    Sandbox(SandboxOptions),
     /// Look at everything Kapell needs and say what is wrong
     Doctor,
     /// Remove what is not needed any more: workspaces of ended sessions, stale records, caches
@@ -267,6 +269,20 @@ pub(crate) enum PolicyVerb {
         /// Claude's or Gemini's settings.json, Gemini's policy TOML, or Codex' .rules
         file: PathBuf,
     },
+}
+
+/// What `sandbox` shows or tries.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SandboxOptions {
+    /// Instead of the configured profile
+    #[arg(long, value_parser = crate::config::sandbox::PROFILES)]
+    pub(crate) profile: Option<String>,
+    /// Instead of the configured network
+    #[arg(long, value_parser = crate::config::sandbox::NETWORKS)]
+    pub(crate) network: Option<String>,
+    /// A program and its arguments, behind `--`
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
 }
 
 /// What `sessions` shows.

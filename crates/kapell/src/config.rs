@@ -7,12 +7,14 @@
 mod parsers;
 mod policy;
 mod providers;
+pub(crate) mod sandbox;
 mod web;
 
 use crate::exit::Failure;
 use crate::quantity;
 use ::providers::settings::Declared;
 use ::tools::WebRules;
+use contract::confine::{Confinement, Profile};
 use contract::project::Caps;
 use contract::session::Ask;
 use contract::text::suggestion;
@@ -100,6 +102,8 @@ pub(crate) struct Config {
     pub(crate) web: WebRules,
     /// How outputs of programs are read that no built-in parser knows, of the user's file alone.
     pub(crate) parsers: Vec<output::Written>,
+    /// What confines commands, of the user's file alone: all but the place they work in.
+    pub(crate) sandbox: Confinement,
     /// What may run, of both files; the project's only ask and deny.
     pub(crate) rules: Vec<kernel::policy::Rule>,
     /// Caps of a call, a day, a month and the project, each in money and in tokens, as [`CAP_KEYS`] names them.
@@ -109,7 +113,8 @@ pub(crate) struct Config {
 /// Keys of both files, with those of the project alone behind.
 const KEYS: [&str; 8] = ["model", "fallback", "ask", "mode", "land", "budget", "policy", "compact_model"];
 /// Of the user's file alone.
-const USER_KEYS: [&str; 6] = ["providers", "parsers", "response_cache", "output_keep", "pass_env", "web"];
+const USER_KEYS: [&str; 7] =
+    ["providers", "parsers", "response_cache", "output_keep", "pass_env", "web", "sandbox"];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
 const BUDGET_KEYS: [&str; 4] = ["usd", "tokens", "steps", "time"];
 /// Keys of `[budget]` about more or less than a tree of sessions.
@@ -149,6 +154,7 @@ impl Default for Config {
             providers: BTreeMap::new(),
             web: WebRules::default(),
             parsers: Vec::new(),
+            sandbox: Confinement { profile: Profile::Full, ..Confinement::default() },
             rules: Vec::new(),
             caps: std::array::from_fn(|_| of(u64::MAX)),
         }
@@ -285,6 +291,7 @@ impl File<'_> {
                 "budget" => self.budget(config, value)?,
                 "providers" => self.providers(config, at, value)?,
                 "web" if !self.project => self.web(config, value)?,
+                "sandbox" if !self.project => self.sandbox(config, value)?,
                 "parsers" => self.parsers(config, at, value)?,
                 "policy" => self.policy(config, value)?,
                 "response_cache" if !self.project => {
@@ -317,7 +324,7 @@ impl File<'_> {
         };
         let name = |value: &Value<'_>| {
             let name = self.string(value)?;
-            if sandbox::is_secret(name.as_ref()) {
+            if ::sandbox::is_secret(name.as_ref()) {
                 let why = format!("`{name}` holds a secret by its name: no command is ever given one");
                 return Err(self.wrong(value.span().start, why));
             }

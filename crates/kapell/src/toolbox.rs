@@ -4,13 +4,14 @@
 
 use crate::home::Home;
 use contract::action::EffectClass;
+use contract::confine::{Confinement, Profile};
 use contract::model::ToolSpec;
 use contract::policy::Part;
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Tool};
 use contract::{BoxFuture, Cancel, Fault};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tools::{Place, WebRules};
 
@@ -21,6 +22,7 @@ pub(crate) fn all(
     spool: Place,
     web: &WebRules,
     parsers: tools::Parsers,
+    confined: &Confinement,
 ) -> Vec<Arc<dyn Tool>> {
     let sessions = home.sessions_dir();
     let options = tools::Options {
@@ -30,7 +32,9 @@ pub(crate) fn all(
         web: web.clone(),
         parsers: Arc::new(parsers),
     };
-    let at_home = |tool| Arc::new(AtHome { tool, sessions: sessions.clone() }) as Arc<dyn Tool>;
+    let at_home = |tool| {
+        Arc::new(AtHome { tool, sessions: sessions.clone(), confined: confined.clone() }) as Arc<dyn Tool>
+    };
     tools::all(&options).into_iter().map(at_home).collect()
 }
 
@@ -39,13 +43,33 @@ pub(crate) fn all(
 struct AtHome {
     tool: Arc<dyn Tool>,
     sessions: PathBuf,
+    confined: Confinement,
 }
 
 impl AtHome {
     fn scope(&self, mut scope: Scope) -> Scope {
-        let target = self.sessions.join(scope.session.to_string()).join("build");
+        let dir = self.sessions.join(scope.session.to_string());
+        let target = dir.join("build");
         scope.env.push(("CARGO_TARGET_DIR".into(), target.to_string_lossy().into_owned()));
+        scope.confinement = Some(self.confinement(&scope, &dir, target));
         scope
+    }
+
+    /// What the session's commands see: its tree, and what git in it borrows from.
+    fn confinement(&self, scope: &Scope, dir: &Path, target: PathBuf) -> Confinement {
+        let mut confined = self.confined.clone();
+        if scope.reads {
+            confined.profile = confined.profile.min(Profile::ReadOnly);
+        }
+        confined.workspace.clone_from(&scope.root);
+        confined.scratch = Some(dir.join("scratch"));
+        // Named by Kapell's own repository: the agent's could name anything.
+        confined.read.extend(workspace::borrowed(dir));
+        // What is not there cannot be given.
+        if std::fs::create_dir_all(&target).is_ok() {
+            confined.write.push(target);
+        }
+        confined
     }
 }
 

@@ -44,6 +44,8 @@ async fn play() {
         root,
         env: Vec::new(),
         declared: vec![
+        reads: false,
+        confinement: None,
             "cargo clippy --all-targets -- -D warnings".into(),
             "cargo test".into(),
             "cargo fmt --check".into(),

@@ -1,11 +1,13 @@
 //! What to run: program, directory, environment, input, time, output. A value; running it is [`crate::run()`].
 //! Knows nothing of processes. Start at [`Command`].
 
+use crate::confine::{self, Offers};
 use crate::environ;
 use crate::patience::Patience;
 use crate::pty::{Size, Terminal};
 use crate::run::Error;
 use crate::wire::Spawn;
+use contract::confine::Confinement;
 use contract::limits;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -28,6 +30,7 @@ pub struct Command {
     pub(crate) keep: usize,
     pub(crate) apart: bool,
     pub(crate) record: Option<PathBuf>,
+    pub(crate) confined: Option<(Confinement, Offers)>,
 }
 
 /// What a command reads.
@@ -80,6 +83,7 @@ impl Command {
             keep: limits::OUTPUT_KEEP_BYTES,
             apart: false,
             record: None,
+            confined: None,
         }
     }
 
@@ -177,6 +181,20 @@ impl Command {
         self
     }
 
+    /// Keeps it to what this says, by what the system offers.
+    #[must_use]
+    pub fn confine(self, confinement: Confinement) -> Self {
+        let offers = confine::offers().clone();
+        self.confine_with(confinement, offers)
+    }
+
+    /// The same with no more than these offers, to see what less comes to.
+    #[must_use]
+    pub fn confine_with(mut self, confinement: Confinement, offers: Offers) -> Self {
+        self.confined = Some((confinement, offers));
+        self
+    }
+
     /// The program's name, for messages.
     pub(crate) fn name(&self) -> String {
         self.argv.first().map_or(String::new(), |name| name.to_string_lossy().into_owned())
@@ -185,7 +203,10 @@ impl Command {
     /// As the warden needs it: environment complete, program found.
     pub(crate) fn spawn(&self, token: &str) -> Result<Spawn, Error> {
         let terminal = matches!(self.input, Input::Terminal { .. });
-        let env = environ::child(std::env::vars_os(), &self.env, token, terminal);
+        let mut env = environ::child(std::env::vars_os(), &self.env, token, terminal);
+        let confined = self.confined.as_ref();
+        let plan =
+            confined.map(|(asked, offers)| confine::plan(asked, offers, &mut env)).transpose()?.flatten();
         let texts = self.argv.iter().chain(env.iter().flat_map(|(name, value)| [name, value]));
         if texts.chain([self.cwd.as_os_str().to_owned()].iter()).any(|text| text.as_bytes().contains(&0)) {
             return Err(Error::Nul { program: self.name() });
@@ -193,7 +214,7 @@ impl Command {
         let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
         let program = self.argv.first().and_then(|name| find(name, path, &self.cwd));
         let program = program.ok_or_else(|| Error::NoProgram { program: self.name() })?;
-        Ok(Spawn { terminal, program, argv: self.argv.clone(), env })
+        Ok(Spawn { terminal, program, argv: self.argv.clone(), env, plan })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs child processes so that nothing of them is left alive: not at their end, not when stopped, and not
-//! when Kapell itself is killed. **Not confined yet: files and network.** A child may read and write whatever
-//! its user may; this crate only bounds its life, its input, its environment and its output. Linux only.
+//! when Kapell itself is killed; and keeps them to the files and the network they were given, where that is asked for
+//! ([`Command::confine`], `confine/mod.rs`). Linux only.
 //! Knows nothing of tools, git or sessions. Start at [`run()`], then `helper/warden.rs`, which does the work.
 //!
 //! ```text
@@ -20,6 +20,7 @@
 mod blocked;
 mod capture;
 mod command;
+mod confine;
 mod environ;
 mod flow;
 pub mod helper;
@@ -39,6 +40,7 @@ mod wire;
 
 pub use capture::Captured;
 pub use command::{Command, Grace, Waits};
+pub use confine::{Offers, in_force, offers, seal, unseal};
 pub use environ::is_secret;
 pub use flow::{Reader, Writer};
 pub use patience::{Patience, is_noise};

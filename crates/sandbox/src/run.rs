@@ -6,6 +6,7 @@
 
 use crate::capture::Captured;
 use crate::command::{Command, Input};
+use crate::confine::Plan;
 use crate::flow::Flow;
 use crate::keeper;
 use crate::record::{self, Record};
@@ -126,6 +127,27 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// This system cannot confine it as far as its profile asks for.
+    Unconfined {
+        /// The profile.
+        profile: &'static str,
+        /// What is not there.
+        missing: String,
+    },
+    /// It could not be confined, and was not started.
+    Confine {
+        /// Which layer.
+        layer: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A place of its own view of files could not be made; becomes [`Error::Confine`] once it has a name.
+    Mount {
+        /// Its number in the plan.
+        number: usize,
+        /// Why.
+        source: io::Error,
+    },
     /// The machinery around it failed: pipes, records, the helper process.
     System {
         /// While doing what.
@@ -147,6 +169,15 @@ impl fmt::Display for Error {
             Self::Nul { program } => write!(f, "`{program}` was given text with a zero byte"),
             Self::Directory { cwd, source } => write!(f, "cannot work in `{cwd}`: {source}"),
             Self::Exec { program, source } => write!(f, "cannot execute `{program}`: {source}"),
+            Self::Unconfined { profile, missing } => {
+                write!(f, "this system cannot confine commands to `{profile}`: it lacks {missing}")
+            }
+            Self::Confine { layer, source } => {
+                write!(f, "a command could not be confined ({layer}): {source}")
+            }
+            Self::Mount { number, source } => {
+                write!(f, "a command could not be confined (mount {number}): {source}")
+            }
             Self::System { doing, source } => write!(f, "cannot run a command: {doing}: {source}"),
             Self::Lost { program } => write!(f, "the process that watches over `{program}` was killed"),
         }
@@ -156,9 +187,11 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Directory { source, .. } | Self::Exec { source, .. } | Self::System { source, .. } => {
-                Some(source)
-            }
+            Self::Directory { source, .. }
+            | Self::Exec { source, .. }
+            | Self::Confine { source, .. }
+            | Self::Mount { source, .. }
+            | Self::System { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -174,6 +207,16 @@ impl From<Error> for Fault {
             Error::Directory { .. } => (Kind::UserFixable, "no-directory", "check that it exists".to_owned()),
             Error::Exec { .. } => {
                 (Kind::UserFixable, "not-executable", "check the file's mode and its first line".to_owned())
+            }
+            Error::Unconfined { .. } => (
+                Kind::UserFixable,
+                "unconfined",
+                "allow them to your user, or accept less with `degraded = true` under [sandbox] in config.toml; \
+                 `kapell sandbox` shows what there is"
+                    .to_owned(),
+            ),
+            Error::Confine { .. } | Error::Mount { .. } => {
+                (Kind::UserFixable, "not-confined", "`kapell sandbox -- true` tries it; report what it says".to_owned())
             }
             Error::System { .. } => {
                 (Kind::Transient, "sandbox", "check `ulimit -a` and free disk space".to_owned())
@@ -200,7 +243,8 @@ pub async fn run(
     }
     let directory = open_directory(&command)?;
     let token = record::token();
-    let spawn = command.spawn(&token)?.encode();
+    let spawn = command.spawn(&token)?;
+    let (plan, spawn) = (spawn.plan.clone(), spawn.encode());
     let record = command.record.as_deref().map(|dir| Record::open(dir, &token)).transpose();
     let record = record.map_err(failed("writing its record"))?;
     let pipes = begin(&command, &directory);
@@ -226,11 +270,14 @@ pub async fn run(
     };
     let result = watch.follow(&cancel).await;
     let Watch { stop, silence, outputs: [output, stderr], end, .. } = watch;
-    let never_ran = matches!(result, Err(Error::Directory { .. } | Error::Exec { .. }));
+    let never_ran = matches!(
+        result,
+        Err(Error::Directory { .. } | Error::Exec { .. } | Error::Confine { .. } | Error::Mount { .. })
+    );
     if let Some(record) = record.as_ref().filter(|_| never_ran || end.clean == Some(0)) {
         record.close().map_err(failed("removing its record"))?;
     }
-    result.map_err(|error| error.about(&command))?;
+    result.map_err(|error| error.about(&command, plan.as_ref()))?;
     let status = end.status.map(ExitStatus::from_raw);
     Ok(Ended {
         exit: status.and_then(|status| status.code()),
@@ -266,7 +313,12 @@ impl Ended {
 
 impl Error {
     /// Adds names that the watching half does not know.
-    fn about(mut self, command: &Command) -> Self {
+    fn about(mut self, command: &Command, plan: Option<&Plan>) -> Self {
+        if let Self::Mount { number, source } = self {
+            let place = plan.and_then(|plan| plan.place(number));
+            let layer = place.map_or_else(|| format!("mount {number}"), |place| place.display().to_string());
+            return Self::Confine { layer, source };
+        }
         match &mut self {
             Self::Directory { cwd, .. } => *cwd = command.cwd.to_string_lossy().into_owned(),
             Self::Exec { program, .. } | Self::Lost { program } => *program = command.name(),

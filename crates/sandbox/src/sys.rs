@@ -2,8 +2,11 @@
 //! Knows nothing of what they are used for. Start at [`fork`].
 
 use rustix::process::Pid;
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -93,6 +96,66 @@ pub(crate) fn close_all_but(keep: BorrowedFd<'_>) -> io::Result<()> {
             check(libc::close_range(FIRST, keep - 1, 0))?;
         }
         check(libc::close_range(keep + 1, u32::MAX, 0))
+    }
+}
+
+/// Leaves what is shared with other processes behind, by `CLONE_NEW...` flags.
+#[expect(unsafe_code, reason = "the safe wrapper is deprecated for a flag that is not among these")]
+pub(crate) fn unshare(flags: u32) -> io::Result<()> {
+    debug_assert_eq!(flags & libc::CLONE_FILES.unsigned_abs(), 0, "descriptors stay shared with nobody");
+    // SAFETY: namespaces only: no memory and no descriptor changes its owner.
+    check(unsafe { libc::unshare(flags.cast_signed()) })
+}
+
+/// Which version of Landlock's interface the kernel has; 0 = none.
+#[expect(unsafe_code, reason = "the crate for it does not tell")]
+pub(crate) fn landlock_version() -> u32 {
+    const VERSION: u32 = 1;
+    // SAFETY: with this flag the kernel reads no memory and makes no descriptor.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, VERSION) };
+    u32::try_from(version).unwrap_or(0)
+}
+
+pub(crate) const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+pub(crate) const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
+pub(crate) const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
+
+/// Takes rights from a mount, and from all below it.
+#[expect(unsafe_code, reason = "mount_setattr has no safe wrapper")]
+pub(crate) fn restrict_mount(at: &Path, limits: u64, below: bool) -> io::Result<()> {
+    let path = CString::new(at.as_os_str().as_bytes())?;
+    let attributes = libc::mount_attr { attr_set: limits, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = if below { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: both pointers are to live values, and the size is that of the second.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Switches the loopback of this network on.
+#[expect(unsafe_code, reason = "flags of an interface are set by ioctl")]
+pub(crate) fn loopback_up() -> io::Result<()> {
+    let kind = rustix::net::SocketType::DGRAM;
+    let flags = rustix::net::SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(rustix::net::AddressFamily::INET, kind, flags, None)?;
+    // SAFETY: zero is a valid value of every field; the name is shorter than its field and ends with a zero byte.
+    unsafe {
+        let mut request = std::mem::zeroed::<libc::ifreq>();
+        for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+            *to = from.cast_signed();
+        }
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request))?;
+        request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request))
     }
 }
 

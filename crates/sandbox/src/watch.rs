@@ -135,6 +135,10 @@ impl Watch<'_> {
                         Step::Session => Error::System { doing: "making a session", source },
                         Step::Directory => Error::Directory { cwd: String::new(), source },
                         Step::Exec => Error::Exec { program: String::new(), source },
+                        Step::Namespaces => Error::Confine { layer: "namespaces".to_owned(), source },
+                        Step::Landlock => Error::Confine { layer: "landlock".to_owned(), source },
+                        Step::Seccomp => Error::Confine { layer: "seccomp".to_owned(), source },
+                        Step::Mount(number) => Error::Mount { number: number.into(), source },
                     });
                 }
                 None => return Err(Error::Lost { program: String::new() }),

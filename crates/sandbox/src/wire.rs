@@ -4,6 +4,7 @@
 //! To the warden: one length-prefixed [`Spawn`], then single [`Order`] bytes; closing the socket means kill.
 //! From the warden: fixed-size [`Report`]s.
 
+use crate::confine::Plan;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -16,6 +17,8 @@ pub(crate) struct Spawn {
     /// Including argument 0.
     pub(crate) argv: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
+    /// How it is confined, if it is.
+    pub(crate) plan: Option<Plan>,
 }
 
 /// Says that there is a terminal.
@@ -34,6 +37,9 @@ impl Spawn {
         };
         put(&OsString::from(if self.terminal { TERMINAL } else { "" }));
         put(&self.program);
+        let plan = self.plan.as_ref().map(Plan::encode).unwrap_or_default();
+        put(&OsString::from(plan.len().to_string()));
+        plan.iter().for_each(&mut put);
         put(&OsString::from(self.argv.len().to_string()));
         self.argv.iter().for_each(&mut put);
         for (name, value) in &self.env {
@@ -54,14 +60,18 @@ impl Spawn {
             bytes = rest;
         }
         let mut texts = texts.into_iter();
-        let (terminal, program, argc) = (texts.next()? == TERMINAL, texts.next()?, texts.next()?);
-        let argc: usize = argc.to_str()?.parse().ok()?;
+        let (terminal, program) = (texts.next()? == TERMINAL, texts.next()?);
+        let count = |text: OsString| text.to_str()?.parse::<usize>().ok();
+        let planned = count(texts.next()?)?;
+        let plan: Vec<_> = texts.by_ref().take(planned).collect();
+        let plan = if planned == 0 { None } else { Some(Plan::decode(plan)?) };
+        let argc = count(texts.next()?)?;
         let argv: Vec<_> = texts.by_ref().take(argc).collect();
         let mut env = Vec::new();
         while let Some(name) = texts.next() {
             env.push((name, texts.next()?));
         }
-        (argv.len() == argc && argc > 0).then_some(Self { terminal, program, argv, env })
+        (argv.len() == argc && argc > 0).then_some(Self { terminal, program, argv, env, plan })
     }
 }
 
@@ -91,11 +101,29 @@ pub(crate) enum Step {
     Session,
     Directory,
     Exec,
+    Namespaces,
+    Landlock,
+    Seccomp,
+    /// The entry of the plan with this number.
+    Mount(u16),
 }
 
 impl Step {
+    const PLAIN: [Self; 6] =
+        [Self::Session, Self::Directory, Self::Exec, Self::Namespaces, Self::Landlock, Self::Seccomp];
+
+    fn number(self) -> i32 {
+        match self {
+            Self::Mount(number) => 0x100 + i32::from(number),
+            plain => Self::PLAIN.iter().position(|step| *step == plain).map_or(0, |at| at as i32),
+        }
+    }
+
     pub(crate) fn decode(number: i32) -> Option<Self> {
-        [Self::Session, Self::Directory, Self::Exec].into_iter().find(|step| *step as i32 == number)
+        match u16::try_from(number.checked_sub(0x100)?) {
+            Ok(mount) => Some(Self::Mount(mount)),
+            Err(_) => Self::PLAIN.get(usize::try_from(number).ok()?).copied(),
+        }
     }
 }
 
@@ -119,7 +147,7 @@ impl Report {
     pub(crate) fn encode(self) -> [u8; Self::SIZE] {
         let (tag, a, b) = match self {
             Self::Started { pid, warden } => (b'S', pid, warden),
-            Self::Failed { step, errno } => (b'F', step as i32, errno),
+            Self::Failed { step, errno } => (b'F', step.number(), errno),
             Self::Ended { status } => (b'E', status, 0),
             Self::Clean { killed, left } => (b'C', killed, left),
         };
@@ -153,6 +181,7 @@ mod tests {
             program: "/bin/x".into(),
             argv: vec!["x".into(), "".into(), OsString::from_vec(vec![0xff, b'\n'])],
             env: vec![("A".into(), "".into()), ("B".into(), "=\n".into())],
+            plan: None,
         };
         let bytes = spawn.encode();
         assert_eq!(Spawn::decode(&bytes[PREFIX..]), Some(spawn));
@@ -165,6 +194,8 @@ mod tests {
         for report in [
             Report::Started { pid: 7, warden: i32::MAX },
             Report::Failed { step: Step::Directory, errno: 2 },
+            Report::Failed { step: Step::Seccomp, errno: 1 },
+            Report::Failed { step: Step::Mount(7), errno: 13 },
             Report::Ended { status: 0x0900 },
             Report::Clean { killed: 3, left: 0 },
         ] {

@@ -1,6 +1,6 @@
 //! `shell`: a command, run so that nothing of it is left alive; by itself where its words are plain, else by a shell.
-//! Staged when the project declares that very line as a check or set-up; external otherwise, because files and network
-//! are not confined yet. Knows nothing of processes (`sandbox`). Start at [`Shell`].
+//! Staged when it is confined to the workspace and reaches no network, or when the project declares that very line as a
+//! check or set-up; external otherwise. Knows nothing of processes (`sandbox`). Start at [`Shell`].
 
 mod line;
 
@@ -12,6 +12,7 @@ use crate::spool::{Place, Spool, Whole};
 use crate::tree::Tree;
 use crate::{Options, job, name, view};
 use contract::action::EffectClass;
+use contract::confine::{Network, Profile};
 use contract::limits::{COMMAND_BYTES, JOB_MS, OUTPUT_VIEW_BYTES, TOOL_MAX_MS};
 use contract::model::ToolSpec;
 use contract::port::{Delta, Sink};
@@ -99,17 +100,29 @@ impl Tool for Shell {
             let same = parsed.command.as_ref().is_some_and(|command| line.trim() == command.trim());
             same && cwd == scope.root && !parsed.stays()
         };
-        let (class, why) = if scope.declared.iter().any(declared) {
-            (EffectClass::Staged, "declared check")
-        } else {
-            (EffectClass::External, "not confined: what it touches outside the workspace is unknown")
+        let held = scope.confinement.as_ref().map(sandbox::in_force).transpose()?;
+        let held = held.filter(|held| held.profile != Profile::Full);
+        let (class, why) = match (held, scope.declared.iter().any(declared)) {
+            // What it does beyond the workspace is what it sends.
+            (Some(held), true) => (EffectClass::Staged, format!("declared check; confined: {held}")),
+            (Some(held), false) if held.network == Network::Off => {
+                (EffectClass::Staged, format!("confined: {held}"))
+            }
+            (Some(held), false) => {
+                (EffectClass::External, format!("what it sends cannot be taken back; {held}"))
+            }
+            (None, true) => (EffectClass::Staged, "declared check".to_owned()),
+            (None, false) => (
+                EffectClass::External,
+                "not confined: what it touches outside the workspace is unknown".to_owned(),
+            ),
         };
         let content = Content {
             cwd: cwd.to_string_lossy().into_owned(),
             deadline_ms: Some(parsed.patience().ceiling_ms),
             ..Content::default()
         };
-        Ok(judged("shell", args, scope, class, why, content))
+        Ok(judged("shell", args, scope, class, &why, content))
     }
 
     fn run<'a>(
@@ -214,6 +227,9 @@ impl Shell {
         }
         if let Some(records) = &self.records {
             command = command.record(records.join(scope.session.to_string()));
+        }
+        if let Some(confinement) = &scope.confinement {
+            command = command.confine(confinement.clone());
         }
         Ok(command)
     }

@@ -56,6 +56,8 @@ impl Bench {
             root: top.join("ws"),
             env: Vec::new(),
             declared: vec!["cargo test".into()],
+            reads: false,
+            confinement: None,
             blobs: Arc::new(store),
         };
         Self { dir, scope, lines: Arc::default() }

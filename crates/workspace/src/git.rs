@@ -116,6 +116,7 @@ impl Binary {
             keep: usize::MAX,
             apart: true,
             records: self.records.as_ref().map(|records| records.to_path_buf()),
+            confined: None,
         }
     }
 }

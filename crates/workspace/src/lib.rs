@@ -46,9 +46,10 @@ mod tidy;
 mod work;
 
 pub use audit::{Found, Pin, Pinned, Slots, Standing};
-pub use session::branch;
+pub use session::{borrowed, branch};
 pub use tidy::{Listed, Removed};
 
+use contract::confine::Confinement;
 use contract::{Fault, Kind, SessionId};
 use session::{Home, Open};
 use std::collections::HashMap;
@@ -67,6 +68,8 @@ pub struct Options {
     pub git: Option<PathBuf>,
     /// The user's own ignore rules where git's settings name none (`$XDG_CONFIG_HOME/git/ignore`).
     pub ignore: Option<PathBuf>,
+    /// What confines set-up and check commands, all but the place they work in; `None`: nothing does.
+    pub confined: Option<Confinement>,
     /// Added to the environment of set-up and check commands, over what is inherited.
     pub env: Vec<(OsString, OsString)>,
 }
@@ -80,6 +83,7 @@ pub struct Git {
     records: PathBuf,
     env: Vec<(OsString, OsString)>,
     ignore: Option<PathBuf>,
+    confined: Option<Confinement>,
     open: Mutex<HashMap<SessionId, Slot>>,
 }
 
@@ -110,6 +114,7 @@ impl Git {
             records,
             env: options.env,
             ignore: options.ignore,
+            confined: options.confined,
             open: Mutex::default(),
         }
     }

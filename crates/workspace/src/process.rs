@@ -5,6 +5,7 @@
 
 pub(crate) use contract::tool::Stopped;
 
+use contract::confine::Confinement;
 use contract::{Cancel, Fault, Kind};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub(crate) struct Program {
     pub(crate) apart: bool,
     /// Where it leaves a record while it runs, if anywhere.
     pub(crate) records: Option<PathBuf>,
+    /// What confines it; `None`: it is Kapell's own.
+    pub(crate) confined: Option<Confinement>,
 }
 
 /// How it ended.
@@ -51,6 +54,9 @@ pub(crate) async fn run(
         .keep(program.keep);
     if let Some(records) = program.records {
         command = command.record(records);
+    }
+    if let Some(confined) = program.confined {
+        command = command.confine(confined);
     }
     if program.apart {
         command = command.apart();

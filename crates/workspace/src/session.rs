@@ -273,6 +273,14 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
+/// Directories of objects that the git of the session with this directory borrows from.
+pub fn borrowed(dir: &Path) -> Vec<PathBuf> {
+    let own = dir.join("git").join("objects");
+    let list = read_plain(&own.join("info/alternates")).ok().flatten().unwrap_or_default();
+    let lines = list.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(crate::git::path);
+    std::iter::once(own).chain(lines).collect()
+}
+
 /// Name of a session's branch: `kapell/` and the last eight digits of its id (the first are a coarse time).
 pub fn branch(session: SessionId) -> String {
     let id = session.to_string();

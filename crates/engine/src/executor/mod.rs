@@ -291,6 +291,8 @@ impl Job {
             root: self.ports.workspace.root(self.run.session),
             env: self.ports.env.clone(),
             declared: context.setup.iter().cloned().chain(checks).collect(),
+            reads: kernel::policy::only_reads(&context.spec.mode),
+            confinement: None,
             blobs: Arc::clone(&self.ports.blobs),
         }
     }

@@ -25,6 +25,7 @@ mod replay;
 mod resume;
 mod rewind;
 mod run;
+mod sandbox;
 mod sessions;
 mod spend;
 mod tell;
@@ -133,6 +134,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Auth { provider } => auth::run(app, provider.as_deref()).await,
         Verb::Parse { file, tool, limit } => parse::run(app, file.as_deref(), tool.as_deref(), limit),
         Verb::Policy { what } => policy::run(app, what),
+        Verb::Sandbox(options) => sandbox::run(app, &options).await,
         Verb::Doctor => doctor::run(app).await,
         Verb::Gc { dry_run } => gc::run(app, dry_run).await,
     }

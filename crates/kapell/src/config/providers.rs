@@ -153,7 +153,7 @@ impl File<'_> {
         let name = self.string(value)?;
         let fits = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
         match !name.is_empty() && name.chars().all(fits) {
-            true if sandbox::is_secret(name.as_ref()) => Ok(name),
+            true if ::sandbox::is_secret(name.as_ref()) => Ok(name),
             true => {
                 let what = format!(
                     "`{name}` is not kept from the programs that Kapell starts: use a name that ends with _API_KEY or _TOKEN"

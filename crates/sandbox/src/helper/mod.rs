@@ -14,7 +14,11 @@ pub(crate) const WORD: &str = "__kapell-helper";
 
 /// Becomes the helper, and never returns, when this process was started as one. The first line of `main`.
 pub fn dispatch() {
-    if std::env::args_os().nth(1).is_some_and(|word| word == WORD) {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == WORD) {
+        if words.next().is_some_and(|word| word == crate::confine::PROBE) {
+            crate::confine::try_out();
+        }
         keeper::serve();
     }
 }

@@ -3,6 +3,7 @@
 
 use super::children;
 use super::keeper::FDS;
+use crate::confine;
 use crate::sys;
 use crate::wire::{Order, PREFIX, Report, Spawn, Step};
 use rustix::io::Errno;
@@ -99,8 +100,12 @@ fn become_command(spawn: Spawn, [stdin, stdout, stderr, cwd]: [OwnedFd; 4]) -> (
         return (Step::Session, error);
     }
     // Not by its name: what the name leads to may have changed.
-    if let Err(error) = fchdir(&cwd) {
-        return (Step::Directory, error.into());
+    let went = match &spawn.plan {
+        Some(plan) => confine::enter(plan, cwd),
+        None => fchdir(&cwd).map_err(|error| (Step::Directory, error.into())),
+    };
+    if let Err(failed) = went {
+        return failed;
     }
     let mut argv = spawn.argv.into_iter();
     let mut command = Command::new(&spawn.program);

@@ -10,6 +10,7 @@ use crate::process::{self, Ended, Program, Stopped};
 use crate::session::io_fault;
 use crate::{Git, blocking};
 use contract::checks::{CheckDef, CheckJob, CheckKind, CheckOutput, CheckRun, Report, Side, Status, Suite};
+use contract::confine::{Network, Profile};
 use contract::port::{Delta, Sink};
 use contract::{Cancel, Digest, Fault, Kind, limits};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ struct Bench<'a> {
     records: PathBuf,
     cancel: &'a Cancel,
     sink: &'a dyn Sink,
+    /// Where the checkouts borrow their objects from.
+    objects: Vec<PathBuf>,
     runs: Vec<CheckRun>,
     blobs: Vec<Vec<u8>>,
 }
@@ -52,8 +55,18 @@ impl Git {
             Arc::new(slot.map_err(|error| io_fault("making a place for checks in", &self.checks, &error))?);
         let records = place.records.clone();
         let (runs, blobs) = (Vec::new(), Vec::new());
-        let mut bench =
-            Bench { git: self, slot, suite: &job.suite, records, cancel: &cancel, sink, runs, blobs };
+        let objects = place.objects();
+        let mut bench = Bench {
+            git: self,
+            slot,
+            suite: &job.suite,
+            records,
+            cancel: &cancel,
+            sink,
+            objects,
+            runs,
+            blobs,
+        };
         let ran = bench.sides(&place, &job, same_tree).await;
         let slot = Arc::clone(&bench.slot);
         blocking(move || slot.clear()).await?.map_err(|error| io_fault("clearing", &self.checks, &error))?;
@@ -79,7 +92,14 @@ impl Git {
             keep: limits::OUTPUT_KEEP_BYTES,
             apart: false,
             records: Some(records.to_path_buf()),
+            confined: None,
         }
+    }
+}
+
+impl Place {
+    fn objects(&self) -> Vec<PathBuf> {
+        std::iter::once(self.git_dir.join("objects")).chain(self.borrowed.iter().cloned()).collect()
     }
 }
 
@@ -122,7 +142,11 @@ impl Bench<'_> {
             self.note(format!("set-up on {}: {command}", word(side)));
             let ended = self.run(command, &cwd, limits::CHECK_ONE_MS).await?;
             if ended.code != Some(0) {
-                let head = format!("The set-up command `{command}` did not succeed{}.\n\n", after(&ended));
+                let head = format!(
+                    "The set-up command `{command}` did not succeed{}.{}\n\n",
+                    after(&ended),
+                    self.without_network()
+                );
                 let log = [head.as_bytes(), &self.clean(&ended.output)].concat();
                 let checks = &self.suite.checks;
                 let failed = checks
@@ -171,8 +195,7 @@ impl Bench<'_> {
         std::fs::create_dir_all(&dir).map_err(|error| io_fault("making", &dir, &error))?;
         let repo = Repo::own(&self.git.binary, &place.git_dir, &dir).with("GIT_INDEX_FILE", &index);
         repo.call(["-c", "checkout.workers=0", "read-tree", "-m", "-u", &commit]).await?;
-        let objects: Vec<PathBuf> =
-            std::iter::once(place.git_dir.join("objects")).chain(place.borrowed.iter().cloned()).collect();
+        let objects = place.objects();
         let made = blocking(move || {
             slot.clear_programs()?;
             // SHA-256 ids are 64 digits long.
@@ -185,7 +208,19 @@ impl Bench<'_> {
     async fn run(&self, command: &str, cwd: &Path, timeout_ms: u64) -> Result<Ended, Fault> {
         let mut program = self.git.program(command, cwd, &self.records);
         program.timeout_ms = timeout_ms;
-        program.env.push(("CARGO_TARGET_DIR".into(), self.slot.target().into()));
+        let target = self.slot.target();
+        program.env.push(("CARGO_TARGET_DIR".into(), target.clone().into()));
+        if let Some(confined) = &self.git.confined {
+            std::fs::create_dir_all(&target).map_err(|error| io_fault("making", &target, &error))?;
+            let mut confined = confined.clone();
+            // A check builds, whatever the agent's mode may do.
+            confined.profile = confined.profile.max(Profile::WorkspaceWrite);
+            confined.workspace = cwd.to_path_buf();
+            confined.scratch = Some(self.slot.scratch());
+            confined.read.extend(self.objects.iter().cloned());
+            confined.write.push(target);
+            program.confined = Some(confined);
+        }
         let sink = self.sink;
         let ended =
             process::run(program, self.cancel, &mut |line| sink.delta(Delta::Line(line.to_owned()))).await?;
@@ -206,6 +241,18 @@ impl Bench<'_> {
             text = text.replace(&format!("{}/", dir.display()), "").replace(&*dir.to_string_lossy(), ".");
         }
         text.into_bytes()
+    }
+
+    /// What most set-up commands fail of where there is no network.
+    fn without_network(&self) -> &'static str {
+        let confined = self.git.confined.as_ref();
+        match confined.is_some_and(|it| it.profile != Profile::Full && it.network == Network::Off) {
+            true => {
+                " The sandbox gives it no network: fetch what it needs beforehand, or write `network = \"on\"` under \
+                 [sandbox] into your own config.toml."
+            }
+            false => "",
+        }
     }
 
     fn note(&self, text: String) {

@@ -56,6 +56,11 @@ impl Slot {
         self.dir.join("target")
     }
 
+    /// What stands for the home and the temporary directory of a check.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.dir.join("scratch")
+    }
+
     /// Removes the checkouts, and finished programs of the other side from the build directory: what a side does
     /// not build itself must not be found there.
     pub(crate) fn clear(&self) -> io::Result<()> {
@@ -65,6 +70,7 @@ impl Slot {
             // A git that was killed leaves its lock; whoever holds the slot knows that no other git is at work here.
             remove_tree(&self.index(side).with_extension("index.lock"))?;
         }
+        remove_tree(&self.scratch())?;
         self.clear_programs()
     }
 

@@ -1,0 +1,105 @@
+//! What keeps a command in its place: words for who asks (the binary, from configuration), who passes it on (tools,
+//! checks) and who does it (`sandbox`). Knows no system. Start at [`Confinement`].
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+
+/// How much a command may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Reads the workspace and the system; writes only what is its own and goes away.
+    ReadOnly,
+    /// Writes the workspace as well, but not what git in it runs or obeys.
+    #[default]
+    WorkspaceWrite,
+    /// Nothing confines it.
+    Full,
+}
+
+/// What of the network it reaches, its own loopback aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Listed hosts, through a proxy that writes down what it let through and what not.
+    Hosts,
+    /// Everything.
+    On,
+}
+
+impl Profile {
+    /// The stored and printed name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read-only",
+            Self::WorkspaceWrite => "workspace-write",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl Network {
+    /// The stored and printed name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Hosts => "hosts",
+            Self::On => "on",
+        }
+    }
+}
+
+/// Where one command works and what it may reach; all paths absolute.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Confinement {
+    /// How much it may do.
+    pub profile: Profile,
+    /// What of the network it reaches.
+    pub network: Network,
+    /// Top of what it works on.
+    pub workspace: PathBuf,
+    /// A directory of its own, for what it believes to be `/tmp` and its home; without one they are in memory and go
+    /// with it.
+    pub scratch: Option<PathBuf>,
+    /// What it may read besides the system and the usual tools.
+    pub read: Vec<PathBuf>,
+    /// What it may write besides: build output, caches.
+    pub write: Vec<PathBuf>,
+    /// A person has said that it may run where the system offers less than the profile needs.
+    pub degraded: bool,
+}
+
+/// What holds a command, as it is recorded and shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForce {
+    /// The profile.
+    pub profile: Profile,
+    /// What of the network is reached.
+    pub network: Network,
+    /// Landlock's version of its interface; 0 = there is none.
+    pub landlock: u32,
+    /// System calls are filtered.
+    pub seccomp: bool,
+    /// It sees its own files, network and shared memory only.
+    pub namespaces: bool,
+}
+
+impl fmt::Display for InForce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.profile == Profile::Full {
+            return f.write_str("full: nothing confines it");
+        }
+        write!(f, "{}: ", self.profile.name())?;
+        if self.landlock > 0 {
+            write!(f, "landlock {}, ", self.landlock)?;
+        }
+        for (has, layer) in [(self.seccomp, "seccomp, "), (self.namespaces, "namespaces, ")] {
+            f.write_str(if has { layer } else { "" })?;
+        }
+        write!(f, "network {}", self.network.name())
+    }
+}

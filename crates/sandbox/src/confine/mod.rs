@@ -1,0 +1,271 @@
+//! Confinement: a command sees and changes what it was given, and nothing else. On Linux only.
+//! Knows no session and no rule; what a profile means is in `rules.rs`, a pure function. Start at [`in_force`]; the work
+//! is done in `apply.rs`, by the process that becomes the command, last of all before it does.
+//!
+//! Three layers, each by itself enough for most of it:
+//!
+//! - **Namespaces**: a new root that holds only what the plan names, read-only but for the workspace, its build output and
+//!   directories of its own that stand for `/tmp` and the home; no network but its own loopback; shared memory and
+//!   terminals of its own. What git in the workspace runs or obeys is mounted read-only, and git's directory cannot be
+//!   moved, since something is mounted on it.
+//! - **Landlock**: the same rules again for files, abstract sockets and signals; and the whole of it where there are no
+//!   namespaces. Rules add up from the root downwards, so that `.git/hooks` cannot be taken out of a writable workspace;
+//!   and names, modes, owners and times of files are not its business. Local sockets are refused there altogether.
+//! - **seccomp**: no debugging of others, mounts, new namespaces, kernel interfaces, raw sockets.
+//!
+//! Processes of others stay in sight (`/proc`): their command lines can be read, not their memory, files or environment,
+//! and they cannot be signalled. A repository that a command makes somewhere below the workspace is its own, hooks
+//! included: who runs git there runs them.
+
+mod apply;
+mod calls;
+mod landlock;
+mod place;
+mod plan;
+mod rules;
+
+pub(crate) use apply::enter;
+pub(crate) use plan::Plan;
+
+use crate::run::Error;
+use contract::confine::{Confinement, InForce, Network, Profile};
+use place::{Disk, Place};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// What this system has to confine with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offers {
+    /// Version of Landlock's interface; 0 = none.
+    pub landlock: u32,
+    /// System calls can be filtered.
+    pub seccomp: bool,
+    /// Namespaces with a view of files of one's own: or why there are none.
+    pub namespaces: Result<(), String>,
+}
+
+/// The oldest Landlock that holds a write to where it is allowed (truncating came last).
+const LANDLOCK: u32 = 3;
+/// Tells the helper to try what it takes.
+pub(crate) const PROBE: &str = "probe";
+/// Variables that lead out of what it sees, or into it before its first line.
+const CLEARED: [&str; 14] = [
+    "LD_PRELOAD",
+    "LD_AUDIT",
+    "LD_PROFILE",
+    "SSH_AUTH_SOCK",
+    "GPG_AGENT_INFO",
+    "DOCKER_HOST",
+    "XDG_RUNTIME_DIR",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "TMPDIR",
+    "TMP",
+    "TEMP",
+];
+
+/// What this system offers; looked for once per process.
+pub fn offers() -> &'static Offers {
+    static OFFERS: OnceLock<Offers> = OnceLock::new();
+    OFFERS.get_or_init(|| Offers {
+        landlock: landlock::version(),
+        seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
+        namespaces: probe(),
+    })
+}
+
+/// What would hold a command that asks for this; or what is missing for it.
+pub fn in_force(asked: &Confinement) -> Result<InForce, Error> {
+    held(asked, offers())
+}
+
+fn held(asked: &Confinement, offers: &Offers) -> Result<InForce, Error> {
+    let (profile, network) = (asked.profile, asked.network);
+    if profile == Profile::Full {
+        let network = Network::On;
+        return Ok(InForce { profile, network, landlock: 0, seccomp: false, namespaces: false });
+    }
+    let mut missing = Vec::new();
+    if offers.landlock < LANDLOCK {
+        missing.push(format!("Landlock {LANDLOCK} or newer (there is {})", offers.landlock));
+    }
+    if !offers.seccomp {
+        missing.push("seccomp".to_owned());
+    }
+    if let Err(why) = &offers.namespaces {
+        missing.push(format!("namespaces ({why})"));
+    }
+    if !missing.is_empty() && !asked.degraded {
+        return Err(Error::Unconfined { profile: profile.name(), missing: missing.join(", ") });
+    }
+    // Without a network of its own the proxy cannot be the only way out.
+    let network =
+        if offers.namespaces.is_err() && network == Network::Hosts { Network::Off } else { network };
+    let namespaces = offers.namespaces.is_ok();
+    Ok(InForce { profile, network, landlock: offers.landlock, seccomp: offers.seccomp, namespaces })
+}
+
+/// The plan for a command with this environment, which is changed to fit.
+pub(crate) fn plan(
+    asked: &Confinement,
+    offers: &Offers,
+    env: &mut Vec<(OsString, OsString)>,
+) -> Result<Option<Plan>, Error> {
+    let held = held(asked, offers)?;
+    if held.profile == Profile::Full {
+        return Ok(None);
+    }
+    let failed = crate::run::failed("making the directories of a confined command");
+    if let Some(scratch) = &asked.scratch {
+        ["tmp", "home"]
+            .iter()
+            .try_for_each(|name| std::fs::create_dir_all(scratch.join(name)))
+            .map_err(failed)?;
+    }
+    if held.namespaces && held.profile == Profile::WorkspaceWrite {
+        seal(&asked.workspace).map_err(crate::run::failed("closing git's hooks and configuration"))?;
+    }
+    env.retain(|(name, _)| !CLEARED.iter().any(|cleared| name == *cleared));
+    if held.namespaces {
+        env.push(("TMPDIR".into(), "/tmp".into()));
+    } else if let Some(scratch) = &asked.scratch {
+        env.push(("TMPDIR".into(), scratch.join("tmp").into()));
+    }
+    let asked = Confinement { network: held.network, ..asked.clone() };
+    Ok(Some(rules::derive(&asked, &Place::new(env), &Disk, held.namespaces)))
+}
+
+/// Makes what a command could otherwise make: git's hooks, its configuration, and the file by which both are taken from
+/// elsewhere; or its directory, where there is none. Says what it made.
+pub fn seal(workspace: &Path) -> io::Result<Vec<PathBuf>> {
+    let git = workspace.join(".git");
+    let mut made = Vec::new();
+    let mut make = |path: PathBuf, how: &dyn Fn(&Path) -> io::Result<()>| match how(&path) {
+        Ok(()) => {
+            made.push(path);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    };
+    let file = |text: &'static str| {
+        move |path: &Path| io::Write::write_all(&mut std::fs::File::create_new(path)?, text.as_bytes())
+    };
+    match std::fs::symlink_metadata(&git) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(git, &|path| std::fs::create_dir(path))?
+        }
+        Ok(meta) if meta.is_dir() && git.join("HEAD").exists() => {
+            for name in rules::SEALED {
+                match name {
+                    "hooks" => make(git.join(name), &|path| std::fs::create_dir(path))?,
+                    // It says what holds anyway: here.
+                    "commondir" => make(git.join(name), &file(".\n"))?,
+                    _ => make(git.join(name), &file(""))?,
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(made)
+}
+
+/// Removes what [`seal`] made, as far as nobody filled it since. For a workspace that is not Kapell's.
+pub fn unseal(made: &[PathBuf]) {
+    for path in made.iter().rev() {
+        let untouched = std::fs::metadata(path).is_ok_and(|meta| meta.len() <= 2);
+        let _filled_is_fine = match path.is_dir() {
+            true => std::fs::remove_dir(path),
+            false if untouched => std::fs::remove_file(path),
+            false => Ok(()),
+        };
+    }
+}
+
+/// Starts the helper to try it: only trying tells, since many things forbid it.
+fn probe() -> Result<(), String> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0_helper().arg(crate::helper::WORD).arg(PROBE).env_clear().current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let code = command.status().map_err(|error| format!("they cannot be tried: {error}"))?.code();
+    match code {
+        Some(0) => Ok(()),
+        Some(errno) => Err(io::Error::from_raw_os_error(errno).to_string()),
+        None => Err("trying them was ended by a signal".to_owned()),
+    }
+}
+
+/// The helper's part: tries, and ends with the number of the error.
+pub(crate) fn try_out() -> ! {
+    let code = match apply::probe() {
+        Ok(()) => 0,
+        Err((_, error)) => error.raw_os_error().unwrap_or(libc::EPERM),
+    };
+    std::process::exit(code)
+}
+
+trait HelperName {
+    fn arg0_helper(&mut self) -> &mut Self;
+}
+
+impl HelperName for Command {
+    fn arg0_helper(&mut self) -> &mut Self {
+        std::os::unix::process::CommandExt::arg0(self, OsStr::new("kapell-helper"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Offers {
+        Offers { landlock: 7, seccomp: true, namespaces: Ok(()) }
+    }
+
+    #[test]
+    fn less_than_the_profile_needs_is_refused_unless_somebody_said_so() {
+        let asked = Confinement::default();
+        assert_eq!(
+            held(&asked, &all()).unwrap().to_string(),
+            "workspace-write: landlock 7, seccomp, namespaces, network off"
+        );
+        let none = Offers { namespaces: Err("not permitted".into()), ..all() };
+        let error = held(&asked, &none).unwrap_err().to_string();
+        assert!(error.contains("namespaces (not permitted)"), "{error}");
+        let old = Offers { landlock: 2, ..all() };
+        assert!(held(&asked, &old).unwrap_err().to_string().contains("Landlock 3 or newer (there is 2)"));
+        let degraded = Confinement { degraded: true, network: Network::Hosts, ..asked };
+        assert_eq!(
+            held(&degraded, &none).unwrap().to_string(),
+            "workspace-write: landlock 7, seccomp, network off"
+        );
+        let full = Confinement { profile: Profile::Full, ..Confinement::default() };
+        assert!(held(&full, &old).unwrap().to_string().starts_with("full: nothing"));
+    }
+
+    #[test]
+    fn sealing_makes_what_is_missing_and_unsealing_takes_it_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = seal(dir.path()).unwrap();
+        assert_eq!(made, [dir.path().join(".git")]);
+        unseal(&made);
+        assert!(!dir.path().join(".git").exists());
+        let git = dir.path().join(".git");
+        std::fs::create_dir(&git).unwrap();
+        std::fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+        std::fs::write(git.join("config"), "[core]\n").unwrap();
+        let made = seal(dir.path()).unwrap();
+        assert_eq!(made, [git.join("hooks"), git.join("commondir")]);
+        assert_eq!(seal(dir.path()).unwrap(), [PathBuf::new(); 0]);
+        std::fs::write(git.join("hooks/mine"), "x").unwrap();
+        unseal(&made);
+        assert!(
+            git.join("hooks/mine").exists() && git.join("config").exists() && !git.join("commondir").exists()
+        );
+    }
+}

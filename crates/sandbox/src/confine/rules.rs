@@ -1,0 +1,369 @@
+//! What a confined command sees and may do, derived from what was asked for: a value, made without touching a file.
+//! Knows nothing of how the kernel is told. Start at [`derive`].
+
+use super::place::{Files, Kind, Place};
+use super::plan::{Entry, Plan, Show};
+use contract::confine::{Confinement, Network, Profile};
+use std::path::{Path, PathBuf};
+
+/// Directories of the system: read and executed. What is missing a person adds by configuration.
+const SYSTEM: [&str; 16] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc",
+    "/opt",
+    "/nix",
+    "/gnu",
+    "/snap",
+    "/proc",
+    "/sys",
+    "/var/lib/dpkg",
+    "/run/current-system",
+];
+/// Needed to find hosts, where the network is there.
+const NAMES: [&str; 3] = ["/run/systemd/resolve", "/run/resolvconf", "/run/nscd"];
+/// Of the system's files, what opens doors: not even the superuser's commands read it.
+const KEYS: [&str; 10] = [
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/ssh",
+    "/etc/ssl/private",
+    "/etc/kubernetes",
+    "/etc/docker",
+];
+/// Devices everybody needs.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Below the home directory: tools and what they are built from, never files of keys. Of what cargo keeps, the file with
+/// the registry's token is left out by naming the others.
+const TOOLS: [&str; 41] = [
+    ".cargo/bin",
+    ".cargo/env",
+    ".cargo/config.toml",
+    ".cargo/config",
+    ".cargo/registry",
+    ".cargo/git",
+    ".rustup",
+    ".nvm",
+    ".fnm",
+    ".local/share/fnm",
+    ".volta",
+    ".bun",
+    ".deno",
+    ".local/share/pnpm",
+    ".pyenv",
+    ".local/share/uv",
+    ".local/bin",
+    ".local/lib",
+    ".local/share/pipx",
+    "miniconda3",
+    "anaconda3",
+    ".rbenv",
+    ".rvm",
+    ".gem",
+    ".asdf",
+    ".local/share/mise",
+    ".sdkman/candidates",
+    ".m2/repository",
+    ".gradle/wrapper",
+    "go/bin",
+    "go/pkg",
+    ".goenv",
+    ".ghcup/bin",
+    ".ghcup/ghc",
+    ".cabal/bin",
+    ".opam",
+    ".juliaup",
+    ".julia/packages",
+    ".dotnet",
+    ".nix-profile",
+    ".elan",
+];
+/// Variables that name such a directory; a second word names parts of it.
+const TOOL_VARIABLES: [(&str, &[&str]); 16] = [
+    ("CARGO_HOME", &["bin", "env", "config.toml", "config", "registry", "git"]),
+    ("RUSTUP_HOME", &[]),
+    ("NVM_DIR", &[]),
+    ("VOLTA_HOME", &[]),
+    ("BUN_INSTALL", &[]),
+    ("PNPM_HOME", &[]),
+    ("PYENV_ROOT", &[]),
+    ("VIRTUAL_ENV", &[]),
+    ("CONDA_PREFIX", &[]),
+    ("RBENV_ROOT", &[]),
+    ("ASDF_DATA_DIR", &[]),
+    ("JAVA_HOME", &[]),
+    ("GOROOT", &[]),
+    ("GOPATH", &["bin", "pkg"]),
+    ("GOMODCACHE", &[]),
+    ("JULIA_DEPOT_PATH", &["packages"]),
+];
+/// What git runs or obeys, below the git directory: closed even while it is not there ([`super::seal`] makes what is
+/// missing).
+pub(super) const SEALED: [&str; 3] = ["hooks", "config", "commondir"];
+
+/// The plan for a command: in the order in which it is carried out. `namespaces` = the kernel has them for us.
+pub(super) fn derive(asked: &Confinement, place: &Place, files: &dyn Files, namespaces: bool) -> Plan {
+    let mut list = List { files, entries: Vec::new(), namespaces };
+    for path in SYSTEM {
+        list.read(Path::new(path));
+    }
+    if asked.network != Network::Off {
+        NAMES.iter().for_each(|path| list.read(Path::new(path)));
+    }
+    if !namespaces {
+        list.without(&KEYS);
+        list.entries.extend(DEVICES.map(|name| Entry::new(format!("/dev/{name}"), Show::Device)));
+    }
+    list.own(asked, place);
+    list.tools(place);
+    asked.read.iter().filter(|path| place.may_show(path)).for_each(|path| list.read(path));
+    let writes = asked.profile == Profile::WorkspaceWrite;
+    if writes {
+        list.write(&asked.workspace);
+        asked.write.iter().for_each(|path| list.write(path));
+        list.git(&asked.workspace);
+    } else {
+        list.read(&asked.workspace);
+        // What it builds is its own: a check that only reads still has to compile.
+        asked.write.iter().for_each(|path| list.read(path));
+    }
+    if namespaces {
+        let hidden = KEYS.iter().map(PathBuf::from).filter(|path| files.kind(path).is_some());
+        let hidden: Vec<Entry> = hidden.map(|path| Entry::new(path, Show::Nothing)).collect();
+        list.entries.extend(hidden);
+    }
+    let entries = list.in_order();
+    Plan { namespaces, network: asked.network, entries }
+}
+
+struct List<'a> {
+    files: &'a dyn Files,
+    entries: Vec<Entry>,
+    namespaces: bool,
+}
+
+impl List<'_> {
+    /// Readable at its name and at its real place.
+    fn read(&mut self, path: &Path) {
+        self.show(path, Show::Read);
+    }
+
+    fn write(&mut self, path: &Path) {
+        self.show(path, Show::Write);
+    }
+
+    fn show(&mut self, path: &Path, how: fn(PathBuf) -> Show) {
+        let Some(real) = self.files.real(path) else { return };
+        if real == Path::new("/") {
+            return;
+        }
+        if real != path {
+            match self.files.kind(path) {
+                // As the system's own directories are today: a name for a part of another one.
+                Some(Kind::Link(to)) if path.parent() == Some(Path::new("/")) => {
+                    self.entries.push(Entry::new(path, Show::Link(to)));
+                }
+                _ => self.entries.push(Entry::new(path, how(real.clone()))),
+            }
+        }
+        self.entries.push(Entry::new(real.clone(), how(real)));
+    }
+
+    /// The temporary directories and the home, both its own.
+    fn own(&mut self, asked: &Confinement, place: &Place) {
+        let own = |name: &str| asked.scratch.as_ref().map(|scratch| scratch.join(name));
+        for path in ["/tmp", "/var/tmp"] {
+            self.entries.push(Entry::new(path, Show::Own(own("tmp"))));
+        }
+        if self.namespaces {
+            self.entries.push(Entry::new("/dev/shm", Show::Own(None)));
+            if place.has_home() {
+                self.entries.push(Entry::new(&place.home, Show::Own(own("home"))));
+            }
+        }
+    }
+
+    fn tools(&mut self, place: &Place) {
+        if place.has_home() {
+            TOOLS.iter().for_each(|tool| self.read(&place.home.join(tool)));
+        }
+        for (name, parts) in TOOL_VARIABLES {
+            let Some(dir) = place.variable(name).filter(|dir| place.may_show(dir)) else { continue };
+            if parts.is_empty() {
+                self.read(&dir);
+            }
+            parts.iter().for_each(|part| self.read(&dir.join(part)));
+        }
+        let dirs: Vec<PathBuf> = place.path.iter().filter(|dir| place.may_show(dir)).cloned().collect();
+        dirs.iter().for_each(|dir| self.read(dir));
+    }
+
+    /// Where only rules hold, what lies beside a key is named one by one.
+    fn without(&mut self, keys: &[&str]) {
+        for key in keys.iter().map(Path::new).filter(|key| self.files.kind(key).is_some()) {
+            let holder = self.entries.iter().position(|entry| key.starts_with(&entry.at) && entry.at != key);
+            let Some(holder) = holder else { continue };
+            let dir = self.entries.remove(holder).at;
+            for child in self
+                .files
+                .list(&dir)
+                .into_iter()
+                .filter(|child| !keys.iter().any(|key| child == Path::new(key)))
+            {
+                self.read(&child);
+            }
+        }
+    }
+
+    /// What git in the workspace runs and obeys stays as it is. Its directory cannot be moved away, because something is
+    /// mounted there. Rules alone cannot take back what they gave above: without namespaces none of this holds.
+    fn git(&mut self, workspace: &Path) {
+        let Some(top) = self.files.real(workspace).filter(|_| self.namespaces) else { return };
+        let git = top.join(".git");
+        match self.files.kind(&git) {
+            Some(Kind::Dir) if self.files.kind(&git.join("HEAD")).is_some() => {
+                self.entries.push(Entry::new(git.clone(), Show::Write(git.clone())));
+                for name in SEALED.map(|name| git.join(name)) {
+                    if self.files.kind(&name).is_some() {
+                        self.entries.push(Entry::new(name.clone(), Show::Read(name)));
+                    }
+                }
+            }
+            // A file that names the directory, or one that holds no repository yet.
+            Some(Kind::File | Kind::Dir) => self.entries.push(Entry::new(git.clone(), Show::Read(git))),
+            _ => {}
+        }
+    }
+
+    /// Outer directories before what lies in them; of two at the same place the later one; nothing twice.
+    fn in_order(self) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for entry in self.entries {
+            entries.retain(|other| other.at != entry.at);
+            entries.push(entry);
+        }
+        entries.sort_by_key(|entry| entry.at.components().count());
+        let mut kept: Vec<Entry> = Vec::new();
+        for entry in entries {
+            let above = kept.iter().rev().find(|above| entry.at.starts_with(&above.at));
+            let seen = match (above.map(|above| &above.show), &entry.show) {
+                (Some(Show::Read(source)), Show::Read(own))
+                | (Some(Show::Write(source)), Show::Write(own)) => {
+                    // It shows the same there already, unless it closes a part or is a mount by itself on purpose.
+                    let within = above.and_then(|above| entry.at.strip_prefix(&above.at).ok());
+                    within.is_some_and(|within| source.join(within) == *own) && !on_purpose(&entry)
+                }
+                _ => false,
+            };
+            if !seen {
+                kept.push(entry);
+            }
+        }
+        kept
+    }
+}
+
+fn on_purpose(entry: &Entry) -> bool {
+    entry.at.file_name().is_some_and(|name| name == ".git")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::place::Fake;
+    use super::*;
+
+    fn place() -> Place {
+        Place {
+            home: "/home/u".into(),
+            path: ["/usr/bin", "/home/u/.cargo/bin", "/home/u", "/", "/data/bin"].map(PathBuf::from).to_vec(),
+            variables: vec![("GOPATH".into(), "/home/u/go".into()), ("NVM_DIR".into(), "/home".into())],
+        }
+    }
+
+    fn fake() -> Fake {
+        Fake::new(&[
+            "/usr/",
+            "/etc/",
+            "/etc/shadow",
+            "/etc/hosts",
+            "/proc/",
+            "/bin>usr/bin",
+            "/usr/bin/",
+            "/home/u/.cargo/bin/",
+            "/home/u/.cargo/registry/",
+            "/home/u/.cargo/credentials.toml",
+            "/home/u/.ssh/",
+            "/home/u/go/pkg/",
+            "/home/u/w/",
+            "/home/u/w/.git/",
+            "/home/u/w/.git/HEAD",
+            "/home/u/w/.git/config",
+            "/home/u/w/.git/hooks/",
+            "/home/u/build/",
+            "/data/bin/",
+        ])
+    }
+
+    fn asked() -> Confinement {
+        Confinement {
+            workspace: "/home/u/w".into(),
+            write: vec!["/home/u/build".into()],
+            read: vec!["/home/u".into()],
+            ..Confinement::default()
+        }
+    }
+
+    fn text(asked: &Confinement, namespaces: bool) -> String {
+        let plan = derive(asked, &place(), &fake(), namespaces);
+        plan.entries.iter().map(|entry| format!("{} {}\n", entry.at.display(), entry.show)).collect()
+    }
+
+    #[test]
+    fn a_workspace_is_written_and_its_hooks_are_not() {
+        assert_eq!(
+            text(&asked(), true),
+            "/usr read\n/etc read\n/proc read\n/bin link to usr/bin\n/tmp own\n/var/tmp own\n/dev/shm own\n/home/u own\n\
+             /data/bin read\n/etc/shadow nothing\n/home/u/build write\n/home/u/w write\n/home/u/.cargo/bin read\n\
+             /home/u/.cargo/registry read\n/home/u/go/pkg read\n/home/u/w/.git write\n/home/u/w/.git/hooks read\n\
+             /home/u/w/.git/config read\n"
+        );
+    }
+
+    #[test]
+    fn reading_only_writes_nothing() {
+        let text = text(&Confinement { profile: Profile::ReadOnly, ..asked() }, true);
+        assert!(!text.contains(" write") && text.contains("/home/u/w read\n/"), "{text}");
+    }
+
+    #[test]
+    fn rules_alone_name_what_lies_beside_a_key() {
+        let text = text(&asked(), false);
+        assert!(
+            text.contains("/etc/hosts read\n") && !text.contains("shadow") && !text.contains("/etc read"),
+            "{text}"
+        );
+        assert!(text.contains("/home/u/w write\n") && !text.contains("/home/u own"), "{text}");
+        assert!(text.contains("/dev/null device\n"), "{text}");
+    }
+
+    #[test]
+    fn keys_below_the_home_are_never_shown() {
+        for namespaces in [true, false] {
+            for network in [Network::Off, Network::On] {
+                let text = text(&Confinement { network, ..asked() }, namespaces);
+                for hidden in ["credentials", ".ssh", "/home read", "/home/u read", "/ read"] {
+                    assert!(!text.contains(hidden), "{hidden}: {text}");
+                }
+            }
+        }
+    }
+}
