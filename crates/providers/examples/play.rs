@@ -39,13 +39,13 @@ async fn play() {
     let store = Arc::new(Store::default());
     let root = std::path::absolute(&args[1]).expect("a directory");
     let scope = Scope {
+        reads: false,
+        confinement: None,
         session: SessionId::v7(1, 1),
         key: "s/1.1".into(),
         root,
         env: Vec::new(),
         declared: vec![
-        reads: false,
-        confinement: None,
             "cargo clippy --all-targets -- -D warnings".into(),
             "cargo test".into(),
             "cargo fmt --check".into(),

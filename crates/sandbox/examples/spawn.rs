@@ -1,9 +1,10 @@
-//! What running a command through the sandbox costs beside a plain one, in the same run; and what a thousand commands
-//! that leave processes behind leave of them. `cargo xtask bench spawn`; a command, never a test.
+//! What running a command through the sandbox costs beside a plain one, in the same run, confined and not; and what a
+//! thousand commands that leave processes behind leave of them. `cargo xtask bench spawn`; a command, never a test.
 //!
 //! Start at [`main`]. Plain: the standard library's, with a pipe for the output, read to its end, then waited for.
 
 use contract::Cancel;
+use contract::confine::Confinement;
 use sandbox::{Command, run};
 use std::io::Read;
 use std::process::Stdio;
@@ -21,7 +22,17 @@ fn main() {
 
 /// One after the other in turns, so that a busy machine is busy for both.
 async fn costs(rounds: usize) {
-    println!("{:<34} {:>9} {:>9} {:>9} {:>6}", "", "plain us", "ours us", "p90 us", "ratio");
+    println!(
+        "{:<34} {:>9} {:>9} {:>9} {:>6} {:>11} {:>9} {:>9}",
+        "", "plain us", "ours us", "p90 us", "ratio", "confined us", "p90 us", "- plain"
+    );
+    let workspace = std::env::temp_dir().join(format!("kapell-bench-ws-{}", std::process::id()));
+    std::fs::create_dir_all(&workspace).expect("a workspace");
+    let asked = Confinement { workspace: workspace.clone(), ..Confinement::default() };
+    match sandbox::in_force(&asked) {
+        Ok(held) => println!("confined = {held}"),
+        Err(error) => println!("SKIPPED: confined: {error}"),
+    }
     let records = std::env::temp_dir().join(format!("kapell-bench-{}", std::process::id()));
     for (name, argv, record) in [
         ("/bin/true", vec!["/bin/true"], false),
@@ -29,12 +40,13 @@ async fn costs(rounds: usize) {
         ("git --version", vec!["git", "--version"], true),
         ("bash -c 'ls; ls'", vec!["/bin/bash", "-c", "ls; ls"], true),
     ] {
-        let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+        let (mut theirs, mut ours, mut confined) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..rounds + 5 {
             let plain = plain(&argv);
             let mut command = Command::argv(argv.iter().copied(), "/");
+            let mut held = command.clone().confine(asked.clone());
             if record {
-                command = command.record(&records);
+                (command, held) = (command.record(&records), held.record(&records));
             }
             let began = Instant::now();
             let ended = run(command, Cancel::new(), &mut |_| ()).await.expect("it runs");
@@ -44,15 +56,31 @@ async fn costs(rounds: usize) {
                 theirs.push(plain);
                 ours.push(began.elapsed());
             }
+            let began = Instant::now();
+            if let Ok(ended) = run(held, Cancel::new(), &mut |_| ()).await {
+                assert!(ended.ok());
+                confined.push(began.elapsed());
+            }
         }
         theirs.sort_unstable();
         ours.sort_unstable();
         let us = |times: &[Duration], percent: usize| times[times.len() * percent / 100].as_micros();
         let (floor, cost) = (us(&theirs, 50), us(&ours, 50));
         let ratio = cost as f64 / floor as f64;
-        println!("{name:<34} {floor:>9} {cost:>9} {:>9} {ratio:>6.2}", us(&ours, 90));
+        confined.sort_unstable();
+        let held = if confined.is_empty() { [0, 0] } else { [us(&confined, 50), us(&confined, 90)] };
+        println!(
+            "{name:<34} {floor:>9} {cost:>9} {:>9} {ratio:>6.2} {:>11} {:>9} {:>9}",
+            us(&ours, 90),
+            held[0],
+            held[1],
+            held[0].saturating_sub(floor)
+        );
     }
     let _empty = std::fs::remove_dir(records);
+    // Its git directory was made to be closed.
+    let _gone = std::fs::remove_dir(workspace.join(".git"));
+    let _gone = std::fs::remove_dir(workspace);
 }
 
 fn plain(argv: &[&str]) -> Duration {

@@ -58,42 +58,22 @@ fn ask(to: &str, bytes: &[u8]) -> io::Result<()> {
     socket.recv(&mut [0; 512]).map(drop)
 }
 
+type Words<'a> = (&'a str, &'a str);
+
+/// Null, numbers, or pointers to what outlives the call.
+fn call(number: libc::c_long, args: [libc::c_long; 5]) -> io::Result<libc::c_long> {
+    // SAFETY: see above; a call that fails has no effect on memory.
+    check(unsafe { libc::syscall(number, args[0], args[1], args[2], args[3], args[4]) })
+}
+
 fn trick(name: &str, one: &str, two: &str) -> io::Result<()> {
-    let call = |number: libc::c_long, args: [libc::c_long; 5]| {
-        // SAFETY: arguments are numbers, null, or pointers to what outlives the call.
-        check(unsafe { libc::syscall(number, args[0], args[1], args[2], args[3], args[4]) })
-    };
-    match name {
-        "shm" => {
-            // SAFETY: the segment is read within the length it was made with.
-            let text = unsafe {
-                let at = libc::shmat(number(one), std::ptr::null(), libc::SHM_RDONLY);
-                if at as isize == -1 {
-                    return Err(io::Error::last_os_error());
-                }
-                std::slice::from_raw_parts(at.cast::<u8>(), 6)
-            };
-            println!("{}", String::from_utf8_lossy(text));
-            Ok(())
-        }
-        "mem" => {
-            let mut byte = 0_u8;
-            let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
-            // Where a program of this kind has its code is in a file that says as much.
-            let maps = std::fs::read_to_string(format!("/proc/{one}/maps"))?;
-            let base = usize::from_str_radix(maps.split('-').next().unwrap_or("0"), 16).unwrap_or(0);
-            let remote = libc::iovec { iov_base: base as *mut _, iov_len: 1 };
-            // SAFETY: one byte is written to one byte of ours.
-            let read =
-                unsafe { libc::process_vm_readv(number(one), &raw const local, 1, &raw const remote, 1, 0) };
-            check(read as libc::c_long).map(drop)
-        }
-        "swap" => swap(one),
-        "exchange" => exchange(one),
-        "rename-exchange" => {
-            std::fs::create_dir(two)?;
-            rename_exchange(one, two)
-        }
+    let of = [sockets, spaces, processes, kernel, files];
+    let tried = of.iter().find_map(|tricks| tricks(name, (one, two)));
+    tried.unwrap_or_else(|| Err(io::Error::other(format!("no trick is called {name}"))))
+}
+
+fn sockets(name: &str, (one, _two): Words<'_>) -> Option<io::Result<()>> {
+    let done = || match name {
         "unix" => UnixStream::connect(one).map(drop),
         "abstract" => UnixStream::connect_addr(&SocketAddr::from_abstract_name(one)?).map(drop),
         "tcp" => TcpStream::connect(format!("127.0.0.1:{one}")).map(drop),
@@ -108,6 +88,19 @@ fn trick(name: &str, one: &str, two: &str) -> io::Result<()> {
             .and_then(|()| socket(libc::AF_PACKET, libc::SOCK_RAW, 0x0300)),
         "netlink" => socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_KOBJECT_UEVENT),
         "alg" => socket(libc::AF_ALG, libc::SOCK_SEQPACKET, 0),
+        "server" => {
+            let listener = TcpListener::bind("127.0.0.1:0")?;
+            TcpStream::connect(listener.local_addr()?)?;
+            listener.accept().map(drop)
+        }
+        _ => Err(io::Error::from(io::ErrorKind::Unsupported)),
+    };
+    let known = ["unix", "abstract", "tcp", "udp", "dns", "raw", "packet", "netlink", "alg", "server"];
+    known.contains(&name).then(done)
+}
+
+fn spaces(name: &str, (one, _two): Words<'_>) -> Option<io::Result<()>> {
+    let done = || match name {
         "newuser" => unshare(libc::CLONE_NEWUSER),
         "mount" => {
             unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
@@ -133,6 +126,38 @@ fn trick(name: &str, one: &str, two: &str) -> io::Result<()> {
             let child = call(libc::SYS_clone3, [wanted.as_ptr() as libc::c_long, 64, 0, 0, 0])?;
             if child == 0 { std::process::exit(0) } else { Ok(()) }
         }
+        _ => Err(io::Error::from(io::ErrorKind::Unsupported)),
+    };
+    let known = ["newuser", "mount", "chroot", "clone", "clone3"];
+    known.contains(&name).then(done)
+}
+
+fn processes(name: &str, (one, _two): Words<'_>) -> Option<io::Result<()>> {
+    let done = || match name {
+        "shm" => {
+            // SAFETY: the segment is read within the length it was made with.
+            let text = unsafe {
+                let at = libc::shmat(number(one), std::ptr::null(), libc::SHM_RDONLY);
+                if at as isize == -1 {
+                    return Err(io::Error::last_os_error());
+                }
+                std::slice::from_raw_parts(at.cast::<u8>(), 6)
+            };
+            println!("{}", String::from_utf8_lossy(text));
+            Ok(())
+        }
+        "mem" => {
+            let mut byte = 0_u8;
+            let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+            // Where a program of this kind has its code is in a file that says as much.
+            let maps = std::fs::read_to_string(format!("/proc/{one}/maps"))?;
+            let base = usize::from_str_radix(maps.split('-').next().unwrap_or("0"), 16).unwrap_or(0);
+            let remote = libc::iovec { iov_base: base as *mut _, iov_len: 1 };
+            // SAFETY: one byte is written to one byte of ours.
+            let read =
+                unsafe { libc::process_vm_readv(number(one), &raw const local, 1, &raw const remote, 1, 0) };
+            check(read as libc::c_long).map(drop)
+        }
         "ptrace" => {
             const SEIZE: libc::c_long = 0x4206;
             call(libc::SYS_ptrace, [SEIZE, number(one).into(), 0, 0, 0]).map(drop)
@@ -149,6 +174,14 @@ fn trick(name: &str, one: &str, two: &str) -> io::Result<()> {
             let process = call(libc::SYS_pidfd_open, [number(one).into(), 0, 0, 0, 0])?;
             call(libc::SYS_pidfd_getfd, [process, 0, 0, 0, 0]).map(drop)
         }
+        _ => Err(io::Error::from(io::ErrorKind::Unsupported)),
+    };
+    let known = ["shm", "mem", "ptrace", "prlimit", "pidfd"];
+    known.contains(&name).then(done)
+}
+
+fn kernel(name: &str, (_one, _two): Words<'_>) -> Option<io::Result<()>> {
+    let done = || match name {
         "io_uring" => {
             let parameters = [0_u64; 32];
             call(libc::SYS_io_uring_setup, [4, parameters.as_ptr() as libc::c_long, 0, 0, 0]).map(drop)
@@ -163,13 +196,24 @@ fn trick(name: &str, one: &str, two: &str) -> io::Result<()> {
             )
             .map(drop)
         }
-        "server" => {
-            let listener = TcpListener::bind("127.0.0.1:0")?;
-            TcpStream::connect(listener.local_addr()?)?;
-            listener.accept().map(drop)
+        _ => Err(io::Error::from(io::ErrorKind::Unsupported)),
+    };
+    let known = ["io_uring", "userfaultfd", "keyring"];
+    known.contains(&name).then(done)
+}
+
+fn files(name: &str, (one, two): Words<'_>) -> Option<io::Result<()>> {
+    let done = || match name {
+        "swap" => swap(one),
+        "exchange" => exchange(one),
+        "rename-exchange" => {
+            std::fs::create_dir(two)?;
+            rename_exchange(one, two)
         }
-        other => Err(io::Error::other(format!("no trick is called {other}"))),
-    }
+        _ => Err(io::Error::from(io::ErrorKind::Unsupported)),
+    };
+    let known = ["swap", "exchange", "rename-exchange"];
+    known.contains(&name).then(done)
 }
 
 const ROUNDS: usize = 5_000;

@@ -1,0 +1,72 @@
+//! What confines commands: shown, tried, and in force for what an agent runs and for checks.
+//!
+//! What a confinement holds is proved in `crates/sandbox/tests/confined.rs`; here, that it is there.
+
+use crate::world::{World, fixes, shell};
+
+const ON: &str = "[sandbox]\nprofile = \"workspace-write\"\n";
+
+/// A world whose commands are confined; `None`, with a word, where this system cannot.
+fn confined(config: &str) -> Option<World> {
+    let world = World::new();
+    world.write("kapell/config/config.toml", config);
+    let shown = world.run(&["sandbox", "--profile", "workspace-write", "--json"]);
+    if shown.code != 0 {
+        println!("SKIPPED: {}", shown.out);
+        return None;
+    }
+    Some(world)
+}
+
+#[test]
+fn it_is_shown_and_tried() {
+    let Some(world) = confined(ON) else { return };
+    let shown = world.run(&["sandbox"]).expect(0);
+    assert!(shown.out.contains("in force    workspace-write: landlock "), "{}", shown.out);
+    assert!(shown.out.contains("seccomp, namespaces, network off"), "{}", shown.out);
+    let line = "echo in > in.txt; echo out > ../out.txt; cat ../kapell/config/config.toml; git status --short; exit 7";
+    let tried = world.run(&["sandbox", "--", "sh", "-c", line]).expect(7);
+    assert!(tried.out.contains("?? in.txt") && !tried.out.contains("profile"), "{}", tried.out);
+    assert!(world.path("repo/in.txt").exists() && !world.path("out.txt").exists());
+    // Nothing is left of what was closed for the time being.
+    assert!(!world.path("repo/.git/commondir").exists());
+    let read = world.run(&["sandbox", "--profile", "read-only", "--", "touch", "made.txt"]);
+    assert!(read.code != 0 && !world.path("repo/made.txt").exists(), "{}", read.out);
+    let full = world.run(&["sandbox", "--profile", "full", "--", "touch", "../made.txt"]).expect(0);
+    assert!(world.path("made.txt").exists(), "{}", full.out);
+}
+
+#[test]
+fn an_agents_commands_are_confined_and_need_no_yes() {
+    let Some(world) = confined(ON) else { return };
+    let out = world.path("out.txt");
+    let line =
+        format!("touch made.log; echo x > {}; echo $HOME; ls -A ~; git log --oneline | wc -l", out.display());
+    let model = world.script("out", &format!("{}{}", shell(&line), fixes()));
+    // Writing to a place outside is asked about before anything runs; with that line left out nothing is.
+    world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
+    let model = world
+        .script("in", &format!("{}{}", shell("make -v; touch made.log; cc -v; python3 -V; true"), fixes()));
+    world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(0);
+    let events = world.run(&["events", "last"]).expect(0);
+    assert!(events.out.contains("confined: workspace-write: landlock "), "{}", events.out);
+    // Whoever is not asked is held all the same.
+    let model = world.script("never", &format!("{}{}", shell(&line), fixes()));
+    world.run(&["run", "-m", &model, "--ask", "never", "make the test pass"]).expect(0);
+    assert!(!out.exists());
+    let said = world.run(&["sessions", "transcript", "last"]).expect(0);
+    assert!(said.out.contains("No such file or directory"), "{}", said.out);
+}
+
+#[test]
+fn checks_are_confined() {
+    let Some(world) = confined(ON) else { return };
+    let out = world.path("out.txt");
+    let check =
+        format!("touch {} 2> /dev/null; grep -q fixed fixed.txt && git log -1 > /tmp/own", out.display());
+    world.write("repo/.kapell/config.toml", &format!("[checks.test]\nrun = \"{check}\"\nkind = \"test\"\n"));
+    world.commit("a check that writes elsewhere");
+    let model = world.script("fix", &fixes());
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(0);
+    assert!(!out.exists());
+}
