@@ -66,7 +66,7 @@ impl AtHome {
         // Named by Kapell's own repository: the agent's could name anything.
         confined.read.extend(workspace::borrowed(dir));
         // What is not there cannot be given.
-        if std::fs::create_dir_all(&target).is_ok() {
+        if confined.profile != Profile::Full && std::fs::create_dir_all(&target).is_ok() {
             confined.write.push(target);
         }
         confined
