@@ -11,7 +11,9 @@ use crate::dialect::thread::Names;
 use crate::dialect::{Decoder, Headers, Options, Progress, fault};
 use contract::Fault;
 use contract::model::{Broken, Reply, Request, Stop, Usage};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// Blocks of one reply.
 const BLOCKS: usize = 4096;
@@ -32,6 +34,26 @@ enum Block {
     Thinking { text: String, signature: String },
     Redacted(String),
     Other,
+}
+
+/// The events that come most: a block grows by a piece of text or of arguments. Any other is read as a [`Value`].
+#[derive(Deserialize)]
+struct Growth<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    index: u64,
+    #[serde(borrow)]
+    delta: Delta<'a>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow, default)]
+    text: Cow<'a, str>,
+    #[serde(borrow, default)]
+    partial_json: Cow<'a, str>,
 }
 
 impl Reading {
@@ -78,6 +100,21 @@ impl Reading {
             return Ok(Progress::text(text));
         }
         Ok(Progress::default())
+    }
+
+    /// What such an event changes; `None` = it is another one.
+    fn grown(&mut self, data: &str) -> Option<Result<Progress, Fault>> {
+        let Growth { kind: "content_block_delta", index, delta } = serde_json::from_str(data).ok()? else {
+            return None;
+        };
+        match (delta.kind, block(&mut self.blocks, index)) {
+            ("text_delta", _) => Some(self.say(index, &delta.text)),
+            ("input_json_delta", Some(Block::Call)) => {
+                let written = self.draft.args(place(index), &delta.partial_json);
+                Some(written.map(|()| Progress::default()))
+            }
+            _ => None,
+        }
     }
 
     fn grow(&mut self, at: u64, delta: &Value) -> Result<Progress, Fault> {
@@ -147,6 +184,9 @@ impl Decoder for Reading {
     fn event(&mut self, event: &Event) -> Result<Progress, Fault> {
         if event.data.trim().is_empty() {
             return Ok(Progress::default());
+        }
+        if let Some(grown) = self.grown(&event.data) {
+            return grown;
         }
         let value = read::json(&event.data, &self.options)?;
         let at = value["index"].as_u64().unwrap_or_default();

@@ -177,3 +177,23 @@ fn unknown_events_and_fields_change_nothing() {
         }
     }
 }
+
+/// Events with nothing but a piece of text are read a shorter way, which no event goes that says a thing twice.
+#[test]
+fn the_short_way_reads_what_the_long_way_reads() {
+    let twice = |mut event: Event| {
+        if let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(&event.data) {
+            let fields: Vec<String> =
+                fields.iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
+            event.data = format!("{{{0},{0}}}", fields.join(","));
+        }
+        event
+    };
+    for row in rows() {
+        for case in CASES {
+            let short = events(&stream(&row, case));
+            let long = short.iter().cloned().map(twice).collect::<Vec<_>>();
+            assert_eq!(decoded(&row, &short), decoded(&row, &long), "{} {case}", row.name);
+        }
+    }
+}

@@ -9,7 +9,10 @@ use crate::dialect::thread::Names;
 use crate::dialect::{Decoder, Headers, Options, Progress, fault, sse};
 use contract::model::{Broken, Reply, Request, Stop, Usage};
 use contract::{Fault, Kind};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// One answer being read.
 #[derive(Debug)]
@@ -18,6 +21,81 @@ pub(super) struct Reading {
     options: Options,
     names: Names,
     layout: Layout,
+}
+
+/// The event that comes most: a piece of text, and what was counted so far. Any other is read as a [`Value`].
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Piece<'a> {
+    #[serde(borrow)]
+    candidates: [Candidate<'a>; 1],
+    usage_metadata: Option<Counts>,
+    prompt_feedback: Option<IgnoredAny>,
+    error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate<'a> {
+    index: Option<u64>,
+    #[serde(borrow)]
+    content: Content<'a>,
+    finish_reason: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Content<'a> {
+    #[serde(borrow)]
+    parts: [Part<'a>; 1],
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Part<'a> {
+    #[serde(borrow)]
+    text: Cow<'a, str>,
+    thought: Option<IgnoredAny>,
+    thought_signature: Option<IgnoredAny>,
+    function_call: Option<IgnoredAny>,
+}
+
+/// What the provider has counted.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Counts {
+    prompt_token_count: Option<u64>,
+    tool_use_prompt_token_count: Option<u64>,
+    cached_content_token_count: Option<u64>,
+    candidates_token_count: Option<u64>,
+    thoughts_token_count: Option<u64>,
+    total_token_count: Option<u64>,
+}
+
+impl Counts {
+    fn of(told: &Value) -> Self {
+        let part = |field| count(told, &[field]);
+        Self {
+            prompt_token_count: part("/promptTokenCount"),
+            tool_use_prompt_token_count: part("/toolUsePromptTokenCount"),
+            cached_content_token_count: part("/cachedContentTokenCount"),
+            candidates_token_count: part("/candidatesTokenCount"),
+            thoughts_token_count: part("/thoughtsTokenCount"),
+            total_token_count: part("/totalTokenCount"),
+        }
+    }
+}
+
+/// The text, and the counts beside it, if there is nothing else.
+fn piece(data: &str) -> Option<(Cow<'_, str>, Option<Counts>)> {
+    let Piece { candidates: [candidate], usage_metadata, prompt_feedback, error } =
+        serde_json::from_str(data).ok()?;
+    let Part { text, thought, thought_signature, function_call } = {
+        let [part] = candidate.content.parts;
+        part
+    };
+    let other = [prompt_feedback, error, candidate.finish_reason, thought, thought_signature, function_call];
+    let plain = candidate.index.unwrap_or(0) == 0 && other.iter().all(Option::is_none);
+    plain.then_some((text, usage_metadata))
 }
 
 impl Reading {
@@ -116,15 +194,14 @@ impl Reading {
         Ok(())
     }
 
-    fn usage(&mut self, told: &Value) {
-        let Some(prompt) = count(told, &["/promptTokenCount"]) else { return };
-        let given = prompt + count(told, &["/toolUsePromptTokenCount"]).unwrap_or(0);
-        let cached = count(told, &["/cachedContentTokenCount"]).unwrap_or(0).min(given);
+    fn usage(&mut self, told: Counts) {
+        let Some(prompt) = told.prompt_token_count else { return };
+        let given = prompt.saturating_add(told.tool_use_prompt_token_count.unwrap_or(0));
+        let cached = told.cached_content_token_count.unwrap_or(0).min(given);
         self.draft.given = Some(Usage { input: given - cached, cache_read: cached, ..Usage::default() });
-        let part = |field| count(told, &[field]);
-        let output = match (part("/candidatesTokenCount"), part("/thoughtsTokenCount")) {
-            (None, None) => part("/totalTokenCount").map(|total| total.saturating_sub(given)),
-            (said, thought) => Some(said.unwrap_or(0) + thought.unwrap_or(0)),
+        let output = match (told.candidates_token_count, told.thoughts_token_count) {
+            (None, None) => told.total_token_count.map(|total| total.saturating_sub(given)),
+            (said, thought) => Some(said.unwrap_or(0).saturating_add(thought.unwrap_or(0))),
         };
         self.draft.output = output.or(self.draft.output);
     }
@@ -147,6 +224,13 @@ impl Decoder for Reading {
         if data.is_empty() || data == "[DONE]" {
             return Ok(Progress::default());
         }
+        let known = !self.draft.request_id.is_empty();
+        if let Some((text, counts)) = known.then(|| piece(data)).flatten() {
+            self.usage(counts.unwrap_or_default());
+            self.draft.say(&text)?;
+            self.layout.text(text.len(), None);
+            return Ok(Progress::text(text));
+        }
         let chunk = json(data, &self.options)?;
         // Without `alt=sse`, and for some errors, the whole is a list.
         let chunk = chunk.as_array().and_then(|list| list.first()).unwrap_or(&chunk);
@@ -156,7 +240,7 @@ impl Decoder for Reading {
         if self.draft.request_id.is_empty() {
             text(chunk, "responseId").clone_into(&mut self.draft.request_id);
         }
-        self.usage(&chunk["usageMetadata"]);
+        self.usage(Counts::of(&chunk["usageMetadata"]));
         let blocked = chunk.pointer("/promptFeedback/blockReason").and_then(Value::as_str);
         if blocked.is_some_and(|reason| reason != "BLOCK_REASON_UNSPECIFIED") {
             self.draft.stop = Some(Stop::Refusal);

@@ -11,7 +11,10 @@ use crate::dialect::thread::Names;
 use crate::dialect::{Decoder, Headers, Options, Progress, fault, sse};
 use contract::Fault;
 use contract::model::{Broken, Reply, Request, Stop, Usage};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// The last event of a stream.
 const DONE: &str = "[DONE]";
@@ -39,6 +42,48 @@ struct Place {
     index: Option<u64>,
     id: String,
     named: bool,
+}
+
+/// The event that comes most: a piece of text and nothing else that is looked at. Any other is read as a [`Value`].
+#[derive(Deserialize)]
+struct Piece<'a> {
+    #[serde(borrow)]
+    choices: [Choice<'a>; 1],
+    #[serde(borrow, default)]
+    object: Cow<'a, str>,
+    usage: Option<IgnoredAny>,
+    error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    index: Option<u64>,
+    #[serde(borrow)]
+    delta: Said<'a>,
+    finish_reason: Option<IgnoredAny>,
+    usage: Option<IgnoredAny>,
+    error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow)]
+    content: Cow<'a, str>,
+    reasoning_content: Option<IgnoredAny>,
+    reasoning: Option<IgnoredAny>,
+    reasoning_details: Option<IgnoredAny>,
+    refusal: Option<IgnoredAny>,
+    tool_calls: Option<IgnoredAny>,
+}
+
+/// The text, if there is nothing else.
+fn piece(data: &str) -> Option<Cow<'_, str>> {
+    let Piece { choices: [choice], object, usage, error } = serde_json::from_str(data).ok()?;
+    let Said { content, reasoning_content, reasoning, reasoning_details, refusal, tool_calls } = choice.delta;
+    let other = [usage, error, choice.finish_reason, choice.usage, choice.error].iter().any(Option::is_some)
+        || [reasoning_content, reasoning, reasoning_details, refusal, tool_calls].iter().any(Option::is_some);
+    let plain = choice.index.unwrap_or(0) == 0 && object != "error" && !other;
+    plain.then_some(content)
 }
 
 impl Reading {
@@ -261,6 +306,10 @@ impl Decoder for Reading {
             self.end_without_reason();
             return Ok(Progress::done());
         }
+        let known = !self.draft.request_id.is_empty() && event.name != "error";
+        if let Some(text) = known.then(|| piece(data)).flatten() {
+            return Ok(Progress { text: self.say(&text)?, done: false });
+        }
         let chunk = json(data, &self.options)?;
         let failed = ["/error", "/choices/0/error"].into_iter().find_map(|at| chunk.pointer(at));
         if let Some(error) = failed.filter(|error| !error.is_null()) {
@@ -309,5 +358,31 @@ impl Decoder for Reading {
         }
         self.draft.private = self.layout.kept();
         self.draft.end(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::piece;
+
+    #[test]
+    fn a_piece_of_text_is_read_as_such_and_nothing_else_is() {
+        let chunk = |delta: &str, rest: &str| {
+            format!(
+                r#"{{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","system_fingerprint":null,"choices":[{{"index":0,"delta":{{{delta}}},"logprobs":null,"finish_reason":null}}],"usage":null,"obfuscation":"q"{rest}}}"#
+            )
+        };
+        assert_eq!(piece(&chunk(r#""content":"a\n""#, "")).as_deref(), Some("a\n"));
+        assert_eq!(piece(&chunk(r#""content":"a","reasoning_content":null"#, "")).as_deref(), Some("a"));
+        for (delta, rest) in [
+            ("", ""),
+            (r#""content":null"#, ""),
+            (r#""content":["a"]"#, ""),
+            (r#""content":"a","reasoning":"b""#, ""),
+            (r#""content":"a","tool_calls":[]"#, ""),
+            (r#""content":"a""#, r#","error":{"message":"x"}"#),
+        ] {
+            assert_eq!(piece(&chunk(delta, rest)), None, "{delta} {rest}");
+        }
     }
 }

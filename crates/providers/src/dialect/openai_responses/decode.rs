@@ -9,7 +9,9 @@ use crate::dialect::thread::Names;
 use crate::dialect::{Decoder, Headers, Options, Progress, fault, sse};
 use contract::Fault;
 use contract::model::{Broken, Reply, Request, Stop, Usage};
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// Fields of a reasoning item that go back; the rest (its status) is refused as input.
 const REASONING: [&str; 4] = ["type", "id", "summary", "encrypted_content"];
@@ -40,6 +42,16 @@ struct Item {
     closed: bool,
 }
 
+/// The events that come most: a piece of text or of arguments. Any other is read as a [`Value`].
+#[derive(Deserialize)]
+struct Piece<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    output_index: u64,
+    #[serde(borrow)]
+    delta: Cow<'a, str>,
+}
+
 impl Reading {
     pub(super) fn new(request: &Request, options: &Options) -> Self {
         let mut draft = Draft::new(request, options);
@@ -58,6 +70,10 @@ impl Reading {
     fn place(&mut self, event: &Value, item: &Value) -> usize {
         let next = self.items.iter().map(|item| item.index + 1).max().unwrap_or(0);
         let index = event.get("output_index").and_then(Value::as_u64).unwrap_or(next.saturating_sub(1));
+        self.place_at(index, item)
+    }
+
+    fn place_at(&mut self, index: u64, item: &Value) -> usize {
         let place = self.items.iter().position(|item| item.index == index).unwrap_or_else(|| {
             self.items.push(Item { index, bytes: 0, call: None, phase: None, closed: false });
             self.items.len() - 1
@@ -105,6 +121,25 @@ impl Reading {
         let id = [text(item, "call_id"), text(item, "id")].into_iter().find(|id| !id.is_empty());
         self.draft.call(at, id.unwrap_or_default(), self.names.own(text(item, "name")))?;
         Ok(at)
+    }
+
+    /// What such an event says; `None` = it is another one.
+    fn piece(&mut self, data: &str) -> Option<Result<Progress, Fault>> {
+        let Piece { kind, output_index, delta } = serde_json::from_str(data).ok()?;
+        match kind {
+            "response.output_text.delta" => {
+                let place = self.place_at(output_index, &Value::Null);
+                Some(self.say(place, &delta).map(Progress::text))
+            }
+            "response.function_call_arguments.delta" => Some(self.written(output_index, &delta)),
+            _ => None,
+        }
+    }
+
+    fn written(&mut self, index: u64, piece: &str) -> Result<Progress, Fault> {
+        let place = self.place_at(index, &Value::Null);
+        let at = self.call(place, &Value::Null)?;
+        self.write(place, at, piece).map(|()| Progress::default())
     }
 
     fn opened(&mut self, event: &Value) -> Result<(), Fault> {
@@ -201,6 +236,9 @@ impl Decoder for Reading {
         let data = event.data.trim();
         if data.is_empty() || data == "[DONE]" {
             return Ok(Progress::default());
+        }
+        if let Some(said) = self.piece(data) {
+            return said;
         }
         let event = json(data, &self.options)?;
         let delta = text(&event, "delta");
