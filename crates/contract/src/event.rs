@@ -259,11 +259,11 @@ pub enum Event {
     },
     /// Nothing can be asked of the model before this moment: a limit, a provider that is down. Goes on by itself.
     Waits {
-        /// `rate`, `window`, `concurrency`, `reset`, `backoff`, `breaker`, `retry`.
+        /// `rate`, `window`, `concurrency`, `reset`, `backoff`, `breaker`, `retry`; `lifted` = a person ended the wait.
         why: String,
         /// More for people.
         what: String,
-        /// When it is looked at again.
+        /// When it is looked at again; a moment that has come ends every wait.
         until: Timestamp,
     },
     /// The next model of the declared chain has the word from now on.

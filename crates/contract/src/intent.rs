@@ -39,7 +39,7 @@ impl Source {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wish {
-    /// Go on with whatever is next.
+    /// Go on with whatever is next; from a person: also where that waits for its moment.
     Continue,
     /// Make the workspace (and what the session hangs on) ready.
     Initialise,

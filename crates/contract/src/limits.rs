@@ -10,6 +10,8 @@ pub const MAILBOX_RESERVED: usize = 16;
 pub const LEASE_MS: u64 = 10_000;
 /// How often the inbox is polled when no wake-up came, milliseconds.
 pub const INBOX_POLL_MS: u64 = 50;
+/// The same while nothing happens, milliseconds: an answer from another terminal is not noticed to wait.
+pub const INBOX_POLL_MOST_MS: u64 = 200;
 /// Deepest level of child sessions; the root is 0.
 pub const DEPTH: u32 = 5;
 /// Children one session may open in its life.

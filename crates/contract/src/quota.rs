@@ -47,6 +47,11 @@ pub enum QuotaEvent {
         #[serde(default, skip_serializing_if = "is_default")]
         meter: Meter,
     },
+    /// A person wants it tried now: back-offs are over, what was told is forgotten, an open breaker lets a call try.
+    Lifted {
+        /// Who wanted it and why, for people.
+        why: String,
+    },
 }
 
 /// What the end of a call tells about its provider.

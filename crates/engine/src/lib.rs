@@ -11,6 +11,7 @@ pub mod core;
 pub mod engine;
 pub mod executor;
 pub mod guard;
+pub mod keys;
 pub mod lease;
 mod named;
 #[cfg(any(test, fuzzing))]

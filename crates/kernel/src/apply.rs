@@ -92,7 +92,7 @@ impl Session {
             Event::Compacted { .. } | Event::Uncompacted { .. } | Event::Repaired { .. } => {
                 self.fold_context(event)?
             }
-            Event::Waits { .. } | Event::FellBack { .. } => self.fold_limit(event),
+            Event::Waits { .. } | Event::FellBack { .. } => self.fold_limit(at, event),
             Event::Paused { .. }
             | Event::Resumed { .. }
             | Event::Failed { .. }
@@ -157,8 +157,12 @@ impl Session {
     }
 
     /// A limit, or an outage, of a provider.
-    fn fold_limit(&mut self, event: &Event) {
+    fn fold_limit(&mut self, at: Timestamp, event: &Event) {
         match event {
+            Event::Waits { until, .. } if *until <= at => {
+                self.held_up = None;
+                self.retry_at = None;
+            }
             Event::Waits { why, what, until } => {
                 self.held_up = Some(HeldUp { why: why.clone(), what: what.clone(), until: *until });
             }

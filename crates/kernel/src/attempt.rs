@@ -10,7 +10,7 @@ use contract::checks::{Report, Side, Status, Verdict};
 use contract::error::NOT_RUN;
 use contract::event::{Event, Notice};
 use contract::intent::Wish;
-use contract::model::{Stop, Usage};
+use contract::model::{ModelRef, Stop, Usage};
 use contract::{ActionId, Amount, CallId, Digest, IntentId, QuotaId, SessionId, Timestamp, limits};
 
 /// Is this a result that this work can have? The executor's word is not taken on trust.
@@ -236,10 +236,16 @@ impl Session {
         Ok(())
     }
 
-    /// The quota a call is made under. A model that only words summaries has none on record.
+    /// The quota a call is made under.
     pub(crate) fn quota_for(&self, work: &Work) -> Option<QuotaId> {
+        self.asked(work).and_then(further::quota_of)
+    }
+
+    /// The model that is asked: the session's, or the one that words what is taken out.
+    pub(crate) fn asked(&self, work: &Work) -> Option<&ModelRef> {
         let (Work::Model { model: id, .. } | Work::Summarise { model: id, .. }) = work else { return None };
-        self.model.as_ref().filter(|model| model.id == *id).and_then(further::quota_of)
+        let words = self.spec.as_ref().and_then(|spec| further::other_words(spec));
+        self.model.iter().chain(words).find(|model| model.id == *id)
     }
 
     /// What the provider counted, with the reply that is about to be added. A count that is no more than a fraction of

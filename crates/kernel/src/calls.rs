@@ -27,6 +27,7 @@ impl Draft<'_> {
         let how = match wish {
             Wish::Cancel => self.cancel(id)?,
             Wish::Resume { model: None } if self.s.pause.is_none() => return Ok(()),
+            Wish::Continue if source == Source::User => return self.lifted(),
             Wish::Resume { model } => self.resume(model.map(|model| *model))?,
             Wish::Approve { approval, hash } => self.approve(id, &approval, hash)?,
             Wish::Deny { approval } => self.deny(id, &approval)?,

@@ -12,7 +12,7 @@ use contract::intent::Wish;
 use contract::model::ModelRef;
 use contract::project::ProjectEvent;
 use contract::quota::QuotaEvent;
-use contract::session::SessionSpec;
+use contract::session::{SessionSpec, Summaries};
 use contract::{ProjectId, QuotaId, Seq, SessionId, StreamId, Timestamp, record};
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,7 @@ pub fn needed(s: &Session, input: &Input) -> Vec<StreamId> {
     let running = s.running.as_ref().and_then(|attempt| attempt.quota);
     running.into_iter().for_each(|id| add(StreamId::Quota(id)));
     let own = s.model.iter().chain(spec.iter().flat_map(|spec| spec.fallback.iter().chain([&spec.model])));
+    let own = own.chain(spec.and_then(other_words));
     spec.into_iter().for_each(|spec| add(project_of(spec)));
     own.chain(resumed(input)).filter_map(quota_of).for_each(|id| add(StreamId::Quota(id)));
     needed
@@ -111,6 +112,14 @@ fn resumed(input: &Input) -> impl Iterator<Item = &ModelRef> {
         Wish::Resume { model } => model.as_deref(),
         _ => None,
     })
+}
+
+/// The model that words summaries, where it is named.
+pub(crate) fn other_words(spec: &SessionSpec) -> Option<&ModelRef> {
+    match spec.summaries.as_ref()? {
+        Summaries::By(model) => Some(model),
+        Summaries::Same => None,
+    }
 }
 
 /// The ledger of the project a session works on.

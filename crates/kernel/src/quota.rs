@@ -117,6 +117,19 @@ impl Why {
             Self::UnderWay => "concurrency",
         }
     }
+
+    /// What it means, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Rate => "as many calls or tokens a minute as are allowed are used up",
+            Self::Window => "the declared window is full",
+            Self::Reset => "the provider says that nothing is left until it is reset",
+            Self::Limited => "a limit of the provider was hit",
+            Self::Backoff => "the provider is unwell, and everybody backs off",
+            Self::Breaker => "the provider failed too often; then one call tries it",
+            Self::UnderWay => "as many calls as may be are under way",
+        }
+    }
 }
 
 /// A no, and when it is worth asking again.
@@ -307,6 +320,10 @@ impl Quota {
                 }
                 self.health.ended(now, (*session, *action), *end, under_way);
                 self.tell(began, meter.requests, meter.tokens);
+            }
+            QuotaEvent::Lifted { .. } => {
+                self.health.lift(now);
+                (self.told_requests, self.told_tokens) = (None, None);
             }
         }
         self.buckets();

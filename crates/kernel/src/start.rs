@@ -73,8 +73,7 @@ impl Draft<'_> {
             }
             Err(missing) => return self.not_granted(&choice, &missing),
         };
-        let limited = matches!(choice.work, Work::Model { .. }) || self.s.quota_for(&choice.work).is_some();
-        if limited && let Some(moved) = self.held_up(demand.amount.tokens, rank)? {
+        if let Some(moved) = self.held_up(&choice.work, demand.amount.tokens, rank)? {
             return Ok(moved);
         }
         let (others, disposed) = self.others(&choice);
@@ -132,8 +131,8 @@ impl Draft<'_> {
         self.out.effects.extend(woken.into_iter().map(Effect::Wake));
         let deadline = self.ctx.now.plus(deadline_ms);
         if choice.work.asks_model() {
-            if self.s.quota_for(&choice.work).is_some() {
-                self.take_quota(action, demand.tokens, deadline)?;
+            if let Some(quota) = self.s.quota_for(&choice.work) {
+                self.take_quota(quota, action, demand.tokens, deadline)?;
             }
             self.take_project(action, demand)?;
         }

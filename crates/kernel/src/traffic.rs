@@ -87,8 +87,8 @@ impl Draft<'_> {
 
     /// What the key's limits say to a call of at most so many tokens. `None`: it may begin. Otherwise whether anything
     /// happened that is worth looking at again.
-    pub(crate) fn held_up(&mut self, tokens: u64, rank: Rank) -> Result<Option<bool>, Illegal> {
-        let Some(quota) = self.s.model.as_ref().and_then(|model| model.quota.clone()) else {
+    pub(crate) fn held_up(&mut self, work: &Work, tokens: u64, rank: Rank) -> Result<Option<bool>, Illegal> {
+        let Some(quota) = self.s.asked(work).and_then(|model| model.quota.clone()) else {
             return Ok(None);
         };
         let id = QuotaId::of(&quota.name);
@@ -100,10 +100,17 @@ impl Draft<'_> {
         if held.is_none() && ahead.calls == 0 {
             return Ok(None);
         }
-        if let Some(held) = held.filter(|held| gives_way(*held, self.ctx.now))
-            && self.fall_back(&self.words(held))?
-        {
-            return Ok(Some(true));
+        if let Some(held) = held.filter(|held| gives_way(*held, self.ctx.now)) {
+            if matches!(work, Work::Summarise { .. }) && self.s.redo.is_none() {
+                // Nobody waits long for a nicer wording.
+                self.cut_to_fit()?;
+                return Ok(Some(true));
+            }
+            let own =
+                self.s.asked(work).zip(self.s.model.as_ref()).is_some_and(|(one, own)| one.id == own.id);
+            if own && self.fall_back(&self.words(work, held))? {
+                return Ok(Some(true));
+            }
         }
         self.stand(Line::Quota(id), rank, tokens);
         let soon = self.ctx.now.plus(limits::QUOTA_LOOK_MS);
@@ -115,9 +122,19 @@ impl Draft<'_> {
             None => soon,
         });
         if let Some(held) = held {
-            self.tell_wait(held)?;
+            self.tell_wait(work, held)?;
         }
         Ok(Some(false))
+    }
+
+    /// A person wants it to go on: what waits for its moment is tried now.
+    pub(crate) fn lifted(&mut self) -> Result<(), Illegal> {
+        let now = self.ctx.now;
+        if self.s.not_before(now).is_none() || self.s.phase == Phase::Ended {
+            return Ok(());
+        }
+        let (why, what) = ("lifted".to_owned(), "a person wants it tried now".to_owned());
+        self.emit(Event::Waits { why, what, until: now })
     }
 
     /// A clock that was set back is put on record: from there on the key's time goes on.
@@ -131,7 +148,7 @@ impl Draft<'_> {
     }
 
     /// A wait that lasts is put on record, unless it stands there already, about.
-    fn tell_wait(&mut self, held: Held) -> Result<(), Illegal> {
+    fn tell_wait(&mut self, work: &Work, held: Held) -> Result<(), Illegal> {
         let (now, until) = (self.ctx.now, held.until);
         let lasts = held.why != Why::UnderWay && until.since(now) > limits::WAIT_TOLD_MS;
         let told = self.s.held_up(now).is_some_and(|old| {
@@ -142,21 +159,13 @@ impl Draft<'_> {
         if !lasts || told || self.s.phase != Phase::Active {
             return Ok(());
         }
-        let what = self.words(held);
+        let what = self.words(work, held);
         self.emit(Event::Waits { why: held.why.name().into(), what, until })
     }
 
-    fn words(&self, held: Held) -> String {
-        let model = self.s.model.as_ref().map_or("the model", |model| &model.id);
-        let why = match held.why {
-            Why::Rate => "as many calls or tokens a minute as are allowed are used up",
-            Why::Window => "the declared window is full",
-            Why::Reset => "the provider says that nothing is left until it is reset",
-            Why::Limited => "a limit of the provider was hit",
-            Why::Backoff => "the provider is unwell, and everybody backs off",
-            Why::Breaker => "the provider failed too often; then one call tries it",
-            Why::UnderWay => "as many calls as may be are under way",
-        };
+    fn words(&self, work: &Work, held: Held) -> String {
+        let model = self.s.asked(work).map_or("the model", |model| &model.id);
+        let why = held.why.words();
         format!("{model}: {why}")
     }
 
@@ -273,14 +282,14 @@ impl Draft<'_> {
     /// The call that is about to start counts from here on.
     pub(crate) fn take_quota(
         &mut self,
+        quota: QuotaId,
         action: ActionId,
         tokens: u64,
         deadline: Timestamp,
     ) -> Result<(), Illegal> {
-        let Some(quota) = self.s.model.as_ref().and_then(|model| model.quota.clone()) else { return Ok(()) };
-        let (id, session) = (QuotaId::of(&quota.name), self.s.id);
+        let session = self.s.id;
         let until = deadline.plus(limits::OVERDUE_MS);
-        self.emit_quota(id, QuotaEvent::Taken { session, action, tokens, until })
+        self.emit_quota(quota, QuotaEvent::Taken { session, action, tokens, until })
     }
 
     /// What a person declares holds for every session; of two declarations that of the newer session.
@@ -296,6 +305,10 @@ impl Draft<'_> {
     /// How the call ended, as far as the provider is concerned.
     pub(crate) fn settle_quota(&mut self, attempt: &Attempt, outcome: &Outcome) -> Result<(), Illegal> {
         let Some(id) = attempt.quota else { return Ok(()) };
+        if self.gov.quota_mut(id)?.seq == 0 {
+            // Of a time when the call of a model that only words summaries was not on record there.
+            return Ok(());
+        }
         let (session, action, end) = (self.s.id, attempt.action, call_end(&outcome.end));
         // What nobody counted counts as if all of it had been used.
         let unseen = !outcome.metered && matches!(end, CallEnd::Unknown | CallEnd::Down { .. });

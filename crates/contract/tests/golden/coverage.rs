@@ -157,7 +157,7 @@ fn every_event_has_a_golden_file() {
         Opened = "opened", Admitted = "admitted", Reserved = "reserved", Settled = "settled",
         Overshoot = "overshoot", Barred = "barred", Raised = "raised",
     );
-    let quota = every_variant!(QuotaEvent: Declared = "declared", Taken = "taken", Settled = "settled");
+    let quota = every_variant!(QuotaEvent: Declared = "declared", Taken = "taken", Settled = "settled", Lifted = "lifted");
     let project = every_variant!(ProjectEvent: Capped = "capped", Reserved = "reserved", Settled = "settled");
     let stored = stored();
     let group =

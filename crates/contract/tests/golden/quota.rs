@@ -37,5 +37,6 @@ pub(crate) fn all() -> Vec<Example<QuotaEvent>> {
         ("quota-settled-down-bare", settled(CallEnd::Down { retry_after_ms: None })),
         ("quota-settled-refused", settled(CallEnd::Refused)),
         ("quota-settled-unknown", settled(CallEnd::Unknown)),
+        ("quota-lifted", QuotaEvent::Lifted { why: "a person wants it tried now".into() }),
     ]
 }

@@ -219,6 +219,16 @@ impl Health {
         self.ramp = Some(Ramp { share: RAMP, peak });
     }
 
+    /// A person wants it tried: nobody waits any more, and of an open breaker the next call is the probe. What traffic
+    /// there may be comes back slowly as before.
+    pub(super) fn lift(&mut self, now: Timestamp) {
+        if let Breaker::Open { until } = &mut self.breaker {
+            *until = now;
+        }
+        (self.opened, self.backoffs, self.limited, self.pause) = (0, 0, 0, None);
+        self.failed.clear();
+    }
+
     /// The clock was set back by this much.
     pub(super) fn turn_back(&mut self, by: u64) {
         let back = |at: &mut Timestamp| at.0 = at.0.saturating_sub(by);

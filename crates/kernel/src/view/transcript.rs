@@ -133,6 +133,12 @@ impl Reader {
                 _ => self.results(at, outcome.action, &outcome.written),
             },
             Event::Noticed { notice } => self.notice(record, None, notice.clone()),
+            Event::Compacted { summary: Some(summary), .. } => {
+                let (summary, words) = (summary.clone(), summary.text);
+                self.say(record, Role::Notice, |entry| {
+                    (entry.text, entry.notice) = (words, Some(Notice::Compacted { summary }));
+                });
+            }
             Event::Asked { question, call: Some(call), .. } => {
                 self.questions.insert(question.clone(), call.clone());
             }

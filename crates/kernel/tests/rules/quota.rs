@@ -13,6 +13,7 @@ use contract::session::SessionSpec;
 use contract::{Kind, QuotaId, SessionId, StreamId, Timestamp};
 use kernel::Input;
 use kernel::further::Facts;
+use kernel::quota::{Load, Why};
 
 const KEY: &str = "test/key";
 
@@ -228,4 +229,45 @@ fn a_persons_message_goes_before_what_nobody_waits_for() {
     let line = kernel::governor::Line::Quota(QuotaId::of(KEY));
     let order: Vec<SessionId> = world.governor.line(line).collect();
     assert_eq!(order, [9, 3, 4, 5].map(SessionId));
+}
+
+#[test]
+fn a_person_has_what_waits_for_its_moment_tried_now() {
+    let mut world = World::working(limited(Rates::default()));
+    for _ in 0..4 {
+        world.end(ROOT, fails(Kind::Degraded, "529"));
+        world.now = world.sessions[&ROOT].wake_at.expect("a timer").0;
+        world.feed(ROOT, Input::Tick);
+    }
+    world.end(ROOT, fails(Kind::Degraded, "529"));
+    assert_eq!(world.doing(ROOT), "-", "the breaker is open, and the session waits by itself");
+    let held = |world: &World| {
+        let quota = world.governor.quota(QuotaId::of(KEY)).unwrap();
+        quota.verdict(Timestamp(world.now), 0, Load::default()).err().map(|held| held.why)
+    };
+    assert_eq!(held(&world), Some(Why::Breaker));
+
+    world.now += 1;
+    world.lift(QuotaId::of(KEY));
+    assert_eq!(held(&world), None);
+    world.feed(ROOT, Input::Tick);
+    world.wish(ROOT, Source::User, Wish::Continue);
+    assert_eq!((world.doing(ROOT), world.root().not_before(Timestamp(world.now))), ("model", None));
+    // That call is the one that tries it: while it is under way nobody else does, and a failure shuts it again.
+    assert_eq!(held(&world), Some(Why::UnderWay));
+    world.end(ROOT, fails(Kind::Degraded, "529"));
+    assert_eq!(held(&world), Some(Why::Breaker));
+}
+
+#[test]
+fn only_a_person_ends_a_wait() {
+    let mut world = World::working(limited(Rates::default()));
+    world.end(ROOT, fails(Kind::Transient, "blip"));
+    for source in [Source::Schedule, Source::MainLoop, Source::Planner] {
+        world.wish(ROOT, source, Wish::Continue);
+        assert_eq!(world.doing(ROOT), "-", "{source:?}");
+    }
+    world.wish(ROOT, Source::User, Wish::Continue);
+    assert_eq!(world.doing(ROOT), "model");
+    assert_eq!(waits(&world, ROOT), [("lifted".to_owned(), Timestamp(world.now))]);
 }

@@ -1,13 +1,15 @@
 //! What goes out of a conversation is worded by a model where that is wanted: on record, billed, and never in the way.
 
 use crate::make::*;
+use crate::quota::keyed;
 use crate::world::{ROOT, World, whole_conversation};
 use contract::action::{Done, EffectClass, End, Item, Role, Work};
 use contract::context::Summary;
 use contract::event::{Event, Notice};
 use contract::intent::Wish;
+use contract::model::{ModelRef, Rates};
 use contract::session::{Limits, SessionSpec, Summaries};
-use contract::{Amount, Kind, limits};
+use contract::{Amount, Fault, Kind, QuotaId, Timestamp, limits};
 use kernel::Input;
 
 fn worded_by(summaries: Summaries) -> SessionSpec {
@@ -199,4 +201,34 @@ fn what_is_no_wording_is_not_taken_for_one() {
     assert_eq!(failures(&world), ["summarise/misfit 1 cut"]);
     let settled = world.ledger(ROOT).settled(ROOT);
     assert!(settled != Amount::ZERO && cuts(&world).len() == 1);
+}
+
+#[test]
+fn another_model_words_under_its_own_key_and_nobody_waits_long_for_it() {
+    let by =
+        ModelRef { id: "other/model".into(), ..keyed(Rates { concurrent: Some(1), ..Rates::default() }) };
+    let mut world = World::working(worded_by(Summaries::By(Box::new(by))));
+    until_asked(&mut world);
+    let under_way = |world: &World| {
+        world.governor.quota(QuotaId::of("test/key")).map(|quota| quota.under_way(Timestamp(world.now)))
+    };
+    assert_eq!((world.doing(ROOT), under_way(&world)), ("summarise", Some(1)));
+    world.end(ROOT, worded());
+    assert_eq!((world.doing(ROOT), under_way(&world)), ("model", Some(0)));
+    assert!(cuts(&world)[0].as_ref().unwrap().text.is_some());
+
+    // Its key is shut for an hour: it is cut without words, and the session's own model goes on.
+    until_asked(&mut world);
+    world.end(ROOT, limited_for(3_600_000));
+    world.now += 60_000;
+    world.feed(ROOT, Input::Tick);
+    assert_eq!(world.doing(ROOT), "model");
+    assert_eq!(cuts(&world).len(), 2);
+    assert_eq!(cuts(&world)[1].as_ref().unwrap().text, None);
+}
+
+fn limited_for(ms: u64) -> End {
+    let mut fault = Fault::new(Kind::RateLimited, "rate-limited", "429");
+    fault.retry_after_ms = Some(ms);
+    End::Failed(fault)
 }

@@ -8,9 +8,10 @@ use contract::action::{Done, Effect, EffectClass, End, Item, Outcome, Role, Run,
 use contract::checks::Status;
 use contract::event::{Answer, Event, LedgerEvent};
 use contract::intent::{Intent, Source, Wish};
+use contract::quota::QuotaEvent;
 use contract::record::Record;
 use contract::session::SessionSpec;
-use contract::{ActionId, Amount, SessionId, StreamId, Timestamp};
+use contract::{ActionId, Amount, QuotaId, SessionId, StreamId, Timestamp};
 use kernel::fsm::Phase;
 use kernel::further::{Book, Facts, Further, needed};
 use kernel::governor::Slots;
@@ -153,6 +154,14 @@ impl World {
             }
         }
         book
+    }
+
+    /// A person wants what this key holds up tried, as a command puts it on record.
+    pub(crate) fn lift(&mut self, id: QuotaId) {
+        let (stream, lifted) =
+            (StreamId::Quota(id), Facts::Quota(vec![QuotaEvent::Lifted { why: "now".into() }]));
+        self.shared.entry(stream).or_default().push((Timestamp(self.now), lifted));
+        self.governor.put(stream, self.refolded(stream));
     }
 
     fn record(&mut self, id: SessionId, decision: &Decision) {
