@@ -213,6 +213,9 @@ pub(crate) enum Verb {
     Models {
         /// Only this provider's
         provider: Option<String>,
+        /// Try this provider now, whatever its calls wait for: an open circuit breaker, a back-off, a limit it told of
+        #[arg(long, value_name = "PROVIDER", conflicts_with = "provider")]
+        retry: Option<String>,
     },
     /// Check the keys of model providers with the cheapest call there is
     Auth {

@@ -23,6 +23,7 @@ mod policy;
 mod record;
 mod replay;
 mod resume;
+mod retry;
 mod rewind;
 mod run;
 mod sandbox;
@@ -130,7 +131,8 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Diff { session } => diff::run(app, &session).await,
         Verb::Verify { session } => verify::run(app, session.as_deref()).await,
         Verb::Backup { dir } => backup::run(app, &dir).await,
-        Verb::Models { provider } => models::run(app, provider.as_deref()).await,
+        Verb::Models { retry: Some(provider), .. } => retry::run(app, &provider).await,
+        Verb::Models { provider, .. } => models::run(app, provider.as_deref()).await,
         Verb::Auth { provider } => auth::run(app, provider.as_deref()).await,
         Verb::Parse { file, tool, limit } => parse::run(app, file.as_deref(), tool.as_deref(), limit),
         Verb::Policy { what } => policy::run(app, what),

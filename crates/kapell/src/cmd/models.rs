@@ -7,11 +7,14 @@ use crate::app::App;
 use crate::exit::{self, Failure};
 use crate::home;
 use crate::out;
+use crate::quantity::clock;
 use crate::show::{clean, json_page, table::table};
-use contract::Fault;
+use contract::journal::Journal;
 use contract::model::{Card, Models, Price};
 use contract::money::usd;
 use contract::text::suggestion;
+use contract::{Fault, Timestamp};
+use kernel::quota::{self, Load};
 use providers::Registry;
 use providers::remote::Line;
 use providers::settings::Source;
@@ -41,16 +44,47 @@ struct Asked {
     provider: String,
     base_url: String,
     models: Result<Vec<Usable>, Fault>,
+    held: Option<Held>,
+}
+
+/// Why a call to a provider would wait now, and until when.
+pub(super) struct Held(quota::Held);
+
+impl Held {
+    /// For people.
+    pub(super) fn what(&self) -> String {
+        format!("calls wait until {}: {}", clock(self.0.until), self.0.why.words())
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        json!({"why": self.0.why.name(), "until": self.0.until, "what": self.0.why.words()})
+    }
+}
+
+/// What the record says of calls under this key.
+pub(super) async fn held(journal: &dyn Journal, key: &str, now: Timestamp) -> Result<Option<Held>, Failure> {
+    let known = engine::keys::quota(journal, key).await?;
+    Ok(known.verdict(now, 0, Load::default()).err().map(Held))
 }
 
 /// Shows the models; the exit code.
 pub(crate) async fn run(app: &App, only: Option<&str>) -> Result<u8, Failure> {
     let models = Arc::new(app.models(&app.config(None)?)?);
     let lines = chosen(&models, only)?;
+    // Where there is no record, or none that can be read, nobody is known to wait.
+    let record = app.look().ok().flatten().map(|wired| wired.store);
     let mut asking = tokio::task::JoinSet::new();
     for line in lines.into_values() {
-        let (models, cache) = (Arc::clone(&models), kept_in(app, &line));
-        asking.spawn(async move { ask(&models, &line, cache).await });
+        let (models, cache, now) = (Arc::clone(&models), kept_in(app, &line), app.now());
+        let record = record.clone();
+        asking.spawn(async move {
+            let mut asked = ask(&models, &line, cache).await;
+            if let Some(record) = record {
+                asked.held = held(&*record, &line.provider.quota(), now).await.ok().flatten();
+            }
+            asked
+        });
     }
     let mut asked = asking.join_all().await;
     asked.sort_by(|a, b| a.provider.cmp(&b.provider));
@@ -96,7 +130,8 @@ async fn ask(models: &Registry, line: &Line, cache: Option<PathBuf>) -> Asked {
         names.dedup();
         names.into_iter().map(|name| usable(name)).collect()
     });
-    Asked { provider: line.provider.name.clone(), base_url: line.provider.base_url.clone(), models }
+    let (provider, base_url) = (line.provider.name.clone(), line.provider.base_url.clone());
+    Asked { provider, base_url, models, held: None }
 }
 
 async fn listed(
@@ -157,7 +192,11 @@ fn show(app: &App, models: &Registry, only: Option<&str>, asked: &[Asked]) {
         out::print(&format!("\nprices: {}\n", sources.join("; ")));
     }
     let paint = app.term.paint();
-    for Asked { provider, models, .. } in asked {
+    for Asked { provider, models, held, .. } in asked {
+        if let Some(held) = held {
+            let what = paint.warn(&held.what());
+            out::print(&format!("\n{provider}: {what}\n  kapell models --retry {provider} tries it now\n"));
+        }
         match models {
             Ok(models) if models.is_empty() => out::print(&format!("\n{provider}: has no models\n")),
             Ok(_) => {}
@@ -178,8 +217,8 @@ fn document(models: &Registry, only: Option<&str>, asked: &[Asked]) -> Value {
     let mut all: Vec<Value> = own(models, only).iter().map(usable).collect();
     all.extend(asked.iter().filter_map(|asked| asked.models.as_ref().ok()).flatten().map(usable));
     let provider = |asked: &Asked| {
-        let mut value =
-            json!({"name": asked.provider, "base_url": asked.base_url, "usable": asked.models.is_ok()});
+        let mut value = json!({"name": asked.provider, "base_url": asked.base_url, "usable": asked.models.is_ok(),
+                "held": asked.held.as_ref().map(Held::json)});
         if let Err(Fault { kind, code, what, hint, .. }) = &asked.models {
             value["error"] = json!({"kind": kind.name(), "code": code, "what": what, "hint": hint});
         }

@@ -141,6 +141,11 @@ async fn call(wired: &Wired, made: &Made, hidden: &Hidden) -> String {
 fn told(notice: &Notice) -> String {
     match notice {
         Notice::Told { what } => what.clone(),
+        Notice::Compacted { summary } => format!(
+            "[from here on this stands for {} earlier entries, {} calls among them]",
+            summary.entries,
+            summary.acts.len() as u64 + summary.more
+        ),
         other => serde_json::to_string(other).unwrap_or_default(),
     }
 }

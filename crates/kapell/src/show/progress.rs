@@ -304,6 +304,7 @@ fn plain(event: &Event) -> Option<String> {
             format!("task {} {}", clean::line(task), format!("{to:?}").to_lowercase())
         }
         Event::Paused { what, .. } => format!("paused: {}", clean::line(what)),
+        Event::Waits { why, what, .. } if why == "lifted" => format!("goes on: {}", clean::line(what)),
         Event::Waits { what, until, .. } => format!("waiting until {until}: {}", clean::line(what)),
         Event::FellBack { to, why, dearer } => {
             format!("{} goes on{}: {}", clean::line(&to.id), describe::dearer(*dearer), clean::line(why))

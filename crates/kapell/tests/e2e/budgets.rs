@@ -37,11 +37,16 @@ fn reserved(world: &World) -> u64 {
     ended.json()["project"]["day"]["nanos"]["reserved"].as_u64().unwrap_or(0)
 }
 
+/// Between a call and its answer, milliseconds; as long as real models take with `KAPELL_TEST_LATENCY_MS=3000`.
+fn latency_ms() -> u64 {
+    std::env::var("KAPELL_TEST_LATENCY_MS").ok().and_then(|ms| ms.parse().ok()).unwrap_or(300)
+}
+
 #[test]
 fn twenty_sessions_killed_on_the_way_stay_within_the_days_cap() {
     let world = World::new();
     world.write("kapell/config/config.toml", "[budget]\nday_usd = 5\n");
-    let model = reader(&world, "dear.toml", 300);
+    let model = reader(&world, "dear.toml", latency_ms());
     let start = |n: usize, model: &str| {
         world.start(&["run", &format!("read it, {n}"), "-m", model, "--no-land", "--json"])
     };

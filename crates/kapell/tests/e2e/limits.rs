@@ -2,7 +2,7 @@
 //!
 //! Thirty processes at once: `cargo xtask bench limits`. Start at [`processes_on_one_key_keep_its_limits`].
 
-use crate::world::{Running, World, until};
+use crate::world::{Running, World, finish, until};
 use fake::{Limits, Plan, Reply, Rule, Script, Seen, Server};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -133,4 +133,29 @@ fn a_chain_in_the_configuration_is_followed_where_a_limit_lasts_and_without_one_
     start(&world, &args).end().expect(0);
     assert_eq!(events(&world, "fell-back").len(), 1);
     assert_eq!(full.asked().len(), 1, "the key is known to be used up: it is not asked again");
+}
+
+#[test]
+fn a_person_who_knows_better_has_a_provider_tried_now() {
+    let (world, server) = (World::new(), server(2, &["429-hour@1"], Limits::default()));
+    world.write("kapell/config/config.toml", &provider("ours", &server, (1, 1), ""));
+    let models = |args: &[&str]| {
+        let mut command = world.kapell(&[&["models"], args].concat());
+        command.env("LIMITS_API_KEY", KEY);
+        finish(command, b"").expect(0)
+    };
+    let fresh = models(&["--retry", "ours"]);
+    assert!(fresh.out.contains("nobody has called it with this key yet"), "{}", fresh.out);
+    let first = start(&world, &["run", "-m", "ours/m", "--max-budget-usd", "2", "make the test pass"]);
+    world.wait("it waits for the limit", |shown| shown["waits"]["for"] == "limit");
+    let listed = models(&["ours"]);
+    assert!(listed.out.contains("calls wait until") && listed.out.contains("--retry ours"), "{}", listed.out);
+    let retried = models(&["--retry", "ours"]);
+    assert!(retried.out.contains("ours: lifted: ") && retried.out.contains("1 session"), "{}", retried.out);
+    first.end().expect(0);
+    assert_eq!((server.asked().len(), world.read("repo/fixed.txt").as_str()), (3, "fixed\n"));
+    assert!(events(&world, "waits").iter().any(|event| event["why"] == "lifted"));
+    assert!(!models(&["ours"]).out.contains("calls wait"));
+    let mistyped = world.run(&["models", "--retry", "our"]).expect(2);
+    assert!(mistyped.err.contains("did you mean `ours`?"), "{}", mistyped.err);
 }
