@@ -531,9 +531,22 @@ async fn renewing(shared: Arc<Shared>) {
 }
 
 /// Looks for mail from other processes. What this process submits is announced by a poke.
+///
+/// While nothing happens here, somebody thinks or a limit is waited for: it looks ever more rarely, as far as a person
+/// who answers from elsewhere does not notice.
 async fn polling(shared: Arc<Shared>) {
+    let mut between = limits::INBOX_POLL_MS;
     loop {
-        tokio::time::sleep(Duration::from_millis(limits::INBOX_POLL_MS)).await;
+        let changed = shared.journal.changed();
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(between)) => {
+                between = (between * 3 / 2).min(limits::INBOX_POLL_MOST_MS);
+            }
+            () = changed => {
+                between = limits::INBOX_POLL_MS;
+                tokio::time::sleep(Duration::from_millis(between)).await;
+            }
+        }
         if shared.lives().is_empty() {
             continue;
         }
