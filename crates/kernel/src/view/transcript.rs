@@ -133,7 +133,7 @@ impl Reader {
                 _ => self.results(at, outcome.action, &outcome.written),
             },
             Event::Noticed { notice } => self.notice(record, None, notice.clone()),
-            Event::Compacted { summary: Some(summary), .. } => {
+            Event::Compacted { summary: Some(summary), .. } if summary.text.is_some() => {
                 let (summary, words) = (summary.clone(), summary.text);
                 self.say(record, Role::Notice, |entry| {
                     (entry.text, entry.notice) = (words, Some(Notice::Compacted { summary }));

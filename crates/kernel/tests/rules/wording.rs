@@ -217,14 +217,21 @@ fn another_model_words_under_its_own_key_and_nobody_waits_long_for_it() {
     assert_eq!((world.doing(ROOT), under_way(&world)), ("model", Some(0)));
     assert!(cuts(&world)[0].as_ref().unwrap().text.is_some());
 
-    // Its key is shut for an hour: it is cut without words, and the session's own model goes on.
+    // Its key is shut for an hour: the cut is made without it, now and the next time, and the session's model goes on.
     until_asked(&mut world);
     world.end(ROOT, limited_for(3_600_000));
-    world.now += 60_000;
-    world.feed(ROOT, Input::Tick);
-    assert_eq!(world.doing(ROOT), "model");
-    assert_eq!(cuts(&world).len(), 2);
-    assert_eq!(cuts(&world)[1].as_ref().unwrap().text, None);
+    assert_eq!((world.doing(ROOT), cuts(&world).len()), ("model", 2));
+    for n in 0..400 {
+        match world.doing(ROOT) {
+            "model" => drop(world.end(ROOT, says(vec![pure(&format!("r{n}")), pure(&format!("q{n}"))]))),
+            "tools" => drop(world.tools(ROOT)),
+            other => panic!("{other}"),
+        }
+        if cuts(&world).len() == 3 {
+            return;
+        }
+    }
+    panic!("never cut again");
 }
 
 fn limited_for(ms: u64) -> End {
