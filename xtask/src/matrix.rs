@@ -16,12 +16,13 @@ const LARGE: &str = "size=200m";
 
 pub(crate) fn run(_: &[String]) -> Result<()> {
     let binary = crate::programs::build("kapell", false)?;
-    let rows: [(&str, Row); 6] = [
+    let rows: [(&str, Row); 7] = [
         ("bit flips in the log", flips_in_log),
         ("bit flips in a large blob", flips_in_blob),
         ("truncated write-ahead log", truncated_wal),
         ("torn last page", torn_page),
         ("full disk", full_disk),
+        ("disk that fills up and is emptied", filling_disk),
         ("read-only store", read_only),
     ];
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
@@ -319,6 +320,44 @@ fn full_disk(place: &Place) -> Result<Outcome> {
             }
         }
         anyhow::bail!("the session does not come to an end")
+    })
+}
+
+/// Somebody else fills the disk while a session works: it pauses before a write fails, and goes on where it was.
+fn filling_disk(place: &Place) -> Result<Outcome> {
+    const ROOM: &str = "size=60m";
+    mounted(place, ROOM, || {
+        let ballast = place.home().join("ballast");
+        let home = place.home().display().to_string();
+        // Four hundred kilobytes stay: too little to begin anything, enough to put an end on record.
+        let fill =
+            format!("fallocate -l $(( $(df --output=avail -B1 {home} | tail -1) - 400000 )) {home}/ballast");
+        let mut script =
+            String::from("[model]\nprice_input_usd_per_mtok = 0.0\nprice_output_usd_per_mtok = 0.0\n");
+        let call = |command: &str| {
+            format!("[[turn.call]]\ntool = \"shell\"\nargs = {{ command = \"{command}\" }}\n")
+        };
+        script.push_str(&format!("[[turn]]\n{}", call(&fill)));
+        script.push_str(&format!("[[turn]]\ndelay_ms = 3000\n{}", call("echo after the pause")));
+        script.push_str("[[turn]]\ntext = \"done\"\n");
+        let path = place.dir.join("filling.toml");
+        std::fs::write(&path, script)?;
+        let model = format!("builtin/script:{}", path.display());
+        let out = place.kapell(&["run", "--ask", "never", "--model", &model, "print"])?;
+        let text = Place::text(&out);
+        ensure!(out.status.code() == Some(75), "it ended with {}: {text}", out.status);
+        ensure!(text.contains("paused, nothing new begins: the disk is nearly full"), "{text}");
+        ensure!(!text.contains("panicked"), "{text}");
+        std::fs::remove_file(&ballast)?;
+        let verify = place.kapell(&["verify"])?;
+        ensure!(verify.status.success(), "verify: {}", Place::text(&verify));
+        let out = place.kapell(&["resume", "last"])?;
+        ensure!(out.status.success(), "resume: {}", Place::text(&out));
+        let told = Place::text(&place.kapell(&["sessions", "transcript", "last"])?);
+        ensure!(told.matches("     after the pause").count() == 1, "{told}");
+        Ok(Outcome::Held(
+            "paused before a write failed, left with 75, lost nothing, went on with more room".into(),
+        ))
     })
 }
 

@@ -124,6 +124,24 @@ pub const INPUT_LOOK_MS: u64 = 500;
 pub const TERMINAL_COLUMNS: u16 = 120;
 /// Rows of it.
 pub const TERMINAL_ROWS: u16 = 40;
+/// Memory in use from which nothing begins any more when nobody says otherwise, percent.
+pub const PAUSE_MEMORY_PERCENT: u64 = 95;
+/// Disk left free below which nothing begins any more when nobody says otherwise, bytes.
+pub const PAUSE_DISK_BYTES: u64 = 200 * 1024 * 1024;
+/// Bytes a session's directory may hold when nobody says otherwise (S1.5-3).
+pub const SESSION_DISK_BYTES: u64 = 20 * 1024 * 1024 * 1024;
+/// How far a reading must be below a level to leave it, permille (S1.5-4).
+pub const PRESSURE_HYSTERESIS_PERMILLE: u64 = 100;
+/// How long, milliseconds.
+pub const PRESSURE_CALM_MS: u64 = 3_000;
+/// Between two readings, milliseconds.
+pub const PRESSURE_LOOK_MS: u64 = 1_000;
+/// Share of files, connections and processes kept for what a person waits for, percent (S1.5-2).
+pub const POOL_KEPT_PERCENT: u64 = 20;
+/// Connections to elsewhere at once.
+pub const POOL_NET: u64 = 50;
+/// Commands running at once, on a machine however small.
+pub const POOL_PROCESSES: u64 = 8;
 /// Background commands and terminals one session may have at once.
 pub const JOBS: usize = 8;
 /// How long one may run, milliseconds.

@@ -24,6 +24,8 @@ use contract::session::SessionSpec;
 use contract::{ActionId, Digest, Fault, Kind as FaultKind, SessionId, StreamId, limits};
 use kernel::governor::Slots;
 use kernel::ledger::Ledger;
+use kernel::pool::Bundle;
+use kernel::pressure::Level;
 use kernel::{Governor, Input, Session};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -251,6 +253,18 @@ impl Engine {
     /// The store.
     pub fn journal(&self) -> &Arc<dyn Journal> {
         &self.shared.journal
+    }
+
+    /// So much of the machine is shared by what runs here. To be said before anything runs.
+    pub fn share(&self, most: Bundle) {
+        self.shared.governor().share(most);
+    }
+
+    /// How short the machine is: what may begin goes by that until the next word. Whoever was held back and need not
+    /// be any more goes on.
+    pub fn press(&self, level: Level) {
+        let woken = self.shared.governor().press(level);
+        self.shared.poke_all(woken);
     }
 
     /// Resolves when the session's arbiter has stopped here; at once when it does not live here.

@@ -179,7 +179,7 @@ impl App {
         let locks = Arc::new(Locks::new(self.home.run_dir(), Arc::clone(&jobs), spool.clone()));
         let journal: Arc<dyn Journal> = Arc::<Sqlite>::clone(&store);
         let (parsers, warnings) = self.parsers(config);
-        let tools = toolbox::all(&self.home, &jobs, spool, &config.web, parsers, &config.sandbox);
+        let tools = toolbox::all(&self.home, &jobs, spool, config.session_disk, &config.web, parsers, &config.sandbox);
         let names = tools.iter().map(|tool| tool.spec().name).collect();
         let ports = Ports {
             blobs: Arc::<Sqlite>::clone(&store),
@@ -195,6 +195,7 @@ impl App {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options { owner: self.owner(), slots: Slots::for_cores(cores) };
         let engine = Engine::new(ports, journal, Arc::<Locks>::clone(&locks), options);
+        engine.share(crate::pressure::shares(cores));
         Wired { engine, store, git, locks, tools: names, models, warnings }
     }
 

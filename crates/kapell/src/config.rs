@@ -94,6 +94,12 @@ pub(crate) struct Config {
     pub(crate) response_cache: bool,
     /// Bytes kept of one command's output. Of the user's file alone.
     pub(crate) output_keep: u64,
+    /// Bytes a session's directory may hold. Of the user's file alone.
+    pub(crate) session_disk: u64,
+    /// Memory in use from which nothing begins, percent; from 100 on never. Of the user's file alone.
+    pub(crate) pause_memory: u64,
+    /// Bytes left free on the disk below which nothing begins. Of the user's file alone.
+    pub(crate) pause_disk: u64,
     /// Variables that commands inherit besides the usual ones. Of the user's file alone.
     pub(crate) pass_env: Vec<String>,
     /// Where models are reached, of the user's file alone.
@@ -113,8 +119,18 @@ pub(crate) struct Config {
 /// Keys of both files, with those of the project alone behind.
 const KEYS: [&str; 8] = ["model", "fallback", "ask", "mode", "land", "budget", "policy", "compact_model"];
 /// Of the user's file alone.
-const USER_KEYS: [&str; 7] =
-    ["providers", "parsers", "response_cache", "output_keep", "pass_env", "web", "sandbox"];
+const USER_KEYS: [&str; 10] = [
+    "providers",
+    "parsers",
+    "response_cache",
+    "output_keep",
+    "session_disk",
+    "pause_memory",
+    "pause_disk",
+    "pass_env",
+    "web",
+    "sandbox",
+];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
 const BUDGET_KEYS: [&str; 4] = ["usd", "tokens", "steps", "time"];
 /// Keys of `[budget]` about more or less than a tree of sessions.
@@ -150,6 +166,9 @@ impl Default for Config {
             compact_model: of(SAME.to_owned()),
             response_cache: false,
             output_keep: limits::OUTPUT_DISK_BYTES,
+            session_disk: limits::SESSION_DISK_BYTES,
+            pause_memory: limits::PAUSE_MEMORY_PERCENT,
+            pause_disk: limits::PAUSE_DISK_BYTES,
             pass_env: Vec::new(),
             providers: BTreeMap::new(),
             web: WebRules::default(),
@@ -300,9 +319,12 @@ impl File<'_> {
                     };
                     config.response_cache = *on;
                 }
-                "output_keep" if !self.project => {
-                    let bytes = quantity::size(&self.string(value)?);
-                    config.output_keep = bytes.map_err(|why| self.wrong(value.span().start, why))?;
+                "output_keep" if !self.project => config.output_keep = self.size(value)?,
+                "session_disk" if !self.project => config.session_disk = self.size(value)?,
+                "pause_disk" if !self.project => config.pause_disk = self.size(value)?,
+                "pause_memory" if !self.project => {
+                    let percent = quantity::count(&self.number(value)?);
+                    config.pause_memory = percent.map_err(|why| self.wrong(value.span().start, why))?;
                 }
                 "pass_env" if !self.project => config.pass_env = self.pass_env(value)?,
                 "setup" if self.project => self.setup(value)?,
@@ -316,6 +338,10 @@ impl File<'_> {
     fn keys(&self) -> Vec<&'static str> {
         let own: &[&str] = if self.project { &PROJECT_KEYS } else { &USER_KEYS };
         KEYS.iter().chain(own).copied().collect()
+    }
+
+    fn size(&self, value: &Value<'_>) -> Result<u64, Failure> {
+        quantity::size(&self.string(value)?).map_err(|why| self.wrong(value.span().start, why))
     }
 
     fn pass_env(&self, value: &Value<'_>) -> Result<Vec<String>, Failure> {

@@ -7,6 +7,7 @@ use crate::ask::Prompter;
 use crate::exit::{self, Failure};
 use crate::out::Pipe;
 use crate::pick::short;
+use crate::pressure::Pressure;
 use crate::show::progress::{Progress, REDRAW};
 use crate::show::stream::Stream;
 use crate::signals::Signals;
@@ -30,6 +31,8 @@ const FORCE: Duration = Duration::from_secs(7);
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long sessions below an ended one may take to end too.
 const AFTERMATH_MS: u64 = 10_000;
+/// How long a disk without room is waited for where nobody can be told, milliseconds.
+const FULL_MS: u64 = 5_000;
 /// While nothing happens before a known moment: between two redraws, and between two looks for what others write.
 const CALM: Duration = Duration::from_secs(1);
 /// A moment that does not come.
@@ -70,6 +73,8 @@ pub(crate) struct Drive<'a> {
     pub(crate) ours: bool,
     /// Keys of intents whose effect is not on record yet: before that, rest means nothing.
     pub(crate) awaited: Vec<String>,
+    /// How short the machine is.
+    pub(crate) pressure: Pressure,
     /// Asks on the terminal, when there is one.
     pub(crate) prompter: Option<Prompter>,
     /// What was said of children that could not be taken over: once each.
@@ -152,6 +157,8 @@ impl Drive<'_> {
                 Woken::Redraw => {
                     self.redraw();
                     redraw = Instant::now() + between_redraws;
+                    let full = self.press() && stopping.is_none();
+                    stopping = if full { Some(self.stop(exit::WAITING)) } else { stopping };
                 }
                 Woken::Silence => {
                     heard = Instant::now();
@@ -276,6 +283,17 @@ impl Drive<'_> {
         Ok(())
     }
 
+    /// Looks how short the machine is. True when the disk has had no room for a while and nobody is there to make some:
+    /// what is on record is whole, so it is a good moment to leave.
+    fn press(&mut self) -> bool {
+        let Some(looked) = self.pressure.look(self.app.now()) else { return false };
+        self.wired.engine.press(looked.level);
+        if let Some(note) = looked.note {
+            self.progress.note(&note);
+        }
+        self.ours && self.prompter.is_none() && looked.full_ms >= FULL_MS
+    }
+
     fn redraw(&mut self) {
         // A line being typed must not be written over.
         if self.prompter.as_ref().is_none_or(|prompter| !prompter.is_asking()) {
@@ -288,6 +306,7 @@ impl Drive<'_> {
         let id = short(self.tree.root);
         let why = match code {
             exit::TIMEOUT => "time is over",
+            exit::WAITING if self.pressure.is_full() => "the disk is full",
             exit::WAITING => "not waiting for the limit",
             _ => "stopping",
         };

@@ -17,11 +17,13 @@ mod keys;
 mod out;
 mod pick;
 mod policy;
+mod pressure;
 #[cfg(any(test, fuzzing))]
 pub mod props;
 mod quantity;
 mod refs;
 mod repo;
+mod room;
 mod secrets;
 mod show;
 mod signals;

@@ -3,13 +3,14 @@
 //! Knows no tool by name. Start at [`all`].
 
 use crate::home::Home;
+use crate::room::{Room, Said};
 use contract::action::EffectClass;
 use contract::confine::{Confinement, Profile};
 use contract::model::ToolSpec;
 use contract::policy::Part;
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Tool};
-use contract::{BoxFuture, Cancel, Fault};
+use contract::{BoxFuture, Cancel, Fault, SessionId};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub(crate) fn all(
     home: &Home,
     jobs: &Arc<tools::Jobs>,
     spool: Place,
+    most: u64,
     web: &WebRules,
     parsers: tools::Parsers,
     confined: &Confinement,
@@ -32,8 +34,10 @@ pub(crate) fn all(
         web: web.clone(),
         parsers: Arc::new(parsers),
     };
+    let room = Room::new(sessions.clone(), most);
     let at_home = |tool| {
-        Arc::new(AtHome { tool, sessions: sessions.clone(), confined: confined.clone() }) as Arc<dyn Tool>
+        let (sessions, room, confined) = (sessions.clone(), room.clone(), confined.clone());
+        Arc::new(AtHome { tool, sessions, room, confined }) as Arc<dyn Tool>
     };
     tools::all(&options).into_iter().map(at_home).collect()
 }
@@ -43,10 +47,18 @@ pub(crate) fn all(
 struct AtHome {
     tool: Arc<dyn Tool>,
     sessions: PathBuf,
+    room: Room,
     confined: Confinement,
 }
 
 impl AtHome {
+    /// Measured on a thread that may block; what cannot be measured holds nobody up.
+    async fn look(&self, args: &Value, session: SessionId) -> Said {
+        let (room, command) = (self.room.clone(), args["command"].as_str().map(str::to_owned));
+        let look = tokio::task::spawn_blocking(move || room.look(session, command.as_deref()));
+        look.await.unwrap_or(Said::Nothing)
+    }
+
     fn scope(&self, mut scope: Scope) -> Scope {
         let dir = self.sessions.join(scope.session.to_string());
         let target = dir.join("build");
@@ -97,6 +109,20 @@ impl Tool for AtHome {
         cancel: Cancel,
         sink: &'a dyn Sink,
     ) -> BoxFuture<'a, Output> {
-        self.tool.run(args, self.scope(scope), cancel, sink)
+        Box::pin(async move {
+            let scope = self.scope(scope);
+            let changes = self.tool.judge(&args, &scope).is_ok_and(|judged| judged.class > EffectClass::Pure);
+            let said = if changes { self.look(&args, scope.session).await } else { Said::Nothing };
+            if let Said::Refusal(why) = said {
+                return Output::error(why);
+            }
+            let session = scope.session;
+            let mut output = self.tool.run(args, scope, cancel, sink).await;
+            if let Said::Warning(words) = said {
+                output.text.push_str(&words);
+                self.room.forget(session);
+            }
+            output
+        })
     }
 }

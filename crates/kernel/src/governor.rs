@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use crate::Session;
 use crate::further::Book;
 use crate::ledger::Ledger;
+use crate::pool::{Bundle, Pools, Whose};
+use crate::pressure::Level;
 use crate::quota::Load;
 
 /// Kinds of work that are bounded over all sessions of a process.
@@ -58,6 +60,8 @@ impl Slots {
 pub enum Line {
     /// A slot of this process.
     Slot(Slot),
+    /// Files, connections and processes, all at once.
+    Pool,
     /// A call under a key's limits.
     Quota(QuotaId),
 }
@@ -73,6 +77,9 @@ struct Place {
     ticket: u64,
     /// Tokens of the call it is for.
     tokens: u64,
+    /// What of the pools it is for.
+    want: Bundle,
+    whose: Whose,
 }
 
 /// The aggregate. Volatile: slots are given anew after a restart; ledgers are folds of their streams.
@@ -81,6 +88,8 @@ pub struct Governor {
     slots: Slots,
     held: BTreeMap<SessionId, Slot>,
     used: BTreeMap<Slot, usize>,
+    pools: Pools,
+    level: Level,
     /// Who stands where in which line.
     waits: BTreeMap<SessionId, Place>,
     /// The lines in the order in which they are served.
@@ -102,6 +111,8 @@ impl Governor {
             slots,
             held: BTreeMap::new(),
             used: BTreeMap::new(),
+            pools: Pools::new(Bundle { files: u64::MAX, net: u64::MAX, processes: u64::MAX }),
+            level: Level::Normal,
             waits: BTreeMap::new(),
             lines: BTreeMap::new(),
             tickets: 0,
@@ -110,6 +121,23 @@ impl Governor {
             read: BTreeMap::new(),
             loads: 0,
         }
+    }
+
+    /// So much of the machine is shared from here on. For the beginning: who holds something keeps it.
+    pub fn share(&mut self, most: Bundle) {
+        self.pools = Pools::new(most);
+    }
+
+    /// How short the machine is from here on. Returns who may try now.
+    pub fn press(&mut self, level: Level) -> Vec<SessionId> {
+        let eased = level < self.level;
+        self.level = level;
+        if eased { self.ready() } else { Vec::new() }
+    }
+
+    /// How short the machine is.
+    pub fn level(&self) -> Level {
+        self.level
     }
 
     /// The ledger of a tree; an empty one when none was loaded.
@@ -132,9 +160,14 @@ impl Governor {
         self.ledgers.remove(&root);
     }
 
-    /// Slots of this kind that nobody holds.
-    fn room(&self, slot: Slot) -> usize {
-        self.slots.of(slot).saturating_sub(self.used.get(&slot).copied().unwrap_or(0))
+    /// Slots of this kind that nobody holds, as far as the machine allows them.
+    fn room(&self, slot: Slot, whose: Whose) -> usize {
+        let most = match (self.level, whose) {
+            (Level::Emergency, _) | (Level::Critical, Whose::Work) => 0,
+            (Level::Warn, Whose::Work) => self.slots.of(slot).div_ceil(2),
+            _ => self.slots.of(slot),
+        };
+        most.saturating_sub(self.used.get(&slot).copied().unwrap_or(0))
     }
 
     /// The line a session stands in.
@@ -160,8 +193,30 @@ impl Governor {
 
     /// Is a slot free for this session? Those of a better rank, or who waited longer, go first.
     pub fn free(&self, session: SessionId, slot: Slot, rank: Rank) -> bool {
-        let room = self.room(slot);
-        self.before(session, Line::Slot(slot), rank).take(room).count() < room
+        self.free_for(session, slot, rank, Whose::Work)
+    }
+
+    /// The same for somebody a person may wait for: those whom the machine holds back are not in its way.
+    pub fn free_for(&self, session: SessionId, slot: Slot, rank: Rank, whose: Whose) -> bool {
+        let room = self.room(slot, whose);
+        let held_back = |other: &SessionId| self.level >= Level::Critical && self.whose(*other) > whose;
+        let before = self.before(session, Line::Slot(slot), rank).filter(|other| !held_back(other));
+        before.take(room).count() < room
+    }
+
+    /// Is all of this free for this session? What those of a better place want is theirs; a person has a share.
+    pub fn fits(&self, session: SessionId, want: Bundle, rank: Rank, whose: Whose) -> bool {
+        let before = self.before(session, Line::Pool, rank).filter(|other| self.whose(*other) <= whose);
+        let ahead = before.fold(Bundle::NONE, |sum, other| sum.plus(self.wants(other)));
+        self.pools.fits(want, ahead, whose)
+    }
+
+    fn whose(&self, session: SessionId) -> Whose {
+        self.waits.get(&session).map_or(Whose::Work, |place| place.whose)
+    }
+
+    fn wants(&self, session: SessionId) -> Bundle {
+        self.waits.get(&session).map_or(Bundle::NONE, |place| place.want)
     }
 
     /// Calls that go before this session's, and their tokens.
@@ -175,37 +230,64 @@ impl Governor {
     /// Takes the slot that [`Governor::free`] promised. Returns who may try now: it may have stood in another line, and
     /// been the only one there who was told of a free slot.
     pub fn take(&mut self, session: SessionId, slot: Slot) -> Vec<SessionId> {
+        self.take_with(session, slot, Bundle::NONE, Whose::Work)
+    }
+
+    /// The same with what [`Governor::fits`] promised.
+    pub fn take_with(
+        &mut self,
+        session: SessionId,
+        slot: Slot,
+        want: Bundle,
+        whose: Whose,
+    ) -> Vec<SessionId> {
         let (left, held) = (self.step_out(session), self.give_back(session).map(Line::Slot));
+        let pool = self.pools.give_back(session).then_some(Line::Pool);
         self.held.insert(session, slot);
         *self.used.entry(slot).or_default() += 1;
-        self.others(Line::Slot(slot), [left, held])
+        self.pools.take(session, want, whose);
+        self.others(Line::Slot(slot), [left, held, pool])
     }
 
     /// A session that was read again: what it has in flight keeps its slot.
     pub fn keep(&mut self, session: &Session) {
         if let Some(attempt) = &session.running {
-            self.take(session.id, crate::start::slot(&attempt.work));
+            let want = crate::start::bundle(&attempt.work);
+            self.take_with(session.id, crate::start::slot(&attempt.work), want, Whose::Work);
         }
     }
 
     /// Remembers that this session waits in this line, for a call of so many tokens. It keeps the best rank it had.
     /// Returns who may try now, where it stood before.
     pub fn wait(&mut self, session: SessionId, line: Line, rank: Rank, tokens: u64) -> Vec<SessionId> {
+        self.wait_with(session, line, rank, tokens, Bundle::NONE, Whose::Work)
+    }
+
+    /// The same for all of this of the pools.
+    pub fn wait_with(
+        &mut self,
+        session: SessionId,
+        line: Line,
+        rank: Rank,
+        tokens: u64,
+        want: Bundle,
+        whose: Whose,
+    ) -> Vec<SessionId> {
         let old = self.waits.get(&session).copied();
         let rank = old.map_or(rank, |place| place.rank.min(rank));
         if let Some(place) = old.filter(|place| place.line == line && place.rank == rank) {
-            self.waits.insert(session, Place { tokens, ..place });
+            self.waits.insert(session, Place { tokens, want, whose, ..place });
             return Vec::new();
         }
         let left = self.step_out(session);
         self.tickets += 1;
-        self.waits.insert(session, Place { line, rank, ticket: self.tickets, tokens });
+        self.waits.insert(session, Place { line, rank, ticket: self.tickets, tokens, want, whose });
         self.lines.insert((line, rank, self.tickets), session);
-        self.others(line, [left, None])
+        self.others(line, [left, None, None])
     }
 
     /// Who stands first in the lines that were left for this one.
-    fn others(&self, line: Line, left: [Option<Line>; 2]) -> Vec<SessionId> {
+    fn others(&self, line: Line, left: [Option<Line>; 3]) -> Vec<SessionId> {
         left.into_iter().flatten().filter(|other| *other != line).flat_map(|other| self.next(other)).collect()
     }
 
@@ -218,8 +300,9 @@ impl Governor {
     /// Gives back what a session holds or waits for. Returns who may try now.
     pub fn release(&mut self, session: SessionId) -> Vec<SessionId> {
         let (left, held) = (self.step_out(session), self.give_back(session).map(Line::Slot));
+        let pool = self.pools.give_back(session).then_some(Line::Pool);
         let mut woken: Vec<SessionId> =
-            [left, held].into_iter().flatten().flat_map(|line| self.next(line)).collect();
+            [left, held, pool].into_iter().flatten().flat_map(|line| self.next(line)).collect();
         woken.dedup();
         woken
     }
@@ -231,16 +314,47 @@ impl Governor {
             StreamId::Quota(id) => Some(Line::Quota(*id)),
             _ => None,
         });
-        slots.chain(quotas).flat_map(|line| self.next(line)).collect()
+        slots.chain([Line::Pool]).chain(quotas).flat_map(|line| self.next(line)).collect()
     }
 
     /// Who may try now. Who is first under a key's limits looks whether they allow it; those behind wait for that.
     pub fn next(&self, line: Line) -> Vec<SessionId> {
-        let many = match line {
-            Line::Slot(slot) => self.room(slot),
-            Line::Quota(_) => 1,
+        let mut told = match line {
+            Line::Slot(slot) => {
+                let rooms = [Whose::Person, Whose::Work].map(|whose| self.room(slot, whose));
+                let mut told = Vec::new();
+                for session in self.line(line) {
+                    if told.len() >= rooms[0] {
+                        break;
+                    }
+                    if told.len() < rooms[self.whose(session) as usize] {
+                        told.push(session);
+                    }
+                }
+                told
+            }
+            Line::Pool => self.fitting(),
+            Line::Quota(_) => self.line(line).take(1).collect(),
         };
-        self.line(line).take(many).filter(|_| !contract::planted!(LostWakeUp)).collect()
+        told.retain(|_| !contract::planted!(LostWakeUp));
+        told
+    }
+
+    /// Those whose bundle fits now, after what those ahead of them want; a person has only people ahead.
+    fn fitting(&self) -> Vec<SessionId> {
+        let (mut people, mut all, mut told) = (Bundle::NONE, Bundle::NONE, Vec::new());
+        for session in self.line(Line::Pool) {
+            let (want, whose) = (self.wants(session), self.whose(session));
+            let ahead = if whose == Whose::Person { people } else { all };
+            if self.pools.fits(want, ahead, whose) {
+                told.push(session);
+            }
+            all = all.plus(want);
+            if whose == Whose::Person {
+                people = people.plus(want);
+            }
+        }
+        told
     }
 
     fn step_out(&mut self, session: SessionId) -> Option<Line> {
@@ -282,6 +396,94 @@ mod tests {
         assert!(governor.free(b, Slot::Tool, 0));
         governor.take(b, Slot::Tool);
         assert_eq!(governor.release(b), vec![c]);
+    }
+
+    #[test]
+    fn a_thousand_bundles_are_held_whole_or_not_at_all_and_everybody_has_its_turn() {
+        use std::collections::BTreeSet;
+        const MOST: Bundle = Bundle { files: 100, net: 10, processes: 4 };
+        let wide = Slots { model: 5_000, tool: 5_000, check: 5_000, workspace: 5_000 };
+        for seed in 1..=3_u64 {
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut below = |n: u64| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                random % n
+            };
+            let mut governor = Governor::new(wide);
+            governor.share(MOST);
+            let whose = |n: u64| if n.is_multiple_of(7) { Whose::Person } else { Whose::Work };
+            let wants: Vec<Bundle> = (0..1_000)
+                .map(|_| Bundle { files: below(130), net: below(12), processes: below(6) })
+                .collect();
+            let (mut next, mut done) = (0, 0);
+            let (mut trying, mut running) = (BTreeSet::new(), Vec::new());
+            let mut sum = Bundle::NONE;
+            while done < wants.len() {
+                // Some come, some end, in any order; nobody tries but who comes or is told.
+                if next < wants.len() as u64 && (running.is_empty() || below(3) > 0) {
+                    trying.insert(SessionId(u128::from(next)));
+                    next += 1;
+                } else if !running.is_empty() {
+                    let (ended, _): (SessionId, Bundle) =
+                        running.swap_remove(below(running.len() as u64) as usize);
+                    done += 1;
+                    trying.extend(governor.release(ended));
+                }
+                while let Some(session) = trying.pop_first() {
+                    let n = session.0 as u64;
+                    let (want, whose) = (wants[n as usize], whose(n));
+                    if running.iter().any(|(other, _)| *other == session) {
+                        continue;
+                    }
+                    if governor.fits(session, want, 0, whose) {
+                        trying.extend(governor.take_with(session, Slot::Tool, want, whose));
+                        running.push((session, want));
+                    } else {
+                        trying.extend(governor.wait_with(session, Line::Pool, 0, 0, want, whose));
+                    }
+                }
+                // What is held is never more than there is; what was wanted beyond it is not counted.
+                let holds = |(id, want): &(SessionId, Bundle)| match whose(id.0 as u64) {
+                    Whose::Person => [want.files.min(100), want.net.min(10), want.processes.min(4)],
+                    Whose::Work => [want.files.min(80), want.net.min(8), want.processes.min(3)],
+                };
+                sum = running.iter().map(holds).fold(Bundle::NONE, |sum, [files, net, processes]| {
+                    sum.plus(Bundle { files, net, processes })
+                });
+                assert!(sum.at_least(MOST) == MOST, "seed {seed}: {sum:?}");
+                assert!(
+                    !running.is_empty() || next < wants.len() as u64 || done == wants.len(),
+                    "seed {seed}: stuck"
+                );
+            }
+            assert_eq!((governor.line(Line::Pool).count(), done), (0, 1_000), "{sum:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_machine_holds_back_goes_on_when_it_eases() {
+        let mut governor = Governor::new(Slots { model: 4, tool: 4, check: 4, workspace: 4 });
+        let [a, b, c] = [1, 2, 3].map(SessionId);
+        let wait = |governor: &mut Governor, id, whose| {
+            governor.wait_with(id, Line::Slot(Slot::Tool), 0, 0, Bundle::NONE, whose)
+        };
+        assert!(governor.press(Level::Emergency).is_empty());
+        for (id, whose) in [(a, Whose::Work), (b, Whose::Work), (c, Whose::Person)] {
+            assert!(!governor.free_for(id, Slot::Tool, 0, whose), "nothing begins");
+            wait(&mut governor, id, whose);
+        }
+        assert_eq!(governor.press(Level::Critical), [c], "a person's goes first, though it came last");
+        assert!(governor.free_for(c, Slot::Tool, 0, Whose::Person) && !governor.free(a, Slot::Tool, 0));
+        governor.take_with(c, Slot::Tool, Bundle::NONE, Whose::Person);
+        assert_eq!(governor.press(Level::Warn), [a], "half of the slots");
+        governor.take(a, Slot::Tool);
+        assert!(!governor.free(b, Slot::Tool, 0));
+        assert_eq!(governor.press(Level::Normal), [b]);
+        assert!(governor.free(b, Slot::Tool, 0));
+        // Being looked at again and again, at the same level, tells nobody anything new.
+        assert!(governor.press(Level::Normal).is_empty());
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub mod ledger;
 pub mod picture;
 pub mod plan;
 pub mod policy;
+pub mod pool;
+pub mod pressure;
 pub mod project;
 pub mod quota;
 pub mod retry;

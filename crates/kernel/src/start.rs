@@ -10,6 +10,7 @@ use crate::fsm::{Phase, Turn};
 use crate::governor::{Line, Slot};
 use crate::ledger::Refusal;
 use crate::next::{Choice, Want};
+use crate::pool::Bundle;
 use contract::action::{Call, Effect, EffectClass, Run, Work};
 use contract::event::{Disposal, Event, Final, LedgerEvent};
 use contract::{ActionId, Amount, limits};
@@ -21,6 +22,29 @@ pub(crate) fn slot(work: &Work) -> Slot {
         Work::Tools { .. } => Slot::Tool,
         Work::Check { .. } | Work::Integrate { .. } => Slot::Check,
         Work::Prepare | Work::Inspect { .. } | Work::Adopt { .. } | Work::Rewind { .. } => Slot::Workspace,
+    }
+}
+
+/// Files one call has open at a time.
+const CALL_FILES: u64 = 8;
+/// Tools that ask others do it over a connection; their names begin so.
+const NET: &str = "web_";
+
+/// What a kind of work needs of the machine at a time, roughly.
+pub(crate) fn bundle(work: &Work) -> Bundle {
+    match work {
+        Work::Model { .. } | Work::Summarise { .. } => Bundle { files: 1, net: 1, processes: 0 },
+        Work::Tools { calls } => {
+            let at_once = calls.len().min(limits::CALLS_AT_ONCE) as u64;
+            let pure = calls.iter().all(|call| call.class == EffectClass::Pure);
+            let asks = calls.iter().filter(|call| call.tool.starts_with(NET)).count() as u64;
+            let (at_once, processes) = if pure { (at_once, 0) } else { (1, 1) };
+            Bundle { files: at_once * CALL_FILES, net: asks.min(at_once), processes }
+        }
+        Work::Check { .. } | Work::Integrate { .. } => Bundle { files: 2 * CALL_FILES, net: 0, processes: 1 },
+        Work::Prepare | Work::Inspect { .. } | Work::Adopt { .. } | Work::Rewind { .. } => {
+            Bundle { files: 2 * CALL_FILES, net: 0, processes: 0 }
+        }
     }
 }
 
@@ -54,8 +78,11 @@ impl Draft<'_> {
             return Ok(true);
         }
         let (slot, rank) = (slot(&choice.work), self.rank(&choice));
-        if !self.gov.free(self.s.id, slot, rank) {
-            self.stand(Line::Slot(slot), rank, 0);
+        let (want, whose) = (bundle(&choice.work), self.whose(&choice));
+        let free = self.gov.free_for(self.s.id, slot, rank, whose);
+        if !free || !self.gov.fits(self.s.id, want, rank, whose) {
+            let line = if free { Line::Pool } else { Line::Slot(slot) };
+            self.stand_for(line, rank, 0, want, whose);
             return Ok(false);
         }
         match self.make_room(&choice)? {
@@ -127,7 +154,8 @@ impl Draft<'_> {
         if amount != Amount::ZERO || choice.work.asks_model() {
             self.emit_ledger(LedgerEvent::Reserved { session, action, amount })?;
         }
-        let woken = self.gov.take(session, slot(&choice.work));
+        let (want, whose) = (bundle(&choice.work), self.whose(&choice));
+        let woken = self.gov.take_with(session, slot(&choice.work), want, whose);
         self.out.effects.extend(woken.into_iter().map(Effect::Wake));
         let deadline = self.ctx.now.plus(deadline_ms);
         if choice.work.asks_model() {

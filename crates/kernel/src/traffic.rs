@@ -9,6 +9,7 @@ use crate::fsm::Phase;
 use crate::further::{Facts, Further, quota_of};
 use crate::governor::{Line, Rank};
 use crate::next::Choice;
+use crate::pool::{Bundle, Whose};
 use crate::quota::{Held, Load, Why};
 use crate::retry::{self, RETRY};
 use crate::session::Attempt;
@@ -61,6 +62,11 @@ impl Draft<'_> {
         }
     }
 
+    /// Does a person wait for it?
+    pub(crate) fn whose(&self, choice: &Choice) -> Whose {
+        if self.class(choice.source) == Class::Person { Whose::Person } else { Whose::Work }
+    }
+
     fn class(&self, source: Source) -> Class {
         let Some(spec) = &self.s.spec else { return Class::Execution };
         let first = if spec.parent.is_none() { Source::User } else { Source::Subtask };
@@ -80,8 +86,13 @@ impl Draft<'_> {
 
     /// Stands in a line, or keeps its place in it.
     pub(crate) fn stand(&mut self, line: Line, rank: Rank, tokens: u64) {
+        self.stand_for(line, rank, tokens, Bundle::NONE, Whose::Work);
+    }
+
+    /// The same for all of this of the pools.
+    pub(crate) fn stand_for(&mut self, line: Line, rank: Rank, tokens: u64, want: Bundle, whose: Whose) {
         self.in_line = true;
-        let woken = self.gov.wait(self.s.id, line, rank, tokens);
+        let woken = self.gov.wait_with(self.s.id, line, rank, tokens, want, whose);
         self.out.effects.extend(woken.into_iter().map(Effect::Wake));
     }
 

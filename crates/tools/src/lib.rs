@@ -26,6 +26,7 @@ mod notebook;
 mod parsers;
 pub mod parts;
 mod patch;
+mod paths;
 mod piece;
 #[cfg(any(test, fuzzing))]
 pub mod props;
@@ -79,6 +80,7 @@ pub fn all(options: &Options) -> Vec<Arc<dyn Tool>> {
         Arc::new(shell::Shell::new(options)),
         Arc::new(job::JobTool::new(Arc::clone(&options.jobs))),
         Arc::new(web::WebFetch::new(options.web.clone())),
+        Arc::new(paths::Paths),
         Arc::new(notebook::read::NotebookRead),
         Arc::new(notebook::edit::NotebookEdit),
         Arc::new(memory_read::MemoryRead),

@@ -9,6 +9,7 @@ use crate::drive::{Drive, End, Lines};
 use crate::exit::{self, Failure};
 use crate::out::{self, Pipe};
 use crate::pick;
+use crate::pressure::Pressure;
 use crate::show::json_line;
 use crate::show::progress::{Level, Progress};
 use crate::show::result::Summary;
@@ -112,6 +113,7 @@ impl<'a> Work<'a> {
             no_wait: self.no_wait,
             ours: start.ours,
             awaited: start.awaited,
+            pressure: Pressure::new(&self.app.home, &self.app.config(None)?),
             prompter: can_ask.then(|| Prompter::new(self.app.now())),
             left_alone: BTreeSet::new(),
         };

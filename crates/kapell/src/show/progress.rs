@@ -9,7 +9,7 @@ use crate::quantity::{clock, span};
 use crate::term::Term;
 use crate::tree::{Happened, Need, Tree};
 use contract::action::{Done, End};
-use contract::event::{Answer, Disposal, Event, Subject};
+use contract::event::{Answer, Disposal, Event, Subject, TaskState};
 use contract::found::{Ending, Severity};
 use contract::money::usd;
 use contract::port::{Blobs, Delta};
@@ -223,6 +223,12 @@ impl Progress {
         }
         if let Some(stage) = root.stage() {
             out.push_str(&format!(" · {}", stage.name));
+        }
+        if !root.todo.is_empty() {
+            let open =
+                |todo: &&contract::action::Todo| matches!(todo.state, TaskState::Pending | TaskState::Active);
+            let left = root.todo.iter().filter(open).count();
+            out.push_str(&format!(" · list {}/{}", root.todo.len() - left, root.todo.len()));
         }
         if self.running.len() > 1 {
             out.push_str(&format!(" · {} at once", self.running.len()));

@@ -17,6 +17,7 @@ mod outputs;
 mod people;
 mod policy;
 mod procs;
+mod resources;
 mod sandbox;
 mod secrets;
 mod store;
