@@ -179,7 +179,7 @@ impl App {
         let locks = Arc::new(Locks::new(self.home.run_dir(), Arc::clone(&jobs), spool.clone()));
         let journal: Arc<dyn Journal> = Arc::<Sqlite>::clone(&store);
         let (parsers, warnings) = self.parsers(config);
-        let tools = toolbox::all(&self.home, &jobs, spool, config.session_disk, &config.web, parsers, &config.sandbox);
+        let tools = toolbox::all(&self.home, &jobs, spool, parsers, config);
         let names = tools.iter().map(|tool| tool.spec().name).collect();
         let ports = Ports {
             blobs: Arc::<Sqlite>::clone(&store),

@@ -2,6 +2,7 @@
 //!
 //! Knows no tool by name. Start at [`all`].
 
+use crate::config::Config;
 use crate::home::Home;
 use crate::room::{Room, Said};
 use contract::action::EffectClass;
@@ -14,29 +15,27 @@ use contract::{BoxFuture, Cancel, Fault, SessionId};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tools::{Place, WebRules};
+use tools::Place;
 
 /// Every tool there is.
 pub(crate) fn all(
     home: &Home,
     jobs: &Arc<tools::Jobs>,
     spool: Place,
-    most: u64,
-    web: &WebRules,
     parsers: tools::Parsers,
-    confined: &Confinement,
+    config: &Config,
 ) -> Vec<Arc<dyn Tool>> {
     let sessions = home.sessions_dir();
     let options = tools::Options {
         records: Some(home.run_dir()),
         spool: Some(spool),
         jobs: Arc::clone(jobs),
-        web: web.clone(),
+        web: config.web.clone(),
         parsers: Arc::new(parsers),
     };
-    let room = Room::new(sessions.clone(), most);
+    let room = Room::new(sessions.clone(), config.session_disk);
     let at_home = |tool| {
-        let (sessions, room, confined) = (sessions.clone(), room.clone(), confined.clone());
+        let (sessions, room, confined) = (sessions.clone(), room.clone(), config.sandbox.clone());
         Arc::new(AtHome { tool, sessions, room, confined }) as Arc<dyn Tool>
     };
     tools::all(&options).into_iter().map(at_home).collect()
