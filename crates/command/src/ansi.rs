@@ -49,10 +49,8 @@ fn escape(bytes: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
             out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             return Some(end);
         }
-        b'c' => {
-            out.push((bytes.get(at + 1)? & 31).max(1));
-            return Some(at + 2);
-        }
+        // Whether the next sign can end the quote is not the same in every shell.
+        b'c' => return None,
         other => {
             out.push(b'\\');
             other
@@ -78,7 +76,7 @@ mod tests {
         ] {
             assert_eq!(decode(text).unwrap().0, is, "{text}");
         }
-        for text in [r"a\0b'", "a", r"\", r"\x'", r"\xff'"] {
+        for text in [r"a\0b'", "a", r"\", r"\x'", r"\xff'", r"\c'; x #'"] {
             assert_eq!(decode(text), None, "{text}");
         }
     }

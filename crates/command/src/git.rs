@@ -2,6 +2,7 @@
 //!
 //! Start at [`words`].
 
+use crate::known::brings;
 use crate::unfold::Unfolding;
 use contract::policy::{Arg, Doubt, Part};
 
@@ -49,41 +50,26 @@ const GLOBAL: &[(&str, &[&str], &[&str])] = &[
 /// The words as rules see them. Doubts and paths of what was taken out join the part.
 pub(crate) fn words(name: &str, args: Vec<Arg>, part: &mut Part, at: Unfolding<'_, '_>) -> Vec<Arg> {
     let Some((_, flags, values)) = GLOBAL.iter().find(|(program, ..)| *program == name) else { return args };
-    let mut out = vec![args[0].clone()];
-    let mut rest = args[1..].iter();
-    let mut options = Vec::new();
-    for arg in rest.by_ref() {
-        let Some(text) = arg.known() else {
-            out.push(arg.clone());
-            break;
-        };
+    let mut next = 1;
+    while let Some(text) = args.get(next).and_then(Arg::known) {
         let (option, attached) =
             text.split_once('=').map_or((text, None), |(option, value)| (option, Some(value)));
-        if flags.contains(&text) {
-            continue;
-        }
-        if !values.contains(&option) {
-            out.push(arg.clone());
+        let takes = values.contains(&option);
+        if !takes && !flags.contains(&text) {
             break;
         }
-        options.push((option.to_owned(), attached.map(|value| Arg::Known(value.to_owned()))));
-        if attached.is_none() {
-            break;
-        }
-    }
-    // A value that stands apart: take it, then go on with what is behind it.
-    if let Some((option, value @ None)) = options.last_mut() {
-        let option = option.clone();
-        *value = rest.next().cloned();
-        let taken = value.clone();
-        let more = [&out[..1], rest.as_slice()].concat();
-        meant(name, &option, taken.as_ref(), part, at);
-        return words(name, more, part, at);
-    }
-    for (option, value) in &options {
+        next += 1;
+        let value = match attached {
+            None if takes => {
+                next += 1;
+                args.get(next - 1).cloned()
+            }
+            attached => attached.map(|value| Arg::Known(value.to_owned())),
+        };
         meant(name, option, value.as_ref(), part, at);
     }
-    out.extend(rest.cloned());
+    let mut out = args;
+    out.drain(1..next.min(out.len()));
     if name == "git" {
         command(&out, part, at);
     }
@@ -95,30 +81,21 @@ fn meant(name: &str, option: &str, value: Option<&Arg>, part: &mut Part, at: Unf
     match (name, option) {
         ("git", "-c") => {
             let harmless = |text: &str| {
-                [
-                    "user.name=",
-                    "user.email=",
-                    "color.",
-                    "advice.",
-                    "core.quotepath",
-                    "init.defaultbranch=",
-                    "core.pager=cat",
-                ]
-                .iter()
-                .any(|key| text.to_ascii_lowercase().starts_with(key))
+                ["user.name=", "user.email=", "color.", "advice.", "core.quotepath", "init.defaultbranch="]
+                    .iter()
+                    .any(|key| text.to_ascii_lowercase().starts_with(key))
             };
-            if value.and_then(Arg::known).is_none_or(|text| !harmless(text)) {
+            if value.and_then(Arg::known).is_none_or(|text| text != "core.pager=cat" && !harmless(text)) {
                 part.doubts.push(Doubt::Code);
             }
         }
-        ("git", "--config-env" | "--exec-path") | ("cargo", "--config") => part.doubts.push(Doubt::Code),
+        // The configuration of another repository may run anything.
+        ("git", "--config-env" | "--exec-path" | "--git-dir" | "--work-tree" | "--bare")
+        | ("cargo", "--config") => part.doubts.push(Doubt::Code),
         ("docker", "-H" | "--host" | "-c" | "--context") | ("kubectl", "-s" | "--server") => {
             part.doubts.push(Doubt::Elsewhere);
         }
-        (
-            _,
-            "-C" | "--git-dir" | "--work-tree" | "--prefix" | "--dir" | "--cwd" | "--directory" | "-chdir",
-        ) => {
+        (_, "-C" | "--prefix" | "--dir" | "--cwd" | "--directory" | "-chdir") => {
             if let Some(value) = value {
                 at.seen_from(value, &mut part.touches);
             }
@@ -157,10 +134,15 @@ fn command(words: &[Arg], part: &mut Part, at: Unfolding<'_, '_>) {
         "push" | "add" | "branch" | "diff" | "log" | "show" | "stash" | "commit" | "checkout" | "status"
     );
     let code = |arg: &str| {
-        CODE.iter().any(|option| {
-            let hit = arg == *option || (option.starts_with("--") && arg.starts_with(&format!("{option}=")));
-            hit && !(*option == "-u" && harmless_u)
-                && !(*option == "-x" && matches!(sub, "clean" | "cherry-pick"))
+        CODE.iter().any(|listed| {
+            // Elsewhere such a letter in a cluster is a value or means nothing of the kind.
+            let clusters = matches!((sub, *listed), ("grep", "-O") | ("rebase", "-x") | ("clone", "-u"));
+            let hit = match listed.starts_with("--") || clusters {
+                true => brings(arg, listed),
+                false => arg == *listed,
+            };
+            hit && !(*listed == "-u" && harmless_u)
+                && !(*listed == "-x" && matches!(sub, "clean" | "cherry-pick"))
         })
     };
     let runs = match sub {
@@ -173,13 +155,14 @@ fn command(words: &[Arg], part: &mut Part, at: Unfolding<'_, '_>) {
         part.doubts.push(Doubt::Code);
     }
     if sub == "config" {
-        const READS: &[&str] =
-            &["--get", "--get-all", "--get-regexp", "--list", "-l", "get", "list", "--get-urlmatch"];
+        const READS: &[&str] = &["--get", "--get-all", "--get-regexp", "--list", "-l", "--get-urlmatch"];
         let operands = known().filter(|arg| !arg.starts_with('-')).count();
-        let own = known()
-            .any(|arg| matches!(arg, "user.name" | "user.email" | "init.defaultBranch" | "commit.gpgsign"));
+        let key = known().find(|arg| !arg.starts_with('-'));
+        let own = matches!(key, Some("user.name" | "user.email" | "init.defaultBranch" | "commit.gpgsign"));
+        let reads = matches!(known().next(), Some("get" | "list"))
+            || known().take_while(|arg| arg.starts_with('-')).any(|arg| READS.contains(&arg));
         let place = known().any(|arg| matches!(arg, "--global" | "--system" | "-f" | "--file"));
-        if !known().any(|arg| READS.contains(&arg)) && operands != 1 && (place || !own) {
+        if !reads && operands != 1 && (place || !own) {
             at.writes(if place { "~/.gitconfig" } else { ".git/config" }, &mut part.touches);
         }
     }

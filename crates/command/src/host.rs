@@ -7,29 +7,13 @@ const SPEAK: &[&str] = &[
     "curl", "wget", "http", "https", "xh", "aria2c", "ssh", "mosh", "sftp", "ftp", "telnet", "nc", "ncat",
     "netcat", "socat", "ping", "dig", "nslookup", "host", "nmap", "lynx", "w3m", "rsh", "openssl",
 ];
-/// Their options that take a value, which is no host.
+/// Their options that take a value, which is no host: letters, by program, and the long ones of all.
+const LETTERS: &[(&str, &str)] = &[
+    ("curl", "AbcCdDeEFHKmoPQrtTuUwxXyYz"),
+    ("wget", "aABDeiIlOoPQRtTUwX"),
+    ("", "oHXdFAuebcTmwpilLDOPJUQtnsx"),
+];
 const VALUES: &[&str] = &[
-    "-o",
-    "-H",
-    "-X",
-    "-d",
-    "-F",
-    "-A",
-    "-u",
-    "-e",
-    "-b",
-    "-c",
-    "-T",
-    "-m",
-    "-w",
-    "-p",
-    "-i",
-    "-l",
-    "-L",
-    "-D",
-    "-O",
-    "-P",
-    "-J",
     "--data",
     "--header",
     "--request",
@@ -46,18 +30,31 @@ const VALUES: &[&str] = &[
     "--cacert",
     "--cert",
     "--key",
-    "-U",
-    "-Q",
-    "-t",
-    "-n",
-    "-s",
-    "-x",
 ];
+
+/// Is the next argument the value of this option?
+fn takes(name: &str, option: &str) -> bool {
+    let letters = LETTERS.iter().find(|(program, _)| *program == name || program.is_empty());
+    let letters = letters.map_or("", |(_, letters)| letters);
+    match option.strip_prefix('-') {
+        Some(long) if long.starts_with('-') => VALUES.contains(&option),
+        // The first letter with a value takes what is behind it.
+        Some(short) if matches!(name, "curl" | "wget") => {
+            short.find(|c| letters.contains(c)).is_some_and(|at| at + 1 == short.len())
+        }
+        Some(short) => short.len() == 1 && letters.contains(short),
+        None => false,
+    }
+}
 
 /// Adds the hosts, or the doubt that one is not known.
 pub(crate) fn hosts(name: &str, args: &[Arg], part: &mut Part) {
-    let speaks = SPEAK.contains(&name);
-    let flags = matches!(name, "curl" | "wget");
+    let asks = |arg: &Arg| arg.known().is_some_and(|it| matches!(it, "--version" | "--help" | "-V" | "-h"));
+    let speaks = SPEAK.contains(&name)
+        && !matches!(args, [only] if asks(only))
+        && (name != "openssl"
+            || args.first().is_none_or(|arg| arg.known().is_none_or(|it| it == "s_client")));
+    let all = matches!(name, "curl" | "wget" | "socat");
     let mut words = args.iter().peekable();
     let mut found = false;
     while let Some(arg) = words.next() {
@@ -72,10 +69,7 @@ pub(crate) fn hosts(name: &str, args: &[Arg], part: &mut Part) {
             continue;
         };
         if text.starts_with('-') && !text.contains("://") {
-            let flag = flags
-                && matches!(text, "-s" | "-O" | "-i" | "-n" | "-L")
-                && !(name == "wget" && text == "-O");
-            if speaks && VALUES.contains(&text) && !flag {
+            if speaks && takes(name, text) {
                 words.next();
             }
             continue;
@@ -83,12 +77,23 @@ pub(crate) fn hosts(name: &str, args: &[Arg], part: &mut Part) {
         if let Some(host) = url(text).or_else(|| remote(name, text)) {
             part.hosts.push(host);
             found = true;
-        } else if speaks && !found && text != "s_client" {
+        } else if name == "socat" {
+            // `TCP:host:port`; what is no network has no host.
+            let (kind, host) = text.split_once(':').unwrap_or((text, ""));
+            let net = ["tcp", "udp", "ssl", "openssl", "socks", "proxy", "sctp"];
+            if net.iter().any(|net| kind.to_ascii_lowercase().starts_with(net)) {
+                part.hosts.push(plain(host));
+            }
+        } else if speaks && (all || !found) && text != "s_client" {
             found = true;
             part.hosts.push(plain(text));
         }
     }
     part.hosts.retain(|host| !host.is_empty());
+    // It speaks to somebody all the same.
+    if speaks && part.hosts.is_empty() && !part.doubts.contains(&Doubt::Host) {
+        part.doubts.push(Doubt::Host);
+    }
     part.hosts.dedup();
 }
 
@@ -143,11 +148,22 @@ mod tests {
             ("pip install git+https://x.org/y", "x.org"),
             ("ls a:b", ""),
             ("git show HEAD:src/a", ""),
+            ("curl https://github.com evil.com", "github.com,evil.com"),
+            ("curl -sSLo x evil.com", "evil.com"),
+            ("curl -p evil.com https://github.com", "evil.com,github.com"),
+            ("wget -c evil.com", "evil.com"),
+            ("socat - TCP:Evil.com:80", "evil.com"),
+            ("openssl s_client -connect evil.com:443", "evil.com"),
+            ("openssl rand -hex 16", ""),
+            ("curl --version", ""),
+            ("nc -l 80", "?"),
+            ("curl -K a", "?"),
         ] {
             let words: Vec<Arg> = line.split(' ').map(|word| Arg::Known(word.into())).collect();
             let mut part = Part::default();
             hosts(words[0].shown(), &words[1..], &mut part);
-            assert_eq!(part.hosts.join(","), is, "{line}");
+            let doubt = if part.doubts.contains(&Doubt::Host) { "?" } else { "" };
+            assert_eq!(format!("{}{doubt}", part.hosts.join(",")), is, "{line}");
         }
     }
 }

@@ -26,7 +26,6 @@ const READ: &[&str] = &[
     "tac",
     "rev",
     "od",
-    "xxd",
     "hexdump",
     "strings",
     "file",
@@ -66,10 +65,11 @@ const READ_BEHIND: &[&str] =
     &["grep", "egrep", "fgrep", "rg", "ag", "ack", "jq", "yq", "awk", "gawk", "mawk", "sed"];
 const WRITE: &[&str] = &[
     "rm", "rmdir", "mv", "touch", "mkdir", "tee", "truncate", "shred", "unlink", "ln", "mkfifo", "mknod",
-    "gzip", "gunzip", "bzip2", "xz", "unxz", "wipefs", "mkswap", "mke2fs", "vi", "vim", "nano",
+    "srm", "trash", "gzip", "gunzip", "bzip2", "xz", "unxz", "wipefs", "mkswap", "mke2fs", "vi", "vim",
+    "nano",
 ];
 const WRITE_BEHIND: &[&str] = &["chmod", "chown", "chgrp", "setfacl", "chattr"];
-const INTO: &[&str] = &["cp", "install", "rsync", "scp"];
+const INTO: &[&str] = &["cp", "install", "rsync", "scp", "uniq", "xxd"];
 
 /// How a program uses its operands, if it is one of those known.
 pub(crate) fn operands(program: &str) -> Option<Operands> {
@@ -89,8 +89,8 @@ pub(crate) fn operands(program: &str) -> Option<Operands> {
     }
 }
 
-/// Options whose value is a file that is written: program, option (`-o` also with its value attached).
-pub(crate) const OUTPUTS: &[(&str, &str)] = &[
+/// Options whose value is a file that is written: program, option.
+const OUTPUTS: &[(&str, &str)] = &[
     ("sort", "-o"),
     ("sort", "--output"),
     ("curl", "-o"),
@@ -111,17 +111,78 @@ pub(crate) const OUTPUTS: &[(&str, &str)] = &[
     ("patch", "-o"),
     ("patch", "-d"),
     ("cp", "-t"),
+    ("cp", "--target-directory"),
     ("mv", "-t"),
+    ("mv", "--target-directory"),
     ("install", "-t"),
+    ("install", "--target-directory"),
+    ("ln", "-t"),
+    ("ln", "--target-directory"),
     ("find", "-fprint"),
     ("find", "-fprintf"),
     ("find", "-fprint0"),
     ("find", "-fls"),
+    ("time", "-o"),
+    ("time", "--output"),
+    ("strace", "-o"),
+    ("strace", "--output"),
+    ("ltrace", "-o"),
+    ("ltrace", "--output"),
 ];
+/// Programs whose short options stand alone: what looks like several is one longer name.
+const LONG_LETTERS: &[&str] = &["gcc", "cc", "clang"];
+
+/// May this argument bring that option: as it is, abbreviated, with a value behind it, or as a letter among others?
+pub(crate) fn brings(arg: &str, option: &str) -> bool {
+    if option.starts_with("--") {
+        let name = arg.split('=').next().unwrap_or(arg);
+        return name.len() > 2 && (option.starts_with(name) || name.starts_with(option));
+    }
+    match option.strip_prefix('-').filter(|letter| letter.len() == 1) {
+        Some(letter) => arg.starts_with('-') && !arg.starts_with("--") && arg.contains(letter),
+        None => arg.starts_with(option),
+    }
+}
+
+/// The file that this argument makes a program write; empty = it is the next argument.
+pub(crate) fn output<'a>(program: &str, arg: &'a str) -> Option<&'a str> {
+    let listed = OUTPUTS.iter().filter(|(name, option)| *name == program && brings(arg, option));
+    listed.into_iter().find_map(|(_, option)| match option.strip_prefix('-') {
+        Some(long) if long.starts_with('-') => Some(arg.split_once('=').map_or("", |(_, value)| value)),
+        Some(letter) if letter.len() == 1 && LONG_LETTERS.contains(&program) => arg.strip_prefix(option),
+        Some(letter) if letter.len() == 1 => arg.split_once(letter).map(|(_, value)| value),
+        _ => (arg == *option).then_some(""),
+    })
+}
+
+/// The pattern that an option of a program that searches brings; empty = it is the next argument. True: a file of them.
+pub(crate) fn pattern<'a>(program: &str, arg: &'a str) -> Option<(bool, &'a str)> {
+    if !matches!(program, "grep" | "egrep" | "fgrep" | "rg") {
+        return None;
+    }
+    match arg.strip_prefix("--").map(|long| long.split_once('=').unwrap_or((long, ""))) {
+        Some(("file", value)) => Some((true, value)),
+        Some((name, value)) => (name.len() > 1 && "regexp".starts_with(name)).then_some((false, value)),
+        None => arg.find(['e', 'f']).map(|at| (arg[at..].starts_with('f'), &arg[at + 1..])),
+    }
+}
 
 /// Options that make a program run code or another program: any program's argument that begins so.
 const HIDES: &[(&str, &[&str])] = &[
-    ("tar", &["--checkpoint-action", "--to-command", "-I", "--use-compress-program", "--rsh-command", "-F"]),
+    (
+        "tar",
+        &[
+            "--checkpoint-action",
+            "--to-command",
+            "-I",
+            "--use-compress-program",
+            "--rsh-command",
+            "--rmt-command",
+            "-F",
+            "--info-script",
+            "--new-volume-script",
+        ],
+    ),
     ("rsync", &["-e", "--rsh", "--rsync-path"]),
     ("scp", &["-o", "-S", "-F"]),
     ("sftp", &["-o", "-S", "-F"]),
@@ -136,17 +197,16 @@ const HIDES: &[(&str, &[&str])] = &[
     ("emacs", &["--eval", "-eval", "--execute", "-l", "--load"]),
     ("gdb", &["-ex", "-x", "--eval-command", "--command"]),
     ("less", &["+"]),
-    ("make", &["--eval", "SHELL="]),
+    ("make", &["--eval", "-E", "SHELL="]),
     ("date", &["-f"]),
     ("curl", &["-K", "--config"]),
     ("wget", &["--use-askpass", "-e", "--execute", "--config"]),
     ("openssl", &["engine", "-engine"]),
     ("docker", &["-H", "--host"]),
+    ("socat", &["EXEC", "exec", "SYSTEM", "system", "SHELL", "shell"]),
     ("xdg-open", &[""]),
     ("bat", &["--pager"]),
     ("split", &["--filter"]),
-    ("awk", &["-f", "--file", "-i", "-l", "-E"]),
-    ("gawk", &["-f", "--file", "-i", "-l", "-E"]),
 ];
 
 /// Does an option hide code that this program would run?
@@ -154,14 +214,32 @@ pub(crate) fn hides_code(program: &str, args: &[Arg]) -> bool {
     let listed = HIDES.iter().filter(|(name, _)| *name == program).flat_map(|(_, options)| options.iter());
     let mut listed = listed.copied();
     let known = || args.iter().filter_map(Arg::known);
-    if listed.any(|option| known().any(|arg| arg.starts_with(option))) {
+    if listed.any(|option| known().any(|arg| brings(arg, option))) {
         return true;
     }
     match program {
         "sed" => sed_script(args).is_none_or(|script| !plain_sed(script)),
-        "awk" | "gawk" | "mawk" | "nawk" => !args.iter().all(plain_awk),
+        "awk" | "gawk" | "mawk" | "nawk" => !awk_options(args) || !args.iter().all(plain_awk),
+        // Letters of old that stand without a dash.
+        "tar" => args.first().and_then(Arg::known).is_some_and(|text| {
+            !text.starts_with('-') && !text.contains(['.', '/']) && text.contains(['I', 'F'])
+        }),
         _ => false,
     }
+}
+
+/// Only options that split fields and set variables, before the program.
+fn awk_options(args: &[Arg]) -> bool {
+    let mut words = args.iter().map(Arg::shown);
+    while let Some(word) = words.next() {
+        match word {
+            "-F" | "-v" => drop(words.next()),
+            word if word.starts_with("-F") || word.starts_with("-v") => {}
+            word if word.starts_with('-') => return false,
+            _ => return !words.any(|word| word.len() > 1 && word.starts_with('-')),
+        }
+    }
+    true
 }
 
 /// The one script of a call of sed; `None` when it is not that simple.
@@ -170,21 +248,42 @@ fn sed_script(args: &[Arg]) -> Option<&str> {
     loop {
         let word = words.next()?.known()?;
         match word {
-            "-e" | "--expression" => return words.next()?.known().filter(|_| !words.any(also_script)),
-            "-n" | "-E" | "-r" | "-s" | "-z" | "-i" | "-nE" | "-nr" | "-En" | "-rn" | "--quiet"
-            | "--silent" => {}
-            word if word.starts_with("-i") && !word.contains('e') => {}
+            word if script_follows(word) => return words.next()?.known().filter(|_| !words.any(also_script)),
+            word if safe_for_sed(word) || in_place(word) => {}
             word if word.starts_with('-') => return None,
             word => return (!words.any(also_script)).then_some(word),
         }
     }
 }
 
+/// Options count behind the script too.
 fn also_script(arg: &Arg) -> bool {
-    let script = |text: &str| {
-        text.starts_with("-e") || text.starts_with("--e") || text.starts_with("-f") || text.starts_with("--f")
-    };
-    arg.known().is_none_or(script)
+    arg.known()
+        .is_none_or(|text| text.len() > 1 && text.starts_with('-') && !safe_for_sed(text) && !in_place(text))
+}
+
+/// Options of sed that bring no script and change no file.
+pub(crate) fn safe_for_sed(option: &str) -> bool {
+    let letters = option.strip_prefix('-').filter(|letters| !letters.is_empty());
+    matches!(option, "--quiet" | "--silent" | "--regexp-extended" | "--null-data" | "--separate" | "--posix")
+        || letters.is_some_and(|letters| letters.chars().all(|letter| "nErszu".contains(letter)))
+}
+
+/// What is behind it is a script.
+pub(crate) fn script_follows(option: &str) -> bool {
+    let front = option.strip_suffix('e');
+    option == "--expression" || front.is_some_and(|front| front == "-" || safe_for_sed(front))
+}
+
+/// It may change the file, or bring a script from elsewhere.
+pub(crate) fn odd_for_sed(option: &str) -> bool {
+    option.len() > 1 && option.starts_with('-') && !safe_for_sed(option) && !script_follows(option)
+}
+
+/// Changes the file, with a suffix for the old one that leads nowhere else.
+fn in_place(option: &str) -> bool {
+    let suffix = option.split_once('i').filter(|(front, _)| *front == "-" || safe_for_sed(front));
+    suffix.is_some_and(|(_, suffix)| !suffix.contains(['/', '*']))
 }
 
 /// Printing, deleting and replacing: no `w`, no `e`, no file.
@@ -223,6 +322,7 @@ fn plain_awk(arg: &Arg) -> bool {
     arg.known().is_some_and(|text| {
         let pipes = text.replace("||", "").contains('|');
         !(pipes
+            || text.contains("ARG")
             || text.contains("system")
             || text.contains("getline")
             || text.contains('>')
@@ -312,6 +412,11 @@ const DANGEROUS: &[&str] = &[
     "GOFLAGS",
     "XDG_CONFIG_HOME",
     "CLASSPATH",
+    // What is assigned to these is evaluated.
+    "RANDOM",
+    "SRANDOM",
+    "OPTIND",
+    "HISTCMD",
 ];
 const DANGEROUS_FAMILIES: &[&str] = &[
     "LD_",

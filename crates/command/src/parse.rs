@@ -141,6 +141,8 @@ impl Reader<'_> {
         self.at += 1;
         for below in std::mem::take(&mut self.below) {
             let mut body = String::new();
+            // A line that goes on in the next one.
+            let mut joined: Option<String> = None;
             loop {
                 if self.at >= self.text.len() {
                     return Err(format!("the here-document `{}` has no end", below.end));
@@ -150,8 +152,21 @@ impl Reader<'_> {
                     rest.split_once('\n').map_or((rest, rest.len()), |(line, _)| (line, line.len() + 1));
                 self.at += long;
                 let line = if below.strip { line.trim_start_matches('\t') } else { line };
-                if line == below.end {
+                // Shells do not agree on whether joined lines can end it.
+                let goes_on =
+                    !below.quoted && line.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
+                let ends = line == below.end;
+                let whole = joined.take().map(|front| front + line);
+                if whole.as_ref().is_some_and(|whole| ends || *whole == below.end) {
+                    return Err(format!("where the here-document `{}` ends is not clear", below.end));
+                }
+                if ends {
                     break;
+                }
+                if goes_on {
+                    let mut front = whole.unwrap_or_else(|| line.to_owned());
+                    front.pop();
+                    joined = Some(front);
                 }
                 body.push_str(line);
                 body.push('\n');
@@ -466,6 +481,15 @@ impl Reader<'_> {
             }
             let Some(word) = self.word()? else { break };
             let declares = words.first().and_then(Word::plain).is_some_and(|word| DECLARES.contains(&word));
+            let names = (word.pieces.first(), word.pieces.last());
+            if let ((Some(Piece::Plain(from)), Some(Piece::Plain(to))), true) =
+                (names, self.sees("<") || self.sees(">"))
+                && from.starts_with('{')
+                && from.contains('[')
+                && to.ends_with('}')
+            {
+                return Err("a redirection names an element of an array".into());
+            }
             let first = (words.is_empty() || declares).then(|| assignment(&word)).flatten();
             if let Some(mut assign) = first {
                 if self.sees("(") && assign.value == Value::Word(Word::default()) {
@@ -571,17 +595,9 @@ impl Reader<'_> {
         Ok(Redirect { stream, way: Way::Here, target: Target::Below(word) })
     }
 
-    /// No here-document may wait for its text behind this place.
-    pub(crate) fn settled(&self, before: usize) -> Read<()> {
-        if self.below.len() > before {
-            Err("a here-document begins in a substitution".into())
-        } else {
-            Ok(())
-        }
-    }
-
-    pub(crate) fn waiting(&self) -> usize {
-        self.below.len()
+    /// Other here-documents wait for their text from here on; those that did so far.
+    pub(crate) fn set_aside(&mut self, below: Vec<Below>) -> Vec<Below> {
+        std::mem::replace(&mut self.below, below)
     }
 
     fn test(&mut self) -> Read<Vec<Tested>> {
@@ -689,6 +705,10 @@ mod tests {
             ("ls |", 0),
             ("ls;;", 1),
             ("$[1]", 0),
+            ("cat <<EOF\nEO\\\nF\nls\nEOF", 1),
+            ("cat <<EOF\nx\\\nEOF\nls\nEOF", 1),
+            ("echo {a[x]}>y", 0),
+            ("echo <<EOF $(ls <<E\n)\nE\nEOF\n", 0),
         ] {
             let parsed = parse(text);
             assert!(parsed.trouble.is_some(), "{text}");

@@ -1,6 +1,7 @@
 //! Paths as text: made absolute, with `.` and `..` taken out. Asks no file system, so a link is not seen.
 //! Start at [`Place::touch`].
 
+use crate::parse::is_name;
 use crate::syntax::{Piece, Word};
 use contract::policy::{Arg, How, Touch};
 
@@ -60,13 +61,17 @@ impl Place {
     }
 
     fn at_home(&self, word: &Word) -> Option<String> {
-        let Some(Piece::Plain(first)) = word.pieces.first().filter(|_| word.home()) else { return None };
-        let rest = first.strip_prefix('~')?;
+        let Some(Piece::Plain(first)) = word.pieces.first() else { return None };
+        let (front, rest) = first.split_once('~')?;
+        // Also in what looks like an assignment: `of=~/x`.
+        if !front.is_empty() && !front.strip_suffix('=').is_some_and(is_name) {
+            return None;
+        }
         if !(rest.is_empty() && word.pieces.len() == 1 || rest.starts_with('/')) {
             return None;
         }
         let mut pieces = word.pieces.clone();
-        pieces[0] = Piece::Plain(format!("{}{rest}", self.home));
+        pieces[0] = Piece::Plain(format!("{front}{}{rest}", self.home));
         Word { pieces }.fixed()
     }
 }

@@ -196,13 +196,13 @@ pub enum Expansion {
     Process(bool, Script),
 }
 
-/// Text with rules of its own, kept as written, and the scripts that it would run.
+/// Text with rules of its own, kept as written, and what is put in within it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Raw {
     /// As written.
     pub text: String,
-    /// Every substitution in it.
-    pub inner: Vec<Script>,
+    /// Every expansion in it.
+    pub inner: Vec<Expansion>,
 }
 
 impl Word {
@@ -224,7 +224,9 @@ impl Word {
                 Piece::Expand(..) => return None,
             }
         }
-        (!self.home() && !expands(&plain)).then_some(out)
+        let homes =
+            |piece: &Piece| matches!(piece, Piece::Plain(text) if text.contains("=~") || text.contains(":~"));
+        (!self.home() && !self.pieces.iter().any(homes) && !expands(&plain)).then_some(out)
     }
 
     /// Begins with a `~` outside quotes.

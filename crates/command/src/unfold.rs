@@ -136,6 +136,7 @@ impl Unfold<'_> {
         let mut hosts = Vec::new();
         let mut fed = fed;
         for redirect in &command.redirects {
+            self.set(redirect.stream.trim_matches(['{', '}']));
             if let Some(word) = redirect.target.word() {
                 self.word(word);
             }
@@ -160,8 +161,9 @@ impl Unfold<'_> {
                 self.maybe(doing);
                 self.again(doing);
             }
-            Body::For(_, _, words, doing) => {
+            Body::For(_, name, words, doing) => {
                 words.iter().flatten().for_each(|word| self.word(word));
+                self.set(name);
                 self.maybe(doing);
                 self.again(doing);
             }
@@ -180,6 +182,13 @@ impl Unfold<'_> {
             Body::Function(name, body) => self.function(name, body),
             Body::Arithmetic(raw) => self.raw(raw, true),
             Body::Test(tested) => self.test(tested),
+        }
+    }
+
+    /// The shell itself gives a value to a variable of this name.
+    fn set(&mut self, name: &str) {
+        if known::dangerous_variable(name) {
+            self.doubt(Doubt::Variable(name.to_owned()));
         }
     }
 
@@ -244,30 +253,54 @@ impl Unfold<'_> {
 
     fn word(&mut self, word: &Word) {
         for piece in &word.pieces {
-            let Piece::Expand(expansion, _) = piece else { continue };
-            match expansion {
-                Expansion::Parameter(raw) => self.parameter(raw),
-                Expansion::Arithmetic(raw) => self.raw(raw, true),
-                Expansion::Command(script) | Expansion::Process(_, script) => self.apart(script),
+            if let Piece::Expand(expansion, _) = piece {
+                self.expansion(expansion);
             }
         }
     }
 
+    fn expansion(&mut self, expansion: &Expansion) {
+        match expansion {
+            Expansion::Parameter(raw) => self.parameter(raw),
+            Expansion::Arithmetic(raw) => self.raw(raw, true),
+            Expansion::Command(script) | Expansion::Process(_, script) => self.apart(script),
+        }
+    }
+
     fn parameter(&mut self, raw: &Raw) {
-        let name = raw.text.trim_start_matches(['#', '!']);
+        const SPECIAL: [char; 7] = ['@', '*', '?', '-', '$', '!', '#'];
+        let text = raw.text.as_str();
+        let evaluated =
+            |text: &str| text.chars().any(|c| c.is_ascii_alphabetic() || matches!(c, '_' | '$' | '`'));
+        // `${!x}` looks into what `x` names, but `${!x*}` and `${!x[@]}` list; `${ x; }` runs.
+        let lists = |rest: &str| {
+            let sign = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            rest.is_empty() || (sign.len() < rest.len() && matches!(sign, "*" | "@" | "[@]" | "[*]"))
+        };
+        let odd = text.starts_with([' ', '\t', '\n', '|', '(']);
+        let indirect = text.strip_prefix('!').is_some_and(|rest| !lists(rest));
+        let name = text.strip_prefix(['#', '!']).filter(|rest| !rest.is_empty()).unwrap_or(text);
         let behind = name.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        let evaluated = |text: &str| text.chars().any(|c| c.is_ascii_alphabetic() || matches!(c, '_' | '$'));
-        let index = behind.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        let named = &name[..name.len() - behind.len()];
+        let behind = if named.is_empty() { behind.strip_prefix(SPECIAL).unwrap_or(behind) } else { behind };
+        let (index, behind) = match behind.strip_prefix('[').map(|rest| rest.split_once(']')) {
+            Some(Some((index, behind))) => (index, behind),
+            Some(None) => ("_", behind),
+            None => ("", behind),
+        };
         let part = behind.strip_prefix(':').filter(|rest| !rest.starts_with(['-', '=', '?', '+']));
-        let runs = index.is_some_and(|(index, _)| evaluated(index)) || part.is_some_and(evaluated);
-        if runs || behind.ends_with("@P") {
+        let runs = evaluated(index) || part.is_some_and(evaluated);
+        if odd || indirect || runs || behind.ends_with("@P") {
             self.doubt(Doubt::Code);
+        }
+        if behind.trim_start_matches(':').starts_with('=') {
+            self.set(named);
         }
         self.raw(raw, false);
     }
 
     fn raw(&mut self, raw: &Raw, counts: bool) {
-        raw.inner.iter().for_each(|script| self.apart(script));
+        raw.inner.iter().for_each(|expansion| self.expansion(expansion));
         if counts && raw.text.contains(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '$' || c == '`')
         {
             self.doubt(Doubt::Code);
@@ -304,7 +337,7 @@ impl Unfold<'_> {
         if let Some(rest) =
             arg.known().and_then(|text| text.strip_prefix("/dev/tcp/").or(text.strip_prefix("/dev/udp/")))
         {
-            hosts.push(rest.split('/').next().unwrap_or_default().to_owned());
+            hosts.push(rest.split('/').next().unwrap_or_default().to_ascii_lowercase());
             return;
         }
         // The file behind a process substitution is a pipe.
@@ -314,6 +347,14 @@ impl Unfold<'_> {
     }
 
     fn touch(&self, arg: &Arg, how: How, touches: &mut Vec<Touch>) {
+        // Everything in a directory is nearly the directory.
+        if let Arg::Many(shown) = arg
+            && let Some(dir) = shown.strip_suffix('*').map(|dir| dir.strip_suffix('.').unwrap_or(dir))
+            && (dir.is_empty() || dir.ends_with('/'))
+            && !dir.contains(['$', '`', '*', '?', '[', '{', '~', '\'', '"'])
+        {
+            self.touch(&Arg::Known(if dir.is_empty() { ".".into() } else { dir.to_owned() }), how, touches);
+        }
         let absolute = arg.known().is_some_and(|text| text.starts_with('/'));
         if self.dirs.is_empty() || absolute {
             touches.push(self.place.touch(None, arg, how));
@@ -435,9 +476,27 @@ impl Unfold<'_> {
         if self.depth >= DEPTH {
             own.push(Doubt::Unread(format!("programs run programs more than {DEPTH} deep")));
         }
+        // Another shell reads the text in its own way.
+        let strange = match name {
+            "sh" | "dash" | "ash" => {
+                let odd = ["$'", "[[", "=~", ":~", "function "];
+                lines.iter().any(|line| odd.iter().any(|odd| line.contains(odd)))
+            }
+            "zsh" | "fish" | "ksh" | "mksh" => !lines.is_empty(),
+            _ => false,
+        };
+        if strange {
+            own.push(Doubt::Code);
+        }
         let wraps = !acts && own.is_empty() && doubts.is_empty();
         own.extend(doubts.iter().cloned());
-        self.plain(name, args, own, &fed);
+        // What is inside names its files itself.
+        let front = match &programs[..] {
+            [words] if wraps && name != "xargs" => args.len().saturating_sub(words.len()).max(1),
+            _ if wraps => 1,
+            _ => args.len(),
+        };
+        self.named(name, args, own, &fed, front);
         if let Some(part) = self.parts.last_mut() {
             part.wraps = wraps;
         }
@@ -461,8 +520,18 @@ impl Unfold<'_> {
 
     /// A part of its own, with what its arguments name.
     fn plain(&mut self, name: &str, args: Vec<Arg>, doubts: Vec<Doubt>, fed: &Fed) {
+        let all = args.len();
+        self.named(name, args, doubts, fed, all);
+    }
+
+    /// The same, of which only the words in front can be files.
+    fn named(&mut self, name: &str, mut args: Vec<Arg>, doubts: Vec<Doubt>, fed: &Fed, front: usize) {
         let mut part = Part { doubts, ..Part::default() };
-        self.paths(name, &args[1..], &mut part.touches);
+        if args.len() > MOST {
+            args.truncate(MOST);
+            part.doubts.push(Doubt::Unread(format!("it has more than {MOST} words")));
+        }
+        self.paths(name, &args[1..front.min(args.len())], &mut part.touches);
         crate::host::hosts(name, &args[1..], &mut part);
         part.words = crate::git::words(name, args, &mut part, self);
         if matches!(fed, Fed::Text(_) | Fed::Stream) && matches!(name, "at" | "batch" | "crontab") {
@@ -476,10 +545,8 @@ impl Unfold<'_> {
             return;
         }
         let uses = known::operands(name);
-        let outputs =
-            || known::OUTPUTS.iter().filter(|(program, _)| *program == name).map(|(_, option)| *option);
         let mut operands: Vec<&Arg> = Vec::new();
-        let mut only_operands = false;
+        let (mut only_operands, mut patterned) = (false, false);
         let mut words = args.iter();
         while let Some(arg) = words.next() {
             let Some(text) = arg.known() else {
@@ -491,22 +558,21 @@ impl Unfold<'_> {
                 continue;
             }
             only_operands = text == "--";
-            let file = outputs().find_map(|option| text.strip_prefix(option).map(|rest| (option, rest)));
-            match file {
-                Some((_, "")) => {
-                    if let Some(value) = words.next() {
-                        self.touch(value, How::Write, touches);
-                    }
+            patterned |= name == "rg" && text == "--files";
+            if let Some((file, value)) = known::pattern(name, text) {
+                // With a pattern in an option, all operands are files.
+                patterned = true;
+                let value =
+                    if value.is_empty() { words.next().cloned() } else { Some(Arg::Known(value.to_owned())) };
+                if let Some(value) = value.filter(|_| file) {
+                    self.touch(&value, How::Read, touches);
                 }
-                Some((option, rest)) if !option.starts_with("--") || rest.starts_with('=') => {
-                    self.touch(&Arg::Known(rest.trim_start_matches('=').into()), How::Write, touches);
-                }
-                _ => {
-                    let value = text.split_once('=').map_or("", |(_, value)| value);
-                    if looks_like_path(value) {
-                        self.touch(&Arg::Known(value.into()), How::Any, touches);
-                    }
-                }
+                continue;
+            }
+            match known::output(name, text) {
+                Some("") => words.next().into_iter().for_each(|value| self.touch(value, How::Write, touches)),
+                Some(value) => self.touch(&Arg::Known(value.into()), How::Write, touches),
+                None => self.value(text, uses.is_some() || name == "git", touches),
             }
         }
         if name == "sed" && operands.first().and_then(|arg| arg.known()) == Some("") {
@@ -514,28 +580,48 @@ impl Unfold<'_> {
             operands.remove(0);
         }
         let last = operands.len().saturating_sub(1);
-        let changes = (name == "sed"
-            && args.iter().any(|arg| arg.shown().starts_with("-i") || arg.shown().starts_with("--in")))
+        let changes = (name == "sed" && args.iter().any(|arg| known::odd_for_sed(arg.shown())))
             || (name == "find" && args.iter().any(|arg| arg.known() == Some("-delete")));
         for (at, arg) in operands.into_iter().enumerate() {
             let how = match uses {
-                Some(Operands::All(How::Read)) if changes => How::Write,
-                Some(Operands::All(how)) => how,
-                Some(Operands::Behind(_)) if at == 0 => continue,
-                Some(Operands::Behind(How::Read)) if changes => How::Write,
-                Some(Operands::Behind(how)) => how,
-                Some(Operands::Into) if at == last => How::Write,
+                Some(Operands::Behind(_)) if at == 0 && !patterned => continue,
+                Some(Operands::All(How::Read) | Operands::Behind(How::Read)) if changes => How::Write,
+                Some(Operands::All(how) | Operands::Behind(how)) => how,
+                Some(Operands::Into) if at == last && (last > 0 || !matches!(name, "uniq" | "xxd")) => {
+                    How::Write
+                }
                 Some(Operands::Into) => How::Read,
-                None => match arg.known() {
-                    Some(text) if name == "dd" && text.starts_with("of=") => {
-                        self.touch(&Arg::Known(text[3..].into()), How::Write, touches);
-                        continue;
-                    }
-                    Some(text) if looks_like_path(text) => How::Any,
-                    _ => continue,
-                },
+                None => {
+                    self.unlisted(name, arg, touches);
+                    continue;
+                }
             };
             self.touch(arg, how, touches);
+        }
+    }
+
+    /// What stands behind the `=` of an option. `reads`: of a program that reads what it is given.
+    fn value(&self, option: &str, reads: bool, touches: &mut Vec<Touch>) {
+        let value = option.split_once('=').map_or("", |(_, value)| value);
+        let how = match looks_like_path(value) {
+            true => How::Any,
+            false if reads && !value.is_empty() => How::Read,
+            false => return,
+        };
+        self.touch(&Arg::Known(value.to_owned()), how, touches);
+    }
+
+    /// An operand of a program that is in no list.
+    fn unlisted(&self, name: &str, arg: &Arg, touches: &mut Vec<Touch>) {
+        let Some(text) = arg.known() else { return };
+        if let Some(file) = text.strip_prefix("of=").filter(|_| name == "dd") {
+            self.touch(&Arg::Known(file.to_owned()), How::Write, touches);
+        } else if looks_like_path(text) {
+            self.touch(arg, How::Any, touches);
+        } else if name == "git" && !text.contains("://") {
+            // A file, or one in a commit: `HEAD:a/b`.
+            let path = text.split_once(':').map_or(text, |(_, path)| path);
+            self.touch(&Arg::Known(path.to_owned()), How::Read, touches);
         }
     }
 

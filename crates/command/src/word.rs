@@ -207,12 +207,13 @@ impl Reader<'_> {
 
     /// Behind `$(`, or another opening parenthesis.
     fn substitution(&mut self) -> Read<Script> {
-        let waiting = self.waiting();
+        // The text of a here-document that began outside stands behind the line of the closing sign.
+        let outside = self.set_aside(Vec::new());
         let mut script = Script::default();
-        self.deeper(|it| it.script(&mut script, &[")"]))?;
-        self.needs(")")?;
-        self.settled(waiting)?;
-        Ok(script)
+        let read = self.deeper(|it| it.script(&mut script, &[")"])).and_then(|()| self.needs(")"));
+        let inside = self.set_aside(outside);
+        read?;
+        if inside.is_empty() { Ok(script) } else { Err("a here-document begins in a substitution".into()) }
     }
 
     fn process(&mut self, word: &mut Word, out: bool) -> Read<()> {
@@ -292,7 +293,7 @@ impl Reader<'_> {
         Ok(Raw { text: self.text[from..self.at].to_owned(), inner })
     }
 
-    fn raw_piece(&mut self, byte: u8, quoted: bool, inner: &mut Vec<Script>) -> Read<()> {
+    fn raw_piece(&mut self, byte: u8, quoted: bool, inner: &mut Vec<Expansion>) -> Read<()> {
         let mut word = Word::default();
         match byte {
             b'\'' => {
@@ -312,14 +313,10 @@ impl Reader<'_> {
             _ if self.sees("<(") || self.sees(">(") => self.process(&mut word, byte == b'>')?,
             _ => self.at += 1,
         }
-        for piece in word.pieces {
-            if let Piece::Expand(expansion, _) = piece {
-                match expansion {
-                    Expansion::Parameter(raw) | Expansion::Arithmetic(raw) => inner.extend(raw.inner),
-                    Expansion::Command(script) | Expansion::Process(_, script) => inner.push(script),
-                }
-            }
-        }
+        inner.extend(word.pieces.into_iter().filter_map(|piece| match piece {
+            Piece::Expand(expansion, _) => Some(expansion),
+            _ => None,
+        }));
         Ok(())
     }
 }

@@ -75,13 +75,13 @@ const FORMS: &[Form] = &[
         0,
     ),
     form("ltrace", ["bcCfhiLrStTVx", "aAdDeFlnopsuwX"], ["", "--output"], 0),
-    form("perf", ["", ""], ["", ""], 1),
+    acting(form("perf", ["", ""], ["", ""], 1)),
     form(
         "xargs",
-        ["0rtxpo", "aEILnPsd"],
+        ["0rtxpo", "EILnPsd"],
         [
-            "--null --no-run-if-empty --verbose --exit --interactive --open-tty",
-            "--arg-file --delimiter --max-args --max-procs --max-lines --max-chars --replace",
+            "--null --no-run-if-empty --verbose --exit --interactive --open-tty --replace --max-lines",
+            "--delimiter --max-args --max-procs --max-chars",
         ],
         0,
     ),
@@ -167,22 +167,21 @@ pub(crate) fn unwrapped(name: &str, args: &[Arg]) -> Option<Unwrapped> {
         _ => {}
     }
     let form = FORMS.iter().find(|form| form.name == name)?;
-    let mut inner = match options(form, rest) {
-        Some(at) => rest.get(at + form.skip..).unwrap_or_default().to_vec(),
-        None => return Some(Unwrapped { acts: form.acts, ..of(UNKNOWN) }),
+    let Some(at) = options(form, rest) else {
+        return Some(Unwrapped { acts: form.acts, ..of(UNKNOWN) });
     };
+    let mut inner = rest.get(at + form.skip..).unwrap_or_default().to_vec();
     let mut sets = Vec::new();
     if name == "sudo" {
-        while let Some(set) = inner.first().and_then(Arg::known).and_then(variable) {
-            sets.push(set.to_owned());
-            inner.remove(0);
-        }
+        let set = |arg: &Arg| arg.known().and_then(variable).map(str::to_owned);
+        sets = inner.iter().map_while(set).collect();
+        inner.drain(..sets.len());
     }
     if name == "xargs" {
         if inner.is_empty() {
             inner.push(Arg::Known("echo".into()));
         }
-        if let Some(sign) = replaced(rest) {
+        if let Some(sign) = replaced(&rest[..at]) {
             for word in &mut inner {
                 if let Some(text) = word.known().filter(|text| text.contains(&sign)) {
                     *word = Arg::One(text.to_owned());
@@ -196,16 +195,16 @@ pub(crate) fn unwrapped(name: &str, args: &[Arg]) -> Option<Unwrapped> {
 
 /// The text that `xargs` puts something else in for.
 fn replaced(args: &[Arg]) -> Option<String> {
-    let mut words = args.iter().map_while(Arg::known).take_while(|word| word.len() > 1);
+    let mut words = args.iter().map_while(Arg::known);
+    let mut sign = None;
     while let Some(word) = words.next() {
-        if word == "-I" || word == "--replace" {
-            return Some(words.next().unwrap_or("{}").to_owned());
-        }
-        if let Some(sign) = word.strip_prefix("-I").or(word.strip_prefix("--replace=")) {
-            return Some(sign.to_owned());
+        if let Some(text) = word.strip_prefix("--replace") {
+            sign = Some(text.strip_prefix('=').unwrap_or("{}"));
+        } else if let Some((_, text)) = word.split_once('I').filter(|_| !word.starts_with("--")) {
+            sign = if text.is_empty() { words.next() } else { Some(text) };
         }
     }
-    None
+    sign.map(str::to_owned)
 }
 
 const UNKNOWN: Inner = Inner::Unknown(Doubt::Program);
@@ -310,10 +309,16 @@ fn env(args: &[Arg]) -> Unwrapped {
         let Some(word) = arg.known() else { return of(UNKNOWN, sets) };
         at += 1;
         match word {
-            "-i" | "-" | "-0" | "-v" | "--ignore-environment" | "--null" | "--debug" | "--" => {}
-            "-u" | "--unset" => at += 1,
-            word if word.starts_with("--unset=") || (word.starts_with("-u") && word.len() > 2) => {}
-            "-S" | "--split-string" => return of(args.get(at).map_or(UNKNOWN, text), sets),
+            "-0" | "-v" | "--null" | "--debug" | "--" => {}
+            // With all else goes what keeps git from a repository somebody planted.
+            "-i" | "-" | "--ignore-environment" => sets.push("the whole environment".into()),
+            "-u" | "--unset" => {
+                sets.extend(
+                    args.get(at).map(|arg| arg.shown().to_owned()).filter(|name| name.starts_with("GIT_")),
+                );
+                at += 1;
+            }
+            "-S" | "--split-string" => return split(args.get(at..).unwrap_or_default(), sets),
             // Another directory, and whatever else there may be.
             word if word.starts_with('-') => return of(UNKNOWN, sets),
             word => match variable(word) {
@@ -323,6 +328,24 @@ fn env(args: &[Arg]) -> Unwrapped {
         }
     }
     of(Inner::Words(Vec::new()), sets)
+}
+
+/// Text that `env` splits by itself, in front of the rest.
+fn split(args: &[Arg], mut sets: Vec<String>) -> Unwrapped {
+    let simple = |text: &&str| !text.contains(['\\', '$', '\'', '"', '#']);
+    let text = args.first().and_then(Arg::known).filter(simple);
+    let words = text.map(|text| {
+        let split = text.split_ascii_whitespace().map(|word| Arg::Known(word.to_owned()));
+        split.chain(args[1..].iter().cloned()).collect::<Vec<_>>()
+    });
+    match words.filter(|words| words.iter().all(|word| !word.shown().starts_with('-'))) {
+        Some(words) => {
+            let mut unwrapped = env(&words);
+            sets.append(&mut unwrapped.sets);
+            Unwrapped { sets, ..unwrapped }
+        }
+        None => Unwrapped { inner: vec![UNKNOWN], acts: false, sets },
+    }
 }
 
 /// Commands behind `-exec` and its kin.

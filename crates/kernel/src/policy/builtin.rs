@@ -78,6 +78,7 @@ const READERS: &[&str] = &[
     "hexdump",
     "arch",
     "getconf",
+    "file",
 ];
 /// Programs whose arguments may be anything: they only say them.
 const SPEAKERS: &[&str] = &["echo"];
@@ -87,11 +88,11 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("sort", &["-o", "--output", "-T", "--temporary", "--compress", "--files0"]),
     ("tree", &["-o", "-R"]),
     ("rg", &["--pre", "--hostname-bin"]),
-    ("sed", &["-i", "--in-place", "-f", "--file", "-s"]),
+    ("sed", &["-i", "--in-place", "-f", "--file"]),
     ("test", &["-v"]),
     ("[", &["-v"]),
-    ("awk", &["-f", "-i", "-l", "-E", "--"]),
-    ("date", &["-s", "--set"]),
+    ("wait", &["-p"]),
+    ("file", &["-C", "--compile"]),
     ("du", &["--files0"]),
     ("wc", &["--files0"]),
     ("git", &["--output", "--ext-diff", "--textconv", "-O", "--open-files"]),
@@ -168,23 +169,44 @@ pub(super) fn harmless(part: &Part) -> bool {
     let args: Option<Vec<&str>> = part.words[1..].iter().map(Arg::known).collect();
     let Some(args) = args else { return false };
     let refused = REFUSED.iter().filter(|(name, _)| *name == program).flat_map(|(_, options)| options.iter());
-    if refused.into_iter().any(|option| args.iter().any(|arg| arg.starts_with(option))) {
+    if refused.into_iter().any(|option| args.iter().any(|arg| brings(arg, option))) {
         return false;
     }
     match program {
         "git" => git(&args),
+        // Letters of old: `e` shows the environment.
+        "ps" => !args.iter().any(|arg| !arg.starts_with('-') && arg.contains('e')),
         // With an operand they set what they tell.
         "hostname" => args.is_empty(),
-        "date" => args.iter().all(|arg| arg.starts_with(['+', '-'])),
+        "date" => args.iter().all(|arg| {
+            let sets = || !arg.starts_with("-I") && (brings(arg, "-s") || brings(arg, "--set"));
+            arg.starts_with('+') || (arg.starts_with('-') && !sets())
+        }),
         "printf" => args.first().is_some_and(|arg| !arg.starts_with('-')),
-        "uniq" => args.iter().filter(|arg| !arg.starts_with('-')).count() < 2,
-        "file" => !args.iter().any(|arg| arg.starts_with("-C") || arg.starts_with("--comp")),
+        "uniq" => {
+            let options = args.iter().take_while(|arg| **arg != "--");
+            let all = args.len();
+            all - options.filter(|arg| arg.len() > 1 && arg.starts_with('-')).count() < 2
+        }
         "command" => args.first().is_some_and(|arg| matches!(*arg, "-v" | "-V")),
         "set" => args.iter().all(|arg| {
             arg.trim_start_matches(['-', '+']).chars().all(|c| "euxo".contains(c)) || *arg == "pipefail"
         }),
-        _ if matches!(args[..], ["--version" | "-V" | "version"]) && TELLERS.contains(&program) => true,
+        "go" | "cargo" if matches!(args[..], ["version"]) => true,
+        _ if matches!(args[..], ["--version" | "-V"]) && TELLERS.contains(&program) => true,
         _ => READERS.contains(&program),
+    }
+}
+
+/// May this argument bring that option: as it is, abbreviated, with a value behind it, or as a letter among others? As `command` reads it.
+fn brings(arg: &str, option: &str) -> bool {
+    if option.starts_with("--") {
+        let name = arg.split('=').next().unwrap_or(arg);
+        return name.len() > 2 && (option.starts_with(name) || name.starts_with(option));
+    }
+    match option.strip_prefix('-').filter(|letter| letter.len() == 1) {
+        Some(letter) => arg.starts_with('-') && !arg.starts_with("--") && arg.contains(letter),
+        None => arg.starts_with(option),
     }
 }
 
@@ -200,7 +222,7 @@ fn git(args: &[&str]) -> bool {
         || lists.is_some_and(|(_, only)| args.iter().all(|arg| only.contains(arg)))
 }
 
-fn readable(touch: &Touch) -> bool {
+pub(super) fn readable(touch: &Touch) -> bool {
     let Some(path) = touch.path.as_deref() else { return false };
     match touch.how {
         How::Write => nowhere(path),

@@ -41,6 +41,8 @@ const TREES: &[&str] = &[
     "\"${HOME}\"",
     "${HOME}/",
     "${HOME}/*",
+    "${HOME}/.",
+    "\"${HOME}\"'/.'",
     "\"${HOME}\"/*",
     "\"${HOME}\"'/'*",
     "\"${HOME}\"'/'",
@@ -104,19 +106,34 @@ fn takes_a_tree(policy: &Policy, part: &Part, program: &str) -> bool {
     let letters = |arg: &&str| arg.starts_with('-') && !arg.starts_with("--");
     let known = || part.words.iter().filter_map(Arg::known);
     let deep = known().filter(letters).any(|arg| arg.contains(['r', 'R']))
-        || known().any(|arg| arg == "--recursive");
+        || known().any(|arg| arg.len() > 2 && "--recursive".starts_with(arg));
     let whole = match program {
         "rm" | "chmod" | "chown" | "chgrp" => deep,
-        "find" => known().any(|arg| arg == "-delete"),
+        "find" => known().any(|arg| arg == "-delete") || removes(part),
         "rsync" => known().any(|arg| arg.starts_with("--del")),
         _ => true,
     };
     let system = |touch: &Touch| {
         let path = touch.path.as_deref();
-        touch.how == How::Write && path.is_some_and(|path| SYSTEM.contains(&path) || path == policy.home)
+        (touch.how == How::Write || program == "find")
+            && path.is_some_and(|path| SYSTEM.contains(&path) || path == policy.home)
     };
-    let shown = || part.words[1..].iter().any(|arg| arg.known().is_none() && TREES.contains(&arg.shown()));
-    whole && (known().any(|arg| arg == "--no-preserve-root") || part.touches.iter().any(system) || shown())
+    // What something is moved to stays.
+    let into = program == "mv" && !known().filter(letters).any(|arg| arg.contains('t'));
+    let last = part.touches.last().filter(|_| into).map(|touch| &touch.path);
+    let words = &part.words[1..part.words.len() - usize::from(into && part.words.len() > 1)];
+    let shown = || words.iter().any(|arg| arg.known().is_none() && TREES.contains(&arg.shown()));
+    let mut touches = part.touches.iter().filter(|touch| Some(&touch.path) != last);
+    whole && (known().any(|arg| arg == "--no-preserve-root") || touches.any(system) || shown())
+}
+
+/// What `find` finds is given to a program that removes.
+fn removes(part: &Part) -> bool {
+    let known: Vec<&str> = part.words.iter().filter_map(Arg::known).collect();
+    known.windows(2).any(|pair| {
+        matches!(pair[0], "-exec" | "-execdir" | "-ok" | "-okdir")
+            && matches!(pair[1].rsplit('/').next(), Some("rm" | "shred" | "srm" | "trash"))
+    })
 }
 
 fn asks_nothing(part: &Part) -> bool {
@@ -132,6 +149,7 @@ fn below(dirs: &[String], touch: &Touch) -> bool {
 
 /// Files that run, or open doors, when they are written; below the workspace.
 const CONTROL: &[&str] = &[
+    ".git",
     ".git/config",
     ".git/config.*",
     ".git/hooks",
@@ -208,8 +226,9 @@ const SECRET: &[&str] = &[
 
 /// Why a person is asked, whatever rules allow.
 pub(super) fn asks(policy: &Policy, part: &Part) -> Option<String> {
-    if part.doubts.contains(&Doubt::Input) {
-        return Some(Doubt::Input.to_string());
+    let blind = part.doubts.iter().find(|doubt| matches!(doubt, Doubt::Input | Doubt::Unread(_)));
+    if let Some(doubt) = blind {
+        return Some(doubt.to_string());
     }
     let any = |list: &[&str], path: &str| list.iter().any(|pattern| glob::matches(pattern, path));
     for touch in &part.touches {
@@ -217,10 +236,10 @@ pub(super) fn asks(policy: &Policy, part: &Part) -> Option<String> {
         let home = path.strip_prefix(policy.home.as_str()).and_then(|rest| rest.strip_prefix('/'));
         let home = home.filter(|_| touch.inside.is_none() && !policy.home.is_empty());
         let control = |inside: &str| any(CONTROL, inside) && !glob::matches(NOTES, inside);
-        if touch.how == How::Write && touch.inside.as_deref().is_some_and(control) {
+        if touch.how >= How::Any && touch.inside.as_deref().is_some_and(control) {
             return Some("it writes a file that later commands or people run".into());
         }
-        if touch.how == How::Write && home.is_some_and(|rest| any(CONTROL_HOME, rest)) {
+        if touch.how >= How::Any && home.is_some_and(|rest| any(CONTROL_HOME, rest)) {
             return Some("it writes a file that a later login or program obeys".into());
         }
         if home.is_some_and(|rest| any(SECRET_HOME, rest)) || any(SECRET, path) {

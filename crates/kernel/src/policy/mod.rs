@@ -36,18 +36,6 @@ pub struct Setting {
     pub reads: bool,
 }
 
-impl Setting {
-    /// A child's setting lies within its parent's.
-    #[must_use]
-    pub fn within(self, parent: Self) -> Self {
-        Self {
-            ask: self.ask.max(parent.ask),
-            confined: self.confined || parent.confined,
-            reads: self.reads || parent.reads,
-        }
-    }
-}
-
 /// Modes of which nothing but reading is expected.
 pub fn only_reads(mode: &str) -> bool {
     matches!(mode, "plan" | "review")
@@ -115,7 +103,7 @@ impl Policy {
     /// What holds where nobody wrote a rule.
     fn unruled(&self, setting: Setting, part: &Part, harmless: bool) -> Decided {
         let of = |verdict, origin: &str, why: String| Decided { verdict, origin: origin.to_owned(), why };
-        if part.wraps {
+        if part.wraps && part.touches.iter().all(builtin::readable) {
             return of(Decision::Allow, "built-in", "it only runs what is looked at by itself".into());
         }
         if harmless {
@@ -193,7 +181,9 @@ impl Policy {
         }
         let out = |touch: &Touch| {
             let known_here = touch.inside.is_some() || touch.path.as_deref().is_some_and(builtin::nowhere);
-            touch.how == How::Write && !known_here && !self.path_allowed(touch)
+            // What is named to a program of which nothing is known may be written.
+            let any = touch.how == How::Any && touch.path.is_some() && !builtin::readable(touch);
+            (touch.how == How::Write || any) && !known_here && !self.path_allowed(touch)
         };
         let mut allows = self.rules.iter().filter(|rule| rule.verdict == Decision::Allow);
         if part.words.is_empty() {

@@ -218,8 +218,13 @@ fn has_option(option: &str, args: &[Arg]) -> Matched {
         None => known()
             .any(|arg| arg == option || arg.strip_prefix(option).is_some_and(|rest| rest.starts_with('='))),
     };
+    // Git takes the beginning of a long option for the whole.
+    let short = |arg: &str| {
+        arg.len() > 2 && arg.starts_with("--") && option.starts_with(arg.split('=').next().unwrap_or(arg))
+    };
     match there {
         true => Matched::Yes,
+        false if letters.is_none() && known().any(short) => Matched::Maybe,
         false if args.iter().any(|arg| arg.known().is_none()) => Matched::Maybe,
         false => Matched::No,
     }
