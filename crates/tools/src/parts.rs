@@ -20,7 +20,8 @@ pub fn of(tool: &dyn Tool, args: &Value, scope: &Scope, class: EffectClass, home
         words.iter().map(quoted).collect::<Vec<_>>().join(" ")
     });
     if let Some(line) = string("command").map(str::to_owned).or(argv) {
-        let cwd = string("cwd").map_or(root.clone(), |cwd| inside(&root, cwd));
+        let plain = |cwd: &str| name::parse(cwd).map_or(cwd.to_owned(), |cwd| text(&cwd));
+        let cwd = string("cwd").map_or(root.clone(), |cwd| inside(&root, &plain(cwd)));
         return command::parts(&line, &Place { root, home: home.to_owned() }, &cwd);
     }
     let own = tool.parts(args, scope, class);
@@ -83,6 +84,7 @@ mod tests {
     fn tools_name_what_they_would_change() {
         let bench = Bench::new();
         bench.file("a", "a\n");
+        bench.file("sub/x", "");
         bench.file("n.ipynb", r#"{"cells": []}"#);
         for (tool, args, is) in [
             ("read", json!({"path": "a"}), "a"),
@@ -103,6 +105,7 @@ mod tests {
             ),
             ("memory_write", json!({"name": "x", "content": "y"}), "+.kapell/memory/x.md"),
             ("memory_read", json!({"name": "x"}), ""),
+            ("shell", json!({"command": "cat x", "cwd": "s\\x75b"}), "sub/x"),
             ("web_fetch", json!({"url": "https://other.example/"}), "other.example false"),
             ("web_fetch", json!({"url": "https://KNOWN.example./x"}), "known.example true"),
         ] {

@@ -97,7 +97,8 @@ impl Tool for Shell {
         let (cwd, _) = parsed.cwd(scope)?;
         // Only at the top: the same words in another directory may be another program.
         let declared = |line: &String| {
-            let same = parsed.command.as_ref().is_some_and(|command| line.trim() == command.trim());
+            let same =
+                parsed.command.as_ref().is_some_and(|command| line::trimmed(line) == line::trimmed(command));
             same && cwd == scope.root && !parsed.stays()
         };
         let held = scope.confinement.as_ref().map(sandbox::in_force).transpose()?;
@@ -220,8 +221,15 @@ impl Shell {
 
     fn command(&self, argv: Vec<String>, args: &Args, scope: &Scope) -> Result<Command, Fault> {
         let (path, directory) = args.cwd(scope)?;
+        // Files that look like a repository are none: what their configuration names would run.
+        let git = [
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "safe.bareRepository"),
+            ("GIT_CONFIG_VALUE_0", "explicit"),
+        ];
+        let env = git.map(|(name, value)| (name.into(), value.into())).into_iter().chain(scope.env.clone());
         // All of its output passes by; what it wrote is kept by who watches it.
-        let mut command = Command::argv(argv, path).envs(scope.env.clone()).patience(args.patience()).keep(0);
+        let mut command = Command::argv(argv, path).envs(env).patience(args.patience()).keep(0);
         if let Some(directory) = directory {
             command = command.at(directory);
         }
@@ -388,6 +396,13 @@ mod tests {
         );
         let output = run(&bench, "kill -9 $$");
         assert_eq!((output.ok, output.exit, output.text.as_str()), (false, None, "[killed by signal 9]"));
+    }
+
+    #[test]
+    fn files_that_look_like_a_repository_are_none() {
+        let bench = Bench::new();
+        let output = run(&bench, "git init -q --bare evil && cd evil && git status");
+        assert!(output.text.contains("safe.bareRepository"), "{}", output.text);
     }
 
     #[test]

@@ -32,9 +32,14 @@ const MORE: [&str; 11] = [
     "compopt",
 ];
 
+/// Without what a shell passes over at both ends: any other blank is a letter to it.
+pub(super) fn trimmed(command: &str) -> &str {
+    command.trim_matches([' ', '\t', '\n'])
+}
+
 /// Its words, when it is nothing but a program and its arguments.
 pub(super) fn words(command: &str) -> Option<Vec<&str>> {
-    let command = command.trim();
+    let command = trimmed(command);
     if command.contains(|c: char| META.contains(c)) {
         return None;
     }
@@ -147,6 +152,8 @@ mod tests {
         for (line, expected) in [
             ("cargo test --workspace -p a", vec!["cargo", "test", "--workspace", "-p", "a"]),
             ("  ls   -la\tsrc ", vec!["ls", "-la", "src"]),
+            ("ls\u{a0}", vec!["ls\u{a0}"]),
+            ("\x0bls", vec!["\x0bls"]),
             ("git log --format=%H -n 1 HEAD^", vec!["git", "log", "--format=%H", "-n", "1", "HEAD^"]),
             ("./run a:b,c@d+e", vec!["./run", "a:b,c@d+e"]),
         ] {
