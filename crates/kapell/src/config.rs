@@ -296,7 +296,11 @@ impl File<'_> {
                 "model" => self.choose(&mut config.model, at, self.string(value)?),
                 "fallback" => self.choose(&mut config.fallback, at, self.strings(value)?),
                 "compact_model" => self.choose(&mut config.compact_model, at, self.string(value)?),
-                "mode" => self.choose(&mut config.mode, at, self.word(value, &MODES)?),
+                "mode" => {
+                    let reads = |mode: &String| kernel::policy::only_reads(mode);
+                    let mode = self.word(value, &MODES)?;
+                    self.narrow(&mut config.mode, at, mode, |project, user| reads(user) && !reads(project))?;
+                }
                 "ask" => {
                     let ask = ask(&self.string(value)?).map_err(|why| self.wrong(value.span().start, why))?;
                     self.narrow(&mut config.ask, at, ask, |project, user| project < user)?;
@@ -592,10 +596,36 @@ mod tests {
         let narrower = "ask = \"writes\"\nland = false\n[budget]\nsteps = 10\n";
         let config = Files::new("ask = \"external\"\n", narrower).load(&[]).unwrap();
         assert_eq!((config.ask.value, config.land.value, config.steps.value), (Ask::Writes, false, 10));
-        for wider in ["ask = \"never\"\n", "[budget]\nusd = 6\n", "land = true\n"] {
-            let error = Files::new("land = false\n[budget]\nusd = 5\n", wider).load(&[]).unwrap_err();
+        // Every key that limits; the others choose, or are one side's alone.
+        let budget = |amount: &str| {
+            BUDGET_KEYS
+                .iter()
+                .chain(&CAP_KEYS)
+                .map(|key| match *key {
+                    "time" => format!("[budget]\ntime = \"{amount}m\"\n"),
+                    key => format!("[budget]\n{key} = {amount}\n"),
+                })
+                .collect::<Vec<_>>()
+        };
+        let mut pairs: Vec<(String, String)> = budget("5").into_iter().zip(budget("6")).collect();
+        for key in KEYS {
+            let (user, project) = match key {
+                "ask" => ("ask = \"external\"\n", "ask = \"never\"\n"),
+                "mode" => ("mode = \"review\"\n", "mode = \"code\"\n"),
+                "land" => ("land = false\n", "land = true\n"),
+                "model" | "fallback" | "compact_model" | "budget" | "policy" => continue,
+                other => panic!("may a project widen `{other}`?"),
+            };
+            pairs.push((user.into(), project.into()));
+        }
+        for (user, wider) in pairs {
+            let error = Files::new(&user, &wider).load(&[]).unwrap_err();
             assert!(error.fault.what.contains("cannot allow more"), "{wider}: {}", error.fault.what);
         }
+        assert_eq!(
+            Files::new("mode = \"code\"\n", "mode = \"plan\"\n").load(&[]).unwrap().mode.value,
+            "plan"
+        );
     }
 
     #[test]

@@ -27,14 +27,25 @@ pub(super) async fn rules(
     let slot = state.calls.iter().find(|slot| slot.call.id == *call);
     let Some(call) = slot.map(|slot| &slot.call) else { return Err(no_rule("its call is not there")) };
     let args: Value = serde_json::from_slice(&blobs.blob(call.args).await?).unwrap_or_default();
-    let Some(line) = args["command"].as_str() else { return Err(no_rule("it runs no command")) };
+    let argv = args["argv"].as_array().map(|words| {
+        let quoted = |word: &Value| format!("'{}'", word.as_str().unwrap_or_default().replace('\'', "'\\''"));
+        words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    });
+    let Some(line) = args["command"].as_str().map(str::to_owned).or(argv) else {
+        return Err(no_rule("it runs no command"));
+    };
     let repo = state.spec.as_ref().map(|spec| spec.repo.clone()).unwrap_or_default();
     let ask = state.spec.as_ref().map_or(contract::session::Ask::Writes, |spec| spec.rights.ask);
     let policy = policy::of(&app.home, &app.config(Some(Path::new(&repo)))?);
     let place = command::Place { root: repo.clone(), home: policy::user_home() };
     let setting = Setting { ask, confined: false, reads: false };
+    let cwd = match args["cwd"].as_str() {
+        Some(cwd) if cwd.starts_with('/') => cwd.to_owned(),
+        Some(cwd) => format!("{repo}/{cwd}"),
+        None => repo,
+    };
     let mut words = Vec::new();
-    for part in command::parts(line, &place, &repo) {
+    for part in command::parts(&line, &place, &cwd) {
         let decided = policy.part(setting, &part);
         if decided.verdict == Decision::Allow {
             continue;
@@ -81,9 +92,14 @@ pub(super) fn write(app: &App, rules: &[Vec<String>]) -> Result<(), Failure> {
         text.push_str(&format!("{gap}[[policy.rule]]\ndecide = \"allow\"\ncommand = {list}\nexact = true\n"));
     }
     std::fs::create_dir_all(&app.home.config).map_err(wrong)?;
-    let beside = path.with_extension("toml.new");
+    // What a link leads to is changed, and who may read it stays.
+    let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+    let beside = real.with_extension("toml.new");
     std::fs::write(&beside, &text).map_err(wrong)?;
-    std::fs::rename(&beside, &path).map_err(wrong)?;
+    if let Ok(meta) = std::fs::metadata(&real) {
+        std::fs::set_permissions(&beside, meta.permissions()).map_err(wrong)?;
+    }
+    std::fs::rename(&beside, &real).map_err(wrong)?;
     if let Err(failure) = Config::load(&app.home.config, None, |_| None) {
         std::fs::write(&path, before).map_err(wrong)?;
         return Err(failure);

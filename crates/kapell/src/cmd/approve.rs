@@ -3,7 +3,7 @@
 //! Start at [`run`].
 
 use super::always;
-use super::tell::{report, tell};
+use super::tell::{Taken, report, tell};
 use super::work::leave;
 use crate::app::{App, Wired};
 use crate::exit::Failure;
@@ -56,7 +56,10 @@ async fn answer(app: &App, wired: &Wired, name: &str, wanted: Option<&str>, say:
     };
     let verb = wish.name();
     let told = tell(app, wired, session, wish, Vec::new()).await?;
-    always::write(app, &rules)?;
+    // An answer that came too late is no yes, and makes no rule.
+    if !matches!(told.taken, Taken::Refused(_)) {
+        always::write(app, &rules)?;
+    }
     let next = format!("kapell resume {}", short(tree.root));
     report(app, session, verb, &told, &format!("approval {approval} {word}"), &next)
 }

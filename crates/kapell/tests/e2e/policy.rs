@@ -24,9 +24,17 @@ fn a_denied_command_does_not_run_and_the_agent_is_told_why() {
 fn always_writes_a_rule_for_exactly_what_asked() {
     let world = World::new();
     let model = world.script("out", &format!("{}{}", shell(MAKE), fixes()));
+    // A file of the person's own choosing, which nobody else reads.
+    world.write("kapell/config/own.toml", "# mine\n");
+    let (link, own) = (world.path("kapell/config/config.toml"), world.path("kapell/config/own.toml"));
+    std::os::unix::fs::symlink("own.toml", &link).unwrap();
+    std::fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
     let approved = world.run(&["approve", "--always", "last"]).expect(0);
     assert!(approved.out.contains("rule: allow exactly `touch made.log`"), "{}", approved.out);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&own).unwrap().permissions());
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink() && mode & 0o777 == 0o600, "{mode:o}");
+    assert!(world.read("kapell/config/own.toml").starts_with("# mine"));
     world.run(&["policy", "explain", MAKE]).expect(0);
     world.run(&["policy", "explain", "touch other.log"]).expect(8);
     world.run(&["policy", "explain", "--json", "rm -rf /"]).expect(6);

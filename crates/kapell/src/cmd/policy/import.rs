@@ -77,10 +77,19 @@ impl Rules {
             None => (text, prefix),
         };
         let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        let open = prefix || words.last().is_some_and(|word| word == "*");
-        match words.first() {
-            Some(first) if first != "*" => self.words(decide, &words, !open),
-            _ => self.left(decide, text, "it is about every command"),
+        let Some((last, front)) = words.split_last() else {
+            return self.left(decide, text, "it is about every command");
+        };
+        // There a `*` stands for any words, here for one.
+        let inside = front.iter().any(|word| word.contains('*')) || last.trim_end_matches('*').contains('*');
+        match decide {
+            _ if words[0].contains('*') => self.left(decide, text, "it names no program"),
+            "allow" if prefix && text.contains(['*', '?']) => {
+                self.left(decide, text, "its signs would mean more")
+            }
+            "allow" => self.words(decide, &words, !(prefix || last == "*")),
+            _ if inside => self.left(decide, text, "a `*` in the middle is one word here"),
+            _ => self.words(decide, &words, !(prefix || last.ends_with('*'))),
         }
     }
 
@@ -103,9 +112,7 @@ fn claude(permissions: &Value, rules: &mut Rules) {
                 (_, "") => rules.left(decide, rule, "it is about a whole tool"),
                 ("Bash", command) => rules.command(decide, command, false),
                 ("Read" | "Edit" | "Write" | "MultiEdit", path) => {
-                    // Two slashes are the root there; one is the folder of the file.
-                    let path = path.strip_prefix('/').filter(|rest| rest.starts_with('/')).unwrap_or(path);
-                    let path = path.strip_prefix("./").unwrap_or(path);
+                    let path = place(path, decide);
                     let access = if tool == "Read" { "read" } else { "write" };
                     rules.put(decide, &[("path", path.into()), ("access", access.into())]);
                 }
@@ -119,13 +126,27 @@ fn claude(permissions: &Value, rules: &mut Rules) {
     }
 }
 
+/// Two slashes are the root there, one is the folder of the file. A bare name is one anywhere here, which must not
+/// allow more than there.
+fn place(path: &str, decide: &str) -> String {
+    if path.starts_with("//") {
+        return path[1..].to_owned();
+    }
+    let bare = !path.contains('/') && decide != "allow";
+    match path.strip_prefix('/').or(path.strip_prefix("./")) {
+        Some(rest) => format!("./{rest}"),
+        None if bare || path.starts_with('~') => path.to_owned(),
+        None => format!("./{path}"),
+    }
+}
+
 /// `coreTools`, `excludeTools`, `tools.allowed` ... with `ShellTool(git status)`.
 fn gemini(json: &Value, rules: &mut Rules) {
     let lists = [
         ("deny", &json["excludeTools"]),
         ("deny", &json["tools"]["exclude"]),
-        ("allow", &json["coreTools"]),
-        ("allow", &json["tools"]["core"]),
+        ("show", &json["coreTools"]),
+        ("show", &json["tools"]["core"]),
         ("allow", &json["allowedTools"]),
         ("allow", &json["tools"]["allowed"]),
     ];
@@ -135,6 +156,9 @@ fn gemini(json: &Value, rules: &mut Rules) {
                 .iter()
                 .find_map(|tool| rule.strip_prefix(tool)?.strip_suffix(')'));
             match inside {
+                _ if decide == "show" => {
+                    rules.left(decide, rule, "it says which tools there are, not what may run")
+                }
                 Some(command) => rules.command(decide, command, true),
                 None => rules.left(decide, rule, "it is about a whole tool"),
             }
@@ -160,6 +184,14 @@ fn gemini_policy(table: &toml::Table, rules: &mut Rules) -> Result<(), String> {
         };
         if text("toolName") != Some("run_shell_command") || prefixes.is_empty() {
             rules.left(decide, text("toolName").unwrap_or("a rule"), "it is about a whole tool or a pattern");
+            continue;
+        }
+        // Without what narrows it, it would allow more.
+        let narrows =
+            ["modes", "argsPattern", "commandRegex"].into_iter().find(|key| rule.get(*key).is_some());
+        if let (Some(key), "allow") = (narrows, decide) {
+            rules.left(decide, &prefixes.join(", "), &format!("it holds only with its `{key}`"));
+            continue;
         }
         for prefix in prefixes {
             rules.command(decide, prefix, true);
@@ -167,6 +199,9 @@ fn gemini_policy(table: &toml::Table, rules: &mut Rules) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// Commands that one rule may come to.
+const MOST: usize = 256;
 
 /// `prefix_rule(pattern = ["git", ["push", "fetch"]], decision = "prompt")`.
 fn codex(text: &str, rules: &mut Rules) -> Result<(), String> {
@@ -202,10 +237,22 @@ fn codex(text: &str, rules: &mut Rules) -> Result<(), String> {
                     .map(move |choice| [&words[..], &[(*choice).to_owned()]].concat())
                     .collect::<Vec<_>>()
             };
-            all = all.iter().flat_map(longer).take(256).collect();
+            all = all.iter().flat_map(longer).take(MOST + 1).collect();
         }
-        for words in all.iter().filter(|words| !words.is_empty()) {
-            rules.words(decide, words, false);
+        if all.len() > MOST || all.iter().any(Vec::is_empty) || all.is_empty() {
+            rules.left(
+                decide,
+                &json.to_string(),
+                &format!("it comes to nothing, or to more than {MOST} commands"),
+            );
+            continue;
+        }
+        for words in &all {
+            // Its words stand for themselves only.
+            match decide == "allow" && words.iter().any(|word| word.contains(['*', '?'])) {
+                true => rules.left(decide, &words.join(" "), "its signs would mean more"),
+                false => rules.words(decide, words, false),
+            }
         }
     }
     Ok(())
@@ -264,33 +311,42 @@ mod tests {
     #[test]
     fn claude() {
         let text = r#"{"permissions": {"allow": ["Bash(git diff:*)", "Bash(npm run build)", "Bash(npm run test *)", "Bash",
-            "WebFetch(domain:docs.rs)", "Edit(/src/**)", "mcp__x__y"], "deny": ["Read(./.env)", "Bash(rm:*)", "Read(//etc/x)"],
-            "ask": ["Bash(git push:*)"]}}"#;
+            "WebFetch(domain:docs.rs)", "Edit(/src/**)", "Edit(**)", "Edit(doc)", "mcp__x__y", "Bash(git * main)",
+            "Bash(* --version)"], "deny": ["Read(./.env)", "Read(.npmrc)", "Bash(rm:*)", "Read(//etc/x)",
+            "Bash(git * main)", "Bash(*--force*)", "Bash(git push*)"], "ask": ["Bash(git push:*)"]}}"#;
         assert_eq!(
             rules(text),
             [
-                "deny reading or writing `.env`",
+                "deny reading or writing `./.env`",
+                "deny reading or writing `.npmrc`",
                 "deny command `rm`",
                 "deny reading or writing `/etc/x`",
+                "deny command `git push*`",
                 "ask command `git push`",
                 "allow command `git diff`",
                 "allow command `npm run build` exactly",
                 "allow command `npm run test *`",
                 "allow host `docs.rs`",
-                "allow writing `/src/**`",
+                "allow writing `./src/**`",
+                "allow writing `./**`",
+                "allow writing `./doc`",
+                "allow command `git * main` exactly",
             ]
         );
-        assert_eq!(translated(text).unwrap().matches("# left out").count(), 2);
+        assert_eq!(translated(text).unwrap().matches("# left out").count(), 5);
     }
 
     #[test]
     fn gemini() {
         let text = r#"{"coreTools": ["ReadFileTool", "ShellTool(git status)"], "excludeTools": ["ShellTool(rm -rf)"],
             "tools": {"allowed": ["run_shell_command(npm test)"]}}"#;
-        assert_eq!(
-            rules(text),
-            ["deny command `rm -rf`", "allow command `git status`", "allow command `npm test`"]
-        );
+        assert_eq!(rules(text), ["deny command `rm -rf`", "allow command `npm test`"]);
+        assert!(translated(text).unwrap().contains("# left out: show ShellTool(git status)"));
+        let text = "[[rule]]\ntoolName = \"x\"\ncommandPrefix = \"ls\"\ndecision = \"allow\"\n\
+                    [[rule]]\ntoolName = \"run_shell_command\"\ncommandPrefix = \"rm\"\nmodes = [\"yolo\"]\n\
+                    decision = \"allow\"\n";
+        assert_eq!(rules(text), Vec::<String>::new());
+        assert_eq!(translated(text).unwrap().matches("# left out").count(), 2);
         let text = "[[rule]]\ntoolName = \"run_shell_command\"\ncommandPrefix = [\"git \", \"ls\"]\ndecision = \"ask_user\"\n";
         assert_eq!(rules(text), ["ask command `git`", "ask command `ls`"]);
     }
@@ -308,6 +364,10 @@ mod tests {
                 "deny command `rm -rf`"
             ]
         );
+        assert_eq!(rules("prefix_rule(pattern=[\"rm\", \"*.o\"])"), Vec::<String>::new());
+        let choice = format!("[{}]", vec!["\"x\""; 17].join(","));
+        let many = format!("prefix_rule(pattern=[\"rm\", {choice}, {choice}], decision=\"forbidden\")");
+        assert!(translated(&many).unwrap().starts_with("# left out: deny"));
     }
 
     #[test]
