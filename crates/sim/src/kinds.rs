@@ -45,7 +45,7 @@ kinds! {
         ApprovalAnswered, Asked, Answered, CallAnswered, Garbled, ChildOpened, Planned, TaskMoved, Cut, Compacted,
         Uncompacted, Repaired, Paused, Resumed, Warned, Failed, Recovered, CancelAsked, Ended, Waits, FellBack,
     }
-    "quota event" QuotaEvent { Declared, Taken, Settled }
+    "quota event" QuotaEvent { Declared, Taken, Settled, Lifted }
     "project event" ProjectEvent { Capped, Reserved, Settled }
     "end of a call" CallEnd { Answered, Limited, Down, Refused, Unknown }
     "ledger event" LedgerEvent { Opened, Admitted, Reserved, Settled, Overshoot, Barred, Raised }

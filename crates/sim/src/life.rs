@@ -13,7 +13,7 @@ use contract::action::{End, Outcome, Run};
 use contract::intent::{Intent, Source, Wish};
 use contract::journal::{Error, Journal};
 use contract::project::Caps;
-use contract::{Amount, ProjectId, SessionId, StreamId};
+use contract::{Amount, ProjectId, QuotaId, SessionId, StreamId};
 use engine::core::Core;
 use engine::{commit, store};
 use kernel::fsm::Phase;
@@ -396,8 +396,21 @@ impl World {
         Ok(())
     }
 
+    /// A person wants a key tried, whatever its provider told.
+    fn lift(&mut self) -> Checked {
+        let key = if self.steps.is_multiple_of(2) { "sim/key" } else { "sim/another" };
+        if let Err(error) = wait(engine::keys::lift(&*self.eyes, key, self.now)) {
+            self.cover.met(&error);
+        }
+        let stream = StreamId::Quota(QuotaId::of(key));
+        self.oracle.absorb(&*self.eyes, stream, &mut self.cover).map(drop)
+    }
+
     /// A person changes what all sessions on the project may spend together; who wants everything to end lifts it.
     fn cap(&mut self) -> Checked {
+        if !self.calm {
+            self.lift()?;
+        }
         let cap = |tokens| Amount { tokens, ..Amount::UNLIMITED };
         let caps = match self.rng.below(4) {
             _ if self.calm => Caps::NONE,

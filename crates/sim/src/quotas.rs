@@ -50,6 +50,11 @@ impl Quotas {
                 self.under_way.remove(&(*session, *action));
                 self.ended((*session, *action), *end);
             }
+            // What failed before counts no more; who probes still does so alone.
+            QuotaEvent::Lifted { .. } => {
+                self.ends.clear();
+                self.row = 0;
+            }
         }
         Ok(())
     }
