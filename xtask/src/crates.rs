@@ -59,6 +59,7 @@ fn one(binary: &Path, dir: &Path, spec: &str) -> Result<String> {
     let out = Command::new(binary)
         .args(["run", "--model", "builtin/fixer", "--output-format", "json", "make clippy pass"])
         .current_dir(&repo)
+        .env("KAPELL_TRUST", "all")
         .env("KAPELL_HOME", home.join("kapell"))
         .stdin(Stdio::null())
         .stderr(Stdio::null())

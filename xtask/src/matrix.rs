@@ -98,6 +98,7 @@ impl Place {
         command
             .args(args)
             .current_dir(self.dir.join("repo"))
+            .env("KAPELL_TRUST", "all")
             .env("KAPELL_HOME", self.home())
             .stdin(Stdio::null());
         command.output().context("start kapell")
@@ -137,6 +138,7 @@ impl Place {
         let mut child = Command::new(&self.binary)
             .args(["run", "--ask", "never", "--model", &model, "print"])
             .current_dir(self.dir.join("repo"))
+            .env("KAPELL_TRUST", "all")
             .env("KAPELL_HOME", self.home())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

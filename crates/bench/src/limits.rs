@@ -210,7 +210,12 @@ fn goal(n: usize) -> String {
 fn start(binary: &Path, home: &Path, repo: &Path, n: usize) -> Result<Child> {
     let args = ["run", "--no-land", "-m", "fake/one", "--max-budget-usd", "5", "--json", &goal(n)];
     let mut command = Command::new(binary);
-    command.args(args).current_dir(repo).env("KAPELL_HOME", home).env("FAKE_API_KEY", "sk-limits");
+    command
+        .args(args)
+        .current_dir(repo)
+        .env("KAPELL_TRUST", "all")
+        .env("KAPELL_HOME", home)
+        .env("FAKE_API_KEY", "sk-limits");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().with_context(|| format!("start {}", binary.display()))
 }

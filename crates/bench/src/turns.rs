@@ -67,6 +67,7 @@ fn once(binary: &Path, turns: usize) -> Result<(Duration, Duration, f64)> {
             "count the turns",
         ])
         .current_dir(&repo)
+        .env("KAPELL_TRUST", "all")
         .env("KAPELL_HOME", std::path::absolute(dir.path().join("home"))?)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -93,6 +94,7 @@ fn once(binary: &Path, turns: usize) -> Result<(Duration, Duration, f64)> {
 fn first_model(binary: &Path, dir: &Path, since: std::time::SystemTime) -> Result<Duration> {
     let out = Command::new(binary)
         .args(["events", "last"])
+        .env("KAPELL_TRUST", "all")
         .env("KAPELL_HOME", std::path::absolute(dir.join("home"))?)
         .output()?;
     let text = String::from_utf8_lossy(&out.stdout);

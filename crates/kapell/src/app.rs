@@ -3,6 +3,7 @@
 //! The one place where adapters meet the engine; decides nothing. Start at [`App::new`]; nothing is opened before a
 //! command asks for it.
 
+use crate::anchors::Anchors;
 use crate::args::Global;
 use crate::clock::System;
 use crate::config::Config;
@@ -14,6 +15,8 @@ use crate::secrets::Keeper;
 use crate::term::Term;
 use crate::toolbox;
 use contract::confine::Confinement;
+use crate::trust::{Trust, Trusted};
+use crate::vault::Vault;
 use contract::journal::Journal;
 use contract::model::Models;
 use contract::port::Clock;
@@ -21,6 +24,7 @@ use contract::{Fault, Kind};
 use engine::{Engine, Options, Ports};
 use journal::Sqlite;
 use kernel::governor::Slots;
+use providers::settings::Key;
 use providers::{Cards, Registry, Replies, Settings};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,6 +64,8 @@ pub(crate) struct Wired {
     pub(crate) models: Arc<Registry>,
     /// What is wrong with the configuration and in nobody's way.
     pub(crate) warnings: Vec<String>,
+    /// Where it is signed what the journal held; `None` for who only looks.
+    pub(crate) anchors: Option<Anchors>,
 }
 
 impl App {
@@ -100,7 +106,9 @@ impl App {
         self.home.create()?;
         let models = self.models(config)?;
         let store = Sqlite::open(&self.home.data, journal::Options::default()).map_err(|e| e.fault())?;
-        Ok(self.wire_over(Arc::new(store), models, config))
+        let mut wired = self.wire_over(Arc::new(store), models, config);
+        wired.anchors = Some(Anchors::new(&self.home.data));
+        Ok(wired)
     }
 
     /// The same for commands that only look: changes nothing, and needs no right to write. `None`: there is no store.
@@ -116,7 +124,8 @@ impl App {
     /// The models that this configuration and the environment declare.
     pub(crate) fn models(&self, config: &Config) -> Result<Registry, Failure> {
         let settings = Settings::new(config.providers.clone(), variable);
-        let settings = settings.map_err(|fault| Failure::from(fault).into_usage())?;
+        let mut settings = settings.map_err(|fault| Failure::from(fault).into_usage())?;
+        self.unsealed(&mut settings)?;
         let cards = self.cards()?;
         let known = move |provider: &str, model: &str, url: &str| {
             Some(cards.find(provider, model, Some(url))?.into())
@@ -130,6 +139,40 @@ impl App {
             Box::pin(keys::printed(command, Arc::clone(&keeper)))
         };
         Ok(Registry::with_keys(settings, Box::new(known), Arc::new(printed)))
+    }
+
+    /// Keys that are kept, where neither the environment nor a command has one.
+    fn unsealed(&self, settings: &mut Settings) -> Result<(), Failure> {
+        let vault = self.vault();
+        if !vault.path().exists() {
+            return Ok(());
+        }
+        let mut keys = vault.read().map_err(|fault| Failure::from(fault).into_usage())?;
+        for (name, key) in keys.remove(&self.profile()).into_iter().flatten() {
+            self.secrets.learn("key", &key);
+            if let Some(provider) = settings.providers.get_mut(&name)
+                && provider.key.is_none()
+                && provider.key_command.is_none()
+            {
+                provider.key = Some(Key::new(key));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was trusted of the things that repositories bring along.
+    fn trust(&self) -> Trust {
+        Trust::new(&self.home, variable("KAPELL_TRUST").as_deref() == Some("all"))
+    }
+
+    /// The keys that are kept.
+    pub(crate) fn vault(&self) -> Vault {
+        Vault::new(&self.home.data, variable("KAPELL_PASSPHRASE"))
+    }
+
+    /// Whose keys are used.
+    pub(crate) fn profile(&self) -> String {
+        variable("KAPELL_PROFILE").filter(|name| !name.is_empty()).unwrap_or_else(|| "default".into())
     }
 
     /// The parsers of the person's own, and those learned; with what cannot be used of them.
@@ -184,7 +227,7 @@ impl App {
         let ports = Ports {
             blobs: Arc::<Sqlite>::clone(&store),
             workspace: Arc::<workspace::Git>::clone(&git),
-            checks: Arc::<workspace::Git>::clone(&git),
+            checks: Arc::new(Trusted { checks: Arc::<workspace::Git>::clone(&git), trust: self.trust() }),
             tools,
             models: self.asked(&models, config),
             clock: Arc::<System>::clone(&self.clock),
@@ -196,7 +239,7 @@ impl App {
         let options = Options { owner: self.owner(), slots: Slots::for_cores(cores) };
         let engine = Engine::new(ports, journal, Arc::<Locks>::clone(&locks), options);
         engine.share(crate::pressure::shares(cores));
-        Wired { engine, store, git, locks, tools: names, models, warnings }
+        Wired { engine, store, git, locks, tools: names, models, warnings, anchors: None }
     }
 
     /// The workspaces alone.

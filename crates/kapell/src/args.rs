@@ -217,10 +217,23 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "PROVIDER", conflicts_with = "provider")]
         retry: Option<String>,
     },
-    /// Check the keys of model providers with the cheapest call there is
+    /// Check keys of providers with the cheapest call there is; keep, rotate, remove them
+    #[command(args_conflicts_with_subcommands = true)]
     Auth {
         /// Only this provider's
         provider: Option<String>,
+        #[command(subcommand)]
+        what: Option<AuthVerb>,
+    },
+    /// Trust what this repository declares to be run; nothing of it runs before
+    Trust {
+        #[command(subcommand)]
+        what: Option<TrustVerb>,
+    },
+    /// List who did what; compare the journal with what was signed; copy both to be checked
+    Audit {
+        #[command(subcommand)]
+        what: AuditVerb,
     },
     /// Show what is seen in a program's output: findings, tests, and what an agent is shown
     Parse {
@@ -248,6 +261,115 @@ pub(crate) enum Verb {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// What `auth` does with keys that Kapell keeps.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthVerb {
+    /// Keep a key, read from standard input, once the provider takes it
+    Set {
+        #[command(flatten)]
+        stored: Stored,
+        /// Keep it without asking the provider
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Show which keys are kept, not the keys
+    List,
+    /// Forget a key
+    Remove {
+        #[command(flatten)]
+        stored: Stored,
+    },
+    /// Replace a key by one from standard input, once the provider takes it; until then the old one stays
+    Rotate {
+        #[command(flatten)]
+        stored: Stored,
+        /// Replace it without asking the provider
+        #[arg(long)]
+        offline: bool,
+    },
+}
+
+/// Which key.
+#[derive(Debug, Args)]
+pub(crate) struct Stored {
+    /// The provider
+    pub(crate) provider: String,
+    /// The profile; without it: KAPELL_PROFILE, or `default`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+}
+
+/// What `trust` does besides.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrustVerb {
+    /// Show each item and whether it is trusted; exits with 8 where one is not
+    Show,
+    /// Trust none of it any more
+    Revoke,
+}
+
+/// What `audit` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// List acts: permissions, files, processes, network, models, sessions, configuration
+    Query(AuditQuery),
+    /// Compare the journal, or a copy of it, with what was signed; exits with 1 where they differ
+    Verify {
+        /// A copy that `kapell audit export` made; needs no store
+        #[arg(value_name = "DIR")]
+        copy: Option<PathBuf>,
+        /// The public key it must be signed with
+        #[arg(long, value_name = "HEX")]
+        key: Option<String>,
+    },
+    /// Copy every signed stream into a folder, with the signed log
+    Export {
+        /// Where to; must not exist yet, or be empty
+        dir: PathBuf,
+    },
+}
+
+/// Which acts are listed.
+#[derive(Debug, Args)]
+pub(crate) struct AuditQuery {
+    /// Only of this session
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// permission, file, process, network, model, session or config
+    #[arg(long, value_name = "NAME")]
+    pub(crate) category: Option<String>,
+    /// Such as shell, approval, open
+    #[arg(long, value_name = "NAME")]
+    pub(crate) action: Option<String>,
+    /// Such as started, ok, failed, denied, refused, expired
+    #[arg(long, value_name = "NAME")]
+    pub(crate) outcome: Option<String>,
+    /// info, notice or warning
+    #[arg(long, value_name = "NAME")]
+    pub(crate) severity: Option<String>,
+    /// Who: user, agent, time ...
+    #[arg(long, value_name = "WHO")]
+    pub(crate) by: Option<String>,
+    /// Only where this stands in what the act was about
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) target: Option<String>,
+    /// From this day or moment on, UTC, such as 2026-11-20 or 2026-11-20T06:00
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Up to this day or moment
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub(crate) limit: usize,
+    /// Leave out the first
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) offset: usize,
+    /// As comma-separated values
+    #[arg(long)]
+    pub(crate) csv: bool,
 }
 
 /// What `policy` does.

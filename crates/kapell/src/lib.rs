@@ -2,6 +2,7 @@
 //!
 //! Start at [`main`], then `cmd/mod.rs` (what each command does) and `app.rs` (where adapters meet the engine).
 
+mod anchors;
 mod app;
 mod args;
 mod ask;
@@ -30,6 +31,8 @@ mod signals;
 mod term;
 mod toolbox;
 mod tree;
+mod trust;
+mod vault;
 mod words;
 
 use crate::app::App;

@@ -143,7 +143,7 @@ mod tests {
             (".git-credentials", "https://ada:canary-Q7x81Lm9Vt4@github.com\n"),
             (".git/config", "[http]\n\textraHeader = Authorization: Basic canary-Q7x81Lm9Vt4\n"),
             (".aws/credentials", "aws_secret_access_key = canary-Q7x81Lm9Vt4\n"),
-            (".npmrc", "//registry.npmjs.org/:_authToken=canary-Q7x81Lm9Vt4\n"),
+            (".npmrc", "//npm.example.org/:_authToken=canary-Q7x81Lm9Vt4\n"),
             (".docker/config.json", "{\"auths\":\n {\"h\":\n {\n\"auth\": \"canary-Q7x81Lm9Vt4\"}}}"),
             (".config/gh/hosts.yml", "github.com:\n  oauth_token: canary-Q7x81Lm9Vt4\n"),
             (".pgpass", "h:5432:db:ada:canary-Q7x81Lm9Vt4\n"),

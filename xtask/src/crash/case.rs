@@ -103,7 +103,10 @@ impl<'a> Case<'a> {
     pub(super) fn kapell(&self, args: &[&str]) -> Command {
         let mut command = Command::new(self.binary);
         command.args(args).current_dir(self.path("repo")).stdin(Stdio::null());
-        command.env("KAPELL_HOME", self.path("home")).env("KAPELL_CRASH_CASE", self.dir.mark());
+        command
+            .env("KAPELL_TRUST", "all")
+            .env("KAPELL_HOME", self.path("home"))
+            .env("KAPELL_CRASH_CASE", self.dir.mark());
         command
     }
 

@@ -246,6 +246,7 @@ impl Scene<'_> {
         let (out, err) = (self.path(&format!("told-{name}")), self.path("err"));
         let mut child = command
             .current_dir(self.path("repo"))
+            .env("KAPELL_TRUST", "all")
             .env("KAPELL_HOME", self.path("home"))
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(&out)?)

@@ -34,6 +34,7 @@ const FLOORS: &[Floor] = &[
         external: Some(&["aho-corasick", "memchr", "regex", "serde_json"]),
         ..floor("secrets", &[], &["corpus"])
     },
+    Floor { external: Some(&["ring", "serde", "serde_json"]), ..floor("audit", &["contract"], &[]) },
     floor("journal", &["contract"], &["corpus"]),
     floor("sandbox", &["contract"], &["corpus"]),
     floor("command", &["contract"], &["corpus", "kernel"]),

@@ -36,7 +36,7 @@ pub(crate) async fn run(app: &App, only: Option<&str>) -> Result<u8, Failure> {
     Ok(code)
 }
 
-async fn check(line: &Arc<Line>, named: bool) -> Finding {
+pub(super) async fn check(line: &Arc<Line>, named: bool) -> Finding {
     let provider = &line.provider;
     let name = &provider.name;
     if let Err(fault) = line.usable() {

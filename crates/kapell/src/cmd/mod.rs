@@ -6,10 +6,12 @@ mod always;
 mod answer;
 mod approve;
 mod attach;
+mod audit;
 mod auth;
 mod backup;
 mod cancel;
 mod cost;
+mod credentials;
 mod demo;
 mod diff;
 mod doctor;
@@ -31,6 +33,7 @@ mod sessions;
 mod spend;
 mod tell;
 mod transcript;
+mod trust;
 mod uncompact;
 mod verify;
 mod why;
@@ -133,7 +136,10 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Backup { dir } => backup::run(app, &dir).await,
         Verb::Models { retry: Some(provider), .. } => retry::run(app, &provider).await,
         Verb::Models { provider, .. } => models::run(app, provider.as_deref()).await,
-        Verb::Auth { provider } => auth::run(app, provider.as_deref()).await,
+        Verb::Auth { what: Some(what), .. } => credentials::run(app, what).await,
+        Verb::Auth { provider, .. } => auth::run(app, provider.as_deref()).await,
+        Verb::Trust { what } => trust::run(app, what).await,
+        Verb::Audit { what } => audit::run(app, what).await,
         Verb::Parse { file, tool, limit } => parse::run(app, file.as_deref(), tool.as_deref(), limit),
         Verb::Policy { what } => policy::run(app, what),
         Verb::Sandbox(options) => sandbox::run(app, &options).await,

@@ -2,12 +2,14 @@
 //!
 //! Start at [`world::World`], which every test has one of.
 
+mod audit;
 mod bad_input;
 mod budgets;
 mod context;
 mod damage;
 mod faults;
 mod formats;
+mod guard;
 mod help;
 mod life;
 mod limits;

