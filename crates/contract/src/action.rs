@@ -3,7 +3,7 @@
 use crate::checks::{CheckDef, Flag, Report};
 use crate::context::{Left, Sent};
 use crate::event::{Notice, TaskState};
-use crate::model::{Meter, Shown, Stop, Usage};
+use crate::model::{Card, Meter, Shown, Stop, Usage};
 use crate::policy::Ruling;
 use crate::session::SessionSpec;
 use crate::{ActionId, Amount, CallId, Digest, Fault, SessionId, Timestamp, is_default};
@@ -255,6 +255,8 @@ pub struct Run {
     pub approved: Option<Digest>,
     /// Most tokens a model may say: what was reserved holds for no more.
     pub max_tokens: u64,
+    /// The facts that a model's call was reserved by: it is settled by the same. `None`: no model is asked.
+    pub card: Option<Card>,
     /// What the executor needs to know of the session.
     pub context: Box<Context>,
 }

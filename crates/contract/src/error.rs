@@ -42,6 +42,10 @@ const CODE_BYTES: usize = 64;
 /// The code of a model's "this conversation is too long for me": the kernel cuts it shorter and asks again.
 pub const CONTEXT_FULL: &str = "context-full";
 
+/// Codes of faults of a model's call that say nothing of its provider's health, whatever else they are: it has answered.
+pub const NOT_DOWN: [&str; 5] =
+    [CONTEXT_FULL, "call-malformed", "field-refused", "no-summary", "reply-empty"];
+
 /// Code of a fault for a disk without space: it goes away when a person makes room, whatever was being done.
 pub const DISK_FULL: &str = "disk-full";
 

@@ -364,6 +364,13 @@ pub struct ToolSpec {
     pub schema: Value,
 }
 
+/// Said in place of a result that is not on record.
+pub const NO_RESULT: &str =
+    "no result recorded: this call may or may not have run; look before you repeat it";
+
+/// What the name of an exchange begins with whose reply was kept from an earlier one: nobody was asked.
+pub const CACHED: &str = "cache:";
+
 /// A finished reply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
@@ -440,10 +447,6 @@ impl From<Fault> for Broken {
 pub trait Model: Send + Sync {
     /// The facts about it.
     fn card(&self) -> Card;
-    /// Tokens in this text, when its tokenizer is public.
-    fn count(&self, _text: &str) -> Option<u64> {
-        None
-    }
     /// Answers. Deltas are lossy progress; the reply is what counts.
     fn respond<'a>(
         &'a self,

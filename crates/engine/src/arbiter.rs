@@ -308,13 +308,18 @@ async fn raised_elsewhere(shared: &Shared, state: &Session) {
     }
 }
 
+/// The longest sleep without a look at the wall clock: a machine that was asleep oversleeps no more than this.
+const NAP_MS: u64 = 5_000;
+
 /// Sleeps until the wall clock has reached this moment; for ever when there is none.
 async fn until(shared: &Shared, at: Option<Timestamp>) {
-    match at {
-        Some(at) => {
-            tokio::time::sleep(Duration::from_millis(at.since(shared.ports.clock.now()).max(1))).await
+    let Some(at) = at else { return std::future::pending().await };
+    loop {
+        let left = at.since(shared.ports.clock.now());
+        tokio::time::sleep(Duration::from_millis(left.clamp(1, NAP_MS))).await;
+        if left <= NAP_MS {
+            return;
         }
-        None => std::future::pending().await,
     }
 }
 

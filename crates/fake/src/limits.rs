@@ -61,19 +61,23 @@ struct Bucket {
     per_minute: u64,
     left: u64,
     at_ms: u64,
+    /// What has come back of the next thousandth, in sixtieths.
+    part: u64,
 }
 
 const MINUTE: u64 = 60_000;
 
 impl Bucket {
     fn full(size: u64, per_minute: u64) -> Self {
-        Self { size: size * 1000, per_minute, left: size * 1000, at_ms: 0 }
+        Self { size: size * 1000, per_minute, left: size * 1000, at_ms: 0, part: 0 }
     }
 
     fn fill(&mut self, now_ms: u64) {
-        let grown = now_ms.saturating_sub(self.at_ms).saturating_mul(self.per_minute) / (MINUTE / 1000);
-        self.left = self.left.saturating_add(grown).min(self.size);
-        self.at_ms = now_ms;
+        let come =
+            now_ms.saturating_sub(self.at_ms).saturating_mul(self.per_minute).saturating_add(self.part);
+        self.left = self.left.saturating_add(come / (MINUTE / 1000)).min(self.size);
+        self.part = come % (MINUTE / 1000);
+        self.at_ms = self.at_ms.max(now_ms);
     }
 
     /// Milliseconds until there are so many thousandths; `None` = there are.
@@ -172,6 +176,15 @@ mod tests {
         assert!(gate.enter("k", 0, 99).is_err() && gate.enter("k", 0, 100).is_ok());
         assert!(gate.enter("other", 0, 100).is_ok(), "each key has its own");
         assert_eq!(gate.told("k", 100).0, Some(Told { limit: 5, left: 0, reset_ms: 500 }));
+    }
+
+    #[test]
+    fn who_looks_often_finds_as_much_as_who_looks_once() {
+        let (mut often, mut once) = (Bucket::full(10, 59), Bucket::full(10, 59));
+        (often.left, once.left) = (0, 0);
+        (1..=1_000).for_each(|ms| often.fill(ms));
+        once.fill(1_000);
+        assert_eq!((often.left, once.left), (983, 983));
     }
 
     #[test]

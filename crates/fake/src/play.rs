@@ -180,7 +180,19 @@ fn told(dialect: Dialect, around: &Around) -> Vec<(String, String)> {
             }
             Dialect::Gemini => continue,
         };
-        headers.extend(names.into_iter().zip([limit.to_string(), left.to_string(), reset]));
+        // Input and output have limits of their own there, and that of output is a fraction of the other's.
+        let rows: &[(&str, u64)] = match (dialect, name) {
+            (Dialect::Anthropic, "tokens") => &[("-tokens", 1), ("-input-tokens", 1), ("-output-tokens", 10)],
+            _ => &[],
+        };
+        for (row, part) in rows {
+            let values =
+                [limit / part, left / part].map(|n| n.to_string()).into_iter().chain([reset.clone()]);
+            headers.extend(names.iter().map(|name| name.replace("-tokens", row)).zip(values));
+        }
+        if rows.is_empty() {
+            headers.extend(names.into_iter().zip([limit.to_string(), left.to_string(), reset]));
+        }
     }
     headers
 }

@@ -203,13 +203,15 @@ impl App {
 
     /// The models as the engine asks them: with their replies kept, where a person wants that.
     fn asked(&self, models: &Arc<Registry>, config: &Config) -> Arc<dyn Models> {
-        let models: Arc<dyn Models> = Arc::<Registry>::clone(models);
+        let asked: Arc<dyn Models> = Arc::<Registry>::clone(models);
         if !config.response_cache {
-            return models;
+            return asked;
         }
-        let declared = config.providers.clone();
-        let settings = move |provider: &str| format!("{:?}", declared.get(provider));
-        Arc::new(Replies::new(models, self.home.cache.join("replies"), Box::new(settings)))
+        let lines = models.lines().clone();
+        let settings = move |provider: &str| {
+            lines.get(provider).map(|line| line.provider.identity()).unwrap_or_default()
+        };
+        Arc::new(Replies::new(asked, self.home.cache.join("replies"), Box::new(settings)))
     }
 
     fn wire_over(&self, store: Arc<Sqlite>, models: Registry, config: &Config) -> Wired {

@@ -170,6 +170,8 @@ impl Session {
                 self.model = Some(to.clone());
                 self.held_up = None;
                 self.retry_at = None;
+                // Those were the other model's.
+                self.failures.retain(|signature, _| !signature.starts_with("model/"));
                 // The interrupted call of the other model is not made again.
                 self.redo.take_if(|redo| redo.work.asks_model());
             }
@@ -344,6 +346,8 @@ impl Session {
                 for name in names {
                     if !self.found.contains(&name) && self.found.len() < limits::TOOLS_FOUND {
                         self.found.push(name);
+                        // The next request shows it: what was counted before is no bound any more.
+                        (self.counted, self.anchor) = (None, None);
                     }
                 }
             }

@@ -10,7 +10,7 @@ use contract::checks::{Report, Side, Status, Verdict};
 use contract::error::NOT_RUN;
 use contract::event::{Event, Notice};
 use contract::intent::Wish;
-use contract::model::{ModelRef, Stop, Usage};
+use contract::model::{Card, ModelRef, Stop, Usage};
 use contract::{ActionId, Amount, CallId, Digest, IntentId, QuotaId, SessionId, Timestamp, limits};
 
 /// Is this a result that this work can have? The executor's word is not taken on trust.
@@ -246,6 +246,11 @@ impl Session {
         let (Work::Model { model: id, .. } | Work::Summarise { model: id, .. }) = work else { return None };
         let words = self.spec.as_ref().and_then(|spec| further::other_words(spec));
         self.model.iter().chain(words).find(|model| model.id == *id)
+    }
+
+    /// What is known of the model that this work asks.
+    pub fn card_for(&self, work: &Work) -> Option<Card> {
+        self.asked(work).map(|model| model.card)
     }
 
     /// What the provider counted, with the reply that is about to be added. A count that is no more than a fraction of

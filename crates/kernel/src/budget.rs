@@ -117,11 +117,7 @@ impl Draft<'_> {
         most: u64,
         other: Amount,
     ) -> Result<(Amount, u64), Missing> {
-        let id = self.s.id;
-        let cap = self.ledger().cap(id);
-        // Unknown is not zero: only who set no limit in money, but one in tokens, may go on.
-        let allowed = model.card.price.is_some() || cap.nanos == u64::MAX && cap.tokens != u64::MAX;
-        if !allowed {
+        if !self.priced(model) {
             return Err(Missing::Price(model.id.clone()));
         }
         let amount = |said: u64| worst_case(model, given, said).plus(other);
@@ -137,6 +133,13 @@ impl Draft<'_> {
             if self.granted(amount(middle)).is_ok() { low = middle } else { high = middle }
         }
         Ok((amount(low), low))
+    }
+
+    /// Is it known what this model costs, as far as that is needed? Unknown is not zero: only who set no limit in money,
+    /// but one in tokens, may go on.
+    pub(crate) fn priced(&self, model: &ModelRef) -> bool {
+        let cap = self.gov.peek(self.s.root()).map_or(Amount::ZERO, |ledger| ledger.cap(self.s.id));
+        model.card.price.is_some() || cap.nanos == u64::MAX && cap.tokens != u64::MAX
     }
 
     /// Does every cap hold this much more?

@@ -146,10 +146,16 @@ impl Draft<'_> {
     }
 
     fn resume(&mut self, model: Option<contract::model::ModelRef>) -> Result<Disposal, Illegal> {
-        if self.s.pause.is_none() {
-            return Ok(Disposal::Refused(
-                "the session is not paused; pause it before changing its model".into(),
-            ));
+        // Who waits for a limit, or for the next try, may be given to another model as it is.
+        if self.s.pause.is_none()
+            && let Some(to) = model
+        {
+            if self.s.running.is_some() || self.s.cancel {
+                let why = "the session is not paused; pause it before changing its model";
+                return Ok(Disposal::Refused(why.into()));
+            }
+            self.switch(to, "a person said so")?;
+            return Ok(Disposal::Applied);
         }
         let agent = self.s.stage().is_some_and(|stage| stage.kind == StageKind::Agent);
         let refused = self.s.pause.as_ref().is_some_and(|pause| pause.why == "failure");

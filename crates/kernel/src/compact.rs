@@ -14,11 +14,9 @@ use contract::action::{Item, Role, Work};
 use contract::context::{Act, Left, Summary};
 use contract::event::{Disposal, Event, Notice, TaskState};
 use contract::intent::Wish;
+use contract::model::NO_RESULT;
 use contract::{Digest, IntentId, limits};
 use std::collections::BTreeMap;
-
-/// Said in place of a result that is not on record.
-const NO_RESULT: &str = "no result recorded: this call may or may not have run; look before you repeat it";
 
 /// The bounds of a cut.
 #[derive(Debug, Clone, Copy)]

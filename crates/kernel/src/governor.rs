@@ -3,7 +3,7 @@
 //! Never awaits anybody: it answers at once, and remembers who came away empty-handed. Start at [`Governor::take`].
 
 use contract::{QuotaId, SessionId, StreamId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Session;
 use crate::further::Book;
@@ -307,13 +307,17 @@ impl Governor {
         woken
     }
 
+    /// How long a session has stood in its line, when it would stand there with this rank if it came now, milliseconds.
+    pub fn waited(&self, session: SessionId, rank: Rank) -> u64 {
+        self.waits.get(&session).map_or(0, |place| rank.saturating_sub(place.rank))
+    }
+
     /// Everybody who stands first in a line with room. Whoever has lost what a decision freed tells them all.
     pub fn ready(&self) -> Vec<SessionId> {
         let slots = [Slot::Model, Slot::Tool, Slot::Check, Slot::Workspace].into_iter().map(Line::Slot);
-        let quotas = self.books.keys().filter_map(|stream| match stream {
-            StreamId::Quota(id) => Some(Line::Quota(*id)),
-            _ => None,
-        });
+        // The lines themselves: the ledger behind one may be lost, and is read again by who looks.
+        let keys = self.lines.keys().map(|(line, ..)| *line).filter(|line| matches!(line, Line::Quota(_)));
+        let quotas: BTreeSet<Line> = keys.collect();
         slots.chain([Line::Pool]).chain(quotas).flat_map(|line| self.next(line)).collect()
     }
 
@@ -508,6 +512,9 @@ mod tests {
         // The commit that freed it fails, and with it goes the word to `b`.
         drop(governor.release(a));
         assert!(governor.release(a).is_empty());
+        assert_eq!(governor.ready(), vec![b]);
+        // Also in the line of a key whose ledger is not at hand.
+        governor.wait(b, Line::Quota(QuotaId(7)), 0, 0);
         assert_eq!(governor.ready(), vec![b]);
     }
 

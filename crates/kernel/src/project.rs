@@ -123,11 +123,13 @@ impl Project {
         self.caps != Caps::NONE
     }
 
-    /// Held and spent in the span that this moment lies in. A clock that was set back does not open an old one again.
+    /// Held and spent in the span that this moment lies in. A clock that was set back does not open an old one again,
+    /// unless by more than a whole span: then it was far ahead before, and nobody waits for what lies there.
     fn account(&self, span: Span, now: Timestamp) -> Account {
         let account = span.of(self.accounts);
         let began = span.began(now);
-        if began > account.began { Account { began, ..Account::default() } } else { account }
+        let ahead = span.ends(now).is_some_and(|next| account.began > next);
+        if began > account.began || ahead { Account { began, ..Account::default() } } else { account }
     }
 
     /// What is held and what is spent in this span, as of now.
@@ -286,6 +288,24 @@ mod tests {
         reserve(&mut project, yesterday, 2, usd(1)).unwrap();
         settle(&mut project, NOON, 2, usd(1)).unwrap();
         assert_eq!(project.used(Span::Day, NOON), (Amount::ZERO, usd(2)), "it is in the day that is open");
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_once_keeps_no_cap_used_up_until_then() {
+        let mut project = project(Caps { day: cap(5), month: cap(5), project: cap(20) });
+        let ahead = NOON.plus(40 * DAY);
+        reserve(&mut project, ahead, 1, usd(5)).unwrap();
+        assert!(project.grant(usd(1), ahead).is_err());
+        assert_eq!(
+            project.grant(usd(1), NOON).unwrap_err().span,
+            Span::Month,
+            "the next month may be a day away"
+        );
+        let october = Timestamp(NOON.0 - 21 * DAY);
+        reserve(&mut project, october, 2, usd(4)).unwrap();
+        settle(&mut project, october, 1, usd(5)).unwrap();
+        assert_eq!(project.used(Span::Day, october), (usd(4), Amount::ZERO));
+        assert_eq!(project.used(Span::Project, october), (usd(4), usd(5)), "what was spent was spent");
     }
 
     #[test]

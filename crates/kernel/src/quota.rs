@@ -424,7 +424,10 @@ impl Quota {
             self.minute.turn_back(by);
             self.minute_tokens.turn_back(by);
             self.window.iter_mut().for_each(|window| window.turn_back(by));
-            self.flights.iter_mut().for_each(|flight| back(&mut flight.began));
+            for flight in &mut self.flights {
+                back(&mut flight.began);
+                back(&mut flight.until);
+            }
             let told = [&mut self.told_requests, &mut self.told_tokens];
             told.into_iter().flatten().for_each(|told| {
                 back(&mut told.until);

@@ -194,6 +194,7 @@ impl Draft<'_> {
             restore: attempt > 1 && choice.class == EffectClass::Staged,
             approved,
             max_tokens,
+            card: self.s.card_for(&choice.work),
             context: Box::new(self.s.context(spec, with_items)),
             work: choice.work,
         };

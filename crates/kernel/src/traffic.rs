@@ -13,11 +13,11 @@ use crate::pool::{Bundle, Whose};
 use crate::quota::{Held, Load, Why};
 use crate::retry::{self, RETRY};
 use crate::session::Attempt;
-use contract::action::{Effect, End, Outcome, Work};
-use contract::error::{CONTEXT_FULL, NOT_RUN};
+use contract::action::{Done, Effect, End, Outcome, Work};
+use contract::error::{NOT_DOWN, NOT_RUN};
 use contract::event::{Dearer, Event};
 use contract::intent::Source;
-use contract::model::{ModelRef, Price, Quota};
+use contract::model::{CACHED, ModelRef, Price, Quota};
 use contract::quota::{CallEnd, QuotaEvent};
 use contract::session::{Ask, StageKind};
 use contract::{ActionId, Fault, Kind, QuotaId, StreamId, Timestamp, limits};
@@ -124,6 +124,8 @@ impl Draft<'_> {
             }
         }
         self.stand(Line::Quota(id), rank, tokens);
+        // Who stands behind others is told of by the first.
+        let waited = if ahead.calls == 0 { self.gov.waited(self.s.id, rank) } else { 0 };
         let soon = self.ctx.now.plus(limits::QUOTA_LOOK_MS);
         self.look_at = Some(match held {
             // Calls of other processes end without a word to this one: the first in the line looks.
@@ -133,7 +135,7 @@ impl Draft<'_> {
             None => soon,
         });
         if let Some(held) = held {
-            self.tell_wait(work, held)?;
+            self.tell_wait(work, held, waited)?;
         }
         Ok(Some(false))
     }
@@ -158,10 +160,14 @@ impl Draft<'_> {
         self.emit_quota(id, QuotaEvent::Declared { name, rates, by })
     }
 
-    /// A wait that lasts is put on record, unless it stands there already, about.
-    fn tell_wait(&mut self, work: &Work, held: Held) -> Result<(), Illegal> {
+    /// A wait that lasts is put on record, unless it stands there already, about. How long calls under way will take
+    /// nobody knows: that wait is told by how long it has lasted.
+    fn tell_wait(&mut self, work: &Work, held: Held, waited_ms: u64) -> Result<(), Illegal> {
         let (now, until) = (self.ctx.now, held.until);
-        let lasts = held.why != Why::UnderWay && until.since(now) > limits::WAIT_TOLD_MS;
+        let lasts = match held.why {
+            Why::UnderWay => waited_ms > limits::WAIT_TOLD_MS,
+            _ => until.since(now) > limits::WAIT_TOLD_MS,
+        };
         let told = self.s.held_up(now).is_some_and(|old| {
             let apart = old.until.since(until).max(until.since(old.until));
             apart <= 10 * limits::WAIT_TOLD_MS || apart <= until.since(now) / 4
@@ -183,16 +189,23 @@ impl Draft<'_> {
     /// The next model of the declared chain has the word, if there is one that can be asked.
     fn fall_back(&mut self, why: &str) -> Result<bool, Illegal> {
         let Some(to) = self.next_model() else { return Ok(false) };
+        self.switch(to, why)?;
+        Ok(true)
+    }
+
+    /// Another model has the word from here on; what only the one before may see stays with it.
+    pub(crate) fn switch(&mut self, to: ModelRef, why: &str) -> Result<(), Illegal> {
         let price = self.s.model.as_ref().and_then(|from| from.card.price);
         let dearer = price.zip(to.card.price).map(|(from, to)| dearer(from, to));
         self.emit(Event::FellBack { to, why: why.to_owned(), dearer })?;
-        Ok(true)
+        self.private_stays()
     }
 
     fn next_model(&self) -> Option<ModelRef> {
         let (spec, from) = (self.s.spec.as_ref()?, self.s.model.as_ref()?);
         let after = spec.fallback.iter().position(|model| model.id == from.id).map_or(0, |at| at + 1);
-        spec.fallback[after..].iter().find(|to| to.id != from.id && self.answers(to)).cloned()
+        let fits = |to: &&ModelRef| to.id != from.id && self.priced(to) && self.answers(to);
+        spec.fallback[after..].iter().find(fits).cloned()
     }
 
     /// Could this model be asked soon, as far as its key's limits tell?
@@ -225,8 +238,10 @@ impl Draft<'_> {
             return self.fall_back(&fault.what);
         }
         let patient = match fault.kind {
-            Kind::RateLimited | Kind::Degraded => attempt.quota.is_some(),
-            // Each try that breaks on the way is billed: those are counted.
+            // Tries that break on the way may be billed: those are counted.
+            Kind::RateLimited | Kind::Degraded => {
+                attempt.quota.is_some() && (free || count < retry::policy(fault.kind).attempts)
+            }
             Kind::Transient => attempt.quota.is_some() && free,
             Kind::Permanent | Kind::UserFixable => false,
         };
@@ -320,7 +335,7 @@ impl Draft<'_> {
             // Of a time when the call of a model that only words summaries was not on record there.
             return Ok(());
         }
-        let (session, action, end) = (self.s.id, attempt.action, call_end(&outcome.end));
+        let (session, action, end) = (self.s.id, attempt.action, call_end(attempt, &outcome.end));
         // What nobody counted counts as if all of it had been used.
         let unseen = !outcome.metered && matches!(end, CallEnd::Unknown | CallEnd::Down { .. });
         let tokens = if unseen { attempt.reserved.tokens } else { outcome.used.tokens };
@@ -339,12 +354,20 @@ impl Draft<'_> {
     }
 }
 
-fn call_end(end: &End) -> CallEnd {
+fn call_end(attempt: &Attempt, end: &End) -> CallEnd {
+    let allowed = attempt.deadline.since(attempt.started);
     match end {
+        // Nobody was asked.
+        End::Done(Done::Said { request_id, .. } | Done::Summarised { request_id, .. })
+            if request_id.starts_with(CACHED) =>
+        {
+            CallEnd::Refused
+        }
         End::Done(_) => CallEnd::Answered,
         End::Failed(fault) => failed(fault),
-        End::TimedOut => CallEnd::Down { retry_after_ms: None },
-        End::Cancelled | End::Unknown => CallEnd::Unknown,
+        End::TimedOut if allowed >= limits::MODEL_MS => CallEnd::Down { retry_after_ms: None },
+        // Less time than a call has: what was left to the session is no measure of its provider.
+        End::TimedOut | End::Cancelled | End::Unknown => CallEnd::Unknown,
     }
 }
 
@@ -352,7 +375,7 @@ fn failed(fault: &Fault) -> CallEnd {
     let retry_after_ms = fault.retry_after_ms;
     match fault.kind {
         Kind::RateLimited => CallEnd::Limited { retry_after_ms },
-        _ if fault.code.starts_with(NOT_RUN) || fault.code == CONTEXT_FULL => CallEnd::Refused,
+        _ if fault.code.starts_with(NOT_RUN) || NOT_DOWN.contains(&&*fault.code) => CallEnd::Refused,
         Kind::Transient | Kind::Degraded => CallEnd::Down { retry_after_ms },
         Kind::Permanent | Kind::UserFixable => CallEnd::Refused,
     }

@@ -21,6 +21,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Bytes of a refusal's body that are read.
 const REFUSAL_BYTES: usize = 64 * 1024;
+/// Shorter values of headers, and shorter keys, are no secrets.
+const SECRET_BYTES: usize = 8;
+/// So much of a secret is taken out also where the rest of it is missing.
+const TELLING_BYTES: usize = 12;
 /// How long a refusal's body is waited for.
 const REFUSAL_WAIT: Duration = Duration::from_secs(5);
 /// How long the end of a complete answer is waited for, so that its connection can serve the next call.
@@ -148,7 +152,10 @@ impl Http {
         };
         match answer {
             Ok(reply) => Ok(Reply { meter, ..reply }),
-            Err(broken) => Err(Broken { meter, ..broken }),
+            // A server quotes what it was sent wherever it says anything.
+            Err(Broken { fault, text, usage, .. }) => {
+                Err(Broken { fault: self.discreet(fault), text: self.scrubbed(&text), usage, meter })
+            }
         }
     }
 
@@ -196,7 +203,7 @@ impl Http {
         let body = limits.wait(until, body(&mut response, most)).await.map_err(late)?;
         match status {
             200 => Ok(body),
-            status => Err(fault::refused(options, status, &headers, &self.scrubbed(body), now())),
+            status => Err(self.discreet(fault::refused(options, status, &headers, &body, now()))),
         }
     }
 
@@ -248,7 +255,7 @@ impl Http {
         }
         let until = Instant::now() + self.provider.timeouts.between.min(REFUSAL_WAIT);
         let body = match limits.wait(until, body(&mut response, REFUSAL_BYTES)).await {
-            Ok(body) => self.scrubbed(body),
+            Ok(body) => body,
             Err(Halt::Late) => Vec::new(),
             Err(halt) => return Err(self.halted(halt, "total", options).into()),
         };
@@ -343,17 +350,32 @@ impl Http {
         Broken { usage, ..fault.into() }
     }
 
-    /// What a server says, without the key it may quote.
-    fn scrubbed(&self, body: Vec<u8>) -> Vec<u8> {
-        let key = self.key();
-        let secret = key.as_ref().map_or("", Key::secret);
-        match std::str::from_utf8(&body) {
-            Ok(text) if !secret.is_empty() && text.contains(secret) => {
-                text.replace(secret, "[key]").into_bytes()
-            }
-            _ => body,
-        }
+    /// A fault that may quote a server.
+    fn discreet(&self, fault: Fault) -> Fault {
+        Fault { what: self.scrubbed(&fault.what), hint: self.scrubbed(&fault.hint), ..fault }
     }
+
+    /// What a server says, without the key and the values of configured headers that it may quote.
+    fn scrubbed(&self, text: &str) -> String {
+        let headers = self.provider.headers.iter().flat_map(|(_, value)| value.split_whitespace());
+        let key = self.key();
+        let secrets =
+            key.iter().map(Key::secret).chain(headers).filter(|secret| secret.len() >= SECRET_BYTES);
+        secrets.fold(text.to_owned(), |text, secret| without(&text, secret))
+    }
+}
+
+/// The text without this secret, also where a quote was cut in the middle of it.
+fn without(text: &str, secret: &str) -> String {
+    let head = &secret[..secret.floor_char_boundary(TELLING_BYTES)];
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(head) {
+        out.push_str(&rest[..at]);
+        out.push_str("[key]");
+        let same = rest[at..].chars().zip(secret.chars()).take_while(|(a, b)| a == b);
+        rest = &rest[at + same.map(|(c, _)| c.len_utf8()).sum::<usize>()..];
+    }
+    out + rest
 }
 
 /// Every event to the decoder, its text to the sink; true = the reply is complete.

@@ -6,14 +6,14 @@ use crate::dialect::openai_chat::encode::OPTIONAL;
 use crate::dialect::{Options, Server, fault};
 use crate::http::Http;
 use crate::listing;
-use crate::request_tokens;
 use crate::settings::{Dialect, Facts, KeyCommand, Keys, Provider};
+use crate::{json_bytes, request_tokens, tokens};
 use contract::cancel::Urgency;
 use contract::error::CONTEXT_FULL;
-use contract::model::{Broken, Card, Model, Reply, Request, Usage};
+use contract::model::{Broken, Card, Message, Model, Reply, Request, ToolSpec, Usage};
 use contract::port::Sink;
-use contract::{BoxFuture, Cancel, Fault, Kind};
-use std::collections::BTreeMap;
+use contract::{BoxFuture, Cancel, Fault, Kind, limits};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,6 +41,8 @@ pub struct Line {
     told: Mutex<BTreeMap<String, Facts>>,
     /// How much a model holds where it runs.
     measured: Mutex<BTreeMap<String, u64>>,
+    /// Models that were loaded to be measured.
+    loaded: Mutex<BTreeSet<String>>,
 }
 
 impl Line {
@@ -50,7 +52,7 @@ impl Line {
         let http = Http::new(Arc::clone(&provider));
         let printed = tokio::sync::Mutex::default();
         let (without, told, measured) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { http, keys, printed, without, provider, told, measured }
+        Self { http, keys, printed, without, provider, told, measured, loaded: Mutex::default() }
     }
 
     /// Sees to it that a key which a command prints is at hand. It is asked for again after a while, and when the
@@ -115,6 +117,16 @@ impl Line {
         Ok(models)
     }
 
+    /// The same, and whether the key is good also where a list is shown to everybody.
+    pub async fn check(&self) -> Result<Vec<(String, Facts)>, Fault> {
+        let models = self.list().await?;
+        if self.provider.server == Server::OpenRouter {
+            let auth = Some(self.provider.dialect.codec().auth());
+            self.http.get(&self.provider.url("/key"), auth, &[], &self.options(""), LIST_WAIT).await?;
+        }
+        Ok(models)
+    }
+
     /// The list of models as the provider gives it.
     pub async fn listing(&self) -> Result<Vec<u8>, Fault> {
         self.usable()?;
@@ -167,6 +179,19 @@ impl Line {
             lock(&self.measured).insert(name.to_owned(), tokens);
         }
         Ok(found)
+    }
+
+    /// Has Ollama load this model, as the call itself would, because it tells only of loaded ones how much they hold.
+    async fn load(&self, name: &str) {
+        if self.provider.server != Server::Ollama || !lock(&self.loaded).insert(name.to_owned()) {
+            return;
+        }
+        let asked = serde_json::json!({ "model": name, "stream": false }).to_string().into_bytes();
+        let (url, within) = (self.provider.root_url("/api/generate"), self.provider.timeouts.first);
+        // One that cannot be loaded says why when it is called.
+        if self.http.query(&url, asked, &self.options(name), within).await.is_ok() {
+            drop(self.measure(name).await);
+        }
     }
 
     /// A document of a server's own, beside its dialect.
@@ -223,9 +248,16 @@ impl Remote {
         if !self.options.server.is_local() {
             return Ok(());
         }
-        self.line.measure(&self.options.name).await?;
-        let holds = self.line.assumed(&self.options.name).unwrap_or(self.card.context_tokens);
-        let wanted = request_tokens(request).saturating_add(request.max_tokens);
+        let name = &self.options.name;
+        match self.line.measure(name).await {
+            Ok(Some(_)) => {}
+            Ok(None) => self.line.load(name).await,
+            // It has no such document, or keeps it to itself: what is declared, or usual, holds.
+            Err(fault) if matches!(fault.kind, Kind::UserFixable | Kind::Permanent) => {}
+            Err(fault) => return Err(fault),
+        }
+        let holds = self.line.assumed(name).unwrap_or(self.card.context_tokens);
+        let wanted = wanted(request).saturating_add(request.max_tokens);
         if wanted <= holds {
             return Ok(());
         }
@@ -242,6 +274,18 @@ impl Remote {
         };
         Err(Fault::new(Kind::Permanent, CONTEXT_FULL, what).hint(hint))
     }
+}
+
+/// An estimate of all that a server is sent: words, pictures and tools.
+fn wanted(request: &Request) -> u64 {
+    let bytes = |tool: &ToolSpec| tool.name.len() + tool.description.len() + json_bytes(&tool.schema);
+    let pictures = request.messages.iter().map(|message| match message {
+        Message::Tool { images, .. } => images.len() as u64,
+        _ => 0,
+    });
+    request_tokens(request)
+        .saturating_add(tokens(request.tools.iter().map(bytes).sum()))
+        .saturating_add(pictures.sum::<u64>().saturating_mul(limits::PICTURE_TOKENS))
 }
 
 impl Model for Remote {
@@ -264,9 +308,11 @@ impl Model for Remote {
                     let fault = Fault::new(Kind::Transient, "cancelled", "the model call was cancelled");
                     return Err(free(fault));
                 }
-                unlocked = self.line.unlocked() => unlocked.map_err(free)?,
+                ready = async {
+                    self.line.unlocked().await?;
+                    self.fits(&request).await
+                } => ready.map_err(free)?,
             }
-            self.fits(&request).await.map_err(free)?;
             let codec = self.line.provider.dialect.codec();
             let options = Options { without: lock(&self.line.without).clone(), ..self.options.clone() };
             let wire = codec.encode(&request, &options);
@@ -287,7 +333,7 @@ mod tests {
     use super::*;
     use crate::Registry;
     use crate::settings::{Declared, Settings};
-    use contract::model::{Message, Models};
+    use contract::model::{Image, Models};
     use contract::port::Quiet;
     use std::path::Path;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -295,6 +341,14 @@ mod tests {
 
     /// A local server with these documents; everything else is not found.
     async fn server(documents: &'static [(&'static str, &'static str)]) -> String {
+        server_that_loads(documents, documents).await
+    }
+
+    /// The same, whose documents are others once a model was loaded.
+    async fn server_that_loads(
+        mut documents: &'static [(&'static str, &'static str)],
+        then: &'static [(&'static str, &'static str)],
+    ) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         tokio::spawn(async move {
@@ -302,6 +356,9 @@ mod tests {
                 let mut piece = [0; 4096];
                 let read = socket.read(&mut piece).await.unwrap_or(0);
                 let request = String::from_utf8_lossy(&piece[..read]).into_owned();
+                if request.starts_with("POST /api/generate ") {
+                    documents = then;
+                }
                 let found = documents.iter().find(|(line, _)| request.starts_with(&format!("{line} HTTP")));
                 let (status, body) = found.map_or(("404 Not Found", ""), |(_, body)| ("200 OK", *body));
                 let head =
@@ -397,11 +454,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_would_be_cut_without_a_word_is_refused() {
-        let url = server(&[("GET /api/ps", r#"{"models":[{"model":"m","context_length":1000}]}"#)]).await;
-        let (_, model) = registry("ollama", url, Some(32_768)).open("ollama/m", Path::new(".")).unwrap();
-        let request = |bytes: usize| Request {
+    fn asked(bytes: usize) -> Request {
+        Request {
             model: "ollama/m".into(),
             system: String::new(),
             messages: vec![Message::User { text: "x".repeat(bytes) }],
@@ -409,7 +463,14 @@ mod tests {
             max_tokens: 100,
             ordinal: 0,
             key: String::new(),
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn what_would_be_cut_without_a_word_is_refused() {
+        let url = server(&[("GET /api/ps", r#"{"models":[{"model":"m","context_length":1000}]}"#)]).await;
+        let (_, model) = registry("ollama", url, Some(32_768)).open("ollama/m", Path::new(".")).unwrap();
+        let request = asked;
         let broken = model.respond(request(4_000), Cancel::new(), &Quiet).await.unwrap_err();
         assert_eq!((broken.fault.code.as_str(), broken.usage), (CONTEXT_FULL, Some(Usage::default())));
         assert!(
@@ -419,6 +480,58 @@ mod tests {
         // What fits is sent, to a server that has no such path.
         let broken = model.respond(request(100), Cancel::new(), &Quiet).await.unwrap_err();
         assert_eq!(broken.fault.code, "model-unknown");
+        // Tools and pictures are sent too.
+        let schema = serde_json::json!({ "description": "x".repeat(4_000) });
+        let tool = ToolSpec { name: "t".into(), description: String::new(), schema };
+        let image = Image { media_type: "image/png".into(), bytes: vec![1] };
+        let shown = Message::Tool { call: "c".into(), ok: true, text: String::new(), images: vec![image] };
+        for heavy in
+            [Request { tools: vec![tool], ..request(100) }, Request { messages: vec![shown], ..request(0) }]
+        {
+            let broken = model.respond(heavy, Cancel::new(), &Quiet).await.unwrap_err();
+            assert_eq!(broken.fault.code, CONTEXT_FULL);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_loaded_yet_is_loaded_and_measured_before_its_first_call() {
+        let url = server_that_loads(
+            &[("GET /api/ps", r#"{"models":[]}"#), ("POST /api/show", "{}")],
+            &[
+                ("POST /api/generate", r#"{"done":true}"#),
+                ("GET /api/ps", r#"{"models":[{"model":"m:latest","context_length":4096}]}"#),
+            ],
+        )
+        .await;
+        let (_, model) = registry("ollama", url, Some(32_768)).open("ollama/m", Path::new(".")).unwrap();
+        let broken = model.respond(asked(20_000), Cancel::new(), &Quiet).await.unwrap_err();
+        assert_eq!(broken.fault.code, CONTEXT_FULL, "{}", broken.fault);
+        assert!(broken.fault.what.contains("holds 4096 tokens"), "{}", broken.fault);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_tell_what_it_holds_is_asked_all_the_same_and_one_that_hangs_can_be_left()
+    {
+        for provider in ["llamacpp", "lmstudio"] {
+            let url = server(&[("POST /v1/chat/completions", "{}")]).await;
+            let id = format!("{provider}/m");
+            let (_, model) = registry(provider, url, Some(8_000)).open(&id, Path::new(".")).unwrap();
+            let broken = model.respond(asked(100), Cancel::new(), &Quiet).await.unwrap_err();
+            assert_eq!(broken.fault.code, "not-a-stream", "the call itself was made: {}", broken.fault);
+        }
+        // It takes connections and says nothing.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", silent.local_addr().unwrap());
+        let (_, model) = registry("llamacpp", url, None).open("llamacpp/m", Path::new(".")).unwrap();
+        let cancel = Cancel::new();
+        let leave = async {
+            let held = silent.accept().await;
+            cancel.cancel(Urgency::Graceful);
+            held
+        };
+        let (done, _held) = tokio::join!(model.respond(asked(100), cancel.clone(), &Quiet), leave);
+        let broken = done.unwrap_err();
+        assert_eq!((broken.fault.code.as_str(), broken.usage), ("cancelled", Some(Usage::default())));
     }
 
     #[tokio::test]
@@ -501,6 +614,23 @@ mod tests {
             assert_eq!(model.respond(request(), Cancel::new(), &Quiet).await.unwrap().text, "hi");
         }
         assert_eq!(*asked.lock().unwrap(), [true, false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_list_that_everybody_sees_says_nothing_of_a_key() {
+        let own = |url| Declared { base_url: Some(url), ..Declared::default() };
+        let env = |name: &str| (name == "OPENROUTER_API_KEY").then(|| "a-key-of-tests".to_owned());
+        let listed = ("GET /v1/models", r#"{"data":[{"id":"a/b"}]}"#);
+        for (documents, good) in [
+            (Box::leak(Box::new([listed, ("GET /v1/key", r#"{"data":{}}"#)])) as &'static [_], true),
+            (Box::leak(Box::new([listed])) as &'static [_], false),
+        ] {
+            let declared = BTreeMap::from([("openrouter".to_owned(), own(server(documents).await))]);
+            let registry = Registry::new(Settings::new(declared, env).unwrap(), Box::new(|_, _, _| None));
+            let line = &registry.lines()["openrouter"];
+            assert!(line.list().await.is_ok());
+            assert_eq!(line.check().await.is_ok(), good);
+        }
     }
 
     #[tokio::test]

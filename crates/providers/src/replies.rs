@@ -3,7 +3,7 @@
 //! Knows requests and files, no provider. A damaged, old or unreadable entry is no entry. Start at [`Replies`].
 
 use contract::model::{
-    Broken, Card, Meter, Model, ModelRef, Models, Private, Reply, Request, Stop, ToolUse, Usage,
+    Broken, CACHED, Card, Meter, Model, ModelRef, Models, Private, Reply, Request, Stop, ToolUse, Usage,
 };
 use contract::port::{Delta, Sink};
 use contract::{BoxFuture, Cancel, Digest, Fault};
@@ -20,8 +20,6 @@ const KEEP: Duration = Duration::from_secs(24 * 3600);
 const BYTES: u64 = 256 * 1024 * 1024;
 /// First word of an entry; another one is another format.
 const FORMAT: &str = "kapell-reply-1";
-/// What the record of a reply from here calls the exchange.
-const MARK: &str = "cache:";
 /// Models of Kapell's own answer by where they are, not by what they are asked.
 const OWN: &str = "builtin/";
 
@@ -58,6 +56,10 @@ impl Models for Replies {
         let settings = (self.settings)(provider);
         Ok((reference, Arc::new(Kept { model, shelf: Arc::clone(&self.shelf), settings })))
     }
+
+    fn count(&self, id: &str, text: &str) -> Option<u64> {
+        self.models.count(id, text)
+    }
 }
 
 /// A model whose replies are kept.
@@ -70,10 +72,6 @@ struct Kept {
 impl Model for Kept {
     fn card(&self) -> Card {
         self.model.card()
-    }
-
-    fn count(&self, text: &str) -> Option<u64> {
-        self.model.count(text)
     }
 
     fn respond<'a>(
@@ -151,7 +149,7 @@ impl Shelf {
         // Who was used last goes last.
         drop(file.set_modified(SystemTime::now()));
         let calls = calls.into_iter().map(|(id, tool, args)| ToolUse { id, tool, args }).collect();
-        let request_id = format!("{MARK}{}", key.short());
+        let request_id = format!("{CACHED}{}", key.short());
         let (usage, meter) = (Usage::default(), Meter::default());
         Some(Reply { text, calls, stop, usage, private, request_id, meter })
     }
@@ -239,6 +237,9 @@ mod tests {
             let model: Arc<dyn Model> = Arc::<Counting>::clone(&self.0);
             Ok((ModelRef { id: id.into(), card: model.card(), quota: None }, model))
         }
+        fn count(&self, _: &str, text: &str) -> Option<u64> {
+            Some(text.len() as u64)
+        }
     }
 
     fn request() -> Request {
@@ -277,6 +278,12 @@ mod tests {
         assert_eq!((&again.text, &again.calls, again.stop), (&first.text, &first.calls, first.stop));
         assert_eq!(again.usage, Usage::default());
         assert!(again.request_id.starts_with("cache:"), "{}", again.request_id);
+        let models = Replies::new(
+            Arc::new(One(Arc::new(Counting(AtomicU32::new(0))))),
+            PathBuf::new(),
+            Box::new(|_: &str| String::new()),
+        );
+        assert_eq!(models.count("a/b", "four"), Some(4), "whoever counts is still asked");
         // Another process finds it too.
         assert_eq!(ask(&*open(dir.path(), "a/b", ""), request()).await.text, "answer 0");
     }

@@ -11,7 +11,7 @@ use crate::dialect::openai_chat::Chat;
 use crate::dialect::openai_responses::Responses;
 use crate::dialect::{Codec, Server};
 use contract::model::{Price, Rates};
-use contract::{BoxFuture, Fault, Kind};
+use contract::{BoxFuture, Fault, Kind, limits};
 use presets::PRESETS;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -20,6 +20,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The longest that all of an answer is waited for, milliseconds: the action around it ends a little later.
+const TOTAL_MS: u64 = limits::MODEL_MS - 30_000;
 /// Hex digits of a key's hash in the name of its limits.
 const HASH_DIGITS: usize = 8;
 
@@ -97,6 +99,35 @@ impl fmt::Debug for Key {
     }
 }
 
+/// What may hold a secret. Shown nowhere.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Hidden<T>(T);
+
+impl<T> From<T> for Hidden<T> {
+    fn from(it: T) -> Self {
+        Self(it)
+    }
+}
+
+impl<T> std::ops::Deref for Hidden<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> std::ops::DerefMut for Hidden<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T> fmt::Debug for Hidden<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hidden]")
+    }
+}
+
 /// A command whose output is a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyCommand {
@@ -146,7 +177,7 @@ impl Timeouts {
             connect: seconds(connect),
             first: seconds(first),
             between: seconds(between),
-            total: seconds(570),
+            total: Duration::from_millis(TOTAL_MS),
         }
     }
 }
@@ -189,9 +220,9 @@ pub struct Declared {
     /// Command that prints its key; goes before any variable.
     pub key_command: Option<KeyCommand>,
     /// Further headers.
-    pub headers: Vec<(String, String)>,
+    pub headers: Hidden<Vec<(String, String)>>,
     /// URL of a proxy; empty = none, whatever the environment says.
-    pub proxy: Option<String>,
+    pub proxy: Hidden<Option<String>>,
     /// PEM file with certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
     /// PEM file with the certificate to show.
@@ -232,9 +263,9 @@ pub struct Provider {
     /// Without a key there is no use in calling it.
     pub wants_key: bool,
     /// Further headers.
-    pub headers: Vec<(String, String)>,
+    pub headers: Hidden<Vec<(String, String)>>,
     /// URL of a proxy.
-    pub proxy: Option<String>,
+    pub proxy: Hidden<Option<String>>,
     /// Hosts that are reached without it, as in `NO_PROXY`.
     pub no_proxy: String,
     /// PEM file with certificates to trust beside the system's.
@@ -257,6 +288,12 @@ impl Provider {
         let other = printed.as_deref().unwrap_or(&self.base_url);
         let secret = self.key.as_ref().map_or(other, |key| key.secret());
         format!("{}/{}", self.name, &blake3::hash(secret.as_bytes()).to_hex()[..HASH_DIGITS])
+    }
+
+    /// What decides about its replies beside the request. To be hashed, not to be shown: headers are part of it.
+    pub fn identity(&self) -> String {
+        let Self { dialect, server, base_url, headers, models, .. } = self;
+        format!("{dialect:?} {server:?} {base_url} {:?} {models:?}", headers.0)
     }
 
     /// The address of this path. What base and path both say stands once: people write a base with and without `/v1`.
@@ -332,6 +369,16 @@ fn provider(name: String, own: Declared, env: &dyn Fn(&str) -> Option<String>) -
     let key_env = found.as_ref().map(|(name, _)| *name).or(variables.first().copied()).unwrap_or_default();
     let usual = Timeouts::usual(dialect, server);
     let or = |ms: Option<u64>, usual: Duration| ms.map_or(usual, Duration::from_millis);
+    if let Some(total) = own.total_ms.filter(|ms| *ms > TOTAL_MS) {
+        let what = format!(
+            "timeouts.total of `{name}` is {} s, and a call of a model ends after {} s",
+            total / 1000,
+            limits::MODEL_MS / 1000
+        );
+        let hint = format!("set it to {} s or less in [providers.{name}] of config.toml", TOTAL_MS / 1000);
+        return Err(Fault::new(Kind::UserFixable, "timeout-void", what).hint(hint));
+    }
+    own.models.iter().try_for_each(|(model, facts)| dearer(&name, model, facts))?;
     Ok(Provider {
         dialect,
         server,
@@ -342,7 +389,7 @@ fn provider(name: String, own: Declared, env: &dyn Fn(&str) -> Option<String>) -
             || preset.is_some_and(|preset| preset.wants_key),
         key_command: own.key_command,
         headers: own.headers,
-        proxy: proxy(own.proxy, &base_url, &host, env),
+        proxy: proxy(own.proxy.0, &base_url, &host, env).into(),
         no_proxy: env("NO_PROXY").or_else(|| env("no_proxy")).unwrap_or_default(),
         ca_file: own.ca_file,
         client_cert: own.client_cert.map(|cert| (cert, own.client_key)),
@@ -357,6 +404,25 @@ fn provider(name: String, own: Declared, env: &dyn Fn(&str) -> Option<String>) -
         base_url,
         name,
     })
+}
+
+/// Parameters that make a call dearer than its model's list price need a price of their own.
+fn dearer(provider: &str, model: &str, facts: &Facts) -> Result<(), Fault> {
+    let dear = |(name, value): &(&String, &Value)| match name.as_str() {
+        "service_tier" | "serviceTier" => {
+            value.as_str().is_some_and(|tier| tier.eq_ignore_ascii_case("priority"))
+        }
+        "speed" => value.as_str() == Some("fast"),
+        _ => false,
+    };
+    let Some((parameter, value)) = facts.parameters.iter().find(dear).filter(|_| facts.price.is_none())
+    else {
+        return Ok(());
+    };
+    let what = format!("`{parameter}` = {value} makes {provider}/{model} dearer than its list price");
+    let hint =
+        format!("add what it costs then: price in [providers.{provider}.models.\"{model}\"] of config.toml");
+    Err(Fault::new(Kind::UserFixable, "price-unknown", what).hint(hint))
 }
 
 fn incomplete(name: &str, key: &str, values: &str) -> Fault {

@@ -14,13 +14,11 @@ use super::{Job, notice};
 use contract::action::{Item, Role};
 use contract::context::Left;
 use contract::event::Notice;
-use contract::model::{Image, Message, Private, ToolUse};
+use contract::model::{Image, Message, NO_RESULT, Private, ToolUse};
 use contract::{CallId, Digest, Fault};
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Said in place of a result that is not on record.
-const NO_RESULT: &str = "no result recorded: this call may or may not have run; look before you repeat it";
 /// Said when the model spoke last.
 const GO_ON: &str = "Go on. When nothing is left to do, call `finish`.";
 

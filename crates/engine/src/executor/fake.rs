@@ -189,6 +189,7 @@ impl World {
             restore: false,
             approved: None,
             max_tokens: 1_000,
+            card: Some(card),
             context: Box::new(context),
         }
     }

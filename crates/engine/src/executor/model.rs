@@ -7,23 +7,23 @@ use super::calls::Toolbox;
 use super::{Halt, Job, Kept, conversation, goal, hide, prompt, shown};
 use contract::action::{Done, Work};
 use contract::context::Sent;
-use contract::model::{Broken, Card, Models, Reply, Request, Usage};
-use contract::session::{SessionSpec, Summaries};
+use contract::error::NOT_RUN;
+use contract::model::{Broken, Card, Model, Models, Reply, Request, Usage};
 use contract::{Amount, Digest, Fault};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Asks the model for its next message.
 pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) -> Result<Done, Halt> {
-    let spec = &job.run.context.spec;
-    let (found, model) = job.ports.models.open(id, Path::new(&spec.repo))?;
-    let card = recorded(spec, id, found.card);
-
+    // Nothing is sent yet: whatever ends the attempt before that costs nothing.
+    kept.metered = true;
+    let (card, model) = open(job, id)?;
     let toolbox = Toolbox::new(job);
     let mut repairs = Vec::new();
     let request = Request {
         max_tokens: job.run.max_tokens,
         ordinal,
-        ..request(job, &toolbox, id, &mut repairs).await?
+        ..request(job, &toolbox, id, &mut repairs).await.map_err(unsent)?
     };
     kept.sent = Some(Sent { repairs, ..sent(&*job.ports.models, &request) });
     job.unless_stopped()?;
@@ -31,6 +31,7 @@ pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) ->
     let redactor = job.redactor();
     let mut request = request;
     hide::request(&redactor, &mut request);
+    kept.metered = false;
     let mut reply = match model.respond(request, job.cancel.clone(), &*job.sink).await {
         Ok(reply) => reply,
         Err(broken) => return Err(Halt::Fault(lost(card, broken, kept))),
@@ -49,14 +50,16 @@ pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) ->
     Ok(Done::Said { text, bytes, calls, stop, usage, private, request_id, shown, again, tokens })
 }
 
-/// The recorded card is the one that was reserved by; a model that is not on record has only its own.
-pub(super) fn recorded(spec: &SessionSpec, id: &str, own: Card) -> Card {
-    let wording = match &spec.summaries {
-        Some(Summaries::By(model)) => Some(&**model),
-        _ => None,
-    };
-    let known = [&spec.model].into_iter().chain(wording).find(|known| known.id == id);
-    known.map_or(own, |known| known.card)
+/// The model, and what the call was reserved by. What is known of the model now may be something else.
+pub(super) fn open(job: &Job, id: &str) -> Result<(Card, Arc<dyn Model>), Fault> {
+    let repo = Path::new(&job.run.context.spec.repo);
+    let (found, model) = job.ports.models.open(id, repo).map_err(unsent)?;
+    Ok((job.run.card.unwrap_or(found.card), model))
+}
+
+/// It failed here, before anything was sent: its provider has no part in it.
+pub(super) fn unsent(fault: Fault) -> Fault {
+    Fault { code: format!("{NOT_RUN}-{}", fault.code), ..fault }
 }
 
 /// The request but for what the model's card says of it.

@@ -9,7 +9,6 @@ use contract::action::{Done, Item, Role};
 use contract::model::{Card, Message, Request, Stop};
 use contract::{Fault, Kind, limits};
 use std::fmt::Write as _;
-use std::path::Path;
 
 /// What the model is told.
 const INSTRUCTIONS: &str = "\
@@ -28,13 +27,13 @@ const LEAST: u64 = 200;
 
 /// Asks for the words.
 pub(super) async fn word(job: &Job, kept: &mut Kept, id: &str, dropped: &[(u64, u64)]) -> Result<Done, Halt> {
-    let spec = &job.run.context.spec;
-    let (found, model) = job.ports.models.open(id, Path::new(&spec.repo))?;
-    let card = model::recorded(spec, id, found.card);
-    let mut request = request(job, id, card, dropped).await?;
+    kept.metered = true;
+    let (card, model) = model::open(job, id)?;
+    let mut request = request(job, id, card, dropped).await.map_err(model::unsent)?;
     kept.sent = Some(model::sent(&*job.ports.models, &request));
     job.unless_stopped()?;
     hide::request(&job.redactor(), &mut request);
+    kept.metered = false;
     // Nobody waits for these words letter by letter.
     let reply = match model.respond(request, job.cancel.clone(), &contract::port::Quiet).await {
         Ok(reply) => reply,

@@ -404,14 +404,36 @@ async fn the_decisions_of_one_message_fit_into_its_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_of_another_price_is_priced_by_its_own_card() {
+async fn a_call_is_settled_by_the_card_it_was_reserved_by_and_not_by_what_is_known_now() {
     let world = World::default();
     world.model_says("hm", Vec::new());
-    let finished = world.execute(world.run_of(model("fake/other")), Cancel::new()).await;
-    assert_eq!((finished.outcome.used.tokens, finished.outcome.used.nanos), (1_500, 0));
+    let run = world.run_of(model("fake/other"));
+    // The model that is found has no price: only the list of its vendor told it, when the session was opened.
+    let price = run.card.and_then(|card| card.price).unwrap();
+    let finished = world.execute(run, Cancel::new()).await;
+    let nanos = price.cost(Usage { input: 1_000, output: 500, ..Usage::default() });
+    assert_eq!((finished.outcome.used.tokens, finished.outcome.used.nanos), (1_500, nanos));
+}
 
-    let End::Failed(fault) = world.end(world.run_of(MODEL)).await else { panic!("it did not fail") };
-    assert_eq!(fault.code, "unknown-model");
+#[tokio::test(start_paused = true)]
+async fn what_fails_before_a_model_is_asked_has_not_run_and_costs_nothing() {
+    let world = World::default();
+    world.model_says("hm", Vec::new());
+    let unsent = |finished: Finished| match finished.outcome.end {
+        End::Failed(fault) => (fault.code, finished.outcome.metered, finished.outcome.used.tokens),
+        end => panic!("{end:?}"),
+    };
+    let finished = world.execute(world.run_of(MODEL), Cancel::new()).await;
+    assert_eq!(unsent(finished), ("not-run-unknown-model".into(), true, 0));
+    for work in [
+        model("fake/model"),
+        Work::Summarise { model: "fake/model".into(), left: vec![], dropped: vec![(1, 9)] },
+    ] {
+        let mut run = world.run_of(work);
+        run.context.items = vec![Item { no: 1, text: Some(Digest::of(b"gone")), ..Item::by(Role::User) }];
+        let finished = world.execute(run, Cancel::new()).await;
+        assert_eq!(unsent(finished), ("not-run-blob-missing".into(), true, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -621,7 +643,7 @@ async fn a_missing_text_is_a_fault_not_a_guess() {
     let mut run = world.run_of(model("fake/model"));
     run.context.items = vec![Item { text: Some(Digest::of(b"gone")), ..world.item(Role::User, "") }];
     let End::Failed(fault) = world.end(run).await else { panic!("it did not fail") };
-    assert_eq!(fault.code, "blob-missing");
+    assert_eq!(fault.code, "not-run-blob-missing");
 }
 
 // Workspace

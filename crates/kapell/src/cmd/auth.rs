@@ -44,7 +44,7 @@ pub(super) async fn check(line: &Arc<Line>, named: bool) -> Finding {
         let level = if named { Finding::bad } else { Finding::note };
         return level("key", fault.what, fault.hint);
     }
-    match line.list().await {
+    match line.check().await {
         Ok(models) => {
             let key = match (&provider.key_command, &provider.key) {
                 (Some(command), _) => format!("the key that `{}` prints is good", command.program()),

@@ -208,6 +208,7 @@ fn run_of(state: &Session, action: ActionId, attempt: u32, work: &Work, class: E
         deadline: running.deadline,
         // Of the request, this alone is not on record: it is what the budget left for the reply.
         max_tokens: 0,
+        card: state.card_for(work),
         restore: false,
         approved: None,
         context: Box::new(state.context(state.spec.clone()?, true)),

@@ -81,8 +81,8 @@ impl File<'_> {
                 "base_url" => own.base_url = Some(self.string(value)?),
                 "key_env" => own.key_env = Some(self.variable(value)?),
                 "key_command" => own.key_command = Some(self.key_command(value)?),
-                "headers" => own.headers = self.headers(value)?,
-                "proxy" => own.proxy = Some(self.string(value)?),
+                "headers" => own.headers = self.headers(value)?.into(),
+                "proxy" => own.proxy = Some(self.string(value)?).into(),
                 "ca_file" => own.ca_file = Some(self.beside(value)?),
                 "client_cert" => own.client_cert = Some(self.beside(value)?),
                 "client_key" => own.client_key = Some(self.beside(value)?),
@@ -306,7 +306,7 @@ headers = { X-Team = "blue" }
 proxy = "http://proxy.example:3128"
 ca_file = "ca.pem"
 client_cert = "/etc/me.pem"
-timeouts = { first = "2m", total = "20m" }
+timeouts = { first = "2m", total = "9m" }
 requests_per_minute = 50
 concurrent = 4
 window = { requests = 200, within = "5h" }
@@ -322,7 +322,7 @@ parameters = { temperature = 0.5, thinking = { type = "enabled", budget_tokens =
         assert_eq!((own.dialect, own.key_env.as_deref()), (Some(Dialect::Anthropic), Some("WORK_API_KEY")));
         assert_eq!(own.ca_file.as_deref(), Some(Path::new("/home/ada/ca.pem")));
         assert_eq!(own.client_cert.as_deref(), Some(Path::new("/etc/me.pem")));
-        assert_eq!((own.first_ms, own.between_ms, own.total_ms), (Some(120_000), None, Some(1_200_000)));
+        assert_eq!((own.first_ms, own.between_ms, own.total_ms), (Some(120_000), None, Some(540_000)));
         let window = Some(Window { requests: 200, ms: 18_000_000 });
         let rates = Rates { requests_per_minute: Some(50), concurrent: Some(4), window, ..Rates::default() };
         assert_eq!(own.rates, rates);

@@ -81,6 +81,8 @@ const LASTING: &[[&str; 4]] = &[
     ["429-seconds",  "75", "rate-limited retry, waits",              "not waiting for the limit"],
     ["429-hour",     "124", "rate-limited retry, waits",             "kapell resume"],
     ["529",          "75", "provider-unwell retry, waits",           "kapell resume"],
+    ["504",          "1", "provider-unwell retry, waits, provider-unwell retry, waits, provider-unwell ask", "kapell resume"],
+    ["error-event",  "1", "provider-unwell retry, waits, provider-unwell retry, waits, provider-unwell ask", "kapell resume"],
     ["hang-headers", "1", "first-token-late retry, first-token-late ask",  "a slow model wants longer timeouts"],
     ["cut-middle",   "1", "stream-cut retry, stream-cut ask",              "what was said so far"],
     ["reset",        "1", "connection-lost retry, connection-lost ask",    "is the network there?"],
@@ -91,6 +93,8 @@ const LASTING: &[[&str; 4]] = &[
 
 /// Told by its own test: nobody waits an hour for the second request.
 const LONG: &str = "429-hour";
+/// What each try of may be billed: it is waited for, but not for ever.
+const BILLED: [&str; 2] = ["504", "error-event"];
 
 fn script() -> Script {
     let write = json!({"path": "fixed.txt", "content": "fixed\n"});
@@ -211,7 +215,11 @@ fn lasting(name: &str) -> [String; 4] {
     };
     let world = world(&url, timeouts(name));
     // An hour is waited for until somebody's patience ends; everything else says that it would wait.
-    let more: &[&str] = if name == LONG { &["--timeout", "3s"] } else { &["--timeout", "80s", "--no-wait"] };
+    let more: &[&str] = match name {
+        LONG => &["--timeout", "3s"],
+        _ if BILLED.contains(&name) => &["--timeout", "80s"],
+        _ => &["--timeout", "80s", "--no-wait"],
+    };
     let ended = run(&world, more);
     [name.to_owned(), ended.code.to_string(), record(&world), ended.err + &ended.out]
 }

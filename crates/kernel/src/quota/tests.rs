@@ -84,6 +84,14 @@ fn without_limits_ten_go_at_once_and_ten_with_each_second() {
 }
 
 #[test]
+fn a_call_under_way_when_the_clock_is_set_back_lapses_when_it_would_have() {
+    let mut key = Key::with(Rates { concurrent: Some(1), ..Rates::default() });
+    key.take(1, 10);
+    key.now -= 7_200_000;
+    assert!(key.patience(10) <= LONG, "not two hours later");
+}
+
+#[test]
 fn requests_a_minute_hold_in_every_minute_and_are_used_up_within_it() {
     let mut key = Key::with(Rates { requests_per_minute: Some(60), ..Rates::default() });
     let mut taken = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::make::*;
 use crate::world::{ROOT, World};
-use contract::action::{Done, End, Outcome};
+use contract::action::{Control, Done, End, Outcome};
 use contract::event::{Event, LedgerEvent};
 use contract::intent::Wish;
 use contract::model::{Card, ModelRef, Price, Tier, Usage};
@@ -50,6 +50,17 @@ fn a_conversation_that_only_grew_is_bounded_by_the_providers_own_count() {
     let bytes: u64 = world.root().items.iter().map(|item| item.bytes).sum();
     let (held, _) = asked(&world);
     assert_eq!(held.tokens, bytes + limits::PROMPT_TOKENS + 1_000, "another model counts otherwise");
+}
+
+#[test]
+fn tools_that_were_found_since_are_in_no_count() {
+    let mut world = World::working(spec());
+    world.end(ROOT, says(vec![control("f", Control::FindTools { names: vec!["patch".into()] })]));
+    let bytes: u64 = world.root().items.iter().map(|item| item.bytes).sum();
+    assert_eq!(asked(&world).0.tokens, bytes + limits::PROMPT_TOKENS + 1_000);
+    // What is known already changes nothing.
+    world.end(ROOT, says(vec![control("g", Control::FindTools { names: vec!["patch".into()] })]));
+    assert!(asked(&world).0.tokens < bytes + limits::PROMPT_TOKENS + 1_000);
 }
 
 #[test]

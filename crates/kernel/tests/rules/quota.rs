@@ -4,13 +4,13 @@
 
 use crate::make::{PRICE, bare, fails, message, model, prepared, says};
 use crate::world::{ROOT, World};
-use contract::action::Effect;
+use contract::action::{Done, Effect, End, Outcome};
 use contract::event::{Dearer, Event, Final};
 use contract::intent::{Source, Wish};
 use contract::model::{ModelRef, Price, Quota, Rates};
 use contract::quota::{CallEnd, QuotaEvent};
 use contract::session::SessionSpec;
-use contract::{Kind, QuotaId, SessionId, StreamId, Timestamp};
+use contract::{Amount, Kind, QuotaId, SessionId, StreamId, Timestamp};
 use kernel::Input;
 use kernel::further::Facts;
 use kernel::quota::{Load, Why};
@@ -95,6 +95,15 @@ fn who_finds_the_key_in_use_waits_and_is_woken_by_the_end_of_a_call() {
     let mut world = two(Rates { concurrent: Some(1), ..Rates::default() });
     assert_eq!((world.doing(ROOT), world.doing(OTHER)), ("model", "-"));
     assert!(waits(&world, OTHER).is_empty(), "a turn that may come any moment is no matter for the record");
+    world.now += 1_500;
+    world.feed(OTHER, Input::Tick);
+    assert!(waits(&world, OTHER).is_empty());
+    for _ in 0..3 {
+        world.now += 1_000;
+        world.feed(OTHER, Input::Tick);
+    }
+    let told = waits(&world, OTHER);
+    assert!(matches!(&told[..], [(why, _)] if why == "concurrency"), "once, when it lasts: {told:?}");
     let decision = world.end(ROOT, says(Vec::new()));
     assert!(decision.effects.contains(&Effect::Wake(OTHER)), "{:?}", decision.effects);
     world.feed(OTHER, Input::Tick);
@@ -136,13 +145,77 @@ fn a_session_that_waits_for_a_limit_can_be_cancelled_and_leaves_the_line() {
     assert_eq!(world.governor.line(line).count(), 0);
 }
 
+/// The call breaks, and what it cost is known.
+fn breaks(world: &mut World, kind: Kind, code: &str, tokens: u64) {
+    let plain = world.outcome(ROOT, fails(kind, code));
+    let used = Amount { tokens, ..plain.used };
+    world.now += 10;
+    world.feed(ROOT, Input::Outcome(Box::new(Outcome { metered: true, used, ..plain })));
+}
+
+#[test]
+fn a_provider_that_bills_what_it_breaks_off_is_not_asked_for_ever() {
+    for (kind, most) in [(Kind::Degraded, 3), (Kind::RateLimited, 10)] {
+        let mut world = World::working(limited(Rates::default()));
+        let mut tries = 0;
+        while world.root().pause.is_none() {
+            if world.doing(ROOT) == "model" {
+                tries += 1;
+                breaks(&mut world, kind, "broken-off", 100);
+            } else {
+                world.now = world.sessions[&ROOT].wake_at.expect("a timer").0;
+                world.feed(ROOT, Input::Tick);
+            }
+        }
+        assert_eq!((tries, world.root().pause.as_ref().unwrap().why.as_str()), (most, "failure"), "{kind:?}");
+    }
+}
+
+/// How the newest call ended, as far as the key's record tells.
+fn settled(world: &World) -> Option<CallEnd> {
+    facts(world).into_iter().rev().find_map(|fact| match fact {
+        QuotaEvent::Settled { end, .. } => Some(end),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_says_nothing_of_the_provider_is_not_held_against_it() {
+    for (kind, code, end) in [
+        (Kind::Transient, "stream-cut", CallEnd::Down { retry_after_ms: None }),
+        (Kind::Transient, "not-run-store-busy", CallEnd::Refused),
+        (Kind::Transient, "field-refused", CallEnd::Refused),
+        (Kind::Transient, "call-malformed", CallEnd::Refused),
+        (Kind::Transient, "reply-empty", CallEnd::Refused),
+    ] {
+        let mut world = World::working(limited(Rates::default()));
+        world.end(ROOT, fails(kind, code));
+        assert_eq!(settled(&world), Some(end), "{code}");
+    }
+    // A deadline tells of a provider only when a call had all the time that calls have.
+    for (left, end) in [(u64::MAX, CallEnd::Down { retry_after_ms: None }), (90_000, CallEnd::Unknown)] {
+        let budget = Amount { time_ms: left, ..Amount::UNLIMITED };
+        let mut world = World::working(SessionSpec { budget, ..limited(Rates::default()) });
+        world.end(ROOT, End::TimedOut);
+        assert_eq!(settled(&world), Some(end), "{left}");
+    }
+    // A reply that was kept from before is no sign of life.
+    let mut world = World::working(limited(Rates::default()));
+    let mut kept = says(Vec::new());
+    if let End::Done(Done::Said { request_id, .. }) = &mut kept {
+        "cache:1234".clone_into(request_id);
+    }
+    world.end(ROOT, kept);
+    assert_eq!(settled(&world), Some(CallEnd::Refused));
+}
+
 #[test]
 fn an_outage_that_lasts_ends_nothing_and_is_tried_ever_more_rarely() {
     let mut world = World::working(limited(Rates::default()));
     let began = world.now;
     for kind in [Kind::Degraded, Kind::RateLimited].into_iter().cycle().take(60) {
         assert_eq!(world.doing(ROOT), "model", "{}", world.brief(ROOT));
-        world.end(ROOT, fails(kind, "529"));
+        breaks(&mut world, kind, "529", 0);
         while world.doing(ROOT) == "-" {
             assert!(world.root().pause.is_none() && world.root().end.is_none(), "{}", world.brief(ROOT));
             let at = world.sessions[&ROOT].wake_at.expect("a timer");
@@ -194,6 +267,34 @@ fn a_declared_chain_is_followed_when_the_provider_is_down_and_its_price_is_told(
     assert_eq!(fell_back(&world), Some(("other/model".into(), dearer)));
     assert_eq!(world.root().model.as_ref().unwrap().id, "other/model");
     assert_eq!(world.doing(ROOT), "model", "and it is asked at once");
+    let price = world.flight(ROOT).card.and_then(|card| card.price);
+    assert_eq!(price.map(|price| price.output), Some(20_000_000_000), "and settled by its own price");
+    assert!(world.root().failures.is_empty(), "the failures of the first are none of the second's");
+}
+
+#[test]
+fn a_model_of_unknown_price_is_no_way_out_where_money_is_capped() {
+    for (nanos, falls) in [(u64::MAX, true), (10_000_000_000, false)] {
+        let budget = Amount { nanos, tokens: 10_000_000, ..Amount::UNLIMITED };
+        let fallback = vec![model("other/model", None)];
+        let mut world = World::working(SessionSpec { fallback, budget, ..limited(Rates::default()) });
+        world.end(ROOT, fails(Kind::UserFixable, "key-refused"));
+        assert_eq!((fell_back(&world).is_some(), world.root().pause.is_some()), (falls, !falls));
+    }
+}
+
+#[test]
+fn a_person_gives_a_session_that_waits_for_a_limit_to_another_model() {
+    let mut world = two(Rates { requests_per_minute: Some(1), ..Rates::default() });
+    let other = || Wish::Resume { model: Some(Box::new(model("other/model", Some(PRICE)))) };
+    world.wish(ROOT, Source::User, other());
+    assert_eq!(world.root().model.as_ref().unwrap().id, "test/model", "not in the middle of a call");
+    assert_eq!(world.doing(OTHER), "-");
+    world.wish(OTHER, Source::User, other());
+    assert_eq!(
+        (world.doing(OTHER), world.state(OTHER).model.as_ref().unwrap().id.as_str()),
+        ("model", "other/model")
+    );
 }
 
 #[test]

@@ -139,7 +139,9 @@ pub fn refused(options: &Options, status: u16, headers: &Headers, body: &[u8], n
 /// An error inside a stream that had begun well: its `error` value.
 pub fn told(options: &Options, error: &Value) -> Fault {
     let said = said(error);
-    let wait = said.retry.as_deref().and_then(|text| limits::wait_ms(text, Timestamp::default()));
+    // Nobody says here what time it is: of a moment it is not known how far away that is.
+    let lasts = |text| limits::wait_ms(text, Timestamp::default()).filter(|ms| *ms < limits::MOST_MS as u64);
+    let wait = said.retry.as_deref().and_then(lasts);
     waiting(fault(options, said.status, &said), wait)
 }
 

@@ -19,43 +19,46 @@ const REQUESTS: [Names; 4] = [
     ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"],
     ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"],
 ];
-const TOKENS: [Names; 4] = [
-    [
-        "anthropic-ratelimit-tokens-limit",
-        "anthropic-ratelimit-tokens-remaining",
-        "anthropic-ratelimit-tokens-reset",
-    ],
+/// The first that is told: what a call is measured by is mostly input. A row for all tokens is at times one of the others.
+const TOKENS: [Names; 3] = [
     [
         "anthropic-ratelimit-input-tokens-limit",
         "anthropic-ratelimit-input-tokens-remaining",
         "anthropic-ratelimit-input-tokens-reset",
     ],
     [
-        "anthropic-ratelimit-output-tokens-limit",
-        "anthropic-ratelimit-output-tokens-remaining",
-        "anthropic-ratelimit-output-tokens-reset",
+        "anthropic-ratelimit-tokens-limit",
+        "anthropic-ratelimit-tokens-remaining",
+        "anthropic-ratelimit-tokens-reset",
     ],
     ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
+];
+/// Of output alone: a call that may say so much is not held up by it, as few say all they may.
+const OUTPUT: Names = [
+    "anthropic-ratelimit-output-tokens-limit",
+    "anthropic-ratelimit-output-tokens-remaining",
+    "anthropic-ratelimit-output-tokens-reset",
 ];
 /// Bare numbers from here on are moments, seconds or milliseconds since 1970; below they are durations in seconds.
 const EPOCH_SECONDS: f64 = 1e9;
 const EPOCH_MILLIS: f64 = 1e11;
 /// Longest wait that is believed, milliseconds (a year).
-const MOST_MS: f64 = 365.0 * 86_400_000.0;
+pub(super) const MOST_MS: f64 = 365.0 * 86_400_000.0;
 
 /// What is left. `now` is the person's clock; an answer that has a date is dated by that.
 pub fn meter(headers: &Headers, now: Timestamp) -> Meter {
     let now = answered(headers, now);
-    let gauge = |names: &Names| {
-        let number =
-            |name: &str| headers.get(name)?.parse::<f64>().ok().filter(|n| *n >= 0.0).map(|n| n as u64);
-        let left = number(names[1])?;
-        let reset_ms = headers.get(names[2]).and_then(|text| wait_ms(text, now));
-        Some(Gauge { limit: number(names[0]), left, reset_ms })
-    };
-    // Of several limits of one kind the one that binds first.
-    let first = |all: &[Names]| all.iter().filter_map(gauge).min_by_key(|gauge| gauge.left);
-    Meter { requests: first(&REQUESTS), tokens: first(&TOKENS) }
+    let gauge = |names: &Names| gauge(headers, names, now);
+    // Of several limits of requests the one that binds first.
+    let requests = REQUESTS.iter().filter_map(gauge).min_by_key(|gauge| gauge.left);
+    Meter { requests, tokens: TOKENS.iter().find_map(gauge) }
+}
+
+fn gauge(headers: &Headers, names: &Names, now: Timestamp) -> Option<Gauge> {
+    let number = |name: &str| headers.get(name)?.parse::<f64>().ok().filter(|n| *n >= 0.0).map(|n| n as u64);
+    let left = number(names[1])?;
+    let reset_ms = headers.get(names[2]).and_then(|text| wait_ms(text, now));
+    Some(Gauge { limit: number(names[0]), left, reset_ms })
 }
 
 /// When to come back, milliseconds from now: what the answer says in so many words, else when what is used up is full.
@@ -63,8 +66,9 @@ pub fn retry_after_ms(headers: &Headers, now: Timestamp) -> Option<u64> {
     let exact = headers.get("retry-after-ms").and_then(|text| whole(text.parse().ok()?));
     let said = || headers.get("retry-after").and_then(|text| wait_ms(text, answered(headers, now)));
     let used_up = || {
-        let meter = meter(headers, now);
-        let gauges = [meter.requests, meter.tokens].into_iter().flatten();
+        let now = answered(headers, now);
+        let all = REQUESTS.iter().chain(&TOKENS).chain([&OUTPUT]);
+        let gauges = all.filter_map(|names| gauge(headers, names, now));
         gauges.filter(|gauge| gauge.left == 0).filter_map(|gauge| gauge.reset_ms).max()
     };
     exact.or_else(said).or_else(used_up)
@@ -227,6 +231,28 @@ mod tests {
         assert_eq!(meter.requests, Some(Gauge { limit: Some(50), left: 49, reset_ms: Some(1_000) }));
         assert_eq!(meter.tokens, Some(Gauge { limit: Some(1000), left: 0, reset_ms: Some(60_000) }));
         assert_eq!(retry_after_ms(&headers, NOW), Some(60_000), "when what is used up is full again");
+    }
+
+    #[test]
+    fn output_of_a_low_tier_holds_up_no_call_and_says_when_to_come_back() {
+        let row = |kind: &str, left: &str, reset: &str| {
+            let name = |what: &str| format!("anthropic-ratelimit-{kind}-{what}");
+            [(name("remaining"), left.to_owned()), (name("reset"), reset.to_owned())]
+        };
+        let told = |output: &str| {
+            let rows = [
+                row("requests", "49", "2026-11-20T06:07:25Z"),
+                row("tokens", "7000", "2026-11-20T06:07:54Z"),
+                row("input-tokens", "28000", "2026-11-20T06:07:34Z"),
+                row("output-tokens", output, "2026-11-20T06:08:14Z"),
+            ];
+            let rows: Vec<(String, String)> = rows.into_iter().flatten().collect();
+            Headers::new(rows.iter().map(|(name, value)| (name.as_str(), value.clone())))
+        };
+        let input = Gauge { limit: None, left: 28_000, reset_ms: Some(10_000) };
+        assert_eq!(meter(&told("3000"), NOW).tokens, Some(input));
+        assert_eq!(retry_after_ms(&told("3000"), NOW), None);
+        assert_eq!(retry_after_ms(&told("0"), NOW), Some(50_000));
     }
 
     #[test]

@@ -3,13 +3,11 @@
 //! The engine sends valid conversations; this holds whatever it sends, so that no odd record can make a session
 //! unable to go on. Start at [`paired`].
 
-use contract::model::{Message, Private, Request, ToolUse};
+use contract::model::{Message, NO_RESULT, Private, Request, ToolUse};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// Said in place of a result that is not there.
-const NO_RESULT: &str = "no result recorded: this call may or may not have run; look before you repeat it";
 /// Said where the person must speak: first, and when the model spoke last.
 const GO_ON: &str = "Go on.";
 /// Hex digits of a hash in an id that had to be changed.

@@ -25,7 +25,7 @@ pub(super) fn client(provider: &Provider) -> Result<Client, Fault> {
         // end. A new connection on the same machine costs next to nothing.
         builder = builder.pool_max_idle_per_host(0);
     }
-    if let Some(url) = &provider.proxy {
+    if let Some(url) = &*provider.proxy {
         let proxy = Proxy::all(url).map_err(|_| bad(provider, "proxy", "it is no address of a proxy"))?;
         builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&provider.no_proxy)));
     }

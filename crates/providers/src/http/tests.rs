@@ -148,7 +148,8 @@ async fn a_reply_comes_in_pieces_with_its_limits_and_its_name() {
     let (url, seen) =
         server(vec![send(HEAD), send(START), send(&HELLO[..30]), send(&HELLO[30..]), send(END)]).await;
     let heard = Heard::default();
-    let own = Declared { headers: vec![("X-Team".into(), "blue".into())], ..Declared::default() };
+    let own =
+        Declared { headers: vec![("X-Team".to_owned(), "blue".to_owned())].into(), ..Declared::default() };
     let reply = call_with(&url, own, &Cancel::new(), &heard).await.unwrap();
     assert_eq!((reply.text.as_str(), heard.0.lock().unwrap().as_str()), ("hello", "hello"));
     assert_eq!((reply.request_id.as_str(), reply.usage.input, reply.usage.output), ("req_9", 5, 2));
@@ -175,6 +176,21 @@ async fn refusals_are_faults_that_never_quote_the_key() {
     assert_eq!((broken.fault.kind, broken.fault.code.as_str()), (Kind::UserFixable, "key-refused"));
     assert!(broken.fault.what.contains("[key]") && !format!("{broken:?}").contains(KEY));
     assert_eq!(broken.usage, Some(Usage::default()));
+    // Nor does what goes wrong later, be it the whole key, a piece of it where a quote ends, or what a header holds.
+    let header = "Bearer another-secret-of-tests";
+    let own =
+        || Declared { headers: vec![("x-gate".to_owned(), header.to_owned())].into(), ..Declared::default() };
+    for words in [KEY.to_owned(), format!("{}{KEY} and more", "x".repeat(282)), header.to_owned()] {
+        let event = format!(
+            "data: {{\"type\":\"error\",\"error\":{{\"type\":\"api_error\",\"message\":\"{words}\"}}}}\n\n"
+        );
+        let said = HELLO.replace("hello", &words);
+        let (url, _) = server(vec![send(HEAD), send(START), send(said), send(event)]).await;
+        let broken = call_with(&url, own(), &Cancel::new(), &Quiet).await.unwrap_err();
+        assert!(broken.fault.what.contains("[key]") && broken.text.contains("[key]"), "{broken:?}");
+        let told = format!("{broken:?}");
+        assert!(!told.contains(&KEY[..12]) && !told.contains("another-secret"), "{told}");
+    }
     let headers = "retry-after: 7\r\nanthropic-ratelimit-requests-remaining: 0\r\n";
     let broken = call(vec![answer("429 Too Many Requests", headers, "")]).await.unwrap_err();
     assert_eq!((broken.fault.kind, broken.fault.retry_after_ms), (Kind::RateLimited, Some(7_000)));
@@ -313,11 +329,11 @@ async fn tls_that_fails_is_the_persons_to_mend() {
 #[tokio::test]
 async fn a_proxy_is_asked_for_what_is_elsewhere() {
     let (proxy, seen) = server(vec![send(HEAD), send(START), send(HELLO), send(END)]).await;
-    let through = Declared { proxy: Some(proxy), ..Declared::default() };
+    let through = Declared { proxy: Some(proxy).into(), ..Declared::default() };
     assert_eq!(asked_with("http://models.example/claude", through).await.unwrap().text, "hello");
     let first = seen.lock().unwrap()[0].lines().next().unwrap_or_default().to_owned();
     assert_eq!(first, "POST http://models.example/claude/v1/messages HTTP/1.1");
-    let nowhere = Declared { proxy: Some("no proxy".into()), ..Declared::default() };
+    let nowhere = Declared { proxy: Some("no proxy".to_owned()).into(), ..Declared::default() };
     let broken = asked_with("http://models.example", nowhere).await.unwrap_err();
     assert_eq!((broken.fault.code.as_str(), broken.fault.kind), ("bad-config", Kind::UserFixable));
 }

@@ -31,7 +31,7 @@ fn presets_take_their_keys_and_addresses_from_the_environment() {
         (anthropic.key.as_ref().unwrap().secret(), anthropic.base_url.as_str()),
         ("sk-1", "http://127.0.0.1:1")
     );
-    assert_eq!(anthropic.proxy, None, "nobody reaches himself through a proxy");
+    assert_eq!(*anthropic.proxy, None, "nobody reaches himself through a proxy");
     assert!(!format!("{anthropic:?}").contains("sk-1"));
 }
 
@@ -48,8 +48,46 @@ fn the_configuration_wins_over_the_preset() {
     assert_eq!(anthropic.key, Some(Key::new("yes")));
     assert_eq!((anthropic.proxy.as_deref(), anthropic.no_proxy.as_str()), (Some("http://p:1"), "x"));
     assert_eq!(anthropic.timeouts.first, Duration::from_millis(5));
-    let direct = Declared { proxy: Some(String::new()), ..declared("https://a.example") };
-    assert_eq!(settings(&[("a", direct)], &env).unwrap().providers["a"].proxy, None);
+    let direct = Declared { proxy: Some(String::new()).into(), ..declared("https://a.example") };
+    assert_eq!(settings(&[("a", direct)], &env).unwrap().providers["a"].proxy.as_deref(), None);
+}
+
+#[test]
+fn what_may_hold_a_secret_is_shown_nowhere() {
+    let headers = vec![("x-gate".to_owned(), "secret-of-a-header".to_owned())];
+    let own = Declared {
+        headers: headers.into(),
+        proxy: Some("http://me:secret@proxy:1".to_owned()).into(),
+        ..declared("https://a.example")
+    };
+    assert!(!format!("{own:?}").contains("secret"));
+    let provider = settings(&[("mine", own.clone())], &[]).unwrap().providers["mine"].clone();
+    assert!(!format!("{provider:?}").contains("secret"));
+    // And yet replies through another header, or from another address, are others.
+    let other = Declared { headers: Vec::new().into(), ..own };
+    let without = settings(&[("mine", other)], &[]).unwrap().providers["mine"].clone();
+    assert_ne!(provider.identity(), without.identity());
+    let at = |url| settings(&[], &[("OPENAI_BASE_URL", url)]).unwrap().providers["openai"].identity();
+    assert_ne!(at("http://127.0.0.1:1/v1"), at("http://127.0.0.1:2/v1"));
+}
+
+#[test]
+fn what_would_be_void_or_dearer_than_known_is_refused() {
+    let fault = |own| settings(&[("mine", own)], &[]).unwrap_err().code;
+    let total = |total_ms| Declared { total_ms, ..declared("https://a.example") };
+    assert_eq!(fault(total(Some(570_001))), "timeout-void");
+    assert!(settings(&[("mine", total(Some(570_000)))], &[]).is_ok());
+    let price = Some(Price { input: 1, output: 1, ..Price::default() });
+    for (name, value) in [("service_tier", "priority"), ("speed", "fast")] {
+        let parameters = Map::from_iter([(name.to_owned(), Value::from(value))]);
+        let facts = Facts { parameters, ..Facts::default() };
+        let with = |facts: Facts| Declared {
+            models: BTreeMap::from([("m".to_owned(), facts)]),
+            ..declared("https://a.example")
+        };
+        assert_eq!(fault(with(facts.clone())), "price-unknown");
+        assert!(settings(&[("mine", with(Facts { price, ..facts }))], &[]).is_ok());
+    }
 }
 
 #[test]
