@@ -121,7 +121,7 @@ fn all_forms(value: &str) -> Vec<Vec<u8>> {
     for value in values.into_iter().filter(|value| worth::known(value)) {
         let quoted = serde_json::Value::String(value.to_owned()).to_string();
         forms.push(value.as_bytes().to_vec());
-        forms.push(quoted[1..quoted.len() - 1].as_bytes().to_vec());
+        forms.push(quoted.as_bytes()[1..quoted.len() - 1].to_vec());
         forms.push(percent(value).into_bytes());
         if value.len() >= ENCODED_BYTES {
             forms.extend(base64(value.as_bytes()));

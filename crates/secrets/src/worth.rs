@@ -79,7 +79,7 @@ pub(crate) fn known(value: &str) -> bool {
 
 /// Random by its looks, whatever it is called.
 pub(crate) fn strong(value: &str) -> bool {
-    let count = |is: fn(&u8) -> bool| value.bytes().filter(|byte| is(byte)).count();
+    let count = |is: fn(&u8) -> bool| value.bytes().filter(&is).count();
     let (digits, lower, upper) =
         (count(u8::is_ascii_digit), count(u8::is_ascii_lowercase), count(u8::is_ascii_uppercase));
     let hex = value.len() >= 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -97,7 +97,7 @@ pub(crate) fn strong(value: &str) -> bool {
 
 /// The value of a literal that is called a secret: no word and no name of something else.
 pub(crate) fn quoted(value: &str) -> bool {
-    let count = |is: fn(&u8) -> bool| value.bytes().filter(|byte| is(byte)).count();
+    let count = |is: fn(&u8) -> bool| value.bytes().filter(&is).count();
     let letters = count(u8::is_ascii_alphabetic);
     known(value) && value.len() >= 12 && count(u8::is_ascii_digit) > 1 && letters > 1 && distinct(value) >= 8
 }
