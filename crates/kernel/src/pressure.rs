@@ -134,13 +134,17 @@ mod tests {
             ladder.look(if n % 3 == 0 { 955 } else { 100 }, Timestamp(3_000_000 + n * 1_000));
         }
         assert_eq!(ladder.level(), Level::Emergency);
-        (0..20).for_each(|n| drop(ladder.look(840, Timestamp(5_000_000 + n * 1_000))));
+        for n in 0..20 {
+            ladder.look(840, Timestamp(5_000_000 + n * 1_000));
+        }
         assert_eq!(
             ladder.level(),
             Level::Critical,
             "low enough for the highest rung, too high for the next one"
         );
-        (0..20).for_each(|n| drop(ladder.look(0, Timestamp(6_000_000 + n * 1_000))));
+        for n in 0..20 {
+            ladder.look(0, Timestamp(6_000_000 + n * 1_000));
+        }
         assert_eq!(ladder.level(), Level::Normal);
     }
 
@@ -149,7 +153,9 @@ mod tests {
         let mut ladder = Ladder::new(950);
         ladder.look(990, at(10_000));
         ladder.look(0, at(10_001));
-        (0..20).for_each(|second| drop(ladder.look(0, at(second))));
+        for second in 0..20 {
+            ladder.look(0, at(second));
+        }
         assert_eq!(ladder.level(), Level::Normal);
     }
 

@@ -214,6 +214,10 @@ fn calm(world: &mut World) {
 /// Stories told every day; `PROPTEST_CASES` asks for eight times as many as it says.
 const EVERYDAY: u32 = 400;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the variable proptest itself reads, which a fixed number would override"
+)]
 fn deep() -> ProptestConfig {
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
     let usual = ProptestConfig::default();

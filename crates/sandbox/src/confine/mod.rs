@@ -265,7 +265,7 @@ mod tests {
         std::fs::write(git.join("config"), "[core]\n").unwrap();
         let made = seal(dir.path()).unwrap();
         assert_eq!(made, [git.join("hooks"), git.join("commondir")]);
-        assert_eq!(seal(dir.path()).unwrap(), [PathBuf::new(); 0]);
+        assert!(seal(dir.path()).unwrap().is_empty());
         std::fs::write(git.join("hooks/mine"), "x").unwrap();
         unseal(&made);
         assert!(
