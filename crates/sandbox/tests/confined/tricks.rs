@@ -99,7 +99,7 @@ fn sockets(name: &str, (one, _two): Words<'_>) -> Option<io::Result<()>> {
     known.contains(&name).then(done)
 }
 
-fn spaces(name: &str, (one, _two): Words<'_>) -> Option<io::Result<()>> {
+fn spaces(name: &str, (_one, _two): Words<'_>) -> Option<io::Result<()>> {
     let done = || match name {
         "newuser" => unshare(libc::CLONE_NEWUSER),
         "mount" => {
