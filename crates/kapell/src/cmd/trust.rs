@@ -18,7 +18,7 @@ pub(crate) async fn run(app: &App, what: Option<TrustVerb>) -> Result<u8, Failur
     let top = repo::find(&app.cwd)?;
     let trust = Trust::new(&app.home, false);
     // As it is committed: that is what sessions start from.
-    let suite = app.workspace(&[]).find(top.clone(), "HEAD".into()).await?;
+    let suite = app.workspace(&[], None).find(top.clone(), "HEAD".into()).await?;
     let all = items(&suite, &trust.repo(&top), &top);
     let unknown = trust.unknown(all.clone())?;
     let (word, act) = match what {
