@@ -44,10 +44,13 @@ impl Cuts {
                 let planned = state.items.iter().map(|item| item.no).filter(|no| named(left, dropped, *no));
                 self.asked = Some(Asked { planned: planned.collect(), words: Words::Awaited });
             }
-            Event::Finished { outcome } => match (&outcome.end, &mut self.asked) {
-                (End::Done(Done::Summarised { text, .. }), Some(asked)) => asked.words = Words::Found(*text),
-                _ => {}
-            },
+            Event::Finished { outcome } => {
+                if let (End::Done(Done::Summarised { text, .. }), Some(asked)) =
+                    (&outcome.end, &mut self.asked)
+                {
+                    asked.words = Words::Found(*text);
+                }
+            }
             Event::Failed { then, .. } if then == "cut" => {
                 self.asked.iter_mut().for_each(|asked| asked.words = Words::Failed);
             }
