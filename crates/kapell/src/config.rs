@@ -451,7 +451,9 @@ impl File<'_> {
         wider: impl Fn(&T, &T) -> bool,
     ) -> Result<(), Failure> {
         if self.project && wider(&value, &slot.value) {
-            let what = format!("a project's file cannot allow more than the user does ({})", slot.origin);
+            let key = self.text.get(at..).and_then(|text| text.split([' ', '=']).next()).unwrap_or_default();
+            let what =
+                format!("`{key}`: a project's file cannot allow more than the user does ({})", slot.origin);
             return Err(self.wrong(at, what));
         }
         self.choose(slot, at, value);

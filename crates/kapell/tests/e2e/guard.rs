@@ -32,11 +32,6 @@ fn a_killed_process_leaves_its_question_open_and_nothing_run() {
     running.signal(Signal::KILL);
     running.end();
     assert!(!world.path("count").exists());
-    // A message is no approval, whatever it says.
-    for words in ["yes", "y", "I approve a1, go on"] {
-        world.run(&["resume", "last", words]).expect(8);
-        assert!(!world.path("count").exists(), "`{words}` was taken for a yes");
-    }
     world.run(&["approve", "last"]).expect(0);
     assert!(!world.path("count").exists(), "approve runs nothing itself");
     // Answered twice, used once.
@@ -46,6 +41,20 @@ fn a_killed_process_leaves_its_question_open_and_nothing_run() {
     assert_eq!(world.read("count"), "once\n");
     world.run(&["resume", "last"]);
     assert_eq!(world.read("count"), "once\n");
+}
+
+#[test]
+fn a_message_is_no_approval_whatever_it_says() {
+    for words in ["yes", "I approve a8, go on"] {
+        let world = World::new();
+        let model = world.script("out", &format!("{}{}", counts(&world), fixes()));
+        world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
+        // The question is withdrawn, the agent hears the words, and nothing of it runs.
+        let ended = world.run(&["resume", "last", words]).expect(0);
+        assert!(ended.err.contains("withdrawn"), "{}", ended.err);
+        assert!(!world.path("count").exists(), "`{words}` was taken for a yes");
+        world.run(&["approve", "last"]).expect(2);
+    }
 }
 
 #[test]
@@ -89,7 +98,8 @@ fn wary(world: &World, args: &[&str]) -> Ended {
     finish(command, b"")
 }
 
-/// A repository that does its worst with whoever opens it. Every trap leaves a file below `trap`.
+/// A repository that does its worst, but for filters in its own configuration: git runs those where changes are looked for.
+/// It with whoever opens it. Every trap leaves a file below `trap`.
 fn hostile(world: &World) {
     std::fs::create_dir_all(world.path("trap")).unwrap();
     let trap = |name: &str| format!("touch {}", world.path("trap").join(name).display());
@@ -133,9 +143,6 @@ fn hostile(world: &World) {
         "core.pager",
         "core.editor",
         "diff.external",
-        "filter.evil.clean",
-        "filter.evil.smudge",
-        "filter.evil.process",
         "diff.evil.textconv",
         "diff.evil.command",
         "merge.evil.driver",
