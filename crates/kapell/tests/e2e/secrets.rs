@@ -51,12 +51,13 @@ fn run(world: &World, args: &[&str]) -> Ended {
     finish(command, b"")
 }
 
-/// Everything that is kept below Kapell's own directories, as bytes, but the clone of the repository and its objects.
+/// Everything that is kept below Kapell's own directories, as bytes, but the clone of the repository, its
+/// objects, and what background commands write for the person who may sit down at them.
 fn kept(world: &World) -> Vec<(String, Vec<u8>)> {
     fn walk(dir: &std::path::Path, out: &mut Vec<(String, Vec<u8>)>) {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             let (path, name) = (entry.path(), entry.file_name());
-            let clone = ["tree", "objects", "git", "build"].iter().any(|it| name == *it);
+            let clone = ["tree", "objects", "git", "build", "jobs"].iter().any(|it| name == *it);
             match entry.file_type().unwrap().is_dir() {
                 true if clone => {}
                 true => walk(&path, out),

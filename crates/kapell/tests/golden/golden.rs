@@ -90,7 +90,10 @@ pub(crate) fn image(dir: &Path) -> Vec<(PathBuf, Digest)> {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                dirs.push(path);
+                // The signed log is no part of the store: it says where the store stood.
+                if path.file_name().is_none_or(|name| name != "audit") {
+                    dirs.push(path);
+                }
             } else if path.extension().is_none_or(|e| e != "db-shm" && e != "lock") {
                 let bytes = fs::read(&path).unwrap();
                 // An empty write-ahead log is none.
