@@ -229,8 +229,9 @@ impl Draft {
     /// Of a reply that broke off, what was received bounds what is billed only where the provider had begun to count and
     /// something of the reply came: else all that was asked for may have been said where nobody heard it.
     fn usage(&self, whole: bool) -> Usage {
-        let mut usage =
-            self.given.unwrap_or(Usage { input: self.asked.given, estimated: true, ..Usage::default() });
+        let bound = Usage { input: self.asked.given, estimated: true, ..Usage::default() };
+        // Something was given: a count of none is no count.
+        let mut usage = self.given.filter(|given| given.given() > 0).unwrap_or(bound);
         let calls = self.calls.iter().map(|call| call.id.len() + call.tool.len() + call.args.len());
         let bytes = (self.text.len() + self.thought + calls.sum::<usize>()) as u64;
         let most = bytes.saturating_add(FRAME_TOKENS * (1 + self.calls.len() as u64));
@@ -488,6 +489,13 @@ mod tests {
         (silent.output, silent.stop) = (Some(0), Some(Stop::EndTurn));
         let usage = silent.end(None).unwrap().usage;
         assert_eq!((usage.input, usage.cache_read, usage.output, usage.estimated), (7, 3, 100, true));
+
+        let mut nothing = draft(Vec::new());
+        nothing.say("hello").unwrap();
+        (nothing.given, nothing.output, nothing.stop) =
+            (Some(Usage::default()), Some(2), Some(Stop::EndTurn));
+        let usage = nothing.end(None).unwrap().usage;
+        assert_eq!((usage.input, usage.output, usage.estimated), (10, 2, true), "nobody is asked nothing");
 
         let mut counted = draft(Vec::new());
         counted.say("hello").unwrap();
