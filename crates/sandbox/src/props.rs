@@ -99,6 +99,8 @@ mod tests {
             };
             put(&texts[0]);
             put(&texts[1]);
+            // No plan.
+            put(b"0");
             put(argc.to_string().as_bytes());
             texts[2..].iter().for_each(|text| put(text));
             wire(&bytes);

@@ -336,11 +336,11 @@ fn a_persons_message_goes_before_what_nobody_waits_for() {
 fn a_person_has_what_waits_for_its_moment_tried_now() {
     let mut world = World::working(limited(Rates::default()));
     for _ in 0..4 {
-        world.end(ROOT, fails(Kind::Degraded, "529"));
+        breaks(&mut world, Kind::Degraded, "529", 0);
         world.now = world.sessions[&ROOT].wake_at.expect("a timer").0;
         world.feed(ROOT, Input::Tick);
     }
-    world.end(ROOT, fails(Kind::Degraded, "529"));
+    breaks(&mut world, Kind::Degraded, "529", 0);
     assert_eq!(world.doing(ROOT), "-", "the breaker is open, and the session waits by itself");
     let held = |world: &World| {
         let quota = world.governor.quota(QuotaId::of(KEY)).unwrap();
@@ -356,7 +356,7 @@ fn a_person_has_what_waits_for_its_moment_tried_now() {
     assert_eq!((world.doing(ROOT), world.root().not_before(Timestamp(world.now))), ("model", None));
     // That call is the one that tries it: while it is under way nobody else does, and a failure shuts it again.
     assert_eq!(held(&world), Some(Why::UnderWay));
-    world.end(ROOT, fails(Kind::Degraded, "529"));
+    breaks(&mut world, Kind::Degraded, "529", 0);
     assert_eq!(held(&world), Some(Why::Breaker));
 }
 

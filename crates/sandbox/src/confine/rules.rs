@@ -331,9 +331,9 @@ mod tests {
     fn a_workspace_is_written_and_its_hooks_are_not() {
         assert_eq!(
             text(&asked(), true),
-            "/usr read\n/etc read\n/proc read\n/bin link to usr/bin\n/tmp own\n/var/tmp own\n/dev/shm own\n/home/u own\n\
-             /data/bin read\n/etc/shadow nothing\n/home/u/build write\n/home/u/w write\n/home/u/.cargo/bin read\n\
-             /home/u/.cargo/registry read\n/home/u/go/pkg read\n/home/u/w/.git write\n/home/u/w/.git/hooks read\n\
+            "/usr read\n/bin link to usr/bin\n/etc read\n/proc read\n/tmp own\n/var/tmp own\n/dev/shm own\n/home/u own\n\
+             /data/bin read\n/etc/shadow nothing\n/home/u/w write\n/home/u/build write\n/home/u/.cargo/registry read\n\
+             /home/u/go/pkg read\n/home/u/.cargo/bin read\n/home/u/w/.git write\n/home/u/w/.git/hooks read\n\
              /home/u/w/.git/config read\n"
         );
     }
