@@ -332,7 +332,12 @@ impl Draft<'_> {
     pub(crate) fn settle_quota(&mut self, attempt: &Attempt, outcome: &Outcome) -> Result<(), Illegal> {
         let Some(id) = attempt.quota else { return Ok(()) };
         if self.gov.quota_mut(id)?.seq == 0 {
-            // Of a time when the call of a model that only words summaries was not on record there.
+            // Of a time when the call of a model that only words summaries was not on record there. Or this process has
+            // not heard of it: passed over, it would be under way until it lapses.
+            let stream = StreamId::Quota(id);
+            if !self.out.looked.contains(&stream) {
+                self.out.looked.push(stream);
+            }
             return Ok(());
         }
         let (session, action, end) = (self.s.id, attempt.action, call_end(attempt, &outcome.end));

@@ -26,9 +26,10 @@ pub(crate) struct Quotas {
 impl Quotas {
     pub(crate) fn enter(&mut self, at: Timestamp, event: &QuotaEvent) -> Checked {
         if at.plus(limits::CLOCK_BACK_MS) < self.now {
-            // The clock was set back, and what was taken lies as far behind as before.
+            // The clock was set back: what was taken lies as far behind as before, what is under way ends as far ahead.
             let by = self.now.since(at);
-            self.taken.iter_mut().for_each(|taken| taken.0 = taken.0.saturating_sub(by));
+            let calls = self.taken.iter_mut().chain(self.under_way.values_mut());
+            calls.for_each(|at| at.0 = at.0.saturating_sub(by));
             self.now = at;
         }
         self.now = self.now.max(at);
