@@ -9,7 +9,7 @@ use crate::worth;
 use aho_corasick::AhoCorasick;
 use memchr::memmem;
 use regex::Regex;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// Label, beginning, and what follows it.
 const FORMS: [(&str, &str, &str); 42] = [
@@ -68,22 +68,28 @@ const VALUE_BYTES: usize = 512;
 
 struct Forms {
     starts: AhoCorasick,
-    rests: Vec<Regex>,
+    /// Compiled when the start of one is met: all of them cost more than most texts.
+    rests: [OnceLock<Option<Regex>>; FORMS.len()],
     names: AhoCorasick,
 }
 
 static COMPILED: LazyLock<Option<Forms>> = LazyLock::new(|| {
-    let rests = FORMS.iter().map(|(_, _, rest)| Regex::new(&format!("^(?:{rest})")).ok());
     let words = ["secret", "token", "passw", "passphrase", "pwd", "key", "credential", "auth", "smtppass"];
     Some(Forms {
         starts: AhoCorasick::builder()
             .match_kind(aho_corasick::MatchKind::LeftmostLongest)
             .build(FORMS.iter().map(|(_, start, _)| start))
             .ok()?,
-        rests: rests.collect::<Option<_>>()?,
+        rests: [const { OnceLock::new() }; FORMS.len()],
         names: AhoCorasick::builder().ascii_case_insensitive(true).build(words).ok()?,
     })
 });
+
+impl Forms {
+    fn rest(&self, at: usize) -> Option<&Regex> {
+        self.rests[at].get_or_init(|| Regex::new(&format!("^(?:{})", FORMS[at].2)).ok()).as_ref()
+    }
+}
 
 /// Everything that has the form of a secret.
 pub(crate) fn find(text: &[u8], out: &mut Vec<Span>) {
@@ -96,7 +102,8 @@ pub(crate) fn find(text: &[u8], out: &mut Vec<Span>) {
             continue;
         }
         let rest = ascii(&text[hit.end()..]);
-        if let Some(found) = forms.rests[hit.pattern().as_usize()].find(rest)
+        if let Some(form) = forms.rest(hit.pattern().as_usize())
+            && let Some(found) = form.find(rest)
             && worth::random(found.as_str())
         {
             out.push(Span { start: hit.start(), end: hit.end() + found.end(), label: label.into() });
@@ -209,4 +216,15 @@ fn assigned(text: &[u8], at: usize) -> Option<(Option<Span>, usize)> {
     let label: String =
         if header { "authorization".into() } else { called.chars().take(NAME_BYTES).collect() };
     Some((hidden.then(|| Span { start: at, end: at + value.len(), label }), at.max(end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_compiles() {
+        let forms = COMPILED.as_ref().unwrap();
+        (0..FORMS.len()).for_each(|at| assert!(forms.rest(at).is_some(), "{}", FORMS[at].0));
+    }
 }
