@@ -106,6 +106,8 @@ impl App {
         self.home.create()?;
         let models = self.models(config)?;
         let store = Sqlite::open(&self.home.data, journal::Options::default()).map_err(|e| e.fault())?;
+        // While the workspace is made, not while the first command runs: who compiles hears no signal.
+        drop(tokio::task::spawn_blocking(output::ready));
         let mut wired = self.wire_over(Arc::new(store), models, config);
         wired.anchors = Some(Anchors::new(&self.home.data));
         Ok(wired)
