@@ -29,16 +29,17 @@ pub(crate) struct Item {
     pub(crate) hash: Digest,
 }
 
-/// What a suite would run of the project's own words.
+/// What a suite would run of the project's own words: declared checks, and with them the set-up. What is found where
+/// nothing is declared are Kapell's words.
 pub(crate) fn items(suite: &Suite, repo: &str, tree: &Path) -> Vec<Item> {
     let item = |name: &str, run: &str| Item {
         name: name.into(),
         run: run.into(),
         hash: hash(repo, name, run, tree),
     };
-    let setup = suite.setup.iter().map(|run| item("setup", run));
-    let declared = suite.checks.iter().filter(|check| check.from == DECLARED);
-    setup.chain(declared.map(|check| item(&check.name, &check.run))).collect()
+    let declared: Vec<_> = suite.checks.iter().filter(|check| check.from == DECLARED).collect();
+    let setup = suite.setup.iter().filter(|_| !declared.is_empty()).map(|run| item("setup", run));
+    setup.chain(declared.iter().map(|check| item(&check.name, &check.run))).collect()
 }
 
 fn hash(repo: &str, name: &str, run: &str, tree: &Path) -> Digest {
@@ -182,12 +183,27 @@ fn untrusted(unknown: &[Item]) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::checks::{CheckDef, CheckKind};
+
+    fn check(from: &str) -> CheckDef {
+        CheckDef {
+            name: "test".into(),
+            run: "true".into(),
+            kind: CheckKind::Test,
+            timeout_ms: 1_000,
+            from: from.into(),
+        }
+    }
 
     #[test]
     fn a_changed_command_or_script_is_another_item() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("check.sh"), "exit 0\n").unwrap();
-        let suite = |run: &str| Suite { setup: vec![run.to_owned()], checks: Vec::new() };
+        let suite = |run: &str| Suite { setup: vec![run.to_owned()], checks: vec![check(DECLARED)] };
+        assert!(
+            items(&Suite { checks: vec![check("Cargo.toml")], ..suite("cargo fetch") }, "/r", dir.path())
+                .is_empty()
+        );
         let of = |run: &str, repo: &str| items(&suite(run), repo, dir.path())[0].hash;
         let before = of("sh ./check.sh", "/r");
         assert_eq!(before, of("sh ./check.sh", "/r"));
@@ -203,11 +219,11 @@ mod tests {
         };
         let trust = Trust::new(&home, false);
         let items = items(&suite("make"), "/r", dir.path());
-        assert_eq!(trust.unknown(items.clone()).unwrap().len(), 1);
+        assert_eq!(trust.unknown(items.clone()).unwrap().len(), 2);
         trust.set(&items, true).unwrap();
         assert!(trust.unknown(items.clone()).unwrap().is_empty());
         trust.set(&items, false).unwrap();
-        assert_eq!(trust.unknown(items.clone()).unwrap().len(), 1);
+        assert_eq!(trust.unknown(items.clone()).unwrap().len(), 2);
         assert!(Trust::new(&home, true).unknown(items).unwrap().is_empty());
     }
 }

@@ -222,6 +222,19 @@ fn a_changed_item_asks_again() {
 }
 
 #[test]
+fn what_is_found_where_nothing_is_declared_needs_no_trust() {
+    let world = World::new();
+    let model = world.script("out", &fixes());
+    world.git(&["rm", "-q", "-r", ".kapell"]);
+    world.write("repo/Cargo.toml", "[package]\nname = \"a\"\nversion = \"0.1.0\"\n");
+    world.write("repo/src/lib.rs", "");
+    world.commit("a crate");
+    assert!(wary(&world, &["trust", "show"]).expect(0).out.contains("nothing to trust"));
+    let ended = wary(&world, &["run", "-m", &model, "--no-land", "make the test pass"]);
+    assert!(ended.err.contains("step 2 model"), "{ended:?}");
+}
+
+#[test]
 fn a_projects_file_widens_nothing() {
     let world = World::new();
     world.write("kapell/config/config.toml", "ask = \"writes\"\nland = false\n[budget]\nusd = 1\n");
