@@ -48,12 +48,16 @@ fn pipeline(pipeline: &crate::syntax::Pipeline, out: &mut String) {
 
 fn command(command: &Command, out: &mut String) {
     if let Body::Simple(assigns, words) = &command.body {
-        // Behind a redirection it is a word like any other.
-        let reserved = |word: &str| RESERVED.contains(&word) || matches!(word, "time" | "!" | "[[");
-        if assigns.is_empty() && words.first().and_then(Word::plain).is_some_and(reserved) {
-            redirects(&command.redirects, out);
-            out.push_str(if command.redirects.is_empty() { "" } else { " " });
-            return body(&command.body, out);
+        let reserved = |word: &&str| RESERVED.contains(word) || matches!(*word, "time" | "!" | "[[");
+        // Where a command begins, only quoted is it a word like any other.
+        if assigns.is_empty()
+            && let Some(name) = words.first().and_then(Word::plain)
+            && reserved(&&*name)
+        {
+            let mut words = words.clone();
+            words[0].pieces = vec![Piece::Quoted(name.to_owned())];
+            body(&Body::Simple(Vec::new(), words), out);
+            return redirects(&command.redirects, out);
         }
     }
     body(&command.body, out);
