@@ -48,11 +48,11 @@ fn pipeline(pipeline: &crate::syntax::Pipeline, out: &mut String) {
 
 fn command(command: &Command, out: &mut String) {
     if let Body::Simple(assigns, words) = &command.body {
-        let reserved = |word: &&str| RESERVED.contains(word) || matches!(*word, "time" | "!" | "[[");
+        let reserved = |word: &str| RESERVED.contains(&word) || matches!(word, "time" | "!" | "[[");
         // Where a command begins, only quoted is it a word like any other.
         if assigns.is_empty()
             && let Some(name) = words.first().and_then(Word::plain)
-            && reserved(&&*name)
+            && reserved(name)
         {
             let mut words = words.clone();
             words[0].pieces = vec![Piece::Quoted(name.to_owned())];

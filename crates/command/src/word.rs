@@ -24,9 +24,16 @@ impl Word {
         }
     }
 
-    /// Empty quotes beside anything else say nothing.
+    /// Empty quotes beside anything else say nothing, but that a tilde before them is just a sign.
     fn settle(mut self) -> Self {
         if self.pieces.len() > 1 {
+            if let [Piece::Plain(first), Piece::Quoted(next), ..] = &mut self.pieces[..]
+                && next.is_empty()
+                && first.starts_with('~')
+                && !first.contains('/')
+            {
+                self.pieces[0] = Piece::Quoted(std::mem::take(first));
+            }
             self.pieces.retain(|piece| !matches!(piece, Piece::Quoted(text) if text.is_empty()));
         }
         let mut out = Self::default();
