@@ -479,7 +479,7 @@ impl Unfold<'_> {
         // Another shell reads the text in its own way.
         let strange = match name {
             "sh" | "dash" | "ash" => {
-                let odd = ["$'", "[[", "=~", ":~", "function "];
+                let odd = ["$'", "[[", "=~", ":~", "&>", "|&", "<(", ">(", "<<<", "function "];
                 lines.iter().any(|line| odd.iter().any(|odd| line.contains(odd)))
             }
             "zsh" | "fish" | "ksh" | "mksh" => !lines.is_empty(),

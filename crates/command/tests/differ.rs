@@ -107,6 +107,7 @@ fn within(shell: &str, line: &str) -> String {
 
 /// Lines that must be read as they run; what is behind `?` may be a doubt.
 const LINES: &[&str] = &[
+    "a | touch x &>f b",
     "a ~\"\" ~''/x ~/x\"\"",
     "a",
     "a x 'y z' \"w\"",
