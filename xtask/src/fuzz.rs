@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz [--seconds N] [--keep] [TARGET...]`: libFuzzer over the properties in each crate's `props.rs`.
 //!
-//! Builds every target of `fuzz/` (stable Rust, so without sanitizers), runs two at a time and prints what each came
-//! to. `--keep` adds the inputs that reach new code to the committed corpora, which ordinary tests replay. Knows
+//! Builds the one program of `fuzz/` (stable Rust, so without sanitizers), runs two of its targets at a time and prints
+//! what each came to. `--keep` adds the inputs that reach new code to the committed corpora, which ordinary tests replay. Knows
 //! nothing of the properties. Start at [`run`].
 
 use crate::tools::{self, Origin};
@@ -13,6 +13,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Seconds per target when nothing else is said.
 const SECONDS: u64 = 60;
+/// The variable that tells the program which of its targets to be.
+const CHOICE: &str = "KAPELL_FUZZ";
 /// Targets that run at the same time.
 const AT_ONCE: usize = 2;
 /// One input may take so long before it counts as a finding, seconds.
@@ -35,7 +37,7 @@ struct Place {
     fuzz: PathBuf,
     /// Build output, working corpora, findings.
     out: PathBuf,
-    programs: PathBuf,
+    program: PathBuf,
     seconds: u64,
 }
 
@@ -65,16 +67,16 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         }
     }
     let fuzz = crate::root()?.join("fuzz");
-    let all = targets(&std::fs::read_to_string(fuzz.join("Cargo.toml"))?);
+    let all = targets(&std::fs::read_to_string(fuzz.join("src/main.rs"))?);
     for target in &wanted {
         ensure!(all.contains(target), "there is no target {target}; there are {}", all.join(", "));
     }
-    ensure!(!all.is_empty(), "the manifest names no target");
+    ensure!(!all.is_empty(), "the table of the program names no target");
     let chosen: VecDeque<String> =
         all.into_iter().filter(|target| wanted.is_empty() || wanted.contains(target)).collect();
     let out = crate::programs::target_dir()?.join("fuzz");
-    let programs = build(&fuzz, &out, &wanted)?;
-    let place = Place { fuzz, out, programs, seconds };
+    let program = build(&fuzz, &out)?;
+    let place = Place { fuzz, out, program, seconds };
     seeds(&place)?;
     let rows = all_of(&place, chosen)?;
     if keep {
@@ -83,23 +85,21 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     report(&rows, &place)
 }
 
-/// The `[[bin]]`s of the manifest.
-fn targets(manifest: &str) -> Vec<String> {
-    let bins = manifest.split("[[bin]]").skip(1);
-    bins.filter_map(|bin| Some(bin.split_once("name = \"")?.1.split_once('"')?.0.to_owned())).collect()
+/// The names in the program's table, a row each.
+fn targets(source: &str) -> Vec<String> {
+    let rows = source.lines().filter_map(|line| line.trim().strip_prefix("(\""));
+    rows.filter_map(|row| Some(row.split_once('"')?.0.to_owned())).collect()
 }
 
-/// Builds the targets; where their programs are.
-fn build(fuzz: &Path, out: &Path, wanted: &[String]) -> Result<PathBuf> {
+/// Builds the program; where it is.
+fn build(fuzz: &Path, out: &Path) -> Result<PathBuf> {
     tools::need("cargo-fuzz", Origin::Crate("cargo-fuzz", "0.13.2"))?;
-    let one = if let [only] = wanted { Some(only) } else { None };
     let status = crate::cargo()
         // The default sanitizer needs a nightly compiler; coverage does not.
         .args(["fuzz", "build", "--sanitizer", "none", "--fuzz-dir"])
         .arg(fuzz)
         .arg("--target-dir")
         .arg(out)
-        .args(one)
         .current_dir(crate::root()?)
         .status()
         .context("start cargo fuzz")?;
@@ -107,7 +107,7 @@ fn build(fuzz: &Path, out: &Path, wanted: &[String]) -> Result<PathBuf> {
     let rustc = Command::new("rustc").arg("-vV").output().context("start rustc")?;
     let said = String::from_utf8_lossy(&rustc.stdout).into_owned();
     let host = said.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
-    Ok(out.join(host).join("release"))
+    Ok(out.join(host).join("release/fuzz"))
 }
 
 /// Input from outside the project, where there is any.
@@ -163,8 +163,8 @@ impl Place {
     fn program(&self, target: &str) -> Result<Command> {
         let tmp = self.out.join("tmp");
         std::fs::create_dir_all(&tmp)?;
-        let mut program = Command::new(self.programs.join(target));
-        program.env("TMPDIR", tmp).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut program = Command::new(&self.program);
+        program.env(CHOICE, target).env("TMPDIR", tmp).stdin(Stdio::null()).stdout(Stdio::null());
         Ok(program)
     }
 
@@ -250,7 +250,7 @@ fn report(rows: &[Row], place: &Place) -> Result<()> {
         rows.iter().filter_map(|row| Some((row.target.as_str(), row.crash.as_deref()?))).collect();
     for (target, file) in &crashes {
         println!("fuzz: {target} failed on {file}");
-        println!("  again: {} {file}", place.programs.join(target).display());
+        println!("  again: {CHOICE}={target} {} {file}", place.program.display());
         println!("  mended? keep it for good: cp {file} {}/", place.committed(target).display());
     }
     let (targets, seconds, found) = (rows.len(), place.seconds, crashes.len());
@@ -264,10 +264,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_are_the_programs_of_the_manifest() {
-        let manifest =
-            "[package]\nname = \"fuzz\"\n[[bin]]\nname = \"a\"\npath = \"x\"\n[[bin]]\nname = \"b\"\n";
-        assert_eq!(targets(manifest), ["a", "b"]);
+    fn targets_are_the_rows_of_the_table() {
+        let source = "const TARGETS: &[(&str, P)] = &[\n    (\"a\", x::a),\n    (\"b\", x::b),\n];\nlet c = (\"no\", 1);\n";
+        assert_eq!(targets(source), ["a", "b"]);
     }
 
     #[test]

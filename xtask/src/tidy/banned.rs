@@ -31,6 +31,7 @@ const SURFACES: &[&str] = &[
     "crates/bench/",
     "crates/power/",
     "crates/fake/src/main.rs",
+    "fuzz/src/main.rs",
 ];
 
 const BANS: &[Ban] = &[

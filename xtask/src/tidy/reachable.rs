@@ -88,7 +88,7 @@ fn is_target(path: &str) -> bool {
     };
     let kind = match package {
         ["build.rs"] | ["src", "lib.rs" | "main.rs"] => return true,
-        ["src", "bin", rest @ ..] | ["tests" | "examples" | "benches" | "fuzz_targets", rest @ ..] => rest,
+        ["src", "bin", rest @ ..] | ["tests" | "examples" | "benches", rest @ ..] => rest,
         _ => return false,
     };
     matches!(kind, [_] | [_, "main.rs"])

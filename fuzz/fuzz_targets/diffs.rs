@@ -1,4 +1,0 @@
-//! Feeds the fuzzer's inputs to a property of `kapell`. Knows nothing of it. Start at [`kapell::props::diffs`].
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kapell::props::diffs(data));

@@ -1,4 +1,0 @@
-//! Feeds the fuzzer's inputs to a property of `journal`. Knows nothing of it. Start at [`journal::props::envelope`].
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| journal::props::envelope(data));

@@ -1,4 +1,0 @@
-//! Feeds the fuzzer's inputs to a property of `engine`. Knows nothing of it. Start at [`engine::props::story`].
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| engine::props::story(data));
