@@ -21,6 +21,7 @@ mod programs;
 mod proof;
 mod shim;
 mod sim;
+mod soak;
 mod tidy;
 mod tools;
 
@@ -77,6 +78,11 @@ const COMMANDS: &[Command] = &[
         name: "bench",
         about: "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models; --quick runs each once, small",
         run: bench::run,
+    },
+    Command {
+        name: "soak",
+        about: "a terminal with real programs for MINUTES (20): clients killed, screens compared, memory and files",
+        run: soak::run,
     },
     Command {
         name: "context",

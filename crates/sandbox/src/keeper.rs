@@ -1,41 +1,80 @@
-//! Kapell's end of the keeper: starts it before the first run and hands it the descriptors of each.
-//! Knows nothing of commands. Start at [`hand_over`]; the other end is `helper/keeper.rs`.
+//! Kapell's end of the wardens: has one forked by the keeper, which is started before the first run, hands it a run,
+//! and keeps it for the next one. Knows nothing of commands. Start at [`begin`]; the other ends are `helper/`.
 
-use crate::helper::{FDS, WORD};
+use crate::helper::WORD;
+use crate::pass;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
-    socketpair,
-};
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-/// The one keeper of this process: a fact about the process, like its standard output, hence a static.
-static KEEPER: Mutex<Option<Keeper>> = Mutex::new(None);
+/// The one keeper of this process, and wardens that wait for a run: a fact about the process, like its standard
+/// output, hence a static.
+static HELPERS: Mutex<Helpers> = Mutex::new(Helpers { keeper: None, idle: Vec::new() });
+/// Wardens that wait for a run at most: few sessions run commands at the same time, and each takes a process.
+const IDLE: usize = 4;
+
+struct Helpers {
+    keeper: Option<Keeper>,
+    /// Our ends of their sockets, which say nothing meanwhile.
+    idle: Vec<UnixStream>,
+}
 
 struct Keeper {
     socket: OwnedFd,
     process: Child,
 }
 
-/// Has a warden forked that owns these: its socket to us, the command's standard input, output and error, and its directory.
-pub(crate) fn hand_over(fds: [BorrowedFd<'_>; FDS]) -> io::Result<()> {
-    let mut slot = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
+/// Hands a run to a warden, and the first of these bytes: our end of its socket, which does not block, and how many
+/// bytes are still to be written.
+pub(crate) fn begin(bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<(UnixStream, usize)> {
+    let rest = |sent: usize| bytes.len() - sent;
+    // One that was killed meanwhile is noticed here.
+    while let Some(warden) = waiting() {
+        match pass::send(&warden, bytes, fds) {
+            Err(Errno::PIPE | Errno::CONNRESET) => {}
+            sent => return Ok((warden, rest(sent?))),
+        }
+    }
+    let (warden, theirs) = UnixStream::pair()?;
+    warden.set_nonblocking(true)?;
+    hand_over(theirs.as_fd())?;
+    let sent = pass::send(&warden, bytes, fds)?;
+    Ok((warden, rest(sent)))
+}
+
+fn waiting() -> Option<UnixStream> {
+    HELPERS.lock().unwrap_or_else(PoisonError::into_inner).idle.pop()
+}
+
+/// Keeps a warden whose run is over and left nothing, and which was told nothing that it may not have heard yet.
+pub(crate) fn give_back(warden: UnixStream) {
+    let mut helpers = HELPERS.lock().unwrap_or_else(PoisonError::into_inner);
+    // One too many sees its socket close, and ends.
+    if helpers.idle.len() < IDLE {
+        helpers.idle.push(warden);
+    }
+}
+
+/// Has a warden forked that owns its end of this socket.
+fn hand_over(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let mut helpers = HELPERS.lock().unwrap_or_else(PoisonError::into_inner);
     // A keeper that was killed is noticed here, and replaced once.
-    if let Some(keeper) = slot.as_mut() {
-        match send(&keeper.socket, &fds) {
+    if let Some(keeper) = helpers.keeper.as_mut() {
+        match pass::send(&keeper.socket, &[0], &[socket]) {
             Err(Errno::PIPE | Errno::CONNRESET) => {
                 let _status = keeper.process.wait();
             }
-            result => return Ok(result?),
+            sent => return sent.map(drop).map_err(io::Error::from),
         }
     }
-    let keeper = slot.insert(start()?);
-    Ok(send(&keeper.socket, &fds)?)
+    let keeper = helpers.keeper.insert(start()?);
+    pass::send(&keeper.socket, &[0], &[socket])?;
+    Ok(())
 }
 
 fn start() -> io::Result<Keeper> {
@@ -51,12 +90,4 @@ fn start() -> io::Result<Keeper> {
         .stderr(Stdio::null())
         .spawn()?;
     Ok(Keeper { socket, process })
-}
-
-fn send(socket: &OwnedFd, fds: &[BorrowedFd<'_>; FDS]) -> Result<(), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(fds));
-    sendmsg(socket.as_fd(), &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
 }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! kapell ── keeper (this binary again, tiny, one per process; forks and nothing else)
-//!    │         └── warden (one per run; a child subreaper: whatever the command starts stays below it)
+//!    │         └── warden (one per run at a time; a child subreaper: what the command starts stays below it)
 //!    └─ socket ─────┘ └── the command (own session and group; null stdin and no terminal, unless it is given one)
 //! ```
 //!
@@ -13,7 +13,9 @@
 //! because Kapell died, it kills everything below itself until the kernel says there is no child left. No
 //! process can leave that tree: a daemon that forks twice, changes its session and clears its environment is
 //! handed to the nearest subreaper above it, which is the warden. Killing by number is safe there, because
-//! the number of a child that was not waited for cannot be given to another process.
+//! the number of a child that was not waited for cannot be given to another process. A warden that has nothing below
+//! itself any more, and was never told to stop anything, waits for the next run: forking one costs as much as the
+//! rest of a short command.
 //!
 //! Should the wardens be killed too, [`sweep`] finds what was left by the records the runs wrote.
 
@@ -26,6 +28,7 @@ mod flow;
 pub mod helper;
 pub mod job;
 mod keeper;
+mod pass;
 mod patience;
 mod proc;
 #[cfg(any(test, fuzzing))]

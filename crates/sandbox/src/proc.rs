@@ -3,6 +3,8 @@
 
 use rustix::process::{Pid, getpid};
 use std::fs;
+use std::io::Read;
+use std::sync::OnceLock;
 
 /// A line of /proc/PID/stat, as far as it is needed here (proc_pid_stat(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +20,10 @@ pub(crate) struct Stat {
 
 /// The process with this number, if there is one.
 pub(crate) fn stat(pid: Pid) -> Option<Stat> {
-    parse(pid, &fs::read(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?)
+    // Longer than such a line can be: one read gives all of it.
+    let mut line = [0; 2048];
+    let read = fs::File::open(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?.read(&mut line).ok()?;
+    parse(pid, &line[..read])
 }
 
 fn parse(pid: Pid, line: &[u8]) -> Option<Stat> {
@@ -97,8 +102,10 @@ pub(crate) fn has_env(pid: Pid, name: &str, value: &str) -> bool {
 }
 
 /// Names this boot of the machine; process numbers and start times mean nothing in another one.
-pub(crate) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+pub(crate) fn boot_id() -> &'static str {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+    BOOT.get_or_init(read)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::proc::{self, Stat};
 use contract::limits::STOP_KILL_MS;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,14 +48,22 @@ pub(crate) fn token() -> String {
 #[derive(Debug)]
 pub(crate) struct Record {
     path: PathBuf,
+    file: File,
 }
 
 impl Record {
     pub(crate) fn open(dir: &Path, token: &str) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
         let path = dir.join(token).with_extension(SUFFIX);
-        fs::write(&path, format!("boot {}\n", proc::boot_id()))?;
-        Ok(Self { path })
+        let open = || File::options().write(true).create_new(true).open(&path);
+        let mut file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(dir)?;
+                open()?
+            }
+            other => other?,
+        };
+        file.write_all(format!("boot {}\n", proc::boot_id()).as_bytes())?;
+        Ok(Self { path, file })
     }
 
     /// Adds who runs it. Without this the token alone must find it.
@@ -69,7 +77,7 @@ impl Record {
         };
         // In one write: a crash leaves both or neither, and a line is never half a line.
         let lines = line("leader", leader) + &line("warden", warden);
-        fs::OpenOptions::new().append(true).open(&self.path)?.write_all(lines.as_bytes())
+        (&self.file).write_all(lines.as_bytes())
     }
 
     pub(crate) fn close(&self) -> io::Result<()> {
@@ -151,7 +159,7 @@ pub fn look(dir: &Path) -> io::Result<(u32, u32)> {
         // One that goes away meanwhile has been ended.
         let Ok(text) = fs::read(&path) else { continue };
         let left = Left::parse(token, &String::from_utf8_lossy(&text));
-        let now = left.boot.as_ref().is_none_or(|boot| *boot == proc::boot_id());
+        let now = left.boot.as_ref().is_none_or(|boot| boot == proc::boot_id());
         records += 1;
         alive += u32::from(now && !left.alive(&proc::all()).is_empty());
     }
@@ -175,7 +183,7 @@ pub fn sweep(dir: &Path) -> io::Result<Swept> {
         };
         let left = Left::parse(token, &String::from_utf8_lossy(&fs::read(&path)?));
         let (killed, still) = match &left.boot {
-            Some(boot) if *boot != proc::boot_id() => (0, 0),
+            Some(boot) if boot != proc::boot_id() => (0, 0),
             _ => end(&left),
         };
         swept.killed += killed;

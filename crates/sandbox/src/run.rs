@@ -22,10 +22,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
@@ -247,16 +247,16 @@ pub async fn run(
     let (plan, spawn) = (spawn.plan.clone(), spawn.encode());
     let record = command.record.as_deref().map(|dir| Record::open(dir, &token)).transpose();
     let record = record.map_err(failed("writing its record"))?;
-    let pipes = begin(&command, &directory);
+    let pipes = begin(&command, &directory, &spawn);
     if let (Err(_), Some(record)) = (&pipes, &record) {
         record.close().map_err(failed("removing its record"))?;
     }
-    let (mut control, output, stderr) = pipes.map_err(failed("starting the helper"))?;
+    let Pipes { mut control, rest, output, stderr } = pipes.map_err(failed("starting the helper"))?;
     drop(directory);
     // Our copy of a terminal's slave would keep its master from ever telling the end.
     let command = Command { input: Input::Bytes(Vec::new()), ..command };
     // An error here means that the warden is gone, which reading tells as well.
-    let _gone = control.write_all(&spawn).await;
+    let _gone = control.write_all(&spawn[spawn.len() - rest..]).await;
 
     let mut watch = Watch {
         control,
@@ -269,7 +269,11 @@ pub async fn run(
         progress,
     };
     let result = watch.follow(&cancel).await;
-    let Watch { stop, silence, outputs: [output, stderr], end, .. } = watch;
+    let Watch { control, stop, silence, outputs: [output, stderr], end, .. } = watch;
+    let serves_again = result.is_ok() && stop.stage.is_none() && end.clean == Some(0);
+    if let Some(warden) = serves_again.then(|| control.into_std().ok()).flatten() {
+        keeper::give_back(warden);
+    }
     let never_ran = matches!(
         result,
         Err(Error::Directory { .. } | Error::Exec { .. } | Error::Confine { .. } | Error::Mount { .. })
@@ -332,7 +336,14 @@ pub(crate) fn failed(doing: &'static str) -> impl Fn(io::Error) -> Error {
     move |source| Error::System { doing, source }
 }
 
-type Pipes = (UnixStream, Option<Flow>, Option<Flow>);
+/// What connects us to a run.
+struct Pipes {
+    control: UnixStream,
+    /// Bytes of the order that did not go yet.
+    rest: usize,
+    output: Option<Flow>,
+    stderr: Option<Flow>,
+}
 
 /// The directory it is to work in, held open: renaming or replacing it meanwhile changes nothing.
 fn open_directory(command: &Command) -> Result<Arc<OwnedFd>, Error> {
@@ -348,29 +359,25 @@ fn open_directory(command: &Command) -> Result<Arc<OwnedFd>, Error> {
     })
 }
 
-/// Makes the pipes and has a warden forked. Our copies of the command's ends close here.
-fn begin(command: &Command, directory: &OwnedFd) -> io::Result<Pipes> {
-    let (control, theirs) = std::os::unix::net::UnixStream::pair()?;
-    control.set_nonblocking(true)?;
+/// Makes the pipes and gives a warden the order. Our copies of the command's ends close here.
+fn begin(command: &Command, directory: &OwnedFd, order: &[u8]) -> io::Result<Pipes> {
+    let given = |fds: &[BorrowedFd<'_>]| -> io::Result<(UnixStream, usize)> {
+        let (control, rest) = keeper::begin(order, fds)?;
+        Ok((UnixStream::from_std(control)?, rest))
+    };
     if let Input::Terminal { slave, master } = &command.input {
         let slave = slave.as_fd();
-        keeper::hand_over([theirs.as_fd(), slave, slave, slave, directory.as_fd()])?;
-        return Ok((UnixStream::from_std(control)?, Some(Flow::reader(Arc::clone(master))?), None));
+        let (control, rest) = given(&[slave, slave, slave, directory.as_fd()])?;
+        return Ok(Pipes { control, rest, output: Some(Flow::reader(Arc::clone(master))?), stderr: None });
     }
     let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
     let apart = command.apart.then(|| pipe_with(PipeFlags::CLOEXEC)).transpose()?;
     let (stderr, stderr_end) = apart.unzip();
     let stdin = input(&command.input)?;
     let stderr_end = stderr_end.as_ref().unwrap_or(&stdout);
-    keeper::hand_over([
-        theirs.as_fd(),
-        stdin.as_fd(),
-        stdout.as_fd(),
-        stderr_end.as_fd(),
-        directory.as_fd(),
-    ])?;
+    let (control, rest) = given(&[stdin.as_fd(), stdout.as_fd(), stderr_end.as_fd(), directory.as_fd()])?;
     let stderr = stderr.map(|pipe| Flow::reader(Arc::new(pipe))).transpose()?;
-    Ok((UnixStream::from_std(control)?, Some(Flow::reader(Arc::new(output))?), stderr))
+    Ok(Pipes { control, rest, output: Some(Flow::reader(Arc::new(output))?), stderr })
 }
 
 /// What the command reads: nothing, or a file in memory, which unlike a pipe cannot block anybody; or a pipe.
@@ -381,7 +388,12 @@ fn input(input: &Input) -> io::Result<Arc<OwnedFd>> {
         Input::Bytes(bytes) => bytes,
     };
     if bytes.is_empty() {
-        return Ok(Arc::new(File::open("/dev/null")?.into()));
+        static NOTHING: OnceLock<Arc<OwnedFd>> = OnceLock::new();
+        if let Some(nothing) = NOTHING.get() {
+            return Ok(Arc::clone(nothing));
+        }
+        let nothing = Arc::new(File::open("/dev/null")?.into());
+        return Ok(Arc::clone(NOTHING.get_or_init(|| nothing)));
     }
     let mut file = File::from(memfd_create("kapell-stdin", MemfdFlags::CLOEXEC)?);
     file.write_all(bytes)?;

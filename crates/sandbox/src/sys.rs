@@ -1,8 +1,9 @@
 //! The few system calls that have no safe wrapper. All `unsafe` of Kapell is in this file.
 //! Knows nothing of what they are used for. Start at [`fork`].
 
-use rustix::process::Pid;
-use std::ffi::CString;
+use crate::wire::{Spawn, Step};
+use rustix::process::{Pid, WaitOptions, waitpid};
+use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -22,6 +23,97 @@ pub(crate) fn fork() -> io::Result<Option<Pid>> {
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+/// What a new process needs to become a program; all of it is made before there is one.
+struct Becoming {
+    path: *const c_char,
+    argv: *const *const c_char,
+    env: *const *const c_char,
+    /// Standard input, output and error, and the directory.
+    fds: [RawFd; 4],
+    terminal: bool,
+    /// Which step failed, and with which number.
+    failed: Option<(Step, c_int)>,
+}
+
+/// Starts a command in a session of its own, in this directory, with these as standard input, output and error (the
+/// directory is the last); at the terminal that its input is, where it is one. Inside: the step that failed.
+///
+/// The new process borrows our memory until it is another program, and we stand still meanwhile: copying page tables
+/// costs more than all else here. So it does nothing but system calls. The caller must have one thread and all signals
+/// blocked.
+#[expect(unsafe_code, reason = "clone has no safe wrapper, and what runs before exec shares our memory")]
+pub(crate) fn spawn(spawn: &Spawn, fds: [BorrowedFd<'_>; 4]) -> io::Result<Result<Pid, (Step, io::Error)>> {
+    let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::from);
+    // Without a slash it would be searched for.
+    let path = match spawn.program.as_bytes().contains(&b'/') {
+        true => text(&spawn.program)?,
+        false => text(Path::new(".").join(&spawn.program).as_os_str())?,
+    };
+    let argv = spawn.argv.iter().map(|word| text(word)).collect::<io::Result<Vec<_>>>()?;
+    let entry = |(name, value): &(std::ffi::OsString, std::ffi::OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).map_err(io::Error::from)
+    };
+    let env = spawn.env.iter().map(entry).collect::<io::Result<Vec<_>>>()?;
+    let pointers = |texts: &[CString]| -> Vec<*const c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv_pointers, env_pointers) = (pointers(&argv), pointers(&env));
+    let mut becoming = Becoming {
+        path: path.as_ptr(),
+        argv: argv_pointers.as_ptr(),
+        env: env_pointers.as_ptr(),
+        fds: fds.map(|fd| fd.as_raw_fd()),
+        terminal: spawn.terminal,
+        failed: None,
+    };
+    // A script without a first line is given to a shell by the C library, which copies the arguments' pointers.
+    const STACK: usize = 64 * 1024;
+    let mut stack: Vec<u128> = Vec::with_capacity((STACK + path.count_bytes()) / 16 + argv_pointers.len());
+    let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
+    let becoming = &raw mut becoming;
+    // SAFETY: the stack is ours, aligned, and used by nobody else; everything pointed to outlives the call, which returns
+    // only once the new process has its own memory or has ended. It runs system calls only. We have one thread.
+    let (pid, failed) = unsafe {
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let pid = libc::clone(become_program, top.cast(), flags, becoming.cast());
+        check(pid)?;
+        (pid, std::ptr::read_volatile(&raw const (*becoming).failed))
+    };
+    let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
+    let Some((step, errno)) = failed else { return Ok(Ok(pid)) };
+    let _status = waitpid(Some(pid), WaitOptions::empty());
+    Ok(Err((step, io::Error::from_raw_os_error(errno))))
+}
+
+/// Runs in the new process, on a stack of its own in its parent's memory. Returns only when it failed.
+#[expect(unsafe_code, reason = "between clone and exec only bare system calls may be made")]
+extern "C" fn become_program(becoming: *mut c_void) -> c_int {
+    // SAFETY: the pointer is that given to `clone` above, whose caller waits; every call is async-signal-safe, nothing
+    // allocates, and no signal can come before the mask is emptied, for which no handler is installed.
+    unsafe {
+        let becoming = &mut *becoming.cast::<Becoming>();
+        let [stdin, stdout, stderr, cwd] = becoming.fds;
+        let mut none = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut none);
+        let step = if libc::setsid() == -1
+            || (becoming.terminal && libc::ioctl(stdin, libc::TIOCSCTTY, 0) == -1)
+            || libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) == -1
+        {
+            Step::Session
+        } else if libc::fchdir(cwd) == -1 {
+            // Not by its name: what the name leads to may have changed.
+            Step::Directory
+        } else if libc::dup2(stdin, 0) == -1 || libc::dup2(stdout, 1) == -1 || libc::dup2(stderr, 2) == -1 {
+            Step::Session
+        } else {
+            libc::execvpe(becoming.path, becoming.argv, becoming.env);
+            Step::Exec
+        };
+        becoming.failed = Some((step, io::Error::last_os_error().raw_os_error().unwrap_or(0)));
+        libc::_exit(127)
     }
 }
 

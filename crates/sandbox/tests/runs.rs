@@ -7,6 +7,8 @@ mod input;
 mod jobs;
 #[path = "runs/killed.rs"]
 mod killed;
+#[path = "runs/long.rs"]
+mod long;
 
 use contract::Cancel;
 use contract::cancel::Urgency;

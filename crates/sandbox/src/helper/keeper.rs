@@ -1,18 +1,13 @@
-//! The keeper: forks a warden for every run Kapell asks for, and nothing else.
+//! The keeper: forks a warden whenever Kapell asks for one, and nothing else.
 //! Knows nothing of commands. Start at [`serve`].
 //!
 //! It exists because forking a small process with one thread is quick and safe, and forking Kapell is neither.
 
 use super::{children, warden};
-use crate::sys;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use crate::{pass, sys};
 use rustix::process::{Pid, WaitStatus, getpid, set_child_subreaper, setsid};
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-
-/// What a warden is given: its socket to Kapell, the command's standard input, output and error, and its directory.
-pub(crate) const FDS: usize = 5;
 
 /// Serves until Kapell closes the socket (standard input) or dies; then waits until every warden is done.
 pub(super) fn serve() -> ! {
@@ -47,19 +42,21 @@ fn keep(socket: OwnedFd, signals: &OwnedFd) -> io::Result<()> {
             reap(&mut wardens, signals);
         }
         if asked {
-            match receive(&socket)? {
-                None => break,
-                Some(fds) => match <[OwnedFd; FDS]>::try_from(fds).map(|fds| (sys::fork(), fds)) {
-                    Ok((Ok(Some(pid)), _)) => wardens.push(pid),
-                    // Some did not come, or there is no room for a process: who asked sees its own socket close. The
-                    // other runs go on.
-                    Err(_) | Ok((Err(_), _)) => {}
-                    Ok((Ok(None), fds)) => {
-                        // Kapell must see the keeper's end of this socket close when the keeper dies.
-                        drop(socket);
-                        warden::watch(fds)
-                    }
-                },
+            let (bytes, fds) = pass::receive(&socket, &mut [0])?;
+            if bytes == 0 {
+                break;
+            }
+            // It did not come: who asked sees its own socket close. The other runs go on.
+            let Some(control) = fds.into_iter().next() else { continue };
+            match sys::fork() {
+                Ok(Some(pid)) => wardens.push(pid),
+                // No room for a process: the same.
+                Err(_) => {}
+                Ok(None) => {
+                    // Kapell must see the keeper's end of this socket close when the keeper dies.
+                    drop(socket);
+                    warden::serve(control)
+                }
             }
         }
     }
@@ -92,23 +89,4 @@ fn reap(wardens: &mut Vec<Pid>, signals: &OwnedFd) {
 
 fn forget(wardens: &mut Vec<Pid>, ended: Vec<(Pid, WaitStatus)>) {
     wardens.retain(|warden| ended.iter().all(|(pid, _)| pid != warden));
-}
-
-/// The descriptors of the next run; `None` = the socket is closed.
-fn receive(socket: &OwnedFd) -> io::Result<Option<Vec<OwnedFd>>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let message = recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    if message.bytes == 0 {
-        return Ok(None);
-    }
-    let fds = control
-        .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-            _ => None,
-        })
-        .flatten();
-    Ok(Some(fds.collect()))
 }

@@ -7,8 +7,6 @@ mod children;
 mod keeper;
 mod warden;
 
-pub(crate) use keeper::FDS;
-
 /// The hidden first argument.
 pub(crate) const WORD: &str = "__kapell-helper";
 

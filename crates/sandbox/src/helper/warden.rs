@@ -1,11 +1,9 @@
-//! The warden of one run: starts the command, passes signals on, and ends only when everything below it has.
-//! Knows nothing of deadlines or output. Start at [`watch`].
+//! The warden of a run: starts the command, passes signals on, and is done only when nothing is left below it. Then it
+//! waits for the next run. Knows nothing of deadlines or output. Start at [`serve`].
 
 use super::children;
-use super::keeper::FDS;
-use crate::confine;
-use crate::sys;
 use crate::wire::{Order, PREFIX, Report, Spawn, Step};
+use crate::{confine, pass, sys};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -19,22 +17,49 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// Runs one command to its very end. The exit status means nothing; what matters was reported.
-pub(super) fn watch([control, stdin, stdout, stderr, cwd]: [OwnedFd; FDS]) -> ! {
+/// The command's standard input, output and error, and its directory.
+type Fds = [OwnedFd; 4];
+
+/// Runs one command after the other, each to its very end. The exit status means nothing; what matters was reported.
+pub(super) fn serve(control: OwnedFd) -> ! {
     let control = UnixStream::from(control);
-    let _unreported_is_gone = oversee(&control, [stdin, stdout, stderr, cwd]);
+    let ready =
+        set_child_subreaper(Some(getpid())).map_err(io::Error::from).and_then(|()| sys::child_signal());
+    if let Ok(signals) = ready {
+        while let Ok(Some((spawn, fds))) = next(&control) {
+            if oversee(&control, &signals, spawn, fds).is_err() {
+                break;
+            }
+        }
+    }
     std::process::exit(0)
 }
 
-fn oversee(mut control: &UnixStream, fds: [OwnedFd; 4]) -> io::Result<()> {
-    set_child_subreaper(Some(getpid()))?;
-    let signals = sys::child_signal()?;
-    let mut prefix = [0; PREFIX];
-    control.read_exact(&mut prefix)?;
-    let mut body = Vec::new();
-    let length = u32::from_le_bytes(prefix);
-    control.take(u64::from(length)).read_to_end(&mut body)?;
+/// Bytes taken at once: nearly every run fits.
+const CHUNK: usize = 16 * 1024;
+
+/// The next run; `None` = Kapell has closed the socket.
+fn next(mut control: &UnixStream) -> io::Result<Option<(Spawn, Fds)>> {
+    let mut chunk = [0; CHUNK];
+    let (mut got, fds) = pass::receive(control, &mut chunk)?;
+    if got == 0 {
+        return Ok(None);
+    }
+    if got < PREFIX {
+        control.read_exact(&mut chunk[got..PREFIX])?;
+        got = PREFIX;
+    }
+    let (prefix, begun) = chunk[..got].split_first_chunk::<PREFIX>().ok_or(io::ErrorKind::InvalidData)?;
+    let length = u64::from(u32::from_le_bytes(*prefix));
+    let mut body = begun.to_vec();
+    control.take(length.saturating_sub(body.len() as u64)).read_to_end(&mut body)?;
     let spawn = Spawn::decode(&body).ok_or(io::ErrorKind::InvalidData)?;
+    let fds = Fds::try_from(fds).map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok(Some((spawn, fds)))
+}
+
+/// One run. An error: Kapell is gone, or cannot be told any more.
+fn oversee(mut control: &UnixStream, signals: &OwnedFd, spawn: Spawn, fds: Fds) -> io::Result<()> {
     let main = match start(spawn, fds)? {
         Ok(pid) => pid,
         Err((step, errno)) => return control.write_all(&Report::Failed { step, errno }.encode()),
@@ -43,7 +68,7 @@ fn oversee(mut control: &UnixStream, fds: [OwnedFd; 4]) -> io::Result<()> {
     // A failure means that Kapell is gone, which the next read tells as well.
     let _gone = control.write_all(&started.encode());
 
-    let mut ended = follow(control, main, &signals);
+    let mut ended = follow(control, main, signals);
     let killed = children::kill_all(&[], signals.as_fd());
     let mut dead = 0;
     for (pid, status) in killed.reaped {
@@ -59,17 +84,29 @@ fn oversee(mut control: &UnixStream, fds: [OwnedFd; 4]) -> io::Result<()> {
     }
     let mut left = killed.left;
     report.extend(Report::Clean { killed: dead, left: i32::try_from(left).unwrap_or(i32::MAX) }.encode());
-    let _gone = control.write_all(&report);
+    let told = control.write_all(&report);
     // What could not be killed within the limit is watched to its end all the same.
     while left > 0 {
         left = children::kill_all(&[], signals.as_fd()).left;
     }
-    Ok(())
+    told
 }
 
 /// Starts the command in a session of its own: no terminal but one made for it, and a group that can be signalled as
 /// one.
-fn start(spawn: Spawn, fds: [OwnedFd; 4]) -> io::Result<Result<Pid, (Step, i32)>> {
+fn start(spawn: Spawn, fds: Fds) -> io::Result<Result<Pid, (Step, i32)>> {
+    if spawn.plan.is_some() {
+        return start_confined(spawn, fds);
+    }
+    let started = match sys::spawn(&spawn, fds.each_ref().map(AsFd::as_fd))? {
+        Ok(pid) => return Ok(Ok(pid)),
+        Err(failed) => failed,
+    };
+    Ok(Err((started.0, started.1.raw_os_error().unwrap_or(0))))
+}
+
+/// The same behind walls, which take more than a few system calls to build: a process of its own builds them.
+fn start_confined(spawn: Spawn, fds: Fds) -> io::Result<Result<Pid, (Step, i32)>> {
     let (result, tell) = pipe_with(PipeFlags::CLOEXEC)?;
     let Some(pid) = sys::fork()? else {
         drop(result);
@@ -91,7 +128,7 @@ fn start(spawn: Spawn, fds: [OwnedFd; 4]) -> io::Result<Result<Pid, (Step, i32)>
 }
 
 /// Returns only when it could not.
-fn become_command(spawn: Spawn, [stdin, stdout, stderr, cwd]: [OwnedFd; 4]) -> (Step, io::Error) {
+fn become_command(spawn: Spawn, [stdin, stdout, stderr, cwd]: Fds) -> (Step, io::Error) {
     let own = || {
         setsid()?;
         if spawn.terminal { ioctl_tiocsctty(&stdin) } else { Ok(()) }

@@ -43,7 +43,7 @@ impl Status {
     pub(crate) fn new(command: String, terminal: bool) -> Self {
         let start = proc::stat(getpid()).map_or(0, |stat| stat.start);
         let now = now_ms();
-        let host = (getpid().as_raw_pid(), start, proc::boot_id());
+        let host = (getpid().as_raw_pid(), start, proc::boot_id().to_owned());
         let (command, said_ms) = (text::sentence(&command), now);
         Self { command, terminal, started_ms: now, beat_ms: now, said_ms, host, ..Self::default() }
     }
