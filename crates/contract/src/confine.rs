@@ -88,6 +88,16 @@ pub struct InForce {
     pub namespaces: bool,
 }
 
+/// The oldest Landlock that holds a write to where it is allowed (truncating came last).
+pub const LANDLOCK: u32 = 3;
+
+impl InForce {
+    /// It changes nothing but what it was given, so that a savepoint takes back what it did.
+    pub fn holds(&self) -> bool {
+        self.profile != Profile::Full && self.landlock >= LANDLOCK && self.seccomp
+    }
+}
+
 impl fmt::Display for InForce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.profile == Profile::Full {

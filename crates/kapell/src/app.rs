@@ -5,6 +5,7 @@
 
 use crate::anchors::Anchors;
 use crate::args::Global;
+use crate::cage;
 use crate::clock::System;
 use crate::config::Config;
 use crate::exit::Failure;
@@ -110,6 +111,14 @@ impl App {
         drop(tokio::task::spawn_blocking(output::ready));
         let mut wired = self.wire_over(Arc::new(store), models, config);
         wired.anchors = Some(Anchors::new(&self.home.data));
+        Ok(wired)
+    }
+
+    /// The same for who is going to run something: refused where commands cannot be confined as they should be.
+    pub(crate) fn wire_to_work(&self, config: &Config) -> Result<Wired, Failure> {
+        let less = cage::checked(&config.sandbox)?;
+        let mut wired = self.wire_with(config)?;
+        wired.warnings.extend(less);
         Ok(wired)
     }
 

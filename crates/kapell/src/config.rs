@@ -14,7 +14,7 @@ use crate::exit::Failure;
 use crate::quantity;
 use ::providers::settings::Declared;
 use ::tools::WebRules;
-use contract::confine::{Confinement, Profile};
+use contract::confine::Confinement;
 use contract::project::Caps;
 use contract::session::Ask;
 use contract::text::suggestion;
@@ -173,7 +173,7 @@ impl Default for Config {
             providers: BTreeMap::new(),
             web: WebRules::default(),
             parsers: Vec::new(),
-            sandbox: Confinement { profile: Profile::Full, ..Confinement::default() },
+            sandbox: Confinement::default(),
             rules: Vec::new(),
             caps: std::array::from_fn(|_| of(u64::MAX)),
         }

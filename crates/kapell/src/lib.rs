@@ -6,6 +6,7 @@ mod anchors;
 mod app;
 mod args;
 mod ask;
+mod cage;
 mod clock;
 mod cmd;
 mod config;

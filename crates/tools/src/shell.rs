@@ -12,7 +12,7 @@ use crate::spool::{Place, Spool, Whole};
 use crate::tree::Tree;
 use crate::{Options, job, name, view};
 use contract::action::EffectClass;
-use contract::confine::{Network, Profile};
+use contract::confine::Network;
 use contract::limits::{COMMAND_BYTES, JOB_MS, OUTPUT_VIEW_BYTES, TOOL_MAX_MS};
 use contract::model::ToolSpec;
 use contract::port::{Delta, Sink};
@@ -102,7 +102,7 @@ impl Tool for Shell {
             same && cwd == scope.root && !parsed.stays()
         };
         let held = scope.confinement.as_ref().map(sandbox::in_force).transpose()?;
-        let held = held.filter(|held| held.profile != Profile::Full);
+        let held = held.filter(contract::confine::InForce::holds);
         let (class, why) = match (held, scope.declared.iter().any(declared)) {
             // What it does beyond the workspace is what it sends.
             (Some(held), true) => (EffectClass::Staged, format!("declared check; confined: {held}")),

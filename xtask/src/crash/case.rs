@@ -60,11 +60,24 @@ enum End {
     Left(usize, i32),
 }
 
+/// Most cases are confined as usual, but for the network, so that their commands have effects outside, and for the file
+/// they write; the others are not confined at all.
+fn confine(dir: &Path, not_at_all: bool) -> Result<()> {
+    let outside = dir.join("outside.log");
+    std::fs::write(&outside, "")?;
+    let config = match not_at_all {
+        true => "profile = \"full\"\n".to_owned(),
+        false => format!("network = \"on\"\nwrite = [\"{}\"]\n", outside.display()),
+    };
+    std::fs::create_dir_all(dir.join("home/config"))?;
+    Ok(std::fs::write(dir.join("home/config/config.toml"), format!("[sandbox]\n{config}"))?)
+}
+
 impl<'a> Case<'a> {
     pub(super) fn new(
         binary: &'a Path,
         scenario: &'static Scenario,
-        rng: Rng,
+        mut rng: Rng,
         tally: &'a Tally,
         name: &str,
         most: u64,
@@ -74,6 +87,7 @@ impl<'a> Case<'a> {
         let mut script = Script::new(&dir.path().join("outside.log"));
         (scenario.script)(&mut script);
         std::fs::write(dir.path().join("script.toml"), script.text())?;
+        confine(dir.path(), rng.chance(25))?;
         Ok(Self {
             binary,
             scenario,

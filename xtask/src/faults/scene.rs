@@ -88,6 +88,12 @@ impl Stage {
             .status()
             .context("start cp")?;
         ensure!(status.success(), "copying the repository failed");
+        // Confined, but for the network and one file: what the command does there is an effect outside.
+        let outside = dir.0.join("outside.log");
+        std::fs::write(&outside, "")?;
+        std::fs::create_dir_all(dir.0.join("home/config"))?;
+        let config = format!("[sandbox]\nnetwork = \"on\"\nwrite = [\"{}\"]\n", outside.display());
+        std::fs::write(dir.0.join("home/config/config.toml"), config)?;
         Ok(Scene { stage: self, dir })
     }
 

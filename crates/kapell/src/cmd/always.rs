@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::{out, policy};
+use contract::action::EffectClass;
 use contract::event::Subject;
 use contract::policy::{Arg, Decision, Part};
 use contract::port::Blobs;
@@ -38,7 +39,7 @@ pub(super) async fn rules(
     let ask = state.spec.as_ref().map_or(contract::session::Ask::Writes, |spec| spec.rights.ask);
     let policy = policy::of(&app.home, &app.config(Some(Path::new(&repo)))?);
     let place = command::Place { root: repo.clone(), home: policy::user_home() };
-    let setting = Setting { ask, confined: false, reads: false };
+    let setting = Setting { ask, confined: call.class != EffectClass::External, reads: false };
     let cwd = match args["cwd"].as_str() {
         Some(cwd) if cwd.starts_with('/') => cwd.to_owned(),
         Some(cwd) => format!("{repo}/{cwd}"),

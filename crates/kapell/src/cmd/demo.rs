@@ -53,7 +53,7 @@ async fn demo(app: &App, work: &Work<'_>, dir: Option<PathBuf>) -> Result<u8, Fa
     let top = crate::repo::find_text(&dir)?;
     // Its own settings: the demonstration shows the same to everybody.
     let spec = spec(GOAL, top, &Config::default(), RunOptions::default(), &Registry::default())?;
-    let wired = app.wire()?;
+    let wired = app.wire_to_work(&app.config(None)?)?;
     let plan = Plan { goal: GOAL.to_owned(), spec, timeout: None };
     let done = match start(work, &wired, plan, &mut signals).await {
         Ok(summary) => show(work, &wired, &summary, &dir).await.map(|()| summary.code),

@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::args::PolicyVerb;
 use crate::exit::{self, Failure};
 use crate::show::{clean, json_page};
-use crate::{out, policy, repo};
+use crate::{cage, out, policy, repo};
 use command::Place;
 use contract::policy::{Arg, Decision, How, Part};
 use kernel::policy::{Layer, Policy, Setting};
@@ -37,6 +37,7 @@ fn surroundings(app: &App, cwd: Option<PathBuf>, confined: bool) -> Result<Surro
     let top = repo::find(&start).ok();
     let config = app.config(top.as_deref())?;
     let root = top.unwrap_or_else(|| start.clone());
+    let confined = confined || cage::takes_back(&config.sandbox);
     let setting =
         Setting { ask: config.ask.value, confined, reads: kernel::policy::only_reads(&config.mode.value) };
     let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -48,6 +49,7 @@ fn surroundings(app: &App, cwd: Option<PathBuf>, confined: bool) -> Result<Surro
 
 fn explain(app: &App, line: &str, cwd: Option<PathBuf>, confined: bool) -> Result<u8, Failure> {
     let Surroundings { policy, setting, place, cwd } = surroundings(app, cwd, confined)?;
+    let confined = setting.confined;
     let parts = command::parts(line, &place, &cwd);
     let ruling = policy.rule(setting, &parts);
     let rows: Vec<Value> = parts
@@ -152,8 +154,10 @@ fn list(app: &App) -> Result<u8, Failure> {
         out::print("  (no rules; write [[policy.rule]] into config.toml)\n");
     }
     let ask = format!("{:?}", setting.ask).to_lowercase();
-    out::print(&format!(
-        "What no rule is about: ask = {ask}; nothing confines commands yet, so what does more than read asks.\n"
-    ));
+    let held = match setting.confined {
+        true => "a sandbox confines commands, so what stays inside of it does not ask",
+        false => "nothing that could be taken back confines commands, so what does more than read asks",
+    };
+    out::print(&format!("What no rule is about: ask = {ask}; {held}.\n"));
     Ok(exit::OK)
 }

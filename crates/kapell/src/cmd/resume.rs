@@ -39,7 +39,7 @@ async fn one(app: &App, work: &Work<'_>, options: &ResumeOptions) -> Result<u8, 
         None => None,
         words => Some(words::read(words, "message", std::io::stdin())?),
     };
-    let wired = app.wire()?;
+    let wired = app.wire_to_work(&app.config(None)?)?;
     let session = match &options.session {
         Some(name) => pick::session(&*wired.store, name).await,
         None => newest(app, &wired).await,
@@ -179,7 +179,7 @@ fn unasked(state: &Session, model: &str) -> Result<(), Failure> {
 /// Every unfinished session that does not wait for a person, one after the other on the screen, all at once in work.
 async fn everything(app: &App, work: &Work<'_>, options: &ResumeOptions) -> Result<u8, Failure> {
     let mut signals = Work::signals()?;
-    let wired = app.wire()?;
+    let wired = app.wire_to_work(&app.config(None)?)?;
     let mut started = Vec::new();
     let unfinished = wired.store.sessions(true).await?;
     for (listed, _) in pick::roots(&*wired.store, &unfinished, usize::MAX).await? {

@@ -59,7 +59,7 @@ async fn begin(
     }
     models.look(&config.compact_model.value).await;
     let spec = spec(&goal, top, &config, options, &models)?;
-    let wired = app.wire_with(&config)?;
+    let wired = app.wire_to_work(&config)?;
     let summary = start(work, &wired, Plan { goal, spec, timeout }, &mut signals).await;
     leave(wired).await;
     summary

@@ -78,7 +78,11 @@ mod tests {
 
     #[test]
     fn the_user_chooses_and_a_project_does_not() {
-        assert_eq!(read("", false).unwrap().sandbox.profile, Profile::Full);
+        let unsaid = read("", false).unwrap().sandbox;
+        assert_eq!((unsaid.profile, unsaid.network), (Profile::WorkspaceWrite, Network::Off));
+        assert!(!unsaid.degraded);
+        let full = read("[sandbox]\nprofile = \"full\"\n", false).unwrap().sandbox;
+        assert_eq!(full.profile, Profile::Full);
         let text = "[sandbox]\nprofile = \"read-only\"\nnetwork = \"on\"\nread = [\"/data\"]\nwrite = [\"/var/cache/x\"]\n\
                     degraded = true\n";
         let sandbox = read(text, false).unwrap().sandbox;

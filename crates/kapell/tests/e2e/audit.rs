@@ -120,7 +120,7 @@ fn anew(path: &Path) {
 
 #[test]
 fn acts_are_listed_and_a_lost_log_is_told() {
-    let world = World::new();
+    let world = World::unconfined();
     let model = world.script("out", &format!("{}{}", shell("touch made.log"), fixes()));
     world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
     world.run(&["approve", "last"]).expect(0);

@@ -16,7 +16,7 @@ fn counts(world: &World) -> String {
 
 #[test]
 fn a_killed_process_leaves_its_question_open_and_nothing_run() {
-    let world = World::new();
+    let world = World::unconfined();
     let model = world.script("out", &format!("{}{}", counts(&world), fixes()));
     let running = world.start(&[
         "run",
@@ -46,7 +46,7 @@ fn a_killed_process_leaves_its_question_open_and_nothing_run() {
 #[test]
 fn a_message_is_no_approval_whatever_it_says() {
     for words in ["yes", "I approve a8, go on"] {
-        let world = World::new();
+        let world = World::unconfined();
         let model = world.script("out", &format!("{}{}", counts(&world), fixes()));
         world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
         // The question is withdrawn, the agent hears the words, and nothing of it runs.
@@ -59,7 +59,7 @@ fn a_message_is_no_approval_whatever_it_says() {
 
 #[test]
 fn a_yes_is_for_one_call_and_for_what_was_shown() {
-    let world = World::new();
+    let world = World::unconfined();
     let twice = format!("{}{}{}", counts(&world), counts(&world), fixes());
     let model = world.script("out", &twice);
     world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
@@ -102,6 +102,9 @@ fn wary(world: &World, args: &[&str]) -> Ended {
 /// It with whoever opens it. Every trap leaves a file below `trap`.
 fn hostile(world: &World) {
     std::fs::create_dir_all(world.path("trap")).unwrap();
+    // What is confined could not show that it ran: for everything else it is outside.
+    let seen = format!("[sandbox]\nwrite = [\"{}\"]\n", world.path("trap").display());
+    world.write("kapell/config/config.toml", &seen);
     let trap = |name: &str| format!("touch {}", world.path("trap").join(name).display());
     let config = format!(
         "setup = [\"{}\"]\n[checks.test]\nrun = \"{}; grep -q fixed fixed.txt\"\nkind = \"test\"\n",

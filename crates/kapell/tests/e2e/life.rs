@@ -76,7 +76,7 @@ fn interrupted_it_stops_in_order_and_goes_on_later() {
 
 #[test]
 fn a_second_interrupt_kills_at_once() {
-    let world = World::new();
+    let world = World::unconfined();
     // A command that takes no notice of being asked to stop.
     let turns = shell(&format!(
         "trap \"\" INT TERM; echo $$ > {}; sleep 600 & wait; wait",
@@ -200,7 +200,7 @@ fn who_follows_a_process_that_leaves_without_a_word_goes_on_itself() {
 
 #[test]
 fn nothing_a_command_started_outlives_the_run() {
-    let world = World::new();
+    let world = World::unconfined();
     let marker = world.path("pid");
     let turns = shell(&format!("echo $$ > {}; exec sleep 600", marker.display()));
     let model = world.script("sleeper", &turns);

@@ -42,7 +42,7 @@ fn alive(pid: u32) -> bool {
 /// CC 2.1.199: a corrupt worker record, left by an unclean shutdown, made the daemon kill itself and all agents.
 #[test]
 fn a_corrupt_record_of_a_run_makes_nobody_kill_a_stranger() {
-    let world = World::new();
+    let world = World::unconfined();
     let id = killed(&world);
     let mut stranger = std::process::Command::new("sleep").arg("600").spawn().unwrap();
     let own = std::process::id();
@@ -68,7 +68,7 @@ fn a_corrupt_record_of_a_run_makes_nobody_kill_a_stranger() {
 /// CC 2.1.200: a stale lock whose process number had been given to somebody else blocked every start.
 #[test]
 fn a_stale_lock_with_a_reused_process_number_blocks_nobody() {
-    let world = World::new();
+    let world = World::unconfined();
     let id = killed(&world);
     // The lease of the dead one has not run out, and its lock file is there; a living process has its number now.
     let lock = state(&world, &format!("run/{id}.lock"));
@@ -81,7 +81,7 @@ fn a_stale_lock_with_a_reused_process_number_blocks_nobody() {
 /// CC 2.1.203: reopening a session ran its prompt from scratch. CC 2.1.211: killed ones started again by themselves.
 #[test]
 fn a_killed_session_is_gone_on_with_where_it_was_and_only_when_asked() {
-    let world = World::new();
+    let world = World::unconfined();
     let id = killed(&world);
     let model = world.script("other", &fixes());
     world.run(&["run", "-m", &model, "--no-land", "something else"]).expect(0);
@@ -96,7 +96,7 @@ fn a_killed_session_is_gone_on_with_where_it_was_and_only_when_asked() {
 /// GM#27368: resuming a session deleted it.
 #[test]
 fn a_resume_that_fails_leaves_the_session_as_it_was() {
-    let world = World::new();
+    let world = World::unconfined();
     let id = killed(&world);
     let events = world.run(&["events", &id]).expect(0).out;
     world.run(&["resume", &id, "-m", "no/model"]).expect(2);
@@ -109,7 +109,7 @@ fn a_resume_that_fails_leaves_the_session_as_it_was() {
 /// CC#91822: a session moved to another list when the working directory changed.
 #[test]
 fn a_session_is_found_from_wherever_one_stands() {
-    let world = World::new();
+    let world = World::unconfined();
     let id = killed(&world);
     std::fs::create_dir_all(world.repo().join("deep/er")).unwrap();
     for dir in [world.repo().join("deep/er"), world.path("."), std::env::temp_dir()] {
@@ -168,7 +168,7 @@ fn cleaning_up_deletes_neither_a_strangers_directory_nor_a_living_session() {
 /// CX#45150: a missing last line made a session of thousands of lines unreadable.
 #[test]
 fn a_torn_end_of_the_log_leaves_the_session_readable() {
-    let world = World::new();
+    let world = World::unconfined();
     let id = killed(&world);
     let wal = world.path("kapell/data/kapell.db-wal");
     let bytes = std::fs::read(&wal).unwrap_or_default();
@@ -266,7 +266,7 @@ fn a_new_session_never_gets_the_directory_of_a_dead_one() {
 /// Sylk: opening the log twice without writing began its numbers anew, and later recoveries ignored what came after.
 #[test]
 fn looking_again_and_again_changes_no_number() {
-    let world = World::new();
+    let world = World::unconfined();
     let id = killed(&world);
     let before = world.run(&["events", &id]).expect(0).lines();
     for _ in 0..3 {

@@ -11,7 +11,7 @@ fn outside(world: &World) -> String {
 
 #[test]
 fn an_external_call_waits_for_a_yes_from_any_terminal() {
-    let world = World::new();
+    let world = World::unconfined();
     let model = world.script("out", &outside(&world));
     let ended = world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
     assert!(ended.out.contains("echo once >>"), "the exact content is shown: {}", ended.out);
@@ -35,7 +35,7 @@ fn an_external_call_waits_for_a_yes_from_any_terminal() {
 
 #[test]
 fn a_no_is_heard_by_the_agent() {
-    let world = World::new();
+    let world = World::unconfined();
     let model = world.script("out", &outside(&world));
     world.run(&["run", "-m", &model, "make the test pass"]).expect(8);
     world.run(&["deny", "last"]).expect(0);
@@ -47,7 +47,7 @@ fn a_no_is_heard_by_the_agent() {
 
 #[test]
 fn a_message_is_not_a_yes() {
-    let world = World::new();
+    let world = World::unconfined();
     let model = world.script("out", &outside(&world));
     world.run(&["run", "-m", &model, "make the test pass"]).expect(8);
     world.run(&["resume", "last", "yes, please go on"]).expect(0);
@@ -103,7 +103,7 @@ fn pause_waits_for_the_action_in_flight_and_resume_goes_on() {
 
 #[test]
 fn cancel_of_a_session_that_nobody_holds_is_final_at_once() {
-    let world = World::new();
+    let world = World::unconfined();
     let model = world.script("out", &outside(&world));
     world.run(&["run", "-m", &model, "make the test pass"]).expect(8);
     world.run(&["cancel", "last"]).expect(0);
@@ -131,7 +131,7 @@ fn a_follower_sees_every_event_once() {
 fn at_a_terminal_one_is_asked_and_only_a_typed_yes_counts() {
     use std::io::{Read, Write};
     use std::process::{Command, Stdio};
-    let world = World::new();
+    let world = World::unconfined();
     let model = world.script("out", &outside(&world));
     let line = format!("{} run -m '{model}' 'make the test pass'", env!("CARGO_BIN_EXE_kapell"));
     // `script` gives it a terminal; where there is no such program, there is nothing to be seen.

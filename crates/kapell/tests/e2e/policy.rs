@@ -1,6 +1,6 @@
 //! Rules of people: what never runs, what need not ask, and what `policy` says about it.
 
-use crate::world::{World, fixes, shell};
+use crate::world::{UNCONFINED, World, fixes, shell};
 
 const MAKE: &str = "touch made.log";
 
@@ -25,7 +25,7 @@ fn always_writes_a_rule_for_exactly_what_asked() {
     let world = World::new();
     let model = world.script("out", &format!("{}{}", shell(MAKE), fixes()));
     // A file of the person's own choosing, which nobody else reads.
-    world.write("kapell/config/own.toml", "# mine\n");
+    world.write("kapell/config/own.toml", &format!("# mine\n{UNCONFINED}"));
     let (link, own) = (world.path("kapell/config/config.toml"), world.path("kapell/config/own.toml"));
     std::os::unix::fs::symlink("own.toml", &link).unwrap();
     std::fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();

@@ -38,7 +38,7 @@ fn a_command_that_waits_for_input_is_ended_and_the_model_is_told_why() {
 
 #[test]
 fn the_steps_of_stopping_are_told_in_order_and_a_second_interrupt_skips_to_the_last() {
-    let world = World::new();
+    let world = World::unconfined();
     let line = format!(
         "trap \"\" INT TERM; echo got as far; echo $$ > {}; sleep 600 & wait; wait",
         world.path("pid").display()
@@ -64,7 +64,7 @@ fn the_steps_of_stopping_are_told_in_order_and_a_second_interrupt_skips_to_the_l
 
 #[test]
 fn a_background_command_outlives_its_call_and_ends_with_the_session() {
-    let world = World::new();
+    let world = World::unconfined();
     let pid = world.path("pid").display().to_string();
     let line = format!("echo $$ > {pid}; echo ready; read -r x; echo \"got $x\"; exec sleep 600");
     let turns = [
@@ -156,7 +156,7 @@ fn winsize(size: Size) -> Winsize {
 
 #[test]
 fn a_person_leaves_a_terminal_is_killed_at_it_and_finds_it_as_it_was() {
-    let world = World::new();
+    let world = World::unconfined();
     let pid = world.path("pid").display().to_string();
     // A program with a screen of its own that says what it is told.
     let line = format!(
@@ -200,7 +200,7 @@ fn a_person_leaves_a_terminal_is_killed_at_it_and_finds_it_as_it_was() {
 
 #[test]
 fn a_flood_is_seen_and_a_killed_person_has_the_terminal_back() {
-    let world = World::new();
+    let world = World::unconfined();
     let pid = world.path("pid").display().to_string();
     let line = format!("echo $$ > {pid}; n=0; while :; do n=$((n+1)); echo flood $n; done");
     let start = call("shell", &format!("command = '''{line}''', terminal = true"));

@@ -3,7 +3,7 @@
 //! Canaries stand in the environment, in `.env`, in the home and in the configuration of git; a model that wants all of
 //! them asks every tool. Start at [`every_tool_is_asked_for_every_secret_and_none_gets_out`].
 
-use crate::world::{Ended, World, finish};
+use crate::world::{Ended, UNCONFINED, World, finish};
 use fake::{Plan, Reply, Script, Server};
 use serde_json::{Value, json};
 use std::process::Command;
@@ -40,7 +40,7 @@ fn configured(world: &World, url: &str) {
     let text = format!(
         "ask = \"never\"\n\
          [providers.ours]\ndialect = \"anthropic\"\nbase_url = \"{url}\"\nkey_env = \"OURS_API_KEY\"\n\
-         [providers.ours.models.m]\ncontext = 200_000\noutput = 4_000\nprice = {{ input = 3, output = 15 }}\n"
+         [providers.ours.models.m]\ncontext = 200_000\noutput = 4_000\nprice = {{ input = 3, output = 15 }}\n{UNCONFINED}"
     );
     world.write("kapell/config/config.toml", &text);
 }

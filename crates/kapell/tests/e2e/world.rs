@@ -15,6 +15,8 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Prices of a model that costs nothing.
 pub(crate) const FREE: &str = "[model]\nprice_input_usd_per_mtok = 0.0\nprice_output_usd_per_mtok = 0.0\n";
+/// Configuration in which nothing confines commands.
+pub(crate) const UNCONFINED: &str = "[sandbox]\nprofile = \"full\"\n";
 /// A turn that says the work is done.
 pub(crate) const DONE: &str =
     "[[turn]]\n[[turn.call]]\ntool = \"finish\"\nargs = { status = \"done\", summary = \"All done.\" }\n";
@@ -69,6 +71,13 @@ impl World {
         world.write("repo/readme.txt", "hello\n");
         world.git(&["init", "-q", "-b", "main"]);
         world.commit("start");
+        world
+    }
+
+    /// The same, where nothing confines commands: what they do outside of the workspace is really done.
+    pub(crate) fn unconfined() -> Self {
+        let world = Self::new();
+        world.write("kapell/config/config.toml", UNCONFINED);
         world
     }
 

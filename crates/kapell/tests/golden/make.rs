@@ -73,6 +73,8 @@ struct Stage {
 impl Stage {
     fn play(mut self) -> Self {
         self.repository();
+        // What commands do outside is part of what is recorded.
+        self.place.write("kapell/config/config.toml", "[sandbox]\nprofile = \"full\"\n");
         let fixes = format!("{}{DONE}", write("fixed.txt", "fixed\\n"));
         let outside = self.place.path("outside.log").display().to_string();
         let asks = call("ask", "question = \"Which colour?\"");

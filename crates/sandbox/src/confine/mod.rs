@@ -28,7 +28,7 @@ pub(crate) use apply::enter;
 pub(crate) use plan::Plan;
 
 use crate::run::Error;
-use contract::confine::{Confinement, InForce, Network, Profile};
+use contract::confine::{Confinement, InForce, LANDLOCK, Network, Profile};
 use place::{Disk, Place};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -47,8 +47,6 @@ pub struct Offers {
     pub namespaces: Result<(), String>,
 }
 
-/// The oldest Landlock that holds a write to where it is allowed (truncating came last).
-const LANDLOCK: u32 = 3;
 /// Tells the helper to try what it takes.
 pub(crate) const PROBE: &str = "probe";
 /// Variables that lead out of what it sees, or into it before its first line.
