@@ -193,6 +193,8 @@ pub enum StreamId {
     Quota(QuotaId),
     /// What the sessions on one project spend together, named by the digest of its directory.
     Project(ProjectId),
+    /// What surfaces changed in a project's own files, named by the digest of its directory.
+    Board(ProjectId),
 }
 
 macro_rules! digest_ids {
@@ -251,6 +253,7 @@ impl fmt::Display for StreamId {
             Self::Tree(id) => write!(f, "tree/{id}"),
             Self::Quota(id) => write!(f, "quota/{id}"),
             Self::Project(id) => write!(f, "project/{id}"),
+            Self::Board(id) => write!(f, "board/{id}"),
         }
     }
 }
@@ -263,6 +266,7 @@ impl FromStr for StreamId {
             Some(("tree", id)) => Ok(Self::Tree(id.parse()?)),
             Some(("quota", id)) => Ok(Self::Quota(id.parse()?)),
             Some(("project", id)) => Ok(Self::Project(id.parse()?)),
+            Some(("board", id)) => Ok(Self::Board(id.parse()?)),
             _ => Err(BadId(s.chars().take(64).collect())),
         }
     }
@@ -287,6 +291,8 @@ mod tests {
         assert_eq!(stream.to_string().parse::<StreamId>().unwrap(), stream);
         let project = StreamId::Project(ProjectId::of("anthropic/1a2b"));
         assert_eq!(project.to_string().parse::<StreamId>().unwrap(), project);
+        let board = StreamId::Board(ProjectId::of("anthropic/1a2b"));
+        assert_eq!(board.to_string().parse::<StreamId>().unwrap(), board);
         assert_ne!(stream, StreamId::Quota(QuotaId::of("anthropic/1a2c")));
         for bad in
             ["quota/12", "quota/+0000000000000000000000000000001", "quota/0000000000000000000000000000000G"]

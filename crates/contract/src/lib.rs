@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod action;
+pub mod board;
 pub mod cancel;
 pub mod checks;
 pub mod confine;

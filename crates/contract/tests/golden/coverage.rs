@@ -3,8 +3,9 @@
 //! Walks the examples along the schema read from the source; knows neither by name. Start at [`nothing_is_left_out`].
 
 use super::schema::{Body, Field, Schema, Type, core};
-use super::{events, ledger, project, quota};
+use super::{board, events, ledger, project, quota};
 use contract::Event;
+use contract::board::BoardEvent;
 use contract::event::LedgerEvent;
 use contract::project::ProjectEvent;
 use contract::quota::QuotaEvent;
@@ -19,7 +20,7 @@ struct Seen(BTreeSet<String>);
 fn nothing_is_left_out() {
     let schema = Schema::read();
     let mut wanted = BTreeSet::new();
-    for root in ["Event", "LedgerEvent", "QuotaEvent", "ProjectEvent"] {
+    for root in ["Event", "LedgerEvent", "QuotaEvent", "ProjectEvent", "BoardEvent"] {
         want(&schema, root, &mut BTreeSet::new(), &mut wanted);
     }
     let mut seen = Seen::default();
@@ -28,6 +29,7 @@ fn nothing_is_left_out() {
             Some(("ledger", _)) => "LedgerEvent",
             Some(("quota", _)) => "QuotaEvent",
             Some(("project", _)) => "ProjectEvent",
+            Some(("board", _)) => "BoardEvent",
             _ => "Event",
         };
         seen.walk(&schema, root, &event);
@@ -44,7 +46,8 @@ fn stored() -> Vec<(&'static str, Value)> {
     let quota = quota::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
     let project =
         project::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
-    session.chain(ledger).chain(quota).chain(project).collect()
+    let board = board::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
+    session.chain(ledger).chain(quota).chain(project).chain(board).collect()
 }
 
 /// Everything a type can hold.
@@ -159,9 +162,11 @@ fn every_event_has_a_golden_file() {
     );
     let quota = every_variant!(QuotaEvent: Declared = "declared", Taken = "taken", Settled = "settled", Lifted = "lifted");
     let project = every_variant!(ProjectEvent: Capped = "capped", Reserved = "reserved", Settled = "settled");
+    let board = every_variant!(BoardEvent: Changing = "changing", Kept = "kept");
     let stored = stored();
-    let group =
-        |name: &str| ["ledger-", "quota-", "project-"].into_iter().find(|group| name.starts_with(group));
+    let group = |name: &str| {
+        ["ledger-", "quota-", "project-", "board-"].into_iter().find(|group| name.starts_with(group))
+    };
     let shown = |wanted: Option<&str>, tag: &str| {
         stored.iter().any(|(name, event)| group(name) == wanted && event.get(tag).is_some())
     };
@@ -173,4 +178,6 @@ fn every_event_has_a_golden_file() {
     assert!(missing.is_empty(), "no example shows the quota events {missing:?}");
     let missing: Vec<&str> = project.into_iter().filter(|tag| !shown(Some("project-"), tag)).collect();
     assert!(missing.is_empty(), "no example shows the project events {missing:?}");
+    let missing: Vec<&str> = board.into_iter().filter(|tag| !shown(Some("board-"), tag)).collect();
+    assert!(missing.is_empty(), "no example shows the board events {missing:?}");
 }

@@ -4,6 +4,7 @@
 //! To add one: write the example, run `UPDATE_GOLDEN=1 cargo test -p contract --test golden`; only missing files are
 //! written, a file that exists is never changed.
 
+mod board;
 mod coverage;
 mod events;
 mod examples;
@@ -14,7 +15,7 @@ mod schema;
 mod versions;
 
 use contract::record::{self, Record, Storable};
-use contract::{Event, event::LedgerEvent, project::ProjectEvent, quota::QuotaEvent};
+use contract::{Event, board::BoardEvent, event::LedgerEvent, project::ProjectEvent, quota::QuotaEvent};
 use examples::AT;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -93,6 +94,11 @@ fn project_events_are_stored_as_ever() {
 }
 
 #[test]
+fn board_events_are_stored_as_ever() {
+    check::<BoardEvent>(&board::all());
+}
+
+#[test]
 fn quota_events_are_stored_as_ever() {
     check::<QuotaEvent>(&quota::all());
 }
@@ -102,6 +108,7 @@ fn every_file_has_its_example_and_every_name_is_unique() {
     let events = events::all().into_iter().map(|e| e.0);
     let ledgers = ledger::all().into_iter().map(|e| e.0).chain(quota::all().into_iter().map(|e| e.0));
     let ledgers = ledgers.chain(project::all().into_iter().map(|e| e.0));
+    let ledgers = ledgers.chain(board::all().into_iter().map(|e| e.0));
     let names: Vec<&str> = events.chain(ledgers).collect();
     let unique: BTreeSet<String> = names.iter().map(|name| format!("{name}.json")).collect();
     assert_eq!(unique.len(), names.len(), "two examples share a name");

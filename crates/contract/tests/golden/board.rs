@@ -1,0 +1,25 @@
+//! One example or more of every event of a project's own files. New variant or field: add a row here.
+//!
+//! Knows nothing of the files. Start at [`all`].
+
+use super::Example;
+use contract::Digest;
+use contract::board::BoardEvent;
+
+/// Every example of such an event.
+pub(crate) fn all() -> Vec<Example<BoardEvent>> {
+    let changing = |before: Option<&[u8]>, backup: Option<&str>| BoardEvent::Changing {
+        repo: "/home/ada/project".into(),
+        path: ".roo/schedules.json".into(),
+        tool: "manage_schedules".into(),
+        before: before.map(Digest::of),
+        after: Digest::of(b"{\"schedules\": [1]}"),
+        bytes: 18,
+        backup: backup.map(Into::into),
+    };
+    vec![
+        ("board-changing", changing(Some(b"{}"), Some("backups/schedules_20261120_060724.json"))),
+        ("board-changing-new", changing(None, None)),
+        ("board-kept", BoardEvent::Kept { of: 7, why: "no space left on the disk".into() }),
+    ]
+}
