@@ -4,6 +4,7 @@
 //! call), then [`commit`] and [`core`] (the step that the simulator drives too) and `arbiter` (the loop around it).
 
 mod arbiter;
+pub mod board;
 mod breakdown;
 pub mod caps;
 pub mod commit;

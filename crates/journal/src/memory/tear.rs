@@ -67,6 +67,7 @@ fn stream_bytes(stream: StreamId) -> [u8; 17] {
         StreamId::Tree(SessionId(id)) => (1, id),
         StreamId::Quota(QuotaId(id)) => (2, id),
         StreamId::Project(ProjectId(id)) => (3, id),
+        StreamId::Board(ProjectId(id)) => (4, id),
     };
     let mut bytes = [kind; 17];
     bytes[1..].copy_from_slice(&id.to_be_bytes());
