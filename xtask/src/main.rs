@@ -14,6 +14,7 @@ mod faults;
 mod fuzz;
 mod live;
 mod matrix;
+mod mcp;
 mod model;
 mod mutants;
 mod power;
@@ -58,6 +59,11 @@ const COMMANDS: &[Command] = &[
         name: "matrix",
         about: "the real binary on a damaged, full or read-only store",
         run: matrix::run,
+    },
+    Command {
+        name: "mcp",
+        about: "two servers on one workspace, killed at random: no acknowledged row is lost; --trials N, --calls N",
+        run: mcp::run,
     },
     Command {
         name: "faults",

@@ -253,6 +253,8 @@ pub(crate) enum Verb {
     },
     /// Show what confines commands here; with a command, run it confined in this directory
     Sandbox(SandboxOptions),
+    /// Serve a client of the Model Context Protocol over standard input and output
+    Mcp(crate::cmd::mcp::Options),
     /// Look at everything Kapell needs and say what is wrong
     Doctor,
     /// Remove what is not needed any more: workspaces of ended sessions, stale records, caches

@@ -35,6 +35,9 @@ const FLOORS: &[Floor] = &[
         ..floor("secrets", &[], &["corpus"])
     },
     Floor { external: Some(&["ring", "serde", "serde_json"]), ..floor("audit", &["contract"], &[]) },
+    Floor { external: Some(&["jiff", "saphyr-parser", "serde_json"]), ..floor("board", &[], &["corpus"]) },
+    floor("desk", &["contract", "board"], &[]),
+    floor("mcp", &["contract", "desk"], &[]),
     floor("journal", &["contract"], &["corpus"]),
     floor("sandbox", &["contract"], &["corpus"]),
     floor("command", &["contract"], &["corpus", "kernel"]),
@@ -56,7 +59,7 @@ const FLOORS: &[Floor] = &[
 const OWNED: &[(&str, &[&str], &str)] = &[
     (
         "tokio",
-        &["sandbox", "workspace", "tools", "providers", "engine", "kapell", "bench", "fake"],
+        &["sandbox", "workspace", "tools", "providers", "engine", "mcp", "kapell", "bench", "fake"],
         "the floors below have nothing to await with",
     ),
     (
@@ -64,6 +67,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
         &["journal", "bench"],
         "only the journal speaks SQL; the benchmark measures a bare loop as its floor",
     ),
+    ("rmcp", &["mcp"], "the protocol's types stay in its leaf: whoever uses them is built with them"),
     ("libc", &["sandbox"], "only the sandbox calls the system unsafely"),
     ("clap", &["kapell"], "only the binary reads arguments"),
     ("tracing-subscriber", &["kapell"], "only the binary decides where logs go"),

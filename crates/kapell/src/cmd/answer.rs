@@ -44,7 +44,7 @@ async fn answer(app: &App, wired: &Wired, name: &str, text: String) -> Result<u8
 }
 
 /// The oldest open question: of the named session, else of one below it.
-fn find(tree: &Tree, named: SessionId) -> Result<(SessionId, QuestionId), Failure> {
+pub(super) fn find(tree: &Tree, named: SessionId) -> Result<(SessionId, QuestionId), Failure> {
     let own = tree.get(named).into_iter();
     let mut all = own.chain(tree.sessions().filter(|state| state.id != named));
     let found = all.find_map(|state| Some((state.id, state.questions.keys().next()?.clone())));

@@ -65,7 +65,11 @@ async fn answer(app: &App, wired: &Wired, name: &str, wanted: Option<&str>, say:
 }
 
 /// The approval that is meant: in the named session, else in one below it.
-fn find(tree: &Tree, named: SessionId, wanted: Option<&str>) -> Result<(SessionId, String), Failure> {
+pub(super) fn find(
+    tree: &Tree,
+    named: SessionId,
+    wanted: Option<&str>,
+) -> Result<(SessionId, String), Failure> {
     let pending = |state: &kernel::Session| -> Vec<(SessionId, String)> {
         let waits = state.approvals.iter().filter(|(_, approval)| approval.state == ApprovalState::Pending);
         waits.map(|(id, _)| (state.id, id.clone())).collect()

@@ -96,6 +96,23 @@ async fn one(app: &App, wired: &Wired, name: &str) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
+/// The account of one session's tree, or of every tree together, for programs.
+pub(super) async fn value(wired: &Wired, name: Option<&str>) -> Result<Value, Failure> {
+    let Some(name) = name else {
+        let listed = wired.store.sessions(false).await?;
+        let (mut sum, mut values) = (Amount::ZERO, Vec::new());
+        for (listed, _) in pick::roots(&*wired.store, &listed, usize::MAX).await? {
+            let ledger = wired.engine.ledger(listed.session).await?;
+            sum = sum.plus(ledger.settled(listed.session));
+            values.push(figures(&ledger, listed.session));
+        }
+        return Ok(json!({"total": amount(sum), "sessions": values}));
+    };
+    let session = pick::session(&*wired.store, name).await?;
+    let root = wired.engine.look(session).await?.map_or(session, |state| state.root());
+    Ok(serde_json::to_value(account(wired, root).await?).unwrap_or_default())
+}
+
 /// The whole tree's account: its ledger, and the events of everybody in it for what the money was for.
 async fn account(wired: &Wired, root: SessionId) -> Result<Cost, Failure> {
     let ledger = engine::store::records::<LedgerEvent>(&*wired.store, StreamId::Tree(root)).await?;

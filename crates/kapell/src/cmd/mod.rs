@@ -18,6 +18,7 @@ mod doctor;
 mod events;
 mod gc;
 pub(crate) mod jobs;
+pub(crate) mod mcp;
 mod models;
 mod parse;
 mod pause;
@@ -143,6 +144,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Parse { file, tool, limit } => parse::run(app, file.as_deref(), tool.as_deref(), limit),
         Verb::Policy { what } => policy::run(app, what),
         Verb::Sandbox(options) => sandbox::run(app, &options).await,
+        Verb::Mcp(options) => mcp::run(app, &options).await,
         Verb::Doctor => doctor::run(app).await,
         Verb::Gc { dry_run } => gc::run(app, dry_run).await,
     }

@@ -7,8 +7,8 @@ use super::work::leave;
 use crate::app::{App, Wired};
 use crate::exit::Failure;
 use crate::pick::{self, short};
-use contract::ActionId;
 use contract::intent::Wish;
+use contract::{ActionId, SessionId};
 use kernel::fsm::Phase;
 
 /// Rewinds; the exit code.
@@ -19,7 +19,8 @@ pub(crate) async fn run(app: &App, name: &str, action: ActionId) -> Result<u8, F
     done
 }
 
-async fn rewind(app: &App, wired: &Wired, name: &str, action: ActionId) -> Result<u8, Failure> {
+/// The session, if its workspace can go back to before this action.
+pub(super) async fn ready(wired: &Wired, name: &str, action: ActionId) -> Result<SessionId, Failure> {
     let session = pick::session(&*wired.store, name).await?;
     let id = short(session);
     let state = wired.engine.look(session).await?;
@@ -43,6 +44,12 @@ async fn rewind(app: &App, wired: &Wired, name: &str, action: ActionId) -> Resul
             hint,
         ));
     }
+    Ok(session)
+}
+
+async fn rewind(app: &App, wired: &Wired, name: &str, action: ActionId) -> Result<u8, Failure> {
+    let session = ready(wired, name, action).await?;
+    let id = short(session);
     let told = tell(app, wired, session, Wish::Rewind { to: action }, Vec::new()).await?;
     let done = match told.taken {
         Taken::Queued if told.holder.is_none() => {

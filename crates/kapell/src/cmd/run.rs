@@ -17,6 +17,7 @@ use contract::Digest;
 use contract::model::{ModelRef, Models};
 use contract::session::{Ask, Limits, Rights, SessionSpec, Summaries};
 use contract::text::suggestion;
+use providers::Registry;
 use std::path::Path;
 use std::time::Duration;
 
@@ -53,16 +54,21 @@ async fn begin(
     let config = flags(app.config(Some(Path::new(&top)))?, &options);
     let models = app.models(&config)?;
     app.secrets.refuse("goal", &goal, Path::new(&top))?;
-    models.look(&config.model.value).await;
-    for id in &config.fallback.value {
-        models.look(id).await;
-    }
-    models.look(&config.compact_model.value).await;
+    looked(&models, &config).await;
     let spec = spec(&goal, top, &config, options, &models)?;
     let wired = app.wire_to_work(&config)?;
     let summary = start(work, &wired, Plan { goal, spec, timeout }, &mut signals).await;
     leave(wired).await;
     summary
+}
+
+/// Asks local servers for the models that this configuration names.
+pub(super) async fn looked(models: &Registry, config: &Config) {
+    models.look(&config.model.value).await;
+    for id in &config.fallback.value {
+        models.look(id).await;
+    }
+    models.look(&config.compact_model.value).await;
 }
 
 /// What is to be done.
@@ -92,7 +98,7 @@ pub(crate) async fn start(
 }
 
 /// The command line is the last layer.
-fn flags(mut config: Config, options: &RunOptions) -> Config {
+pub(super) fn flags(mut config: Config, options: &RunOptions) -> Config {
     fn set<T>(slot: &mut Of<T>, value: Option<T>) {
         if let Some(value) = value {
             *slot = Of { value, origin: Origin::Flag };

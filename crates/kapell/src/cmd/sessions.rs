@@ -82,6 +82,20 @@ async fn list(app: &App, wired: &Wired, options: ListOptions) -> Result<u8, Fail
     Ok(exit::OK)
 }
 
+/// The newest sessions for programs.
+pub(super) async fn values(app: &App, wired: &Wired, most: usize) -> Result<Vec<Value>, Failure> {
+    let mut values = Vec::new();
+    for listed in wired.store.sessions(false).await?.iter().take(most) {
+        values.push(value(app, wired, listed.session).await?);
+    }
+    Ok(values)
+}
+
+/// One session for programs.
+pub(super) async fn value(app: &App, wired: &Wired, session: SessionId) -> Result<Value, Failure> {
+    Ok(Row::of(app, wired, session).await?.json())
+}
+
 /// A session in a list.
 struct Row {
     state: Session,
@@ -211,7 +225,7 @@ async fn show(app: &App, wired: &Wired, name: &str) -> Result<u8, Failure> {
 }
 
 /// The agent's own list of what is to be done: where each entry stands, and its words.
-async fn todo(blobs: &dyn Blobs, state: &Session) -> Vec<(&'static str, String)> {
+pub(super) async fn todo(blobs: &dyn Blobs, state: &Session) -> Vec<(&'static str, String)> {
     let mut all = Vec::new();
     for todo in &state.todo {
         let state = match todo.state {

@@ -62,6 +62,21 @@ async fn why(app: &App, wired: &Wired, name: &str, action: Option<ActionId>) -> 
     Ok(exit::OK)
 }
 
+/// The explanation for programs; of one action, when it is named.
+pub(super) async fn value(
+    wired: &Wired,
+    name: &str,
+    action: Option<&str>,
+) -> Result<serde_json::Value, Failure> {
+    let session = pick::session(&*wired.store, name).await?;
+    let mut told = tell(wired, session).await?;
+    if let Some(action) = action {
+        told.why.actions.retain(|chosen| chosen.action.to_string() == action);
+        told.why.intents.clear();
+    }
+    Ok(serde_json::to_value(&told.why).unwrap_or_default())
+}
+
 /// The newest few, as text.
 pub(crate) async fn newest(wired: &Wired, session: SessionId, most: usize) -> Result<String, Failure> {
     let told = tell(wired, session).await?;

@@ -13,6 +13,7 @@ mod guard;
 mod help;
 mod life;
 mod limits;
+mod mcp;
 mod models;
 mod museum;
 mod outputs;

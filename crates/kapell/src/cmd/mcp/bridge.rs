@@ -1,0 +1,98 @@
+//! Between the surface and the engine: opened at the first call that needs it, left in order at the end.
+//!
+//! Start at [`Bridge::wired`].
+
+use super::calls;
+use crate::app::{App, Wired};
+use crate::cmd::work::leave;
+use crate::exit::Failure;
+use crate::repo;
+use contract::board::BoardEvent;
+use contract::{BoxFuture, Fault, Seq};
+use mcp::{Asker, Call, Conductor};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// The engine, once somebody needs it.
+pub(super) struct Bridge {
+    pub(super) app: Arc<App>,
+    wired: Mutex<Option<Arc<Wired>>>,
+}
+
+impl Bridge {
+    pub(super) fn new(app: Arc<App>) -> Self {
+        Self { app, wired: Mutex::new(None) }
+    }
+
+    /// The engine, configured for the repository this server was started in, if it was in one.
+    pub(super) async fn wired(&self) -> Result<Arc<Wired>, Failure> {
+        let mut wired = self.wired.lock().await;
+        if let Some(wired) = &*wired {
+            return Ok(Arc::clone(wired));
+        }
+        let top = repo::find_text(&self.app.cwd).ok();
+        let config = self.app.config(top.as_deref().map(Path::new))?;
+        let new = Arc::new(self.app.wire_with(&config)?);
+        *wired = Some(Arc::clone(&new));
+        Ok(new)
+    }
+
+    /// Stops what runs here, in order.
+    pub(super) async fn left(&self) {
+        let Some(wired) = self.wired.lock().await.take() else { return };
+        wired.engine.shutdown().await;
+        // Calls that are still being answered hold it; what runs was ended above.
+        if let Some(wired) = Arc::into_inner(wired) {
+            leave(wired).await;
+        }
+    }
+}
+
+/// A handle of the bridge that calls can take along.
+struct Handle(Arc<Bridge>);
+
+impl Conductor for Handle {
+    fn call(&self, call: Call, asker: Asker) -> BoxFuture<'static, Result<Value, Fault>> {
+        let bridge = Arc::clone(&self.0);
+        Box::pin(async move {
+            let wired = bridge.wired().await.map_err(|failure| failure.fault)?;
+            calls::call(&bridge.app, &wired, call, &asker).await.map_err(|failure| failure.fault)
+        })
+    }
+}
+
+/// What the surface asks.
+pub(super) fn conductor(bridge: &Arc<Bridge>) -> Arc<dyn Conductor> {
+    Arc::new(Handle(Arc::clone(bridge)))
+}
+
+/// Puts changes of files on record. Called from threads that may block.
+pub(super) struct Recorder {
+    bridge: Arc<Bridge>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    pub(super) fn new(bridge: Arc<Bridge>) -> Self {
+        Self { bridge, runtime: tokio::runtime::Handle::current() }
+    }
+}
+
+impl desk::Record for Recorder {
+    fn record(&self, repo: &str, event: BoardEvent) -> Result<Seq, Fault> {
+        self.runtime.block_on(async {
+            let wired = self.bridge.wired().await.map_err(|failure| failure.fault)?;
+            let now = self.bridge.app.now();
+            let recorded = engine::board::record(&*wired.store, repo, &event, now).await;
+            recorded.map_err(|error| Failure::from(error).fault)
+        })
+    }
+}
