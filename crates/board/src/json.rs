@@ -98,7 +98,7 @@ impl Reader<'_> {
                     let key = self.string()?;
                     let key_span = start..self.at;
                     self.blank();
-                    self.expect(b':')?;
+                    self.past(b':')?;
                     members.push(Member { key, key_span, value: self.value(depth + 1)? });
                 }
                 _ => return Err(self.wrong("a name in quotes is missing")),
@@ -171,7 +171,7 @@ impl Reader<'_> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), Bad> {
+    fn past(&mut self, byte: u8) -> Result<(), Bad> {
         if self.peek() != Some(byte) {
             return Err(self.wrong(&format!("`{}` is missing", byte as char)));
         }
