@@ -225,7 +225,7 @@ fn a_session_from_its_goal_to_its_verdict() {
 
 #[test]
 fn an_approval_is_a_yes_to_what_was_shown_and_to_nothing_else() {
-    let world = World::new();
+    let world = World::unconfined();
     let log = world.path("outside.log");
     let model =
         world.script("out", &format!("{}{}", shell(&format!("echo once >> {}", log.display())), fixes()));
