@@ -45,6 +45,9 @@ pub(crate) const MAILBOX: usize = 16;
 /// Attempts that are over at once after which others on this thread get a turn.
 const AT_ONCE: u32 = 8;
 
+/// What was killed has ended by then, or nothing more can be done about it.
+const KILLED: Duration = Duration::from_secs(5);
+
 /// The action in flight, as this process sees it.
 struct Flight {
     action: ActionId,
@@ -56,7 +59,7 @@ struct Flight {
 /// Where an attempt is.
 enum Now {
     /// On its way, in a task of its own; its outcome comes as a letter.
-    Flies { _task: Task<()> },
+    Flies(Task<()>),
     /// It was over at once; the outcome waits here for its turn.
     Landed(Option<Box<Finished>>),
 }
@@ -65,6 +68,17 @@ impl Flight {
     /// An attempt that was given up may still report: the next one under the same name goes on.
     fn ends_with(&self, outcome: &Outcome) -> bool {
         (self.action, self.attempt) == (outcome.action, outcome.attempt)
+    }
+
+    /// Nobody waits for its outcome any more: has it killed, and waits until nothing of it is left, if that does not
+    /// take too long. Two attempts at once would write into the same files, and files are no longer guarded when the
+    /// session is let go of.
+    async fn give_up(self) {
+        self.cancel.cancel(Urgency::Now);
+        let Now::Flies(task) = self.now else { return };
+        if tokio::time::timeout(KILLED, task).await.is_err() {
+            tracing::warn!(action = ?self.action, attempt = self.attempt, "killed, and has not ended yet");
+        }
     }
 }
 
@@ -98,20 +112,19 @@ impl Arbiter {
     pub(crate) async fn run(mut self) {
         let mut flight = None;
         let failure = self.serve(&mut flight).await.err();
-        if let Some(flight) = &flight {
-            flight.cancel.cancel(Urgency::Now);
-        }
         // From here on nobody can leave anything here: who tries starts the session anew, once this has ended.
         self.mailbox.close();
         let mut poked = false;
         while let Ok(letter) = self.mailbox.try_recv() {
             poked |= matches!(letter, Letter::Poke);
         }
+        if let Some(flight) = flight {
+            flight.give_up().await;
+        }
         let sound = failure.is_none();
         let Self { shared, core, status, address, present, _guard: guard, .. } = self;
         shared.settle_down(core.state.id, &core.state, core.unsnapped(), sound).await;
         // Who waits for the end may start it again at once: by then nothing of it may be in the way.
-        drop(flight);
         drop(present);
         drop(guard);
         status.send_replace(Status::Stopped(failure));
@@ -259,6 +272,10 @@ impl Arbiter {
             }
         }
         if let Some(run) = launched {
+            // What is launched while another attempt flies takes its place: that one was given up.
+            if let Some(old) = flight.take() {
+                old.give_up().await;
+            }
             *flight = Some(self.launch(*run).await);
         }
     }
@@ -273,12 +290,12 @@ impl Arbiter {
         let now = match first {
             Poll::Ready(finished) => Now::Landed(Some(Box::new(finished))),
             Poll::Pending => {
-                let _task = task::spawn(Kind::Action, async move {
+                let task = task::spawn(Kind::Action, async move {
                     let finished = running.await;
                     // A closed mailbox means that the arbiter has stopped: recovery will deal with the action.
                     let _ = address.send(Letter::Outcome(Box::new(finished))).await;
                 });
-                Now::Flies { _task }
+                Now::Flies(task)
             }
         };
         Flight { action, attempt, cancel, now }
@@ -342,7 +359,7 @@ mod tests {
     #[tokio::test]
     async fn a_late_word_of_an_attempt_that_was_given_up_does_not_end_the_next_one() {
         let action = ActionId { turn: 1, step: 2 };
-        let now = Now::Flies { _task: task::spawn(Kind::Action, std::future::pending()) };
+        let now = Now::Flies(task::spawn(Kind::Action, std::future::pending()));
         let flight = Flight { action, attempt: 2, cancel: Cancel::new(), now };
         let outcome = |attempt| Outcome::new(action, attempt, End::Unknown, Amount::ZERO);
         assert!(!flight.ends_with(&outcome(1)));

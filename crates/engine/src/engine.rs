@@ -86,12 +86,22 @@ const PROGRESS: usize = 1024;
 /// Sessions that are taken up at the same time: each needs a lock, a lease and its journal read.
 const WAKERS: usize = 8;
 
+/// Which of the wakers, and of the locks of those who take sessions up, a session goes to.
+fn way(id: SessionId) -> usize {
+    (id.0 % WAKERS as u128) as usize
+}
+
 struct Live {
     address: mpsc::Sender<Letter>,
     status: watch::Receiver<Status>,
 }
 
 impl Live {
+    /// It ended without a word.
+    fn panicked(&self) -> bool {
+        self.status.has_changed().is_err() && !matches!(*self.status.borrow(), Status::Stopped(_))
+    }
+
     /// Nothing of it is left: it has stopped, or it panicked and can say nothing any more.
     fn gone(&self) -> bool {
         matches!(*self.status.borrow(), Status::Stopped(_)) || self.status.has_changed().is_err()
@@ -108,6 +118,8 @@ pub(crate) struct Shared {
     pub(crate) trees: Trees,
     /// It is being shut down: whoever is started from here on starts nothing.
     closing: AtomicBool,
+    /// One of these is held while a session is taken up: whoever else wants the same session then finds it here.
+    taking: [tokio::sync::Mutex<()>; WAKERS],
     /// Shared by those who open, attend and wake sessions; a shutdown waits for all of them.
     waking: tokio::sync::RwLock<()>,
     leases: Leases,
@@ -153,6 +165,7 @@ impl Engine {
             live: Mutex::default(),
             trees: Trees::default(),
             closing: AtomicBool::new(false),
+            taking: Default::default(),
             waking: tokio::sync::RwLock::default(),
             leases: Leases::default(),
             breakdowns: Breakdowns::default(),
@@ -273,6 +286,11 @@ impl Engine {
         self.shared.out_of_the_way(id).await
     }
 
+    /// It was told to shut down: whoever is attended from here on starts nothing.
+    pub fn is_closing(&self) -> bool {
+        self.shared.closing.load(Ordering::SeqCst)
+    }
+
     #[cfg(test)]
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
@@ -370,7 +388,7 @@ impl Shared {
     pub(crate) fn wake(&self, id: SessionId, how: Attend) {
         if !self.poke(id) {
             // The receiver goes away with the engine: then nobody is left to be woken.
-            let _ = self.wakes[(id.0 % WAKERS as u128) as usize].send((id, how));
+            let _ = self.wakes[way(id)].send((id, how));
         }
     }
 
@@ -455,7 +473,17 @@ impl Shared {
         if self.poke(id) {
             return Ok(Ok(()));
         }
+        let _alone = self.taking[way(id)].lock().await;
+        // Somebody else may have taken it up while this waited.
+        if self.poke(id) {
+            return Ok(Ok(()));
+        }
         let broke = self.out_of_the_way(id).await.filter(breakdown::comes_again);
+        if self.lives().get(&id).is_some_and(Live::panicked) {
+            // It could not do so itself.
+            self.make_room(id);
+            self.let_go(id).await;
+        }
         let Some(state) = store::session(&*self.journal, id).await.map_err(|e| e.fault())? else {
             let what = format!("there is no session {id}");
             return Err(Fault::new(FaultKind::UserFixable, "no-session", what).hint("kapell sessions"));
@@ -513,11 +541,20 @@ impl Shared {
 
     /// An arbiter has stopped: what it held is given back.
     pub(crate) async fn settle_down(&self, id: SessionId, state: &Session, unsnapped: u64, sound: bool) {
-        let woken = self.governor().release(id);
-        self.poke_all(woken);
+        self.make_room(id);
         if sound && unsnapped >= limits::SNAPSHOT_EVENTS {
             self.snapshot(state).await;
         }
+        self.let_go(id).await;
+    }
+
+    /// Its slots and its share of the machine are free for others.
+    fn make_room(&self, id: SessionId) {
+        let woken = self.governor().release(id);
+        self.poke_all(woken);
+    }
+
+    async fn let_go(&self, id: SessionId) {
         if let Some(lease) = self.leases.remove(id)
             && let Err(error) = self.journal.release(lease).await
         {

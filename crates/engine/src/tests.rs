@@ -58,16 +58,17 @@ impl Guard for Slow {
     }
 }
 
-/// Time that stands still; it can be told to fail.
+/// Time that stands still, unless it is moved; it can be told to fail.
 #[derive(Debug, Default)]
 struct Fragile {
     broken: AtomicBool,
     drawn: AtomicU64,
+    ahead: AtomicU64,
 }
 
 impl Clock for Fragile {
     fn now(&self) -> Timestamp {
-        Timestamp(1_000)
+        Timestamp(1_000 + self.ahead.load(Ordering::SeqCst))
     }
 
     fn random(&self) -> u128 {
@@ -370,6 +371,102 @@ async fn what_is_in_flight_keeps_its_slot_when_a_commit_is_refused() {
     tokio::time::sleep(short).await;
     assert_eq!(calls.load(Ordering::SeqCst), 1, "the only slot for model calls is taken");
     stage.engine.shutdown().await;
+}
+
+/// Model calls that end a while after they are told to: how many began, and how many are there.
+fn lingering(world: &World) -> (Arc<AtomicU64>, Arc<AtomicU64>) {
+    let (began, there) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let counted = (Arc::clone(&began), Arc::clone(&there));
+    world.model(move |cancel| {
+        let (began, there) = counted.clone();
+        began.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(there.fetch_add(1, Ordering::SeqCst), 0, "another attempt is still there");
+        Box::pin(async move {
+            cancel.reached(contract::cancel::Urgency::Graceful).await;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            there.fetch_sub(1, Ordering::SeqCst);
+            Err(Fault::new(contract::Kind::Transient, "cancelled", "cancelled").into())
+        })
+    });
+    (began, there)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_attempt_begins_when_nothing_is_left_of_the_one_that_was_given_up() {
+    let world = World::default();
+    let (began, there) = lingering(&world);
+    let stage = opened(&world).await;
+    let short = std::time::Duration::from_millis(10);
+    tokio::time::sleep(short).await;
+    assert_eq!(began.load(Ordering::SeqCst), 1);
+    // The machine was asleep: the attempt is long overdue, and knows nothing of it.
+    stage.clock.ahead.store(86_400_000, Ordering::SeqCst);
+    stage.engine.shared().wake(stage.id, Attend::GoOn);
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!((began.load(Ordering::SeqCst), there.load(Ordering::SeqCst)), (2, 1));
+    stage.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_on_an_error_lets_go_when_nothing_of_its_work_is_left() {
+    let world = World::default();
+    let (began, there) = lingering(&world);
+    let stage = opened(&world).await;
+    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    assert_eq!(began.load(Ordering::SeqCst), 1);
+    stage.store.set_faults(move |_, op| (op == Op::Append).then_some(Inject::Full));
+    stage.submit(Wish::Continue).await;
+    assert!(matches!(stage.engine.stopped(stage.id).await, Some(Error::Full(_))));
+    assert_eq!(there.load(Ordering::SeqCst), 0, "its files are nobody's while it is still at them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_given_up_keeps_nobody_from_its_slot() {
+    let (world, calls) = (World::default(), Arc::new(AtomicU64::new(0)));
+    let counted = Arc::clone(&calls);
+    world.model(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::pending())
+    });
+    let stage = opened(&world).await;
+    let short = std::time::Duration::from_millis(10);
+    tokio::time::sleep(short).await;
+    assert_eq!(calls.load(Ordering::SeqCst), 1, "the only slot for model calls is taken");
+    let mut given_up = false;
+    for _ in 0..=crate::breakdown::TRIES {
+        stage.clock.broken.store(true, Ordering::SeqCst);
+        given_up |= stage.engine.attend(stage.id, Attend::GoOn).await.is_err();
+        assert!(stage.engine.stopped(stage.id).await.is_some());
+        stage.clock.broken.store(false, Ordering::SeqCst);
+    }
+    assert!(given_up || stage.engine.attend(stage.id, Attend::GoOn).await.is_err());
+    stage.engine.open((*world.run_of(Work::Prepare).context.spec).clone(), Vec::new()).await.unwrap();
+    tokio::time::sleep(short).await;
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+    assert_eq!(stage.store.holder(stage.id).await.unwrap(), None, "its lease is given back, too");
+    stage.engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_attend_a_session_at_once_take_it_up_once() {
+    let (stage, go, mut asks) = slow().await;
+    let attend = || {
+        let (engine, id) = (stage.engine.clone(), stage.id);
+        polled(async move { engine.attend(id, Attend::GoOn).await.unwrap().unwrap() })
+    };
+    let (mut one, mut other) = (attend(), attend());
+    while asks.try_recv().is_err() {
+        assert!(!one());
+        tokio::task::yield_now().await;
+    }
+    assert!(!other());
+    go.send(()).unwrap();
+    while !(one() & other()) {
+        tokio::task::yield_now().await;
+    }
+    assert!(asks.try_recv().is_err(), "its lock is asked for once");
+    stage.engine.shutdown().await;
+    assert_eq!(stage.recoveries().await, 1);
 }
 
 #[tokio::test]
