@@ -17,7 +17,7 @@ use contract::limits::INBOX_POLL_MS;
 use contract::{BoxFuture, Fault, SessionId, Timestamp};
 use engine::Attend;
 use kernel::fsm::Phase;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
@@ -27,6 +27,8 @@ use tokio::time::{Instant, sleep_until};
 const STOP: Duration = Duration::from_secs(30);
 /// How long it may take once everything was told to be killed: the killing, and what is put on record of it.
 const FORCE: Duration = Duration::from_secs(7);
+/// How long a reader who is behind is waited for once everything else has stopped.
+const READER: Duration = Duration::from_secs(5);
 /// Silence after which whoever should be at work is looked for.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long sessions below an ended one may take to end too.
@@ -71,8 +73,8 @@ pub(crate) struct Drive<'a> {
     pub(crate) no_wait: bool,
     /// This process executes it.
     pub(crate) ours: bool,
-    /// Keys of intents whose effect is not on record yet: before that, rest means nothing.
-    pub(crate) awaited: Vec<String>,
+    /// Keys of intents whose effect is not on record yet, and whose they are: before that, rest means nothing.
+    pub(crate) awaited: BTreeMap<String, SessionId>,
     /// How short the machine is.
     pub(crate) pressure: Pressure,
     /// Asks on the terminal, when there is one.
@@ -121,7 +123,9 @@ impl Drive<'_> {
         let mut look = true;
         let mut changed = self.wired.engine.journal().changed();
         loop {
-            if std::mem::take(&mut look) {
+            // What a reader has no room for waits here, and what is in the journal waits there.
+            let behind = self.lines.as_ref().is_some_and(|lines| lines.pipe.is_behind());
+            if !behind && std::mem::take(&mut look) {
                 // Taken before reading, so that what is appended meanwhile is not missed.
                 changed = self.wired.engine.journal().changed();
                 if self.take_in(&mut deltas).await? {
@@ -139,10 +143,11 @@ impl Drive<'_> {
             let until = stopping.as_ref().map_or(deadline, |stopping| stopping.until);
             let (between_redraws, between_looks) = self.pace();
             let woken = tokio::select! {
-                () = &mut changed => Woken::Journal,
+                () = &mut changed, if !behind => Woken::Journal,
                 // What other processes write is not announced.
-                () = tokio::time::sleep(between_looks) => Woken::Journal,
-                Ok(delta) = deltas.recv() => Woken::Progress(delta),
+                () = tokio::time::sleep(between_looks), if !behind => Woken::Journal,
+                Ok(delta) = deltas.recv(), if !behind => Woken::Progress(delta),
+                () = passed(&mut self.lines) => Woken::Journal,
                 () = sleep_until(redraw) => Woken::Redraw,
                 code = self.signals.next() => Woken::Signal(code),
                 () = finished(&mut stopping) => Woken::ShutDown,
@@ -152,8 +157,14 @@ impl Drive<'_> {
                 line = typed(&mut self.prompter) => Woken::Typed(line),
             };
             match woken {
-                Woken::Journal | Woken::ShutDown => look = true,
-                Woken::Progress(delta) => self.told(&delta).await,
+                Woken::Journal => look = true,
+                Woken::ShutDown => {
+                    look = true;
+                    if behind && let Some(stopping) = &mut stopping {
+                        stopping.until = stopping.until.min(Instant::now() + READER);
+                    }
+                }
+                Woken::Progress(delta) => self.told(&delta),
                 Woken::Redraw => {
                     self.redraw();
                     redraw = Instant::now() + between_redraws;
@@ -162,7 +173,10 @@ impl Drive<'_> {
                 }
                 Woken::Silence => {
                     heard = Instant::now();
-                    self.look_after().await?;
+                    // Who stops takes nothing over; and taking over waits for a shutdown that this loop has to carry on.
+                    if stopping.is_none() {
+                        self.look_after().await?;
+                    }
                 }
                 Woken::Signal(code) => match &mut stopping {
                     Some(stopping) if self.ours && !stopping.forced => self.force(stopping).await,
@@ -192,14 +206,14 @@ impl Drive<'_> {
     }
 
     /// A piece of progress. Findings and tests are lossy: what a slow reader misses stands in the result.
-    async fn told(&mut self, delta: &engine::engine::Progress) {
+    fn told(&mut self, delta: &engine::engine::Progress) {
         self.progress.delta(delta);
         if let Some(lines) = &mut self.lines {
             if let Some(line) = Stream::progress(delta) {
                 lines.pipe.offer(line);
             }
             for line in lines.stream.delta(&self.tree, delta) {
-                lines.pipe.send(line).await;
+                lines.pipe.leave(line);
             }
         }
     }
@@ -209,7 +223,7 @@ impl Drive<'_> {
         let news = self.tree.news().await?;
         // What was said before something went on record is told before it.
         while let Some(delta) = next(deltas) {
-            self.told(&delta).await;
+            self.told(&delta);
         }
         for happened in &news {
             self.noted(happened);
@@ -218,7 +232,7 @@ impl Drive<'_> {
             if let Some(lines) = &mut self.lines
                 && let Some(line) = lines.stream.record(&self.tree, blobs, happened).await
             {
-                lines.pipe.send(line).await;
+                lines.pipe.leave(line);
             }
         }
         Ok(!news.is_empty())
@@ -226,7 +240,7 @@ impl Drive<'_> {
 
     fn noted(&mut self, happened: &Happened) {
         if let Event::Submitted { intent } = &happened.record.event {
-            self.awaited.retain(|key| *key != intent.key);
+            self.awaited.remove(&intent.key);
         }
     }
 
@@ -236,18 +250,23 @@ impl Drive<'_> {
         if let Some(stopping) = stopping {
             return stopping.shutdown.is_none().then_some(End::Stopped(stopping.code));
         }
-        if !self.awaited.is_empty() {
-            return None;
-        }
         let root = self.tree.root();
         let over = root.phase == Phase::Ended && now.since(root.at) > AFTERMATH_MS;
-        if !over && !self.tree.idle(now) {
+        if !over && !(self.awaited.is_empty() && self.tree.idle(now)) {
+            self.withdraw(now);
             return None;
         }
         if self.ask(now).await {
             return None;
         }
         Some(End::Settled)
+    }
+
+    /// A question that was answered elsewhere does not stand any more, also while others work on.
+    fn withdraw(&mut self, now: Timestamp) {
+        if let Some(prompter) = self.prompter.as_mut().filter(|prompter| prompter.is_asking()) {
+            prompter.open(&self.tree.blockers(now));
+        }
     }
 
     /// Asks the person at the terminal, if there is one and something to ask. True when it did, or has.
@@ -273,7 +292,7 @@ impl Drive<'_> {
                         return Ok(());
                     }
                 }
-                self.awaited.extend(order.key.clone());
+                self.awaited.extend(order.key.clone().map(|key| (key, order.session)));
                 self.wired.engine.submit(order).await?;
             }
             // Standard input has ended: nobody can be asked any more.
@@ -336,11 +355,9 @@ impl Drive<'_> {
 
     /// Long silence: whoever should be at work may have died with its process. Takes over what nobody holds.
     async fn look_after(&mut self) -> Result<(), Failure> {
-        let mut idle = self.tree.busy(self.app.now());
         // What was asked for and is not on record lies in an inbox that nobody may be reading any more.
-        if !self.awaited.is_empty() && !idle.contains(&self.tree.root) {
-            idle.push(self.tree.root);
-        }
+        let idle: BTreeSet<SessionId> =
+            self.tree.busy(self.app.now()).into_iter().chain(self.awaited.values().copied()).collect();
         for id in idle {
             let held = match self.wired.engine.attend(id, Attend::GoOn).await {
                 Ok(held) => held,
@@ -349,6 +366,8 @@ impl Drive<'_> {
                     if self.left_alone.insert(note.clone()) {
                         self.progress.note(&note);
                     }
+                    // Nobody is there who could put it on record; it stays in the inbox.
+                    self.awaited.retain(|_, session| *session != id);
                     continue;
                 }
                 Err(fault) => return Err(fault.into()),
@@ -411,6 +430,23 @@ async fn failed(wired: &Wired, root: SessionId, ours: bool) -> contract::journal
         return error;
     }
     std::future::pending().await
+}
+
+/// Waits until everything is written, but not longer than a person wants to wait for a reader.
+pub(crate) async fn hand_over(pipe: Pipe, stopped: bool, signals: &mut Signals) {
+    let patience = if stopped { READER } else { NEVER };
+    tokio::select! {
+        () = pipe.end() => {}
+        () = tokio::time::sleep(patience) => {}
+        _ = signals.next() => {}
+    }
+}
+
+async fn passed(lines: &mut Option<Lines>) {
+    match lines {
+        Some(lines) => lines.pipe.pass().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn typed(prompter: &mut Option<Prompter>) -> Option<String> {

@@ -4,6 +4,7 @@
 
 use super::work::{Work, leave};
 use crate::app::{self, App, Wired};
+use crate::drive;
 use crate::exit::{self, Failure};
 use crate::out::{self, Pipe};
 use crate::pick;
@@ -55,29 +56,30 @@ async fn all(app: &App, wired: &Wired, session: SessionId, mut after: u64) -> Re
     if app.global.json {
         pipe.send(if first { "[]\n" } else { "]\n" }).await;
     }
-    pipe.end(None);
+    pipe.end().await;
     Ok(exit::OK)
 }
 
 /// Until the session has ended, or somebody stops following.
 async fn tail(wired: &Wired, session: SessionId, after: u64) -> Result<u8, Failure> {
     let mut signals = Work::signals()?;
-    let pipe = Pipe::to(std::io::stdout());
+    let mut pipe = Pipe::to(std::io::stdout());
     let mut watch: Watch = wired.engine.watch(session, after);
     let code = loop {
         let page = tokio::select! {
-            page = watch.next() => page?,
+            page = watch.next(), if !pipe.is_behind() => page?,
+            () = pipe.pass() => continue,
             code = signals.next() => break code,
         };
         let over = page.iter().any(ended);
         for stored in page {
-            pipe.send([&stored.bytes[..], b"\n"].concat()).await;
+            pipe.leave([&stored.bytes[..], b"\n"].concat());
         }
         if over {
             break exit::OK;
         }
     };
-    pipe.end(None);
+    drive::hand_over(pipe, code != exit::OK, &mut signals).await;
     Ok(code)
 }
 

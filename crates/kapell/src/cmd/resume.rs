@@ -17,7 +17,7 @@ use contract::journal::Journal;
 use contract::model::Models;
 use contract::port::Clock;
 use contract::session::Ask;
-use contract::{Digest, SessionId};
+use contract::{Digest, Fault, SessionId};
 use engine::{Attend, Order};
 use kernel::Session;
 use kernel::fsm::Phase;
@@ -88,7 +88,7 @@ async fn go_on(
     declare_caps(app, wired, &state).await?;
     // Read before anything is asked for, so that nothing of what follows is missed.
     let tree = Tree::open(&wired.engine, state.root()).await?;
-    let awaited = orders.iter().filter_map(|order| order.key.clone()).collect();
+    let awaited = orders.iter().filter_map(|order| Some((order.key.clone()?, order.session))).collect();
     for order in orders {
         wired.engine.submit(order).await?;
     }
@@ -182,45 +182,33 @@ async fn everything(app: &App, work: &Work<'_>, options: &ResumeOptions) -> Resu
     let wired = app.wire_to_work(&app.config(None)?)?;
     let mut started = Vec::new();
     let unfinished = wired.store.sessions(true).await?;
+    let mut code = exit::OK;
     for (listed, _) in pick::roots(&*wired.store, &unfinished, usize::MAX).await? {
-        let tree = Tree::open(&wired.engine, listed.session).await?;
-        let blocked =
-            tree.idle(app.now()) && tree.blockers(app.now()).iter().all(|b| b.code() != exit::WAITING);
-        if blocked {
-            note(app, &format!("{} waits for you: kapell sessions show {0}", short(listed.session)));
-            continue;
-        }
-        let orders = orders(app, &*wired.models, tree.root(), options, None)?;
-        declare_caps(app, &wired, tree.root()).await?;
-        let awaited = orders.iter().filter_map(|order| order.key.clone()).collect();
-        for order in orders {
-            wired.engine.submit(order).await?;
-        }
-        match wired.engine.attend(listed.session, Attend::GoOn).await? {
-            Ok(()) => started.push(Start {
-                tree,
-                ours: true,
-                awaited,
-                notes: Vec::new(),
-                timeout: options.timeout.map(Duration::from_millis),
-            }),
-            Err(lease) => note(app, &format!("{} is run by {}", short(listed.session), lease.owner)),
+        match one_of_all(app, &wired, listed.session, options).await {
+            Ok(start) => started.extend(start),
+            // The others go on: what is wrong with one is none of theirs.
+            Err(failure) => first_failure(app, listed.session, &failure, &mut code),
         }
     }
-    if started.is_empty() {
+    if started.is_empty() && code == exit::OK {
         note(app, "there is nothing to go on with");
     }
-    let mut code = exit::OK;
     let mut all = Vec::new();
     for start in started {
-        let summary = work.follow(&wired, start, &mut signals).await?;
-        // The first that did not go well counts.
-        code = if code == exit::OK { summary.code } else { code };
-        match work.format {
-            Format::Json => all.push(summary.json()),
-            _ => work.write(&summary)?,
+        let session = start.tree.root;
+        match work.follow(&wired, start, &mut signals).await {
+            Ok(summary) => {
+                // The first that did not go well counts.
+                code = if code == exit::OK { summary.code } else { code };
+                match work.format {
+                    Format::Json => all.push(summary.json()),
+                    _ => work.write(&summary)?,
+                }
+            }
+            Err(failure) => first_failure(app, session, &failure, &mut code),
         }
-        if matches!(summary.code, exit::INTERRUPTED | exit::TERMINATED | exit::TIMEOUT) {
+        // What stops one session of this process stops them all.
+        if wired.engine.is_closing() {
             break;
         }
     }
@@ -229,6 +217,39 @@ async fn everything(app: &App, work: &Work<'_>, options: &ResumeOptions) -> Resu
     }
     leave(wired).await;
     Ok(code)
+}
+
+fn first_failure(app: &App, session: SessionId, failure: &Failure, code: &mut u8) {
+    let Fault { what, hint, .. } = &failure.fault;
+    note(app, format!("{}: {what}; {hint}", short(session)).trim_end_matches("; "));
+    *code = if *code == exit::OK { failure.code } else { *code };
+}
+
+/// Takes one of them up; `None`: it waits for a person, or somebody else runs it.
+async fn one_of_all(
+    app: &App,
+    wired: &Wired,
+    session: SessionId,
+    options: &ResumeOptions,
+) -> Result<Option<Start>, Failure> {
+    let tree = Tree::open(&wired.engine, session).await?;
+    let blocked = tree.idle(app.now()) && tree.blockers(app.now()).iter().all(|b| b.code() != exit::WAITING);
+    if blocked {
+        note(app, &format!("{} waits for you: kapell sessions show {0}", short(session)));
+        return Ok(None);
+    }
+    let orders = orders(app, &*wired.models, tree.root(), options, None)?;
+    declare_caps(app, wired, tree.root()).await?;
+    let awaited = orders.iter().filter_map(|order| Some((order.key.clone()?, order.session))).collect();
+    for order in orders {
+        wired.engine.submit(order).await?;
+    }
+    if let Err(lease) = wired.engine.attend(session, Attend::GoOn).await? {
+        note(app, &format!("{} is run by {}", short(session), lease.owner));
+        return Ok(None);
+    }
+    let timeout = options.timeout.map(Duration::from_millis);
+    Ok(Some(Start { tree, ours: true, awaited, notes: Vec::new(), timeout }))
 }
 
 fn note(app: &App, line: &str) {

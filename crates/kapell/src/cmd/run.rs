@@ -18,6 +18,7 @@ use contract::model::{ModelRef, Models};
 use contract::session::{Ask, Limits, Rights, SessionSpec, Summaries};
 use contract::text::suggestion;
 use providers::Registry;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -93,8 +94,12 @@ pub(crate) async fn start(
     let root = wired.engine.open(plan.spec, vec![plan.goal.into_bytes()]).await?;
     let notes = left_behind(wired, root).await?.into_iter().collect();
     let tree = Tree::from_start(&wired.engine, root);
-    work.follow(wired, Start { tree, ours: true, awaited: Vec::new(), notes, timeout: plan.timeout }, signals)
-        .await
+    work.follow(
+        wired,
+        Start { tree, ours: true, awaited: BTreeMap::new(), notes, timeout: plan.timeout },
+        signals,
+    )
+    .await
 }
 
 /// The command line is the last layer.

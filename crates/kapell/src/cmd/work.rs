@@ -5,7 +5,7 @@
 use crate::app::{App, Wired};
 use crate::args::{Format, OutputOptions};
 use crate::ask::Prompter;
-use crate::drive::{Drive, End, Lines};
+use crate::drive::{self, Drive, End, Lines};
 use crate::exit::{self, Failure};
 use crate::out::{self, Pipe};
 use crate::pick;
@@ -19,7 +19,7 @@ use crate::term::Paint;
 use crate::tree::Tree;
 use contract::journal::Journal;
 use contract::{SessionId, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ pub(crate) struct Start {
     pub(crate) tree: Tree,
     /// This process executes it.
     pub(crate) ours: bool,
-    /// Keys of intents that were submitted for it.
-    pub(crate) awaited: Vec<String>,
+    /// Keys of intents that were submitted, and for whom.
+    pub(crate) awaited: BTreeMap<String, SessionId>,
     /// For people, before anything else.
     pub(crate) notes: Vec<String>,
     /// Stop after this long.
@@ -96,10 +96,10 @@ impl<'a> Work<'a> {
             .warnings
             .iter()
             .for_each(|why| progress.note(&format!("warning: {}", crate::show::clean::line(why))));
-        let lines = (self.format == Format::StreamJson)
+        let mut lines = (self.format == Format::StreamJson)
             .then(|| Lines { pipe: Pipe::to(std::io::stdout()), stream: Stream::new(self.partial) });
-        if let Some(lines) = &lines {
-            lines.pipe.send(json_line(&self.init(wired, &start.tree).await)).await;
+        if let Some(lines) = &mut lines {
+            lines.pipe.leave(json_line(&self.init(wired, &start.tree).await));
         }
         let can_ask = self.format == Format::Text && self.app.term.can_ask() && level > Level::Quiet;
         let mut drive = Drive {
@@ -119,7 +119,7 @@ impl<'a> Work<'a> {
         };
         let end = drive.run().await;
         let Drive { tree, progress, lines, .. } = drive;
-        progress.end();
+        progress.end().await;
         let mut summary = match &end {
             End::Broken(failure) => Summary::failed(Some(tree.root), failure),
             _ => {
@@ -129,9 +129,9 @@ impl<'a> Work<'a> {
         if self.format != Format::Text {
             summary.count(wired).await;
         }
-        if let Some(lines) = lines {
-            lines.pipe.send(json_line(&summary.json())).await;
-            lines.pipe.end(None);
+        if let Some(Lines { mut pipe, .. }) = lines {
+            pipe.leave(json_line(&summary.json()));
+            drive::hand_over(pipe, matches!(end, End::Stopped(_)), signals).await;
         }
         if let End::Broken(failure) = end {
             self.write_file(&summary)?;

@@ -250,10 +250,10 @@ impl Progress {
         }
     }
 
-    /// The end: takes the status line away and waits until everything is written.
-    pub(crate) fn end(mut self) {
+    /// The end: takes the status line away and waits a while until everything is written.
+    pub(crate) async fn end(mut self) {
         self.clear();
-        self.pipe.end(Some(PATIENCE));
+        let _ = tokio::time::timeout(PATIENCE, self.pipe.end()).await;
     }
 }
 
