@@ -3,15 +3,16 @@
 //!
 //! Reads no file: texts come in as values. Start at [`file`].
 
-use crate::known::Secret;
+use crate::known::{Secret, unbase64};
 use crate::name::is_secret;
 use crate::worth;
+use serde_json::Value;
 
 /// Longest file that is looked at.
 pub const FILE_BYTES: u64 = 256 * 1024;
 
 /// Files of a person's home directory that hold secrets.
-pub const HOME: [&str; 24] = [
+pub const HOME: [&str; 40] = [
     ".env",
     ".netrc",
     "_netrc",
@@ -36,11 +37,31 @@ pub const HOME: [&str; 24] = [
     ".terraformrc",
     ".config/rclone/rclone.conf",
     ".m2/settings.xml",
+    ".gradle/gradle.properties",
+    ".gem/credentials",
+    ".bundle/config",
+    ".cargo/config.toml",
+    ".terraform.d/credentials.tfrc.json",
+    ".local/share/uv/credentials/credentials.toml",
+    ".config/pypoetry/auth.toml",
+    ".config/containers/auth.json",
+    ".config/gcloud/application_default_credentials.json",
+    ".config/op/config",
+    ".azure/msal_token_cache.json",
+    ".claude/.credentials.json",
+    ".codex/auth.json",
+    ".gemini/oauth_creds.json",
+    ".local/share/opencode/auth.json",
+    ".config/github-copilot/apps.json",
 ];
-/// Private keys there.
-pub const HOME_KEYS: [&str; 4] = [".ssh/id_rsa", ".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_dsa"];
+/// Directories there whose files hold secrets, each with a name of its own.
+pub const HOME_DIRS: [&str; 3] = [".ssh", ".aws/sso/cache", ".aws/cli/cache"];
 /// Files of a repository, beside every `.env`.
 pub const PROJECT: [&str; 5] = [".git/config", ".npmrc", ".netrc", ".pypirc", ".envrc"];
+/// Names of values that are user and password, or a private key, in base64.
+const ENCODED: [&str; 5] = ["auth", "_auth", "extraheader", "extraHeader", "client-key-data"];
+/// What a private key's file says.
+const PRIVATE: &str = "PRIVATE KEY-----";
 /// Ends of names of files that show which variables there are, not their values.
 const SHOWN: [&str; 5] = [".example", ".sample", ".template", ".dist", ".defaults"];
 
@@ -53,14 +74,19 @@ pub fn is_env(name: &str) -> bool {
 /// The secrets in a file of this name.
 pub fn file(name: &str, text: &str) -> Vec<Secret> {
     let name = name.rsplit('/').next().unwrap_or(name);
-    let mut found: Vec<Secret> = text.lines().flat_map(|line| values(line, is_env(name))).collect();
+    let json = serde_json::from_str(text).ok().filter(|_| text.trim_start().starts_with(['{', '[']));
+    let mut found = Vec::new();
+    match json {
+        Some(value) => members("", &value, &mut found),
+        None => found.extend(text.lines().flat_map(|line| values(line, is_env(name)))),
+    }
     match name {
-        ".vault-token" => found.extend(Secret::new("vault-token", text)),
+        ".vault-token" => found.extend(Secret::given("vault-token", text)),
         ".netrc" | "_netrc" => found.extend(netrc(text)),
         ".pgpass" => {
-            found.extend(text.lines().filter_map(|line| Secret::new("pgpass", line.rsplit(':').next()?)))
+            found.extend(text.lines().filter_map(|line| Secret::given("pgpass", line.rsplit(':').next()?)))
         }
-        _ if name.starts_with("id_") => found.extend(Secret::new("private-key", text)),
+        _ if text.contains(PRIVATE) => found.extend(Secret::given("private-key", text)),
         _ => {}
     }
     found
@@ -74,26 +100,74 @@ pub fn variable(name: &str, value: &str) -> Option<Secret> {
         .or_else(|| if is_secret(name) { Secret::new(name, value) } else { None })
 }
 
+/// The strings of a JSON value by their names.
+fn members(name: &str, value: &Value, out: &mut Vec<Secret>) {
+    match value {
+        Value::String(text) => out.extend(address(text).chain(named(name, text, false))),
+        Value::Array(values) => values.iter().for_each(|value| members(name, value, out)),
+        Value::Object(map) => map.iter().for_each(|(name, value)| members(name, value, out)),
+        _ => {}
+    }
+}
+
 /// What a line gives a name to: `NAME=value`, `name: value`, `"name": "value"`, and addresses with a password.
 fn values(line: &str, env: bool) -> Vec<Secret> {
     let line = line.trim().trim_start_matches("export ").trim_start_matches("set ");
     if line.starts_with(['#', ';']) {
         return Vec::new();
     }
-    let url = password(line).and_then(|it| Secret::new("url-password", it));
-    let pair = line.split_once('=').or_else(|| line.split_once(':')).or_else(|| xml(line));
-    let value = pair.and_then(|(name, value)| {
-        let name = name.trim().trim_matches(['"', '\'', ' ']);
-        let name = name.rsplit(['/', ':', ' ']).next().unwrap_or(name);
-        // `Authorization: Basic dXNlcg==` of a header that git sends.
-        let value =
-            value.rsplit_once(": Basic ").or(value.rsplit_once(": Bearer ")).map_or(value, |(_, it)| it);
-        let value = unquoted(value.trim().trim_end_matches(','));
-        let telling = is_secret(name)
-            || matches!(name, "auth" | "pass" | "identitytoken" | "extraheader" | "extraHeader");
-        (telling || (env && worth::strong(value))).then(|| Secret::new(name, value)).flatten()
-    });
-    url.into_iter().chain(value).collect()
+    let pair = xml(line).or_else(|| pair(line));
+    let value = pair.map(|(name, value)| named(name, unquoted(value.trim().trim_end_matches(',')), env));
+    address(line).chain(value.into_iter().flatten()).collect()
+}
+
+fn address(text: &str) -> impl Iterator<Item = Secret> {
+    password(text).and_then(|it| Secret::new("url-password", it)).into_iter()
+}
+
+/// Name and value of a line, parted by the first `=` or `: ` that stands in no quotes: values may hold both.
+fn pair(line: &str) -> Option<(&str, &str)> {
+    let mut quote = None;
+    for (at, c) in line.char_indices() {
+        let next = line[at + c.len_utf8()..].chars().next();
+        let parts = match (quote, c) {
+            (Some(open), _) => {
+                quote = if c == open { None } else { quote };
+                false
+            }
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                false
+            }
+            (None, '=') => true,
+            (None, ':') => next.is_none_or(|next| next.is_whitespace() || matches!(next, '"' | '\'')),
+            _ => false,
+        };
+        if parts {
+            return Some((&line[..at], &line[at + 1..]));
+        }
+    }
+    line.split_once('=').or_else(|| line.split_once(':'))
+}
+
+/// The secrets of a value with this name.
+fn named(name: &str, value: &str, env: bool) -> Vec<Secret> {
+    let name = name.trim().trim_matches(['"', '\'', ' ']);
+    let name = name.rsplit(['/', ':', ' ']).next().unwrap_or(name);
+    let mut found = Vec::new();
+    // `Authorization: Basic dXNlcg==` of a header that git sends.
+    let value = value.rsplit_once(": Basic ").or(value.rsplit_once(": Bearer ")).map_or(value, |(_, it)| it);
+    let encoded = ENCODED.contains(&name);
+    if encoded && let Some(plain) = unbase64(value) {
+        let secret =
+            if plain.contains(PRIVATE) { &plain } else { plain.split_once(':').map_or("", |(_, it)| it) };
+        found.extend(Secret::new(name, secret));
+    }
+    let telling = encoded || is_secret(name) || matches!(name, "pass" | "identitytoken");
+    if telling || (env && worth::strong(value)) {
+        found.extend(Secret::new(name, value));
+    }
+    found
 }
 
 /// `<password>value</password>`.
@@ -124,7 +198,7 @@ fn netrc(text: &str) -> Vec<Secret> {
     words
         .windows(2)
         .filter(|two| two[0] == "password")
-        .filter_map(|two| Secret::new("netrc", two[1]))
+        .filter_map(|two| Secret::given("netrc", two[1]))
         .collect()
 }
 

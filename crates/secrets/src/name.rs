@@ -63,6 +63,11 @@ fn words(name: &str) -> Vec<String> {
         lower = c.is_ascii_lowercase() || c.is_ascii_digit();
     }
     words.extend((!word.is_empty()).then_some(word));
+    // The second one of its kind is one, too: TOKEN2.
+    for word in &mut words {
+        let letters = word.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        word.truncate(if letters == 0 { word.len() } else { letters });
+    }
     words
 }
 
@@ -87,6 +92,8 @@ mod tests {
             "privateKey",
             "MY_PAT",
             "smtpPass",
+            "API_KEY2",
+            "TOKEN_7",
         ] {
             assert!(is_secret(name), "{name}");
         }

@@ -139,20 +139,37 @@ fn ascii(bytes: &[u8]) -> &str {
 
 /// Blocks of private keys whole, escaped line ends of JSON included; without an end, all that follows.
 fn private_keys(text: &[u8], out: &mut Vec<Span>) {
+    let (mut done, mut end) = (0, Some(0));
     for begin in memmem::find_iter(text, BEGIN) {
         let from = begin + BEGIN.len();
-        let head = &text[from..text.len().min(from + HEAD_BYTES)];
-        if memmem::find(head, KEY).is_none() {
+        if begin < done || !is_private(text, from) {
             continue;
         }
-        let end = memmem::find(&text[from..], END).map_or(text.len(), |at| from + at);
-        let close = memmem::find(&text[end..], KEY).map_or(text.len(), |at| end + at + KEY.len());
+        // Looked for once: an end that is not behind one head is not behind the next either.
+        end = end.and_then(|at| if at < from { find_from(text, from, END) } else { Some(at) });
+        let close = end.and_then(|at| find_from(text, at, KEY)).map_or(text.len(), |at| at + KEY.len());
         let close = close + text[close..].iter().take_while(|byte| **byte == b'-').count();
         // A head that a program looks for is no key: there is nothing in it.
-        if end - from > 2 * HEAD_BYTES {
+        if end.unwrap_or(text.len()) - from > 2 * HEAD_BYTES {
             out.push(Span { start: begin, end: close, label: "private-key".into() });
+            done = close;
         }
     }
+}
+
+/// Where the block of a private key begins that has no end yet.
+pub(crate) fn open_key(text: &[u8]) -> Option<usize> {
+    let begin = memmem::rfind(text, BEGIN)?;
+    let from = begin + BEGIN.len();
+    (is_private(text, from) && find_from(text, from, END).is_none()).then_some(begin)
+}
+
+fn is_private(text: &[u8], from: usize) -> bool {
+    memmem::find(&text[from..text.len().min(from + HEAD_BYTES)], KEY).is_some()
+}
+
+fn find_from(text: &[u8], from: usize, what: &[u8]) -> Option<usize> {
+    memmem::find(&text[from..], what).map(|at| from + at)
 }
 
 /// Passwords of `scheme://user:password@host`.
@@ -166,7 +183,7 @@ fn addresses(text: &[u8], out: &mut Vec<Span>) {
         let Some(colon) = rest[..host].iter().position(|byte| *byte == b':') else { continue };
         let Ok(password) = std::str::from_utf8(&rest[colon + 1..host]) else { continue };
         let local = [&b"localhost"[..], b"127.0.0.1"].iter().any(|name| rest[host + 1..].starts_with(name));
-        let hidden = if local { worth::known(password) } else { worth::filled(password) };
+        let hidden = if local { worth::told(password) } else { worth::filled(password) };
         if hidden && password.len() > 4 {
             out.push(Span { start: from + colon + 1, end: from + host, label: "url-password".into() });
         }

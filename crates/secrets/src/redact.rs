@@ -3,16 +3,18 @@
 //! Knows no place. Start at [`Redactor::text`].
 
 use crate::known::{Known, Secret};
-use crate::pattern;
+use crate::name::is_secret;
+use crate::{pattern, worth};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 /// What a mark begins and ends with.
 const OPEN: &str = "[secret removed";
 const CLOSE: char = ']';
 /// Longest name that is shown as what was removed.
 const LABEL_BYTES: usize = 40;
+/// Least and most bytes that are held back of a text that comes in pieces.
+const REACH_BYTES: (usize, usize) = (8 * 1024, 512 * 1024);
 /// Times a text is looked at again after something was removed.
 const AGAIN: usize = 4;
 
@@ -56,9 +58,35 @@ impl std::fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// One that knows these values besides the forms.
+    /// One that knows these values besides the forms. Where there are more than it can look for, the first ones count.
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
-        Self { known: Known::new(secrets.into_iter().collect::<BTreeSet<_>>()) }
+        Self { known: Known::new(secrets) }
+    }
+
+    /// Values it was given and does not look for: there were too many.
+    pub fn left_out(&self) -> usize {
+        self.known.as_ref().map_or(0, |known| known.left_out)
+    }
+
+    /// Of the beginning of a text that goes on: the bytes that no secret reaches over, up to a line's end. 0 = more is
+    /// needed; with `most` bytes at hand there is an answer, if need be in the middle of a line.
+    pub fn cut(&self, held: &[u8], most: usize) -> usize {
+        let reach = self.known.as_ref().map_or(0, |known| known.longest).clamp(REACH_BYTES.0, REACH_BYTES.1);
+        let safe = held.len().saturating_sub(reach);
+        let line = memchr::memrchr(b'\n', &held[..safe]).map_or(0, |at| at + 1);
+        let enough = held.len() >= most;
+        let mut end = if line == 0 && enough { safe } else { line };
+        if let Some(begin) = pattern::open_key(&held[..end])
+            && (begin > 0 || !enough)
+        {
+            end = begin;
+        }
+        let over = self.find(held).into_iter().find(|span| span.start < end && end < span.end);
+        match over {
+            Some(span) if span.start == 0 && enough => held.len(),
+            Some(span) => span.start,
+            None => end,
+        }
     }
 
     /// Where the secrets of these bytes are, in order, none in another.
@@ -68,11 +96,8 @@ impl Redactor {
             known.find(text, &mut spans);
         }
         pattern::find(text, &mut spans);
-        // A name in a text may hold a secret itself.
         for span in &mut spans {
-            if span.label.len() > LABEL_BYTES
-                || self.known.as_ref().is_some_and(|known| known.is_in(&span.label))
-            {
+            if self.name(&span.label) != span.label {
                 span.label = "secret".into();
             }
         }
@@ -146,7 +171,18 @@ impl Redactor {
             Value::String(text) => self.clean(text),
             Value::Array(values) => values.iter_mut().fold(false, |any, value| self.json(value) | any),
             Value::Object(map) => {
-                let mut any = map.values_mut().fold(false, |any, value| self.json(value) | any);
+                let mut any = false;
+                for (key, value) in map.iter_mut() {
+                    any |= self.json(value);
+                    if let Value::String(text) = value
+                        && masked(text).is_none()
+                        && is_secret(key)
+                        && (worth::strong(text) || worth::quoted(text))
+                    {
+                        *text = mask(self.name(key));
+                        any = true;
+                    }
+                }
                 let keys: Vec<String> =
                     map.keys().filter(|key| !self.find(key.as_bytes()).is_empty()).cloned().collect();
                 for key in keys {
@@ -159,6 +195,12 @@ impl Redactor {
             }
             _ => false,
         }
+    }
+
+    /// A name in a text may hold a secret itself.
+    fn name<'a>(&self, label: &'a str) -> &'a str {
+        let holds = self.known.as_ref().is_some_and(|known| known.is_in(label));
+        if label.len() > LABEL_BYTES || holds { "secret" } else { label }
     }
 
     /// Bytes that must be there before it is certain that no known value with a space in it goes on.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 /// Most bytes that are held back; beyond, all but the last of them go on.
 const HELD_BYTES: usize = 16 * 1024;
+/// Of what is one secret as far as it came: beyond, it goes as one.
+const MOST_BYTES: usize = 2 * HELD_BYTES;
 /// Of a longer one: how much of its end stays.
 const TAIL_BYTES: usize = 1024;
 /// Lines of a private key without an end that are held to be one.
@@ -58,11 +60,26 @@ impl Stream {
         self.redactor.text(line).into_owned()
     }
 
+    /// The same where there is no good place to cut: not in a word that may become a token, unless it is too long for one.
+    fn long(&self) -> usize {
+        let held = &self.held;
+        let end = held.floor_char_boundary(held.len() - TAIL_BYTES);
+        let part = |c: char| c.is_ascii_alphanumeric() || "_-.+/=".contains(c);
+        let word = held[..end].rfind(|c| !part(c)).map_or(0, |at| held.ceil_char_boundary(at + 1));
+        let ready = if word == 0 || held.len() > MOST_BYTES { end } else { word };
+        let mut over = self.redactor.find(held.as_bytes()).into_iter();
+        match over.find(|span| span.start < ready && ready < span.end).map(|span| span.start) {
+            None => ready,
+            Some(0) if held.len() > MOST_BYTES => held.len(),
+            Some(start) => held.floor_char_boundary(start),
+        }
+    }
+
     /// Bytes that no secret can reach over.
     fn ready(&self) -> usize {
         let held = &self.held;
         if held.len() > HELD_BYTES {
-            return held.floor_char_boundary(held.len() - TAIL_BYTES);
+            return self.long();
         }
         // A key's block is shown when it is whole.
         if let Some(begin) = held.find("-----BEGIN ")
@@ -109,6 +126,36 @@ mod tests {
         assert_eq!(stream.push("I look at the fi"), "I look at the ");
         assert_eq!(stream.push("les "), "files ");
         assert_eq!(stream.push(&"x".repeat(HELD_BYTES + 1)).len(), HELD_BYTES + 1 - TAIL_BYTES);
+    }
+
+    #[test]
+    fn a_secret_in_a_line_without_places_to_cut_goes_whole() {
+        const KEY: &str = "ghp_aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hI6";
+        // A token that begins before what is held back, and one longer than that.
+        let long = format!(
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIi{}.dBjftJeZ4CVP-mB92K27uhbUJU1p1r",
+            "aB3dE6gH9j".repeat(200)
+        );
+        for key in [KEY, &long] {
+            for short in [0, 10, 35, 1000] {
+                let before = "x,".repeat((HELD_BYTES - TAIL_BYTES - short) / 2);
+                let text = format!("{before}{key},{}", "y,".repeat(2 * TAIL_BYTES));
+                let mut stream = Stream::new(Arc::default());
+                let mut shown: String = text
+                    .as_bytes()
+                    .chunks(512)
+                    .map(|it| stream.push(std::str::from_utf8(it).unwrap()))
+                    .collect();
+                shown.push_str(&stream.end());
+                assert!(!shown.contains(&key[key.len() - 20..]) && !shown.contains(&key[..30]), "{short}");
+                assert!(shown.len() > before.len() + 2 * TAIL_BYTES);
+            }
+        }
+        let mut stream = Stream::new(Arc::default());
+        let key = format!("-----BEGIN PRIVATE KEY-----\n{}", "aB3dE6gH9j".repeat(2_800));
+        let shown: String =
+            key.as_bytes().chunks(512).map(|it| stream.push(std::str::from_utf8(it).unwrap())).collect();
+        assert!(!shown.contains("aB3dE6gH9j"), "{}", shown.len());
     }
 
     #[test]

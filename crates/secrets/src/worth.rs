@@ -1,6 +1,7 @@
 //! Is a value worth hiding? A mask over `postgres` or `true` would hide every other word of a text.
 //!
-//! Knows values without their places. Start at [`known`], [`strong`] and [`filled`].
+//! Knows values without their places. Start at [`known`] and [`given`] (of
+//! what somebody calls a secret), [`strong`] and [`filled`] (of what may be one).
 
 /// Least bytes of a value that is looked for wherever it stands.
 const KNOWN_BYTES: usize = 8;
@@ -55,7 +56,84 @@ const COMMON: [&str; 20] = [
     "string",
 ];
 
-/// Does it stand for a value, as in a template?
+/// Words that stand for a value where nothing else is there.
+const STAND_IN_WORDS: [&str; 14] = [
+    "your",
+    "example",
+    "changeme",
+    "change",
+    "placeholder",
+    "dummy",
+    "fake",
+    "todo",
+    "redacted",
+    "insert",
+    "replace",
+    "sample",
+    "hidden",
+    "1234567890",
+];
+/// Words that stand beside one of those.
+const BESIDE: [&str; 10] =
+    ["key", "token", "secret", "password", "api", "here", "me", "value", "please", "later"];
+/// More words than this are a pass phrase, whichever they are.
+const STAND_IN_LENGTH: usize = 3;
+/// What templates are filled in by: how such a place begins and ends.
+const SHAPES: [(&str, &str); 7] =
+    [("<", ">"), ("${", "}"), ("{{", "}}"), ("$(", ")"), ("%(", ")s"), ("%", "%"), ("$", "")];
+
+/// Is nothing in it but what stands for a value? One that merely holds such a piece may be somebody's password: a
+/// random one of twenty characters holds a `<` or begins with a `$` every few times.
+pub(crate) fn is_template(value: &str) -> bool {
+    let words: Vec<&str> =
+        value.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    if value.ends_with("EXAMPLE") || value.ends_with("EXAMPLEKEY") || value.contains("[secret removed") {
+        return true;
+    }
+    if distinct(value) <= 2 {
+        return true;
+    }
+    if words.is_empty() || !words.iter().all(|word| is_word(word)) {
+        return false;
+    }
+    let shaped = |(open, close): &(&str, &str)| {
+        value.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).is_some_and(|inner| {
+            let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"_-. :|/".contains(&byte);
+            !close.is_empty() && inner.bytes().all(inside) || is_name(inner)
+        })
+    };
+    let has = |of: &[&str]| words.iter().any(|word| of.contains(&stem(word).as_str()));
+    let stands = has(&STAND_IN_WORDS)
+        || words.iter().any(|word| word.len() > 2 && stem(word).bytes().all(|b| b == b'x'));
+    let dots = value.contains("...") || value.contains("***");
+    SHAPES.iter().any(shaped) || ((stands || dots) && (words.len() <= STAND_IN_LENGTH || has(&BESIDE)))
+}
+
+/// A variable's name: of one case, unlike a password that begins with `$`.
+fn is_name(text: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| text.bytes().any(|byte| is(&byte));
+    let inside = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    inside
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && has(u8::is_ascii_uppercase) != has(u8::is_ascii_lowercase)
+}
+
+/// A word as people write it: letters of one case, perhaps the first one large, perhaps a few digits after them.
+fn is_word(word: &str) -> bool {
+    let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    let rest = letters.strip_prefix(|c: char| c.is_ascii_uppercase()).unwrap_or(letters);
+    let all = |is: fn(&u8) -> bool| letters.bytes().all(|byte| is(&byte));
+    letters.is_empty()
+        || (word.len() - letters.len() <= 4
+            && (all(u8::is_ascii_uppercase) || rest.bytes().all(|byte| byte.is_ascii_lowercase())))
+}
+
+fn stem(word: &str) -> String {
+    let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    (if letters.is_empty() { word } else { letters }).to_ascii_lowercase()
+}
+
+/// Does it hold what stands for a value, as in a template?
 pub(crate) fn stands_in(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
     lower.starts_with(['$', '%', '{', '(']) || STAND_INS.iter().any(|piece| lower.contains(piece))
@@ -71,10 +149,23 @@ pub(crate) fn filled(value: &str) -> bool {
 
 /// A value of a secret by its name or place: unlike any word that stands elsewhere.
 pub(crate) fn known(value: &str) -> bool {
+    given(value) && !is_path(value) && !value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// The same of a value that a person gave as a secret.
+pub(crate) fn given(value: &str) -> bool {
     let has = |is: fn(&u8) -> bool| value.bytes().any(|byte| is(&byte));
     let mixed = has(u8::is_ascii_digit) || (has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase));
     let odd = value.bytes().any(|byte| byte.is_ascii_punctuation());
-    value.len() >= KNOWN_BYTES && filled(value) && !is_path(value) && (mixed || odd || value.len() >= 16)
+    value.len() >= KNOWN_BYTES
+        && !is_template(value)
+        && !COMMON.contains(&value.to_ascii_lowercase().as_str())
+        && (mixed || odd || value.len() >= 16)
+}
+
+/// A value in the place of a secret in a text that may be an example.
+pub(crate) fn told(value: &str) -> bool {
+    filled(value) && known(value)
 }
 
 /// Random by its looks, whatever it is called.
@@ -99,14 +190,21 @@ pub(crate) fn strong(value: &str) -> bool {
 pub(crate) fn quoted(value: &str) -> bool {
     let count = |is: fn(&u8) -> bool| value.bytes().filter(&is).count();
     let letters = count(u8::is_ascii_alphabetic);
-    known(value) && value.len() >= 12 && count(u8::is_ascii_digit) > 1 && letters > 1 && distinct(value) >= 8
+    told(value) && value.len() >= 12 && count(u8::is_ascii_digit) > 1 && letters > 1 && distinct(value) >= 8
 }
 
 /// A maker's key is not words: it has digits or capitals, and no few characters again and again.
 pub(crate) fn random(rest: &str) -> bool {
     rest.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
         && distinct(rest) >= 6
-        && !stands_in(rest)
+        && (!stands_in(rest) || is_scrambled(rest))
+}
+
+/// So many changes between letters, capitals and digits that a stand-in in it is there by chance.
+fn is_scrambled(value: &str) -> bool {
+    let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
+    let changes = value.as_bytes().windows(2).filter(|two| kind(two[0]) != kind(two[1])).count();
+    value.len() >= STRONG_BYTES && changes >= value.len() / 3 && distinct(value) >= 12
 }
 
 fn distinct(value: &str) -> usize {
@@ -118,7 +216,19 @@ fn distinct(value: &str) -> usize {
 /// Files and addresses without a password are no secrets.
 fn is_path(value: &str) -> bool {
     let start = value.starts_with('/') || value.starts_with("./") || value.starts_with("~/");
-    (start && value.matches('/').count() > 1 && !value.ends_with('=')) || value.contains("://")
+    (start && value.matches('/').count() > 1 && !value.ends_with('=') && !is_base64(value))
+        || value.contains("://")
+}
+
+/// A key in base64 may begin like a path; a path has words, with few digits and capitals among their letters.
+fn is_base64(value: &str) -> bool {
+    let count = |is: fn(&u8) -> bool| value.bytes().filter(&is).count();
+    let (digits, upper) = (count(u8::is_ascii_digit), count(u8::is_ascii_uppercase));
+    let alphabet = |byte: u8| byte.is_ascii_alphanumeric() || b"/+=".contains(&byte);
+    value.len() >= STRONG_BYTES
+        && value.bytes().all(alphabet)
+        && digits > 1
+        && (digits + upper) * 3 >= count(u8::is_ascii_alphanumeric)
 }
 
 #[cfg(test)]
