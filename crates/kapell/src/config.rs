@@ -11,6 +11,7 @@ pub(crate) mod sandbox;
 mod web;
 
 use crate::exit::Failure;
+use crate::plain;
 use crate::quantity;
 use ::providers::settings::Declared;
 use ::tools::WebRules;
@@ -31,6 +32,8 @@ const DEFAULT_MODEL: &str = "builtin/fixer";
 const DEFAULT_MODE: &str = "code";
 /// The model that works also words what is taken out of its conversation.
 pub(crate) const SAME: &str = "same";
+/// Longest file.
+const FILE_BYTES: u64 = 1 << 20;
 /// Nobody does: it is listed.
 pub(crate) const NOBODY: &str = "none";
 
@@ -240,7 +243,7 @@ impl Config {
     }
 
     fn file(&mut self, path: &Path, project: bool) -> Result<(), Failure> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match plain::text(path, FILE_BYTES) {
             Ok(text) => text,
             Err(error) if missing(&error) => return Ok(()),
             Err(error) => {
@@ -248,7 +251,7 @@ impl Config {
                 return Err(Failure::usage(
                     "config-unreadable",
                     what,
-                    "make it a readable file of UTF-8 text",
+                    "make it a readable file of UTF-8 text, of at most 1 MiB",
                 ));
             }
         };

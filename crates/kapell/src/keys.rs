@@ -18,7 +18,9 @@ const KEY_BYTES: usize = 16 * 1024;
 /// Runs the command; the key it prints.
 pub(crate) async fn printed(command: KeyCommand, keeper: Arc<Keeper>) -> Result<Key, Fault> {
     let limit_ms = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
-    let run = Command::argv(&command.argv, &command.dir).timeout_ms(limit_ms).keep(KEY_BYTES).apart();
+    // It is the person's own: password managers and clouds' tools are told by variables whom to ask.
+    let run = Command::argv(&command.argv, &command.dir).envs(std::env::vars_os());
+    let run = run.timeout_ms(limit_ms).keep(KEY_BYTES).apart();
     let ended = sandbox::run(run, Cancel::new(), &mut |_| {}).await?;
     let printed = key(&ended).map_err(|why| {
         let program = command.program();

@@ -18,6 +18,7 @@ mod home;
 mod keys;
 mod out;
 mod pick;
+mod plain;
 mod policy;
 mod pressure;
 #[cfg(any(test, fuzzing))]

@@ -4,6 +4,7 @@
 //! Knows places; what a secret looks like is the crate `secrets`'. Start at [`Keeper`].
 
 use crate::exit::Failure;
+use crate::plain;
 use ::secrets::harvest::{self, FILE_BYTES};
 use ::secrets::{Redactor, Secret};
 use contract::digest::Hasher;
@@ -24,8 +25,14 @@ const ENTRIES: usize = 4_000;
 /// Directories that hold other people's code or what was built.
 const SKIPPED: [&str; 8] = ["node_modules", "target", ".git", "vendor", ".venv", "venv", "dist", "build"];
 
-/// Bytes of a long output that are cleaned at once.
+/// Files of a directory of the home that are looked at.
+const DIR_FILES: usize = 64;
+/// Secrets of one file of a repository that go before those of others.
+const FILE_SECRETS: usize = 256;
+
+/// Bytes of a long output that are cleaned at once, and most where no line ends.
 const PIECE_BYTES: usize = 1 << 20;
+const MOST_BYTES: usize = 4 * PIECE_BYTES;
 
 /// A file as it was when it was read.
 type Stamp = (PathBuf, Option<SystemTime>, u64);
@@ -72,7 +79,9 @@ impl Keeper {
 
     /// From here on this value is a secret.
     pub(crate) fn learn(&self, label: &str, value: &str) {
-        locked(&self.learned).extend(Secret::new(label, value));
+        let mut learned = locked(&self.learned);
+        learned.extend(Secret::given(label, value));
+        locked(&SAID).learned = Some(Arc::new(Redactor::new(learned.clone())));
     }
 
     /// What is said on the command line is put on record as it is: a secret in it is refused, not cut out.
@@ -93,26 +102,44 @@ impl Keeper {
         ))
     }
 
-    /// The files of a tree that may hold secrets, and of the home.
+    /// The files of a tree that may hold secrets: those at its top first.
     fn files(&self, tree: &Path) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> = harvest::PROJECT.iter().map(|name| tree.join(name)).collect();
         files.extend(top(tree));
-        let mut places = locked(&self.places);
-        let now = Instant::now();
-        let stale = |places: &Places| now.duration_since(places.looked) > FRESH;
-        if places.get(tree).is_none_or(stale) {
+        files.extend(self.now_and_then(tree, || {
             let mut files = Vec::new();
             deep(tree, DEPTH, &mut ENTRIES.clone(), &mut files);
-            let home = self
-                .home
-                .iter()
-                .flat_map(|home| harvest::HOME.iter().chain(&harvest::HOME_KEYS).map(|name| home.join(name)));
-            files.extend(home.filter(|path| path.exists()));
-            places.insert(tree.to_owned(), Places { looked: now, files });
+            files.sort();
+            files
+        }));
+        files
+    }
+
+    /// The person's own.
+    fn own(&self) -> Vec<PathBuf> {
+        let Some(home) = &self.home else { return Vec::new() };
+        self.now_and_then(home, || {
+            let named = harvest::HOME.iter().map(|name| home.join(name));
+            let listed = harvest::HOME_DIRS.iter().flat_map(|dir| {
+                let mut files: Vec<PathBuf> =
+                    entries(&home.join(dir)).map(|entry| entry.path()).take(DIR_FILES).collect();
+                files.sort();
+                files
+            });
+            named.chain(listed).filter(|path| path.exists()).collect()
+        })
+    }
+
+    /// What was found there, not looked for again for a while.
+    fn now_and_then(&self, place: &Path, find: impl FnOnce() -> Vec<PathBuf>) -> Vec<PathBuf> {
+        let mut places = locked(&self.places);
+        let now = Instant::now();
+        let fresh = places.get(place).filter(|places| now.duration_since(places.looked) <= FRESH);
+        if let Some(places) = fresh {
+            return places.files.clone();
         }
-        files.extend(places.get(tree).into_iter().flat_map(|it| it.files.iter().cloned()));
-        files.sort();
-        files.dedup();
+        let files = find();
+        places.insert(place.to_owned(), Places { looked: now, files: files.clone() });
         files
     }
 }
@@ -123,20 +150,28 @@ impl engine::Secrets for Keeper {
         if root != repo {
             files.extend(self.files(root));
         }
-        let stamp = |path: PathBuf| {
+        let mut seen = BTreeSet::new();
+        let mut stamp = |path: PathBuf| {
             let meta = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
-            Some((path, meta.modified().ok(), meta.len()))
+            seen.insert(path.clone()).then(|| (path, meta.modified().ok(), meta.len()))
         };
-        let stamps: Vec<Stamp> = files.into_iter().filter_map(stamp).collect();
+        let own: Vec<Stamp> = self.own().into_iter().filter_map(&mut stamp).collect();
+        let others: Vec<Stamp> = files.into_iter().filter_map(&mut stamp).collect();
+        let stamps = [&own[..], &others[..]].concat();
         let learned = locked(&self.learned).clone();
         let key = (repo.to_owned(), root.to_owned());
         let mut kept = locked(&self.kept);
         if let Some(known) = kept.get(&key).filter(|it| it.stamps == stamps && it.learned == learned.len()) {
             return Arc::clone(&known.redactor);
         }
-        let mut secrets = learned.clone();
-        secrets.extend(stamps.iter().flat_map(read));
-        let redactor = Arc::new(Redactor::new(secrets));
+        let redactor = Arc::new(Redactor::new(ranked(learned.clone(), &own, &others)));
+        if redactor.left_out() > 0 {
+            tracing::warn!(
+                left_out = redactor.left_out(),
+                "the repository's files hold more secrets than are looked for"
+            );
+        }
+        locked(&SAID).wide = Some(Arc::clone(&redactor));
         kept.insert(key, Kept { stamps, learned: learned.len(), redactor: Arc::clone(&redactor) });
         redactor
     }
@@ -155,7 +190,20 @@ impl engine::Secrets for Keeper {
     }
 }
 
-/// Writes a file without secrets, some whole lines at a time; the address of what was written, and its bytes.
+/// The person's own values first, then some of each file of the repository: no file crowds out another.
+fn ranked(learned: BTreeSet<Secret>, own: &[Stamp], others: &[Stamp]) -> Vec<Secret> {
+    let mut secrets: Vec<Secret> = learned.into_iter().chain(own.iter().flat_map(read)).collect();
+    let mut rest = Vec::new();
+    for stamp in others {
+        let mut found = read(stamp);
+        rest.extend(found.split_off(found.len().min(FILE_SECRETS)));
+        secrets.append(&mut found);
+    }
+    secrets.append(&mut rest);
+    secrets
+}
+
+/// Writes a file without secrets, a piece at a time; the address of what was written, and its bytes.
 fn cleaned(redactor: &Redactor, from: &Path, to: &Path) -> std::io::Result<(Digest, u64)> {
     let mut reader = std::fs::File::open(from)?;
     let mut writer = std::fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(to)?;
@@ -165,9 +213,10 @@ fn cleaned(redactor: &Redactor, from: &Path, to: &Path) -> std::io::Result<(Dige
         let read = reader.read(&mut piece)?;
         over = read == 0;
         held.extend_from_slice(&piece[..read]);
-        // A line that never ends is cut where it is long.
-        let end = held.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let ready = if over || held.len() > 4 * PIECE_BYTES { held.len() } else { end };
+        if !over && held.len() < PIECE_BYTES {
+            continue;
+        }
+        let ready = if over { held.len() } else { redactor.cut(&held, MOST_BYTES) };
         let rest = held.split_off(ready);
         let clean = redactor.bytes(&held);
         hasher.update(&clean);
@@ -180,12 +229,13 @@ fn cleaned(redactor: &Redactor, from: &Path, to: &Path) -> std::io::Result<(Dige
     Ok((hasher.digest(), bytes))
 }
 
-fn read((path, _, bytes): &Stamp) -> Vec<Secret> {
-    if *bytes > FILE_BYTES {
-        return Vec::new();
+fn read((path, ..): &Stamp) -> Vec<Secret> {
+    let mut bytes = plain::beginning(path, FILE_BYTES).unwrap_or_default();
+    if bytes.len() as u64 == FILE_BYTES {
+        // Half a line would be half a value.
+        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(bytes.len()));
     }
-    let text = std::fs::read(path).unwrap_or_default();
-    harvest::file(&path.to_string_lossy(), &String::from_utf8_lossy(&text))
+    harvest::file(&path.to_string_lossy(), &String::from_utf8_lossy(&bytes))
 }
 
 fn environment() -> BTreeSet<Secret> {
@@ -196,9 +246,12 @@ fn environment() -> BTreeSet<Secret> {
 
 /// The `.env` files at the top of a tree.
 fn top(tree: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(tree).into_iter().flatten().take(ENTRIES).flatten();
-    let env = entries.filter(|entry| entry.file_name().to_str().is_some_and(harvest::is_env));
+    let env = entries(tree).filter(|entry| entry.file_name().to_str().is_some_and(harvest::is_env));
     env.map(|entry| entry.path()).collect()
+}
+
+fn entries(dir: &Path) -> impl Iterator<Item = std::fs::DirEntry> {
+    std::fs::read_dir(dir).into_iter().flatten().take(ENTRIES).flatten()
 }
 
 fn deep(dir: &Path, depth: usize, left: &mut usize, out: &mut Vec<PathBuf>) {
@@ -218,10 +271,25 @@ fn deep(dir: &Path, depth: usize, left: &mut usize, out: &mut Vec<PathBuf>) {
     }
 }
 
+/// What this process came to know, for what it says where no session is known.
+struct Said {
+    environment: Redactor,
+    learned: Option<Arc<Redactor>>,
+    wide: Option<Arc<Redactor>>,
+}
+
+static SAID: LazyLock<Mutex<Said>> = LazyLock::new(|| {
+    Mutex::new(Said { environment: Redactor::new(environment()), learned: None, wide: None })
+});
+
 /// A complaint without secrets: for what is said where no session is known.
 pub(crate) fn plain(text: &str) -> String {
-    static OWN: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(environment()));
-    OWN.text(text).into_owned()
+    let said = locked(&SAID);
+    let mut text = said.environment.text(text).into_owned();
+    for known in said.learned.iter().chain(&said.wide) {
+        known.clean(&mut text);
+    }
+    text
 }
 
 /// Log lines without secrets.
@@ -270,5 +338,66 @@ mod tests {
         let expected = text.replace("value-two-7f3k811", "[secret removed: A_SECRET]");
         assert!(std::fs::read(&path).unwrap() == expected.as_bytes(), "the file is clean");
         assert_eq!((clean.digest, clean.bytes), (Digest::of(expected.as_bytes()), expected.len() as u64));
+    }
+
+    #[test]
+    fn a_secret_over_two_pieces_of_a_file_is_taken_out() {
+        const TOKEN: &str = "ghp_aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hI6";
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool");
+        let key: String =
+            (0..60).map(|n| format!("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj{n:04}\n")).collect();
+        let block = format!("-----BEGIN PRIVATE KEY-----\n{key}-----END PRIVATE KEY-----\n");
+        for (before, secret, after) in [
+            // Over the end of a first piece of lines, and of a first piece without any.
+            ("a line\n".repeat((PIECE_BYTES - block.len() / 2) / 7), &*block, "a line\n".repeat(200_000)),
+            (",".repeat(MOST_BYTES - 20), TOKEN, ",".repeat(PIECE_BYTES)),
+            (",".repeat(MOST_BYTES + PIECE_BYTES - 20), TOKEN, ",".repeat(PIECE_BYTES)),
+        ] {
+            let text = format!("{before}{secret}{after}");
+            std::fs::write(&path, &text).unwrap();
+            let file =
+                Spooled { path: path.clone(), digest: Digest::of(text.as_bytes()), bytes: text.len() as u64 };
+            Keeper::default().file(&Redactor::default(), file).unwrap();
+            let clean = std::fs::read_to_string(&path).unwrap();
+            let left =
+                secret.lines().find(|line| line.len() > 30 && clean.contains(&line[line.len() - 20..]));
+            assert_eq!(left, None, "is still there");
+            assert_eq!(clean.matches("[secret removed").count(), 1);
+            assert!(clean.starts_with(&before) && clean.trim_end().ends_with(after.trim_end()));
+        }
+    }
+
+    #[test]
+    fn a_repository_crowds_out_nothing_of_the_persons() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, tree) = (dir.path().join("home"), dir.path().join("tree"));
+        std::fs::create_dir_all(home.join(".ssh")).unwrap();
+        std::fs::create_dir_all(tree.join("b")).unwrap();
+        std::fs::write(home.join(".npmrc"), "//r/:_authToken=npm-own-Token-7f3kQz\n").unwrap();
+        let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5v7Q\n-----END OPENSSH PRIVATE KEY-----\n";
+        std::fs::write(home.join(".ssh/work"), key).unwrap();
+        let many: String = (0..5_000).map(|n| format!("A_TOKEN=q7Rk2m{n:05}zXv\n")).collect();
+        std::fs::write(tree.join(".env"), many).unwrap();
+        std::fs::write(tree.join("b/.env"), "B_SECRET=value-two-7f3k811\n").unwrap();
+        for (name, to) in
+            [(".envrc", "/proc/self/pagemap"), (".env.zero", "/dev/zero"), (".npmrc", "/dev/tty")]
+        {
+            std::os::unix::fs::symlink(to, tree.join(name)).unwrap();
+        }
+        let keeper = Keeper { home: Some(home), ..Keeper::default() };
+        keeper.learn("key", "aB3xXx7Qm2<Lp9Vt4Zs");
+        for value in [
+            "npm-own-Token-7f3kQz",
+            "b3BlbnNzaC1rZXktdjEAAAAABG5v7Q",
+            "aB3xXx7Qm2<Lp9Vt4Zs",
+            "value-two-7f3k811",
+        ] {
+            let shown = keeper.of(&tree, &tree).text(value).into_owned();
+            assert!(shown.starts_with("[secret removed"), "{value}: {shown}");
+        }
+        // What is said where no session is known goes through the same.
+        assert!(!plain("the server says: invalid key aB3xXx7Qm2<Lp9Vt4Zs").contains("Lp9Vt4Zs"));
+        assert!(!plain("npm: npm-own-Token-7f3kQz is refused").contains("7f3kQz"));
     }
 }

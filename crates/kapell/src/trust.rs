@@ -4,6 +4,7 @@
 //! words, or a file of the repository that they name) is not trusted any more. Start at [`Trusted`].
 
 use crate::home::create_private;
+use crate::plain;
 use contract::checks::{CheckJob, CheckOutput, Checks, Suite};
 use contract::port::Sink;
 use contract::{BoxFuture, Cancel, Digest, Fault, Kind};
@@ -46,9 +47,8 @@ fn hash(repo: &str, name: &str, run: &str, tree: &Path) -> Digest {
     let mut hash = Digest::chain(&Digest::of(repo.as_bytes()), format!("{name}\0{run}").as_bytes());
     let ends = |c: char| c.is_whitespace() || "'\"`;|&<>()$=".contains(c);
     for word in run.split(ends).filter(|word| !word.is_empty() && !word.starts_with('/')) {
-        let path = tree.join(word);
-        let plain = path.symlink_metadata().is_ok_and(|meta| meta.len() <= FILE_BYTES && !meta.is_dir());
-        if plain && let Ok(bytes) = std::fs::read(&path) {
+        // A link to a device has no end.
+        if let Ok(bytes) = plain::read(&tree.join(word), FILE_BYTES) {
             hash = Digest::chain(&hash, &[word.as_bytes(), b"\0", &bytes].concat());
         }
     }

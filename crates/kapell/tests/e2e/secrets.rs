@@ -229,3 +229,34 @@ fn a_secret_in_what_a_person_says_is_refused_before_it_is_on_record() {
         none_in(&file, &bytes);
     }
 }
+
+#[test]
+fn files_without_an_end_in_a_clone_hang_nobody() {
+    let world = World::new();
+    let link = |to: &str, name: &str| {
+        let path = world.path(&format!("repo/{name}"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(to, path).unwrap();
+    };
+    for (to, name) in [
+        ("/proc/self/pagemap", ".env"),
+        ("/dev/zero", ".env.local"),
+        ("/dev/zero", ".npmrc"),
+        ("/proc/self/pagemap", "deep/er/.env"),
+        ("/dev/zero", "check.sh"),
+    ] {
+        link(to, name);
+    }
+    let done = world.script("done", &crate::world::fixes());
+    world.commit("links");
+    world.run(&["run", "-m", &done, "make the test pass"]).expect(0);
+    // A check that names such a file is shown, and a configuration that is one is refused.
+    let config = world.path("repo/.kapell/config.toml");
+    world.write("repo/.kapell/config.toml", "[checks.c]\nrun = \"sh check.sh\"\nkind = \"test\"\n");
+    world.commit("a check");
+    assert!(world.run(&["trust", "show"]).expect(8).out.contains("sh check.sh"));
+    std::fs::remove_file(config).unwrap();
+    link("/dev/zero", ".kapell/config.toml");
+    let told = world.run(&["policy", "list"]).expect(2);
+    assert!(told.err.contains("not a plain file"), "{}", told.err);
+}
