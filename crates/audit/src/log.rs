@@ -1,12 +1,14 @@
 //! The signed log: numbered lines, each over the one before it, each with an Ed25519 signature. Most of them name the
 //! heads of streams, so that whoever rewrites a stream, hashes included, contradicts a line.
 //!
-//! Knows bytes, no file. Start at [`Signer::line`] and [`read`].
+//! Who can write the log but not sign it can only take lines off its end, or all of them: that shows by a head that was kept
+//! elsewhere, see [`taken_back`]. Knows bytes, no file. Start at [`Signer::line`] and [`read`].
 
 use contract::{Digest, Seq, StreamId, Timestamp};
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What a line says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,15 @@ pub enum Act {
         what: String,
         /// To what; never a secret.
         target: String,
+    },
+    /// Lines that stood here are gone: the log goes on without them, or begins anew.
+    Gap {
+        /// How many there were.
+        lines: u64,
+        /// The chain hash of the last of them.
+        last: Digest,
+        /// The key they were signed with, in hexadecimal.
+        key: String,
     },
     /// A copy was made, and this is what it holds.
     Export {
@@ -53,7 +64,8 @@ pub struct Body {
     pub act: Act,
 }
 
-/// Where the log stands.
+/// Where the log stands. Whoever keeps it elsewhere, as `7:ab12...`, knows later whether the log still goes on from there:
+/// a log that was put back to an older state as a whole, journal and all, contradicts nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tip {
     /// Lines so far.
@@ -61,6 +73,35 @@ pub struct Tip {
     /// Chain hash of the last.
     pub hash: Digest,
 }
+
+impl std::fmt::Display for Tip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.n, self.hash)
+    }
+}
+
+impl std::str::FromStr for Tip {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once(':').and_then(|(n, hash)| Some((n.parse().ok()?, hash.parse().ok()?)));
+        let (n, hash) = parts
+            .ok_or("a head is a number, a colon and 64 hexadecimal digits, as `audit verify` prints it")?;
+        Ok(Self { n, hash })
+    }
+}
+
+/// What a line says of a stream's event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Anchor {
+    /// Its chain hash.
+    pub hash: Digest,
+    /// The line.
+    pub line: u64,
+}
+
+/// All that lines say of each stream's events.
+pub type Anchors = BTreeMap<StreamId, BTreeMap<Seq, Anchor>>;
 
 /// What is wrong with a log, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +175,7 @@ pub fn signed(line: &str, public: &str) -> Result<Body, String> {
 /// after the first flaw is not read.
 pub fn read(text: &str, pinned: Option<&str>) -> (Vec<Body>, Tip, Option<Flaw>) {
     let (mut bodies, mut tip, mut key) = (Vec::new(), Tip::default(), pinned.map(str::to_owned));
-    for (line, n) in text.lines().zip(1..) {
+    for (line, n) in lines(text).zip(1..) {
         let flaw = |problem: String| Some(Flaw { line: n, problem });
         let introduced =
             parts(line).and_then(|(_, text)| match serde_json::from_str::<Body>(text).ok()?.act {
@@ -167,13 +208,84 @@ pub fn read(text: &str, pinned: Option<&str>) -> (Vec<Body>, Tip, Option<Flaw>) 
     (bodies, tip, flaw)
 }
 
+/// The lines of a log's text. Nothing is taken off their ends: that would be a change nobody sees.
+pub fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_terminator('\n')
+}
+
 /// What the lines say of each stream last, in order.
-pub fn heads(bodies: &[Body]) -> std::collections::BTreeMap<StreamId, (Seq, Digest)> {
-    let named = bodies.iter().filter_map(|body| match &body.act {
-        Act::Heads { heads } => Some(heads),
+pub fn heads(bodies: &[Body]) -> BTreeMap<StreamId, (Seq, Digest)> {
+    named(bodies).map(|(_, stream, seq, hash)| (stream, (seq, hash))).collect()
+}
+
+/// What all lines say of each stream, and the lines that contradict an earlier one.
+pub fn anchors(bodies: &[Body]) -> (Anchors, Vec<Flaw>) {
+    let (mut anchors, mut flaws) = (Anchors::new(), Vec::new());
+    for (line, stream, seq, hash) in named(bodies) {
+        let first = *anchors.entry(stream).or_default().entry(seq).or_insert(Anchor { hash, line });
+        if first.hash != hash {
+            let problem =
+                format!("it says of event {seq} of {stream} another thing than line {} does", first.line);
+            flaws.push(Flaw { line, problem });
+        }
+    }
+    (anchors, flaws)
+}
+
+fn named(bodies: &[Body]) -> impl Iterator<Item = (u64, StreamId, Seq, Digest)> {
+    bodies.iter().flat_map(|body| {
+        let heads = if let Act::Heads { heads } = &body.act { &heads[..] } else { &[] };
+        heads.iter().map(|(stream, seq, hash)| (body.n, *stream, *seq, *hash))
+    })
+}
+
+/// The first event of a stream that is not as some line says, by its chain hashes from the first event on.
+pub fn contradiction(hashes: &[Digest], anchors: &BTreeMap<Seq, Anchor>) -> Option<(Seq, String)> {
+    anchors.iter().find_map(|(seq, Anchor { hash, line })| {
+        let is = usize::try_from(*seq).ok().and_then(|seq| hashes.get(seq.checked_sub(1)?));
+        let problem = match is {
+            Some(is) if is == hash => return None,
+            Some(_) => {
+                format!("it is not the event that line {line} of the log signed: the stream was written anew")
+            }
+            None => {
+                format!(
+                    "it ends after event {}; line {line} of the log signed {seq}: its end is missing",
+                    hashes.len()
+                )
+            }
+        };
+        Some((*seq, problem))
+    })
+}
+
+/// What is wrong with a log by a head of it that was kept elsewhere.
+pub fn taken_back(bodies: &[Body], tip: Tip, kept: Tip) -> Option<Flaw> {
+    let at = usize::try_from(kept.n).unwrap_or(usize::MAX);
+    let hash = if kept.n == tip.n { Some(tip.hash) } else { bodies.get(at).map(|next| next.prev) };
+    let problem = match hash {
+        Some(hash) if hash == kept.hash => return None,
+        Some(_) => {
+            "it is not the line whose head was kept: the log was written anew, or begun anew".to_owned()
+        }
+        None => format!(
+            "it has {} sound lines, and the head of line {} was kept: its end is missing",
+            tip.n, kept.n
+        ),
+    };
+    Some(Flaw { line: kept.n, problem })
+}
+
+/// The lines behind `since` that say that lines are gone.
+pub fn gaps(bodies: &[Body], since: u64) -> Vec<Flaw> {
+    let gap = |body: &Body| match &body.act {
+        Act::Gap { lines, key, .. } => {
+            let problem = format!("at {} a log of {lines} lines was gone, or its end (key {key})", body.at);
+            Some(Flaw { line: body.n, problem })
+        }
         _ => None,
-    });
-    named.flatten().map(|(stream, seq, hash)| (*stream, (*seq, *hash))).collect()
+    };
+    bodies.iter().filter(|body| body.n > since).filter_map(gap).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

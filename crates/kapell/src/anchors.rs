@@ -1,32 +1,43 @@
 //! The signed log on disk: its key, its lines, and the anchors that every command leaves behind which wrote.
 //!
-//! A copy of what the journal says of itself; nothing is decided by it. Start at [`Anchors::anchor`].
+//! Log and key are beside the store; the log's last head is kept in the state directory as well, so that a log that was cut,
+//! removed or put back to an older one shows. A copy of what the journal says of itself; nothing is decided by it. Start at
+//! [`Anchors::anchor`].
 
-use crate::home::create_private;
-use audit::log::{self, Act, Signer, Tip};
-use contract::journal::Journal;
-use contract::{Fault, Kind, StreamId, Timestamp};
+use crate::home::{Home, create_private};
+use audit::log::{self, Act, Body, Signer, Tip};
+use contract::journal::{Head, Journal};
+use contract::{Digest, Fault, Kind, StreamId, Timestamp};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The log and its key.
 #[derive(Debug, Clone)]
 pub(crate) struct Anchors {
     dir: PathBuf,
+    /// Where the log's head is kept besides.
+    kept: PathBuf,
+}
+
+/// A head of the log as it is kept, and the key the log was signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) tip: Tip,
+    pub(crate) key: String,
 }
 
 impl Anchors {
     /// Below the directory of the store.
-    pub(crate) fn new(data: &std::path::Path) -> Self {
-        Self { dir: data.join("audit") }
+    pub(crate) fn new(home: &Home) -> Self {
+        Self { dir: home.data.join("audit"), kept: home.state.join("audit-head") }
     }
 
-    /// The log's text; empty where there is none yet.
+    /// The log's text; empty where there is none yet. What is no text in it shows as a line that is not signed.
     pub(crate) fn text(&self) -> Result<String, Fault> {
-        match std::fs::read_to_string(self.dir.join("log.jsonl")) {
-            Ok(text) => Ok(text),
+        match std::fs::read(self.dir.join("log.jsonl")) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(self.fault(&error)),
         }
@@ -37,47 +48,100 @@ impl Anchors {
         Some(Signer::new(&std::fs::read(self.dir.join("key")).ok()?)?.public())
     }
 
+    /// The head that is kept besides the log.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        let text = std::fs::read_to_string(&self.kept).ok()?;
+        let (tip, key) = text.trim().split_once(' ')?;
+        Some(Kept { tip: tip.parse().ok()?, key: key.to_owned() })
+    }
+
+    /// Where that is.
+    pub(crate) fn kept_at(&self) -> &Path {
+        &self.kept
+    }
+
     /// Puts an act at the end, durably.
     pub(crate) fn append(&self, at: Timestamp, act: Act) -> Result<(), Fault> {
-        self.append_after(at, |_| Some(act)).map(drop)
+        self.append_after(at, |_, _| Some(act)).map(drop)
     }
 
-    /// The signed line about an act that follows the log's end, without adding it.
-    pub(crate) fn sign(&self, at: Timestamp, act: impl FnOnce(Tip) -> Act) -> Result<String, Fault> {
-        let (_, tip, _) = log::read(&self.text()?, None);
-        Ok(self.signer()?.line(tip, at, act(tip)).0)
+    /// The same for an act that names the log's end; its line.
+    pub(crate) fn append_with(&self, at: Timestamp, act: impl FnOnce(Tip) -> Act) -> Result<String, Fault> {
+        Ok(self.append_after(at, |_, tip| Some(act(tip)))?.unwrap_or_default())
     }
 
-    /// Names the heads of all streams that moved since the last time.
+    /// Names the heads of all streams that moved since the last time. What contradicts an earlier line is not signed
+    /// again: that would make it look sound.
     pub(crate) async fn anchor(&self, store: &dyn Journal, at: Timestamp) -> Result<usize, Fault> {
-        let mut now = Vec::new();
+        let mut now: Vec<(StreamId, Head)> = Vec::new();
         for listed in store.sessions(false).await.map_err(|e| e.fault())? {
             now.push((StreamId::Session(listed.session), listed.head));
             let tree = StreamId::Tree(listed.session);
             let head = store.head(tree).await.map_err(|e| e.fault())?;
             now.extend((head.seq > 0).then_some((tree, head)));
         }
-        if now.is_empty() {
-            return Ok(0);
+        let known = log::heads(&bodies(&self.text()?));
+        let (mut sound, mut wrong) = (Vec::new(), Vec::new());
+        for (stream, head) in now {
+            match known.get(&stream) {
+                Some(signed) if *signed == (head.seq, head.hash) => {}
+                Some((seq, hash)) if !stands(store, stream, *seq, *hash).await => {
+                    wrong.push(format!("{stream}, event {seq}"))
+                }
+                _ => sound.push((stream, head)),
+            }
         }
         let mut moved = 0;
-        self.append_after(at, |known| {
-            let new = |(stream, head): &(StreamId, contract::journal::Head)| {
-                let same = known.get(stream).is_some_and(|(seq, _)| *seq >= head.seq);
-                (!same).then_some((*stream, head.seq, head.hash))
-            };
-            let heads: Vec<_> = now.iter().filter_map(new).collect();
-            moved = heads.len();
-            (moved > 0).then_some(Act::Heads { heads })
-        })?;
-        Ok(moved)
+        if !sound.is_empty() {
+            self.append_after(at, |bodies, _| {
+                // Somebody else may have been faster.
+                let known = log::heads(bodies);
+                let new = |(stream, head): &(StreamId, Head)| {
+                    let same = known.get(stream).is_some_and(|(seq, _)| *seq >= head.seq);
+                    (!same).then_some((*stream, head.seq, head.hash))
+                };
+                let heads: Vec<_> = sound.iter().filter_map(new).collect();
+                moved = heads.len();
+                (moved > 0).then_some(Act::Heads { heads })
+            })?;
+        }
+        if wrong.is_empty() {
+            return Ok(moved);
+        }
+        let what = format!("the journal is not what was signed before: {}", wrong.join("; "));
+        Err(Fault::new(Kind::UserFixable, "audit-contradicted", what).hint("kapell audit verify tells more"))
+    }
+
+    /// Copies log and key below another data directory. To be called before the store is copied, which may only be ahead.
+    pub(crate) fn copy(&self, to: &Path) -> Result<(), Fault> {
+        let to = to.join("audit");
+        let text = match File::open(self.dir.join("log.jsonl")) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.fault(&error)),
+            Ok(mut file) => {
+                let mut bytes = Vec::new();
+                file.lock_shared()
+                    .and_then(|()| file.read_to_end(&mut bytes))
+                    .map_err(|it| self.fault(&it))?;
+                bytes
+            }
+        };
+        let key = std::fs::read(self.dir.join("key")).map_err(|error| self.fault(&error))?;
+        create_private(&to)?;
+        for (name, bytes) in [("log.jsonl", text), ("key", key)] {
+            let mut options = File::options();
+            let file = options.create_new(true).write(true).mode(0o600).open(to.join(name));
+            let written = file.and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
+            written.map_err(|error| self.fault(&error))?;
+        }
+        Ok(())
     }
 
     fn append_after(
         &self,
         at: Timestamp,
-        act: impl FnOnce(&std::collections::BTreeMap<StreamId, (u64, contract::Digest)>) -> Option<Act>,
-    ) -> Result<(), Fault> {
+        act: impl FnOnce(&[Body], Tip) -> Option<Act>,
+    ) -> Result<Option<String>, Fault> {
         create_private(&self.dir)?;
         let path = self.dir.join("log.jsonl");
         let fault = |error: std::io::Error| self.fault(&error);
@@ -85,41 +149,71 @@ impl Anchors {
             File::options().create(true).read(true).append(true).mode(0o600).open(path).map_err(fault)?;
         // One writer at a time; the lock goes with the file.
         file.lock().map_err(fault)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(fault)?;
-        if !text.ends_with('\n') && !text.is_empty() {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(fault)?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        if whole < bytes.len() {
             // A line that a crash tore was never told to anybody.
-            let whole = text.rfind('\n').map_or(0, |at| at + 1);
-            text.truncate(whole);
+            bytes.truncate(whole);
             file.set_len(whole as u64).map_err(fault)?;
-            file.seek(SeekFrom::End(0)).map_err(fault)?;
         }
         // What is wrong with it is found by who verifies; new lines follow the last one all the same.
-        let bodies: Vec<log::Body> = text.lines().filter_map(line_body).collect();
-        let Some(act) = act(&log::heads(&bodies)) else { return Ok(()) };
-        let mut tip = text.lines().last().map_or(Tip::default(), |line| Tip {
+        let text = String::from_utf8_lossy(&bytes);
+        let bodies = bodies(&text);
+        let mut tip = log::lines(&text).last().map_or(Tip::default(), |line| Tip {
             n: bodies.last().map_or(0, |body| body.n),
-            hash: contract::Digest::of(line.as_bytes()),
+            hash: Digest::of(line.as_bytes()),
         });
-        let signer = self.signer()?;
+        let signer = self.signer(tip.n == 0)?;
         let mut lines = String::new();
-        if tip.n == 0 {
-            let (line, next) = signer.line(tip, at, Act::Key { public: signer.public() });
+        let mut sign = |tip: &mut Tip, act: Act| {
+            let (line, next) = signer.line(*tip, at, act);
             lines.push_str(&format!("{line}\n"));
-            tip = next;
+            *tip = next;
+            line
+        };
+        let before = tip;
+        let gap = self.kept().filter(|kept| !goes_on(&text, kept.tip));
+        if tip.n == 0 {
+            sign(&mut tip, Act::Key { public: signer.public() });
         }
-        lines.push_str(&format!("{}\n", signer.line(tip, at, act).0));
-        file.write_all(lines.as_bytes()).and_then(|()| file.sync_data()).map_err(fault)
+        if let Some(Kept { tip: Tip { n, hash }, key }) = gap {
+            // For ever: what stood in them cannot be known any more.
+            sign(&mut tip, Act::Gap { lines: n, last: hash, key });
+        }
+        let Some(act) = act(&bodies, tip) else {
+            return Ok(None);
+        };
+        let line = sign(&mut tip, act);
+        debug_assert!(tip.n > before.n, "something was signed");
+        file.write_all(lines.as_bytes()).and_then(|()| file.sync_data()).map_err(fault)?;
+        self.keep(&Kept { tip, key: signer.public() })?;
+        Ok(Some(line))
     }
 
-    /// The key, made at first use.
-    fn signer(&self) -> Result<Signer, Fault> {
+    /// Keeps the head. It may lag behind after a crash, never run ahead: the lines are durable.
+    fn keep(&self, kept: &Kept) -> Result<(), Fault> {
+        create_private(self.kept.parent().unwrap_or(Path::new("/")))?;
+        let beside = self.kept.with_extension(format!("new.{}", std::process::id()));
+        let text = format!("{} {}\n", kept.tip, kept.key);
+        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &self.kept));
+        written.map_err(|error| {
+            let what =
+                format!("the head of the signed log cannot be kept in {}: {error}", self.kept.display());
+            Fault::new(Kind::UserFixable, "audit-head", what).hint("make the state directory writable")
+        })
+    }
+
+    /// The key, made at first use: a log that has lines has a key.
+    fn signer(&self, first: bool) -> Result<Signer, Fault> {
         create_private(&self.dir)?;
         let path = self.dir.join("key");
-        if !path.exists() {
+        if !path.exists() && first {
             let key = log::new_key().ok_or_else(|| self.fault(&std::io::Error::other("no randomness")))?;
             let beside = self.dir.join(format!("key.{}", std::process::id()));
             let write = || {
+                // Left behind by a process of the same number that was killed: nobody else has this name.
+                drop(std::fs::remove_file(&beside));
                 let mut file = File::options().create_new(true).write(true).mode(0o600).open(&beside)?;
                 file.write_all(&key).and_then(|()| file.sync_all())?;
                 // Whoever is first made the key.
@@ -129,14 +223,12 @@ impl Anchors {
             };
             write().map_err(|error| self.fault(&error))?;
         }
-        let bytes = std::fs::read(&path).map_err(|error| self.fault(&error))?;
-        Signer::new(&bytes).ok_or_else(|| {
-            Fault::new(
-                Kind::UserFixable,
-                "audit-key",
-                format!("{} holds no key of the signed log", path.display()),
+        let key = std::fs::read(&path).ok().and_then(|bytes| Signer::new(&bytes));
+        key.ok_or_else(|| {
+            let what = format!("{} holds no key of the signed log", path.display());
+            Fault::new(Kind::UserFixable, "audit-key", what).hint(
+                "put the key back; if it is lost, move the directory away: a new log begins with a new key, and says so",
             )
-            .hint("put the key back; if it is lost, move the directory away: a new log begins with a new key")
         })
     }
 
@@ -147,10 +239,23 @@ impl Anchors {
     }
 }
 
-fn line_body(line: &str) -> Option<log::Body> {
+/// Is this still the stream's event of that number?
+async fn stands(store: &dyn Journal, stream: StreamId, seq: u64, hash: Digest) -> bool {
+    let read = store.read(stream, seq.saturating_sub(1), 1).await;
+    read.is_ok_and(|page| page.first().is_some_and(|stored| (stored.seq, stored.hash) == (seq, hash)))
+}
+
+/// Does the log still hold the line that was its last one then?
+fn goes_on(text: &str, kept: Tip) -> bool {
+    let line = usize::try_from(kept.n).ok().and_then(|n| log::lines(text).nth(n.checked_sub(1)?));
+    line.is_some_and(|line| Digest::of(line.as_bytes()) == kept.hash)
+}
+
+fn bodies(text: &str) -> Vec<Body> {
     #[derive(serde::Deserialize)]
     struct Line {
-        body: log::Body,
+        body: Body,
     }
-    serde_json::from_str::<Line>(line).ok().map(|line| line.body)
+    let body = |line| serde_json::from_str::<Line>(line).ok().map(|line| line.body);
+    log::lines(text).filter_map(body).collect()
 }

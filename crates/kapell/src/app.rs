@@ -110,7 +110,7 @@ impl App {
         // While the workspace is made, not while the first command runs: who compiles hears no signal.
         drop(tokio::task::spawn_blocking(output::ready));
         let mut wired = self.wire_over(Arc::new(store), models, config);
-        wired.anchors = Some(Anchors::new(&self.home.data));
+        wired.anchors = Some(Anchors::new(&self.home));
         Ok(wired)
     }
 
@@ -178,7 +178,7 @@ impl App {
 
     /// The keys that are kept.
     pub(crate) fn vault(&self) -> Vault {
-        Vault::new(&self.home.data, variable("KAPELL_PASSPHRASE"))
+        Vault::new(&self.home, variable("KAPELL_PASSPHRASE"))
     }
 
     /// Whose keys are used.

@@ -325,6 +325,9 @@ pub(crate) enum AuditVerb {
         /// The public key it must be signed with
         #[arg(long, value_name = "HEX")]
         key: Option<String>,
+        /// A head of the log that was kept elsewhere: finds also what was taken back since then
+        #[arg(long, value_name = "HEAD")]
+        since: Option<audit::log::Tip>,
     },
     /// Copy every signed stream into a folder, with the signed log
     Export {

@@ -1,10 +1,11 @@
 //! Keys of providers that a person gave to Kapell: one file, encrypted, for its owner only; profiles by providers.
 //!
 //! Sealed with AES-256-GCM under a key that Argon2id derives from a passphrase (KAPELL_PASSPHRASE), or else from this
-//! machine and this user: then it keeps the keys from backups and other machines, not from programs of the same user.
+//! machine and this user: then it keeps the keys from backups and other machines, not from programs of the same user. A
+//! machine without an id (containers) gets a random one of ours in the state directory.
 //! Values leave it for requests' headers only. Start at [`Vault::read`].
 
-use crate::home::create_private;
+use crate::home::{Home, create_private};
 use argon2::{Algorithm, Argon2, Params, Version};
 use contract::{Fault, Kind};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -30,6 +31,10 @@ pub(crate) type Keys = BTreeMap<String, BTreeMap<String, String>>;
 pub(crate) struct Vault {
     path: PathBuf,
     passphrase: Option<String>,
+    /// Files that may hold the machine's id.
+    ids: Vec<PathBuf>,
+    /// What stands in for it.
+    seed: PathBuf,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,9 +46,14 @@ struct Sealed {
 }
 
 impl Vault {
-    /// In this directory.
-    pub(crate) fn new(data: &Path, passphrase: Option<String>) -> Self {
-        Self { path: data.join("credentials"), passphrase: passphrase.filter(|it| !it.is_empty()) }
+    /// In the data directory.
+    pub(crate) fn new(home: &Home, passphrase: Option<String>) -> Self {
+        Self {
+            path: home.data.join("credentials"),
+            passphrase: passphrase.filter(|it| !it.is_empty()),
+            ids: ["/etc/machine-id", "/var/lib/dbus/machine-id"].map(PathBuf::from).to_vec(),
+            seed: home.state.join("machine-seed"),
+        }
     }
 
     /// Where it is.
@@ -71,8 +81,27 @@ impl Vault {
         serde_json::from_slice(plain).map_err(|_| self.fault("it is damaged"))
     }
 
+    /// Changes it; who comes at the same time waits.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Keys) -> T) -> Result<T, Fault> {
+        create_private(self.path.parent().unwrap_or(Path::new("/")))?;
+        let mut options = std::fs::File::options();
+        let lock = options
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(self.path.with_extension("lock"));
+        // It goes with the file.
+        let lock = lock.and_then(|file| file.lock().map(|()| file));
+        let _lock = lock.map_err(|error| self.fault(&error.to_string()))?;
+        let mut keys = self.read()?;
+        let changed = change(&mut keys);
+        self.write(&keys)?;
+        Ok(changed)
+    }
+
     /// Replaces everything in it: the old file stands until the new one is whole.
-    pub(crate) fn write(&self, keys: &Keys) -> Result<(), Fault> {
+    fn write(&self, keys: &Keys) -> Result<(), Fault> {
         let (mut salt, mut nonce) = (vec![0; SALT], vec![0; NONCE_LEN]);
         let random = SystemRandom::new();
         let filled = random.fill(&mut salt).and_then(|()| random.fill(&mut nonce));
@@ -101,19 +130,47 @@ impl Vault {
             Params::new(memory, passes, lanes, Some(KEY)).map_err(|error| self.fault(&error.to_string()))?;
         let mut key = [0; KEY];
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(self.secret().as_bytes(), salt, &mut key)
+            .hash_password_into(self.secret()?.as_bytes(), salt, &mut key)
             .map_err(|error| self.fault(&error.to_string()))?;
         let key = UnboundKey::new(&AES_256_GCM, &key).map_err(|_| self.fault("its key cannot be made"))?;
         Ok(LessSafeKey::new(key))
     }
 
-    fn secret(&self) -> String {
+    fn secret(&self) -> Result<String, Fault> {
         if let Some(passphrase) = &self.passphrase {
-            return format!("passphrase\0{passphrase}");
+            return Ok(format!("passphrase\0{passphrase}"));
         }
-        let machine = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
-        let machine = machine.iter().find_map(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
-        format!("machine\0{}\0{}", machine.trim(), rustix::process::getuid().as_raw())
+        let id = |path: &PathBuf| Some(std::fs::read_to_string(path).ok()?.trim().to_owned());
+        // An image that was not started yet says that it is not.
+        let id = self.ids.iter().filter_map(id).find(|id| !id.is_empty() && id != "uninitialized");
+        let machine = match id {
+            Some(id) => id,
+            None => self.seeded()?,
+        };
+        Ok(format!("machine\0{machine}\0{}", rustix::process::getuid().as_raw()))
+    }
+
+    /// Without an id of the machine, everybody's would be the same.
+    fn seeded(&self) -> Result<String, Fault> {
+        if let Ok(seed) = std::fs::read_to_string(&self.seed) {
+            return Ok(seed);
+        }
+        let mut random = [0; KEY];
+        SystemRandom::new().fill(&mut random).map_err(|_| self.fault("there is no randomness"))?;
+        let seed: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        create_private(self.seed.parent().unwrap_or(Path::new("/")))?;
+        let beside = self.seed.with_extension(format!("new.{}", std::process::id()));
+        let write = || {
+            let mut file =
+                std::fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+            file.write_all(seed.as_bytes()).and_then(|()| file.sync_all())?;
+            // Whoever is first made it.
+            let linked = std::fs::hard_link(&beside, &self.seed);
+            std::fs::remove_file(&beside)?;
+            linked.or_else(|error| if self.seed.exists() { Ok(()) } else { Err(error) })?;
+            std::fs::read_to_string(&self.seed)
+        };
+        write().map_err(|error| self.fault(&error.to_string()))
     }
 
     fn locked(&self) -> Fault {
@@ -138,19 +195,44 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    fn home(dir: &Path) -> Home {
+        let [config, data, state, cache] = ["c", "d", "s", "k"].map(|name| dir.join(name));
+        Home { config, data, state, cache }
+    }
+
+    #[test]
+    fn machines_without_an_id_differ_and_changes_wait_for_each_other() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let ids = vec![one.path().join("empty"), one.path().join("none")];
+        std::fs::write(&ids[0], "uninitialized\n").unwrap();
+        let vault = |dir: &Path| Vault { ids: ids.clone(), ..Vault::new(&home(dir), None) };
+        let keys = |n: usize| (format!("p{n}"), BTreeMap::from([("ours".to_owned(), "sk-a-key".to_owned())]));
+        // Each reads, changes and writes all of it: without a lock some would be lost.
+        std::thread::scope(|scope| {
+            for n in 0..3 {
+                let vault = vault(one.path());
+                scope.spawn(move || vault.change(|all| all.extend([keys(n)])).unwrap());
+            }
+        });
+        assert_eq!(vault(one.path()).read().unwrap().len(), 3);
+        std::fs::create_dir_all(two.path().join("d")).unwrap();
+        std::fs::copy(vault(one.path()).path(), vault(two.path()).path()).unwrap();
+        assert_eq!(vault(two.path()).read().unwrap_err().code, "credentials-locked");
+    }
+
     #[test]
     fn keys_come_back_only_with_what_sealed_them() {
         let dir = tempfile::tempdir().unwrap();
-        let vault = Vault::new(dir.path(), Some("open sesame".into()));
+        let vault = Vault::new(&home(dir.path()), Some("open sesame".into()));
         assert_eq!(vault.read().unwrap(), Keys::new());
         let keys =
             Keys::from([("work".into(), BTreeMap::from([("ours".into(), "sk-a-very-secret-key".into())]))]);
-        vault.write(&keys).unwrap();
+        vault.change(|all| all.clone_from(&keys)).unwrap();
         assert_eq!(vault.read().unwrap(), keys);
         let bytes = std::fs::read(vault.path()).unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains("secret"));
         assert_eq!(std::fs::metadata(vault.path()).unwrap().permissions().mode() & 0o777, 0o600);
-        let other = Vault::new(dir.path(), None);
+        let other = Vault::new(&home(dir.path()), None);
         assert_eq!(other.read().unwrap_err().code, "credentials-locked");
         for at in [bytes.len() / 2, bytes.len() - 5] {
             let mut damaged = bytes.clone();

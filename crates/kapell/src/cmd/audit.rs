@@ -11,12 +11,12 @@ use crate::out;
 use crate::pick;
 use crate::show::{clean, json_page, table::table};
 use audit::entry::{Category, Entry, entries};
-use audit::export::{self, Finding, LOG, MANIFEST, Verified};
-use audit::log::{self, Act};
+use audit::export::{self, Finding, LOG, MANIFEST, Pin, Verified};
+use audit::log::{self, Act, Anchor, Flaw, Tip};
 use contract::event::Event;
 use contract::journal::Journal;
 use contract::port::Blobs;
-use contract::{Digest, SessionId, StreamId};
+use contract::{Digest, SessionId, StreamId, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,13 +28,13 @@ const TARGET_CHARS: usize = 160;
 
 /// Does what was asked; the exit code.
 pub(crate) async fn run(app: &App, what: AuditVerb) -> Result<u8, Failure> {
-    if let AuditVerb::Verify { copy: Some(dir), key } = &what {
-        return verdict(app, &copy(dir, key.as_deref())?);
+    if let AuditVerb::Verify { copy: Some(dir), key, since } = &what {
+        return verdict(app, &copy(dir, Pin { key: key.as_deref(), since: *since })?);
     }
     let Some(wired) = app.look()? else { return Err(app::no_sessions()) };
     let done = match &what {
         AuditVerb::Query(wanted) => query(app, &wired, wanted).await,
-        AuditVerb::Verify { key, .. } => match verified(app, &wired, key.as_deref()).await {
+        AuditVerb::Verify { key, since, .. } => match verified(app, &wired, key.as_deref(), *since).await {
             Ok(verified) => verdict(app, &verified),
             Err(failure) => Err(failure),
         },
@@ -66,7 +66,7 @@ async fn query(app: &App, wired: &Wired, wanted: &AuditQuery) -> Result<u8, Fail
         }
     }
     if wanted.session.is_none() {
-        found.extend(acts(&Anchors::new(&app.home.data))?);
+        found.extend(acts(&Anchors::new(&app.home), app.now())?);
     }
     for entry in &mut found {
         if let Some(args) = entry.args {
@@ -92,31 +92,38 @@ async fn query(app: &App, wired: &Wired, wanted: &AuditQuery) -> Result<u8, Fail
     Ok(exit::OK)
 }
 
-/// What persons did that belongs to no session.
-fn acts(anchors: &Anchors) -> Result<Vec<Entry>, Failure> {
-    let (bodies, ..) = log::read(&anchors.text()?, None);
+/// What persons did that belongs to no session. Where the log is damaged, the rest of it is not known: that is listed.
+fn acts(anchors: &Anchors, now: Timestamp) -> Result<Vec<Entry>, Failure> {
+    let (bodies, _, flaw) = log::read(&anchors.text()?, None);
+    let entry = |at: Timestamp, n: u64, (action, target): (String, String), outcome: &str| Entry {
+        at: at.to_string(),
+        session: None,
+        seq: n,
+        category: Category::Config,
+        action,
+        target,
+        outcome: outcome.into(),
+        severity: if outcome == "ok" { "notice" } else { "warning" },
+        actor: "user".into(),
+        step: String::new(),
+        args: None,
+    };
     let act = |body: log::Body| {
-        let (action, target) = match body.act {
-            Act::Config { what, target } => (what, target),
-            Act::Key { public } => ("audit-key".into(), public),
-            Act::Export { lines, .. } => ("audit-export".into(), format!("{lines} lines")),
+        let (done, outcome) = match body.act {
+            Act::Config { what, target } => ((what, target), "ok"),
+            Act::Key { public } => (("audit-key".into(), public), "ok"),
+            Act::Export { lines, .. } => (("audit-export".into(), format!("{lines} lines")), "ok"),
+            Act::Gap { lines, .. } => (("audit-gap".into(), format!("{lines} lines were gone")), "failed"),
             Act::Heads { .. } => return None,
         };
-        Some(Entry {
-            at: body.at.to_string(),
-            session: None,
-            seq: body.n,
-            category: Category::Config,
-            action,
-            target,
-            outcome: "ok".into(),
-            severity: "notice",
-            actor: "user".into(),
-            step: String::new(),
-            args: None,
-        })
+        Some(entry(body.at, body.n, done, outcome))
     };
-    Ok(bodies.into_iter().filter_map(act).collect())
+    let mut acts: Vec<Entry> = bodies.into_iter().filter_map(act).collect();
+    acts.extend(flaw.map(|Flaw { line, problem }| {
+        let target = format!("line {line}: {problem}; what stands behind it is not listed");
+        entry(now, line, ("audit-log".into(), target), "failed")
+    }));
+    Ok(acts)
 }
 
 /// Adds what the call was about: its command, its path, its address.
@@ -184,50 +191,53 @@ fn csv(page: &[Entry]) -> String {
 }
 
 /// Compares the journal with what was signed.
-async fn verified(app: &App, wired: &Wired, key: Option<&str>) -> Result<Verified, Failure> {
-    let anchors = Anchors::new(&app.home.data);
-    let own = anchors.public();
-    let pinned = key.map(str::to_owned).or(own);
+async fn verified(
+    app: &App,
+    wired: &Wired,
+    key: Option<&str>,
+    since: Option<Tip>,
+) -> Result<Verified, Failure> {
+    let anchors = Anchors::new(&app.home);
+    let pinned = key.map(str::to_owned).or_else(|| anchors.public());
     let (bodies, tip, flaw) = log::read(&anchors.text()?, pinned.as_deref());
-    let mut out = Verified { lines: tip.n, key: pinned.unwrap_or_default(), ..Verified::default() };
-    let found = |file: String, line: Option<u64>, problem: String| Finding { file, line, problem };
-    out.findings.extend(flaw.map(|flaw| found(LOG.into(), Some(flaw.line), flaw.problem)));
-    let mut signed: BTreeMap<StreamId, Vec<(u64, Digest)>> = BTreeMap::new();
-    for body in &bodies {
-        if let Act::Heads { heads } = &body.act {
-            heads
-                .iter()
-                .for_each(|(stream, seq, hash)| signed.entry(*stream).or_default().push((*seq, *hash)));
-        }
+    let mut out = Verified { lines: tip.n, head: tip, pinned: true, ..Verified::default() };
+    out.flawed(flaw);
+    out.flawed(since.and_then(|since| log::taken_back(&bodies, tip, since)));
+    out.flawed(log::gaps(&bodies, since.map_or(0, |since| since.n)));
+    // A sound log that is not the one whose head was kept last: cut, put back, or begun anew.
+    if let Some(kept) = anchors.kept().filter(|_| out.findings.is_empty()) {
+        let place = anchors.kept_at().display();
+        out.flawed(
+            log::taken_back(&bodies, tip, kept.tip)
+                .map(|Flaw { line, problem }| Flaw { line, problem: format!("{problem} (in {place})") }),
+        );
     }
-    for (stream, heads) in signed {
+    out.key = pinned.unwrap_or_default();
+    let (signed, flaws) = log::anchors(&bodies);
+    out.flawed(flaws);
+    let finding = |stream: StreamId, line, problem| Finding { file: stream.to_string(), line, problem };
+    for (stream, anchored) in &signed {
         out.streams += 1;
-        let hashes = match chain(wired, stream).await {
+        let hashes = match chain(wired, *stream).await {
             Ok(hashes) => hashes,
             Err(failure) => {
-                out.findings.push(found(stream.to_string(), None, failure.fault.what));
+                out.findings.push(finding(*stream, None, failure.fault.what));
                 continue;
             }
         };
         out.records += hashes.len() as u64;
-        for (seq, hash) in heads {
-            let problem = match usize::try_from(seq).ok().and_then(|seq| hashes.get(seq.checked_sub(1)?)) {
-                None => {
-                    format!("it ends after event {}; {seq} were signed: its end is missing", hashes.len())
-                }
-                Some(is) if *is != hash => {
-                    "it is not the event that was signed: the stream was written anew".into()
-                }
-                Some(_) => continue,
-            };
-            out.findings.push(found(stream.to_string(), Some(seq), problem));
-            break;
-        }
+        let last = anchored.keys().last().copied().unwrap_or_default();
+        out.unsigned += (hashes.len() as u64).saturating_sub(last);
+        let wrong = log::contradiction(&hashes, anchored);
+        out.findings.extend(wrong.map(|(seq, problem)| finding(*stream, Some(seq), problem)));
     }
     let listed = wired.store.sessions(false).await?;
     if bodies.is_empty() && !listed.is_empty() {
-        out.findings.push(found(LOG.into(), None, "nothing was signed, or the log is missing".into()));
+        let problem = "nothing was signed, or the log is missing".to_owned();
+        out.findings.push(Finding { file: LOG.into(), line: None, problem });
     }
+    let sessions = listed.into_iter().map(|listed| StreamId::Session(listed.session));
+    out.loose = sessions.filter(|stream| !signed.contains_key(stream)).collect();
     Ok(out)
 }
 
@@ -253,51 +263,83 @@ async fn write(app: &App, wired: &Wired, dir: &Path) -> Result<u8, Failure> {
     if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(fault(std::io::ErrorKind::DirectoryNotEmpty.into()));
     }
-    std::fs::create_dir_all(dir.join("streams")).map_err(fault)?;
-    let anchors = Anchors::new(&app.home.data);
+    let anchors = Anchors::new(&app.home);
     anchors.anchor(&*wired.store, app.now()).await?;
+    std::fs::create_dir_all(dir.join("streams")).map_err(fault)?;
     let text = anchors.text()?;
     let (bodies, tip, flaw) = log::read(&text, None);
-    if let Some(flaw) = flaw {
+    let (anchored, flaws) = log::anchors(&bodies);
+    if let Some(flaw) = flaw.into_iter().chain(flaws).next() {
         let what = format!("line {} of the signed log: {}", flaw.line, flaw.problem);
         return Err(Failure::failed("audit-log", what, "kapell audit verify tells more"));
     }
     let mut streams = Vec::new();
-    for (stream, (signed, _)) in log::heads(&bodies) {
-        let (mut bytes, mut after, mut hash) = (Vec::new(), 0, Digest::default());
-        while after < signed {
-            let page = wired.store.read(stream, after, PAGE).await?;
-            for stored in page.iter().take_while(|stored| stored.seq <= signed) {
-                bytes.extend_from_slice(&export::line(stored.hash, &stored.bytes));
-                (after, hash) = (stored.seq, stored.hash);
-            }
-            if page.is_empty() {
-                break;
-            }
-        }
+    for (stream, anchored) in anchored {
+        let (bytes, signed, hash) = signed_part(wired, stream, &anchored).await?;
         std::fs::write(dir.join("streams").join(export::file_name(stream)), bytes).map_err(fault)?;
-        streams.push((stream, after, hash));
+        streams.push((stream, signed, hash));
     }
-    std::fs::write(dir.join(LOG), &text).map_err(fault)?;
     let (count, records) = (streams.len(), streams.iter().map(|(_, seq, _)| seq).sum::<u64>());
-    let act = Act::Export { lines: tip.n, last: tip.hash, streams };
-    let line = anchors.sign(app.now(), |_| act)?;
+    // Its list is the log's next line: every copy has a number of its own.
+    let mut lines = String::new();
+    let line = anchors.append_with(app.now(), |at| {
+        lines = log::lines(&text)
+            .take(usize::try_from(at.n).unwrap_or(usize::MAX))
+            .fold(String::new(), |all, line| all + line + "\n");
+        Act::Export { lines: at.n, last: at.hash, streams }
+    })?;
+    if log::read(&lines, None).1 != tip {
+        let what = "the signed log went on while the copy was made".to_owned();
+        return Err(Failure::failed("audit-busy", what, "empty the directory and try again"));
+    }
+    let head = Tip { n: tip.n + 1, hash: Digest::of(line.as_bytes()) };
+    std::fs::write(dir.join(LOG), &lines).map_err(fault)?;
     std::fs::write(dir.join(MANIFEST), format!("{line}\n")).map_err(fault)?;
     let key = anchors.public().unwrap_or_default();
     if app.global.json {
-        out::print(&json_page(&json!({"dir": dir, "streams": count, "records": records, "key": key})));
+        let head = head.to_string();
+        out::print(&json_page(
+            &json!({"dir": dir, "streams": count, "records": records, "key": key, "head": head}),
+        ));
     } else {
         out::print(&format!(
-            "{records} records of {count} streams are in {}, signed\ncheck it anywhere: kapell audit verify {} --key {key}\n",
-            dir.display(),
+            "{records} records of {count} streams are in {0}, signed\n\
+             check it anywhere: kapell audit verify {0} --key {key}\n\
+             keep this elsewhere: {head}\n  what is taken back later shows by: kapell audit verify --since {head}\n",
             dir.display()
         ));
     }
     Ok(exit::OK)
 }
 
+/// A stream up to what was signed of it, as it stands in a copy; number and hash of its last record there.
+async fn signed_part(
+    wired: &Wired,
+    stream: StreamId,
+    anchored: &BTreeMap<u64, Anchor>,
+) -> Result<(Vec<u8>, u64, Digest), Failure> {
+    let signed = anchored.keys().last().copied().unwrap_or_default();
+    let (mut bytes, mut hashes) = (Vec::new(), Vec::new());
+    while (hashes.len() as u64) < signed {
+        let page = wired.store.read(stream, hashes.len() as u64, PAGE).await?;
+        for stored in page.iter().take_while(|stored| stored.seq <= signed) {
+            bytes.extend_from_slice(&export::line(stored.hash, &stored.bytes));
+            hashes.push(stored.hash);
+        }
+        if page.is_empty() {
+            break;
+        }
+    }
+    // To sign a list of what is left would make it look whole.
+    if let Some((seq, problem)) = log::contradiction(&hashes, anchored) {
+        let what = format!("{stream}, event {seq}: {problem}");
+        return Err(Failure::failed("audit-contradicted", what, "kapell audit verify tells more"));
+    }
+    Ok((bytes, signed, hashes.last().copied().unwrap_or_default()))
+}
+
 /// Checks a copy without a store.
-fn copy(dir: &Path, key: Option<&str>) -> Result<Verified, Failure> {
+fn copy(dir: &Path, pin: Pin<'_>) -> Result<Verified, Failure> {
     let read =
         |name: &str| std::fs::read(dir.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let manifest = read(MANIFEST).map_err(|error| {
@@ -310,19 +352,21 @@ fn copy(dir: &Path, key: Option<&str>) -> Result<Verified, Failure> {
         files.insert(name, std::fs::read(entry.path()).unwrap_or_default());
     }
     let log = read(LOG).unwrap_or_default();
-    Ok(export::verify(&manifest, &log, &files, key, journal::genesis))
+    Ok(export::verify(&manifest, &log, &files, pin, journal::genesis))
 }
 
 fn verdict(app: &App, verified: &Verified) -> Result<u8, Failure> {
-    let Verified { streams, records, lines, key, findings } = verified;
+    let Verified { streams, records, lines, key, findings, unsigned, .. } = verified;
     let code = if findings.is_empty() { exit::OK } else { exit::FAILURE };
+    let head = verified.head.to_string();
     if app.global.json {
         let findings: Vec<Value> = findings
             .iter()
             .map(|it| json!({"file": it.file, "line": it.line, "problem": it.problem}))
             .collect();
         out::print(&json_page(&json!({
-            "exit_code": code, "streams": streams, "records": records, "lines": lines, "key": key, "findings": findings,
+            "exit_code": code, "streams": streams, "records": records, "unsigned": unsigned, "not_signed": verified.loose,
+            "lines": lines, "key": key, "key_checked": verified.pinned, "head": head, "findings": findings,
         })));
         return Ok(code);
     }
@@ -330,10 +374,22 @@ fn verdict(app: &App, verified: &Verified) -> Result<u8, Failure> {
         let at = line.map(|line| format!(":{line}")).unwrap_or_default();
         out::print(&format!("BAD  {file}{at}: {}\n", clean::line(problem)));
     }
-    if findings.is_empty() {
+    if !findings.is_empty() {
+        return Ok(code);
+    }
+    let signed = records.saturating_sub(*unsigned);
+    out::print(&format!("ok   {signed} records of {streams} streams agree with {lines} signed lines\n"));
+    if *unsigned > 0 || !verified.loose.is_empty() {
+        let loose = verified.loose.len();
         out::print(&format!(
-            "ok   {records} records of {streams} streams agree with {lines} signed lines\n     key {key}\n"
+            "     not signed yet: {unsigned} newer records of them, and {loose} whole sessions\n"
         ));
     }
+    let whose = if verified.pinned {
+        ""
+    } else {
+        "; the copy itself says so: give --key or --since to know whose it is"
+    };
+    out::print(&format!("     key {key}{whose}\n     head {head}\n"));
     Ok(code)
 }

@@ -1,6 +1,6 @@
 //! `auth`: checks keys with the cheapest call there is, a list of models, and says what to do.
 //!
-//! Keys are read from the environment and shown nowhere. Start at [`run`].
+//! Keys come from the environment, a command or the file of kept ones, and are shown nowhere. Start at [`run`].
 
 use super::models::chosen;
 use crate::app::App;
@@ -48,6 +48,9 @@ pub(super) async fn check(line: &Arc<Line>, named: bool) -> Finding {
         Ok(models) => {
             let key = match (&provider.key_command, &provider.key) {
                 (Some(command), _) => format!("the key that `{}` prints is good", command.program()),
+                (None, Some(_)) if crate::app::variable(&provider.key_env).is_none() => {
+                    "the key that is kept (kapell auth list) is good".to_owned()
+                }
                 (None, Some(_)) => format!("the key in {} is good", provider.key_env),
                 (None, None) => "no key is needed".to_owned(),
             };

@@ -1,8 +1,9 @@
-//! `backup`: a copy of the whole store, made while sessions run, and checked.
+//! `backup`: a copy of the whole store and its signed log, made while sessions run, and checked.
 //!
 //! Start at [`run`].
 
 use super::work::leave;
+use crate::anchors::Anchors;
 use crate::app::{self, App};
 use crate::exit::{self, Failure};
 use crate::out;
@@ -19,7 +20,9 @@ pub(crate) async fn run(app: &App, dir: &Path) -> Result<u8, Failure> {
         let what = format!("{} is not empty", dir.display());
         return Err(Failure::usage("backup-target", what, "name a directory that does not exist yet"));
     }
-    let done = wired.store.backup(dir);
+    // The log first: what it signed is in a store that is copied later.
+    let done =
+        Anchors::new(&app.home).copy(dir).and_then(|()| wired.store.backup(dir).map_err(|e| e.fault()));
     leave(wired).await;
     done?;
     let place = dir.display().to_string();

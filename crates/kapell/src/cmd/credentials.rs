@@ -11,6 +11,7 @@ use crate::exit::{self, Failure};
 use crate::finding::Level;
 use crate::out;
 use crate::show::json_page;
+use crate::vault::Keys;
 use crate::words;
 use audit::log::Act;
 use contract::text::suggestion;
@@ -66,7 +67,7 @@ async fn put(app: &App, stored: &Stored, offline: bool, rotate: bool) -> Result<
     };
     let profile = stored.profile.clone().unwrap_or_else(|| app.profile());
     let vault = app.vault();
-    let mut keys = vault.read().map_err(|fault| Failure::from(fault).into_usage())?;
+    let keys = vault.read().map_err(|fault| Failure::from(fault).into_usage())?;
     let old = keys.get(&profile).and_then(|keys| keys.get(&stored.provider));
     if rotate && old.is_none() {
         let what = format!("no key of {profile}/{} is kept", stored.provider);
@@ -106,8 +107,7 @@ async fn put(app: &App, stored: &Stored, offline: bool, rotate: bool) -> Result<
             return Err(Failure::failed("key-refused", format!("{}{kept}", found.what), hint));
         }
     }
-    keys.entry(profile.clone()).or_default().insert(stored.provider.clone(), key);
-    vault.write(&keys)?;
+    vault.change(|keys| keys.entry(profile.clone()).or_default().insert(stored.provider.clone(), key))?;
     let what = if rotate { "auth-rotate" } else { "auth-set" };
     noted(app, what, &profile, &stored.provider)?;
     let tried = if offline { "not tried" } else { "it is good" };
@@ -117,15 +117,17 @@ async fn put(app: &App, stored: &Stored, offline: bool, rotate: bool) -> Result<
 
 fn remove(app: &App, stored: &Stored) -> Result<u8, Failure> {
     let vault = app.vault();
-    let mut keys = vault.read().map_err(|fault| Failure::from(fault).into_usage())?;
     let profile = stored.profile.clone().unwrap_or_else(|| app.profile());
-    let gone = keys.get_mut(&profile).and_then(|keys| keys.remove(&stored.provider));
+    let take = |keys: &mut Keys| {
+        let gone = keys.get_mut(&profile).and_then(|keys| keys.remove(&stored.provider));
+        keys.retain(|_, keys| !keys.is_empty());
+        gone
+    };
+    let gone = vault.change(take).map_err(|fault| Failure::from(fault).into_usage())?;
     if gone.is_none() {
         let what = format!("no key of {profile}/{} is kept", stored.provider);
         return Err(Failure::usage("no-key", what, "kapell auth list"));
     }
-    keys.retain(|_, keys| !keys.is_empty());
-    vault.write(&keys)?;
     noted(app, "auth-remove", &profile, &stored.provider)?;
     said(app, &profile, &stored.provider, "removed");
     Ok(exit::OK)
@@ -142,7 +144,7 @@ fn said(app: &App, profile: &str, provider: &str, what: &str) {
 /// Every change of a credential is an act on record; the credential is not.
 fn noted(app: &App, what: &str, profile: &str, provider: &str) -> Result<(), Failure> {
     let act = Act::Config { what: what.into(), target: format!("{profile}/{provider}") };
-    Ok(Anchors::new(&app.home.data).append(app.now(), act)?)
+    Ok(Anchors::new(&app.home).append(app.now(), act)?)
 }
 
 fn settings(app: &App) -> Result<Settings, Failure> {

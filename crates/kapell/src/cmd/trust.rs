@@ -28,7 +28,7 @@ pub(crate) async fn run(app: &App, what: Option<TrustVerb>) -> Result<u8, Failur
     };
     if let Some((name, trusted)) = act {
         trust.set(&all, trusted)?;
-        let anchors = Anchors::new(&app.home.data);
+        let anchors = Anchors::new(&app.home);
         for item in &all {
             let target = format!("{}: {} ({})", top.display(), item.name, item.hash.short());
             anchors.append(app.now(), Act::Config { what: name.into(), target })?;

@@ -207,3 +207,88 @@ fn a_kept_key_is_used_and_only_a_good_one_replaces_it() {
     auth(&["remove", "ours"], "").expect(0);
     assert!(world.run(&["auth", "list"]).expect(0).out.contains("no keys are kept"));
 }
+
+#[test]
+fn a_log_that_is_cut_removed_or_put_back_is_found_out() {
+    let world = World::new();
+    let model = world.script("out", &fixes());
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(0);
+    world.run(&["trust"]).expect(0);
+    let log = world.path("kapell/data/audit/log.jsonl");
+    let whole = std::fs::read(&log).unwrap();
+    let verify = |args: &[&str]| world.run(&[&["audit", "verify"], args].concat());
+    let head = verify(&["--json"]).expect(0).json()["head"].as_str().unwrap().to_owned();
+    verify(&["--since", &head]).expect(0);
+    assert!(verify(&["--since", "7"]).expect(2).err.contains("a head is a number"));
+    let found =
+        |what: &str, ended: crate::world::Ended| assert!(ended.expect(1).out.contains(what), "{what}");
+
+    // The last act, which stands nowhere else.
+    let text = String::from_utf8(whole.clone()).unwrap();
+    let cut: String = text.lines().take(text.lines().count() - 1).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&log, &cut).unwrap();
+    found("its end is missing", verify(&[]));
+    found("its end is missing", verify(&["--since", &head]));
+    // One byte that is no text is a line that is not signed, not a directory that cannot be written.
+    let mut flipped = whole.clone();
+    flipped[200] = 0xff;
+    std::fs::write(&log, &flipped).unwrap();
+    found("log.jsonl:1", verify(&[]));
+    let listed = world.run(&["audit", "query", "--category", "config"]).expect(0).out;
+    assert!(listed.contains("what stands behind it is not listed"), "{listed}");
+    std::fs::write(&log, &whole).unwrap();
+    verify(&[]).expect(0);
+
+    // Removed, and something is signed again: a finding for ever after, but not for who kept a later head.
+    std::fs::remove_file(&log).unwrap();
+    world.run(&["resume"]);
+    world.run(&["trust"]).expect(0);
+    found("lines was gone", verify(&[]));
+    found("not the line whose head was kept", verify(&["--since", &head]));
+    let listed = world.run(&["audit", "query", "--action", "audit-gap"]).expect(0).out;
+    assert!(listed.contains("lines were gone"), "{listed}");
+    let text = world.read("kapell/data/audit/log.jsonl");
+    let last = text.lines().last().unwrap();
+    let later = format!("{}:{}", text.lines().count(), contract::Digest::of(last.as_bytes()));
+    verify(&["--since", &later]).expect(0);
+
+    // Without its key no line is added, least of all with a key that nobody knows.
+    std::fs::remove_file(world.path("kapell/data/audit/key")).unwrap();
+    assert!(world.run(&["trust"]).expect(1).err.contains("holds no key"));
+    assert_eq!(world.read("kapell/data/audit/log.jsonl"), text);
+}
+
+#[test]
+fn a_backup_goes_on_with_its_log_and_a_copy_names_its_head() {
+    let world = World::new();
+    let model = world.script("out", &fixes());
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(0);
+    let (dir, first) = (world.path("other/data"), world.path("first"));
+    std::fs::create_dir_all(dir.parent().unwrap()).unwrap();
+    world.run(&["backup", dir.to_str().unwrap()]).expect(0);
+    let there = |args: &[&str]| {
+        let mut command = world.kapell(args);
+        command.env("KAPELL_HOME", world.path("other"));
+        finish(command, b"")
+    };
+    let told = there(&["audit", "verify", "--json"]).expect(0).json();
+    assert!(told["records"].as_u64().unwrap() > 20 && told["lines"].as_u64().unwrap() > 1, "{told}");
+    // It goes on with the same key.
+    there(&["trust"]).expect(0);
+    assert_eq!(there(&["audit", "verify", "--json"]).expect(0).json()["key"], told["key"]);
+
+    // Each copy is a line of its own, and a later copy holds the earlier head.
+    let made = world.run(&["audit", "export", first.to_str().unwrap(), "--json"]).expect(0).json();
+    let head = made["head"].as_str().unwrap().to_owned();
+    let second = world.path("second");
+    let again = world.run(&["audit", "export", second.to_str().unwrap(), "--json"]).expect(0).json();
+    assert_ne!(again["head"], made["head"]);
+    world.run(&["audit", "verify", second.to_str().unwrap(), "--since", &head]).expect(0);
+    let newer = again["head"].as_str().unwrap();
+    let old = world.run(&["audit", "verify", first.to_str().unwrap(), "--since", newer]).expect(1);
+    assert!(old.out.contains("its end is missing"), "{}", old.out);
+    // Whose it is, the copy alone does not prove.
+    let alone = world.run(&["audit", "verify", first.to_str().unwrap()]).expect(0);
+    assert!(alone.out.contains("the copy itself says so"), "{}", alone.out);
+    world.run(&["audit", "verify", "--since", newer]).expect(0);
+}
