@@ -109,6 +109,9 @@ pub(crate) struct Config {
     pub(crate) providers: BTreeMap<String, Declared>,
     /// Which hosts of the internet an agent may ask, of the user's file alone.
     pub(crate) web: WebRules,
+    /// The proxy these are reached through, empty for none; the environment's where nothing is said. Of the user's file
+    /// alone.
+    pub(crate) web_proxy: Option<String>,
     /// How outputs of programs are read that no built-in parser knows, of the user's file alone.
     pub(crate) parsers: Vec<output::Written>,
     /// What confines commands, of the user's file alone: all but the place they work in.
@@ -175,6 +178,7 @@ impl Default for Config {
             pass_env: Vec::new(),
             providers: BTreeMap::new(),
             web: WebRules::default(),
+            web_proxy: None,
             parsers: Vec::new(),
             sandbox: Confinement::default(),
             rules: Vec::new(),

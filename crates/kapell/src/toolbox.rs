@@ -30,7 +30,10 @@ pub(crate) fn all(
         records: Some(home.run_dir()),
         spool: Some(spool),
         jobs: Arc::clone(jobs),
-        web: config.web.clone(),
+        web: tools::WebRules {
+            way: tools::WebWay::find(config.web_proxy.as_deref(), crate::app::variable),
+            ..config.web.clone()
+        },
         parsers: Arc::new(parsers),
     };
     let room = Room::new(sessions.clone(), config.session_disk);

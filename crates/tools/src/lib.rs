@@ -49,7 +49,7 @@ pub use spool::Place;
 use contract::tool::Tool;
 use std::path::PathBuf;
 use std::sync::Arc;
-pub use web::Rules as WebRules;
+pub use web::{Rules as WebRules, Way as WebWay};
 
 /// What tools need to be told once.
 #[derive(Debug, Clone, Default)]

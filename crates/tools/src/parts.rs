@@ -62,7 +62,7 @@ mod tests {
     /// Each file the call names and whether it writes it; each host.
     fn named(bench: &Bench, name: &str, args: Value) -> String {
         let options = crate::Options {
-            web: crate::WebRules { allow: vec!["known.example".into()], private: Vec::new() },
+            web: crate::WebRules { allow: vec!["known.example".into()], ..crate::WebRules::default() },
             ..crate::Options::default()
         };
         let tool = crate::all(&options).into_iter().find(|tool| tool.name() == name).unwrap();

@@ -36,6 +36,15 @@ pub(crate) fn public(address: IpAddr) -> Result<(), &'static str> {
     }
 }
 
+/// Does a name by its form belong to this machine or to somebody's own network? RFC 6761, 6762, 8375, and what people use.
+pub(crate) fn at_home(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let ends = ["localhost", "local", "internal", "home.arpa", "lan", "corp", "home", "intranet", "private"];
+    // A name without a dot is nobody's but one's own.
+    !name.contains('.')
+        || ends.iter().any(|end| name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.')))
+}
+
 fn public_v4(address: Ipv4Addr) -> Result<(), &'static str> {
     let octets = address.octets();
     let range = V4.iter().find(|(first, last, _)| (*first..=*last).contains(&octets));
@@ -66,6 +75,24 @@ fn public_v6(address: Ipv6Addr) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_ones_own_network_are_known_by_their_form() {
+        for name in [
+            "localhost",
+            "x.localhost.",
+            "metadata",
+            "metadata.google.INTERNAL",
+            "nas.local",
+            "a.b.home.arpa",
+        ] {
+            assert!(at_home(name), "{name}");
+        }
+        for name in ["docs.rs", "local.example", "internal.example.", "mylocal.example", "xlan.org", "a.slan"]
+        {
+            assert!(!at_home(name), "{name}");
+        }
+    }
 
     #[test]
     fn everybodys_addresses_and_all_others() {

@@ -3,8 +3,12 @@
 //! Knows nothing of what a page says. Start at [`Net::get`].
 //!
 //! A name is asked for once. Every address it has must be everybody's; the connection is made to these very addresses,
-//! so that a second answer for the same name changes nothing. No proxy is used: it would resolve the name itself. A
-//! redirect is a new address, looked at like the first, and followed only on the same host or to one a person allows.
+//! so that a second answer for the same name changes nothing. A redirect is a new address, looked at like the first, and
+//! followed only on the same host or to one a person allows.
+//!
+//! Behind a proxy of the person's, names are looked up and looked at here all the same. One that only the proxy can
+//! resolve goes there, unless its form says that it belongs to somebody's own network ([`address::at_home`]): what the
+//! proxy then connects to is the proxy's to judge.
 
 use super::address;
 use crate::args::refuse;
@@ -12,7 +16,7 @@ use contract::cancel::Urgency;
 use contract::limits::{WEB_BYTES, WEB_MS, WEB_REDIRECTS, WEB_URL_BYTES};
 use contract::{BoxFuture, Cancel, Fault, Kind, text};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, NoProxy, Proxy, Response, Url};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +36,52 @@ pub struct Rules {
     pub allow: Vec<String>,
     /// May have an address of one's own network.
     pub private: Vec<String>,
+    /// How the internet is reached where it is not reached directly.
+    pub way: Way,
+}
+
+/// Proxies, as the person or the environment names them. An address may hold a password: it is shown nowhere.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Address of the proxy for `http:` pages.
+    pub http: Option<String>,
+    /// For `https:` pages.
+    pub https: Option<String>,
+    /// Hosts that are reached without one, as in `NO_PROXY`.
+    pub direct: String,
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Way").field("direct", &self.direct).finish_non_exhaustive()
+    }
+}
+
+impl Way {
+    /// The person's own proxy for everything, or none where it is empty; else what the environment says.
+    pub fn find(own: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let named = |names: [&str; 4]| {
+            let found = names.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
+            own.map_or(found, |own| Some(own.to_owned()).filter(|own| !own.is_empty()))
+        };
+        Self {
+            http: named(["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]),
+            https: named(["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
+            direct: variable("NO_PROXY").or_else(|| variable("no_proxy")).unwrap_or_default(),
+        }
+    }
+
+    fn proxy(&self, url: &Url) -> Option<&str> {
+        if url.scheme() == "https" { self.https.as_deref() } else { self.http.as_deref() }
+    }
+}
+
+/// Where a host was found.
+enum Found {
+    /// At these addresses, each of them looked at.
+    Here(Vec<SocketAddr>),
+    /// Only the proxy may know.
+    Beyond,
 }
 
 impl Rules {
@@ -136,7 +186,7 @@ impl Net {
     }
 
     async fn ask(&self, url: &Url) -> Result<Response, Fault> {
-        let addresses = self.addresses(url).await?;
+        let found = self.find(url).await?;
         // The one that is chosen first stays; the providers choose the same.
         drop(rustls::crypto::ring::default_provider().install_default());
         let mut builder = Client::builder()
@@ -147,10 +197,22 @@ impl Net {
             .connect_timeout(CONNECT)
             .no_proxy()
             .pool_max_idle_per_host(0);
-        if let Some(Host::Domain(name)) = url.host() {
-            builder = builder.resolve_to_addrs(name, &addresses);
+        if let (Some(Host::Domain(name)), Found::Here(addresses)) = (url.host(), &found) {
+            builder = builder.resolve_to_addrs(name, addresses);
         }
-        if url.scheme() == "http" {
+        let way = self.rules.way.proxy(url);
+        if let Some(way) = way {
+            let odd = |_| {
+                refuse("the proxy's address cannot be used")
+                    .hint("correct `proxy` under [web], or HTTPS_PROXY")
+            };
+            let proxy = Proxy::all(way).map_err(odd)?;
+            // What nobody here has looked at must not be connected to from here.
+            let direct =
+                matches!(found, Found::Here(_)).then(|| NoProxy::from_string(&self.rules.way.direct));
+            builder = builder.proxy(proxy.no_proxy(direct.flatten()));
+        }
+        if url.scheme() == "http" && way.is_none_or(|way| way.starts_with("http:")) {
             builder = builder.tls_certs_only([]);
         }
         let failed = |error: &reqwest::Error| {
@@ -163,20 +225,28 @@ impl Net {
     }
 
     /// Where the host is, every address looked at.
-    async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, Fault> {
+    async fn find(&self, url: &Url) -> Result<Found, Fault> {
         let port = url.port_or_known_default().unwrap_or(0);
+        let private = Rules::named(&self.rules.private, url);
         let addresses = match url.host() {
             Some(Host::Ipv4(ip)) => vec![SocketAddr::new(ip.into(), port)],
             Some(Host::Ipv6(ip)) => vec![SocketAddr::new(ip.into(), port)],
-            Some(Host::Domain(name)) => (self.lookup)(name.to_owned(), port).await.map_err(|error| {
-                Fault::new(Kind::Transient, "name-unknown", format!("`{name}` is not found: {error}"))
-            })?,
+            Some(Host::Domain(name)) => match (self.lookup)(name.to_owned(), port).await {
+                Ok(addresses) => addresses,
+                Err(_) if self.rules.way.proxy(url).is_some() && (private || !address::at_home(name)) => {
+                    return Ok(Found::Beyond);
+                }
+                Err(error) => {
+                    let what = format!("`{name}` is not found: {error}");
+                    return Err(Fault::new(Kind::Transient, "name-unknown", what));
+                }
+            },
             None => return Err(refuse(format!("`{url}` names no host"))),
         };
         if addresses.is_empty() {
             return Err(refuse(format!("`{url}`: the host has no address")));
         }
-        if !Rules::named(&self.rules.private, url) {
+        if !private {
             for address in &addresses {
                 (self.public)(address.ip()).map_err(|what| {
                     let host = url.host_str().unwrap_or_default();
@@ -187,7 +257,7 @@ impl Net {
                 })?;
             }
         }
-        Ok(addresses)
+        Ok(Found::Here(addresses))
     }
 }
 
@@ -245,6 +315,25 @@ async fn page(url: Url, mut response: Response) -> Result<Page, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_persons_proxy_goes_before_the_environments_and_an_empty_one_is_none() {
+        let env = |name: &str| match name {
+            "https_proxy" => Some("http://tls:1".to_owned()),
+            "HTTP_PROXY" => Some(String::new()),
+            "ALL_PROXY" => Some("http://any:2".to_owned()),
+            "NO_PROXY" => Some("a.test".to_owned()),
+            _ => None,
+        };
+        let way = Way::find(None, env);
+        assert_eq!((way.https.as_deref(), way.http.as_deref()), (Some("http://tls:1"), Some("http://any:2")));
+        assert_eq!(way.direct, "a.test");
+        let own = Way::find(Some("http://me:secret@own:3"), env);
+        assert_eq!((own.https.as_deref(), &own.http), (Some("http://me:secret@own:3"), &own.https));
+        assert!(!format!("{own:?}").contains("secret"));
+        let none = Way::find(Some(""), env);
+        assert_eq!((none.https, none.http), (None, None));
+    }
 
     #[test]
     fn another_port_is_another_place() {

@@ -12,7 +12,7 @@ mod html;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use address::public;
-pub use get::Rules;
+pub use get::{Rules, Way};
 #[cfg(any(test, fuzzing))]
 pub(crate) use html::text as text_of_html;
 

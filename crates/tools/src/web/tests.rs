@@ -71,6 +71,8 @@ fn fetcher(rules: Rules) -> WebFetch {
                 "private.example" => &["10.0.0.1"],
                 "mixed.example" => &["127.0.0.1", "192.168.1.1"],
                 "none.example" => &[],
+                // As behind a wall: only the proxy knows.
+                "beyond.example" | "metadata" => return Err(std::io::ErrorKind::NotFound.into()),
                 _ => &["127.0.0.1"],
             };
             Ok(ips.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), port)).collect())
@@ -296,6 +298,42 @@ fn a_host_that_is_allowed_needs_no_yes_and_its_neighbours_do() {
     assert!(
         bench.judge(&tool, json!({"url": format!("http://a.test/{}", "x".repeat(WEB_URL_BYTES))})).is_err()
     );
+}
+
+#[test]
+fn behind_a_proxy_what_leads_home_is_refused_all_the_same() {
+    let page = |text: &str| answer("text/plain", text.as_bytes());
+    let direct = Server::start(&[("/", page("direct"))]);
+    let port = direct.at.port();
+    // Who asks a proxy for a page names all of it.
+    let whole = |host: &str| format!("http://{host}:{port}/");
+    let (near, beyond) = (whole("a.test"), whole("beyond.example"));
+    let proxy = Server::start(&[(near.as_str(), page("through")), (beyond.as_str(), page("beyond"))]);
+    let way = |direct: &str| Way {
+        http: Some(format!("http://{}", proxy.at)),
+        https: Some(format!("http://{}", proxy.at)),
+        direct: direct.to_owned(),
+    };
+    let through = fetcher(Rules { way: way("b.test,beyond.example"), ..Rules::default() });
+    assert!(fetch(&through, &near).text.contains("\nthrough\n"));
+    assert!(fetch(&through, &whole("b.test")).text.contains("\ndirect\n"), "it needs no proxy");
+    // A name that nobody here can look at is not connected to from here, whatever the list of exceptions says.
+    assert!(fetch(&through, &beyond).text.contains("\nbeyond\n"));
+    assert_eq!((proxy.asked(), direct.asked()), (2, 1));
+    for host in ["10.0.0.1", "169.254.169.254", "private.example", "mixed.example"] {
+        assert!(fetch(&through, &whole(host)).text.contains("is refused: its address"), "{host}");
+    }
+    assert!(fetch(&through, &whole("metadata")).text.contains("is not found"));
+    // A secure page goes through a tunnel, which this proxy does not dig; it was asked for one to this very name.
+    let secure = fetch(&through, "https://a.test/");
+    assert!(
+        !secure.ok && proxy.asked.lock().unwrap()[2].starts_with("CONNECT a.test:443 HTTP/1.1"),
+        "{}",
+        secure.text
+    );
+    let own = fetcher(Rules { way: way(""), private: vec!["metadata".into()], ..Rules::default() });
+    assert!(fetch(&own, &whole("metadata")).text.contains("status 404"));
+    assert_eq!((proxy.asked(), direct.asked()), (4, 1));
 }
 
 #[test]
