@@ -71,6 +71,10 @@ pub struct Confinement {
     pub write: Vec<PathBuf>,
     /// A person has said that it may run where the system offers less than the profile needs.
     pub degraded: bool,
+    /// Bytes of memory that all of it may take, whatever the profile, where the system can hold it to that; 0 = any.
+    pub memory: u64,
+    /// Processes and threads, likewise; 0 = the usual number.
+    pub processes: u64,
 }
 
 /// What holds a command, as it is recorded and shown.

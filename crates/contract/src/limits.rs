@@ -108,6 +108,10 @@ pub const CALLS_PER_MESSAGE: usize = 64;
 pub const CALLS_RECORDED: usize = 256;
 /// Pure tool calls of one batch that run at the same time.
 pub const CALLS_AT_ONCE: usize = 8;
+/// Calls that run as one process (S2.6-2).
+pub const CALLS_TOGETHER: usize = 50;
+/// How long the first of them waits for the others, milliseconds.
+pub const CALLS_TOGETHER_MS: u64 = 100;
 /// A model call's deadline, milliseconds.
 pub const MODEL_MS: u64 = 10 * 60 * 1000;
 /// A tool call's default deadline, milliseconds.
@@ -148,8 +152,6 @@ pub const JOBS: usize = 8;
 pub const JOB_MS: u64 = 4 * 3600 * 1000;
 /// How often one writes down that it lives, milliseconds.
 pub const JOB_BEAT_MS: u64 = 5_000;
-/// Bytes of one's output kept on disk; older ones go.
-pub const JOB_KEEP_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of one file of it.
 pub const JOB_SEGMENT_BYTES: u64 = 1024 * 1024;
 /// Who may look at one at the same time.
@@ -184,7 +186,8 @@ pub const OUTPUT_VIEW_BYTES: usize = 16 * 1024;
 pub const LOG_TAIL_BYTES: usize = 4 * 1024;
 /// Bytes of a command's output kept where there is no disk for it, and of its end beyond what is kept there.
 pub const OUTPUT_KEEP_BYTES: usize = 8 * 1024 * 1024;
-/// Bytes of a command's output kept on disk when nobody says otherwise; beyond it its beginning and its end.
+/// Bytes of a command's output kept on disk when nobody says otherwise; beyond it its beginning and its end, or the newest
+/// of one in the background.
 pub const OUTPUT_DISK_BYTES: u64 = 1024 * 1024 * 1024;
 /// Bytes of a command's output held in memory before they go to disk.
 pub const OUTPUT_MEMORY_BYTES: usize = 1024 * 1024;

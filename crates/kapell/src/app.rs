@@ -230,7 +230,7 @@ impl App {
         let value = |name: &String| Some((name.clone(), variable(name)?));
         let passed: Vec<(String, String)> = config.pass_env.iter().filter_map(value).collect();
         let git = Arc::new(self.workspace(&passed, Some(&config.sandbox)));
-        let jobs = Arc::new(tools::Jobs::new(self.home.sessions_dir()));
+        let jobs = Arc::new(tools::Jobs::new(self.home.sessions_dir()).keeping(config.output_keep));
         let spool = tools::Place { most: config.output_keep, ..tools::Place::new(self.home.spool_dir()) };
         let locks = Arc::new(Locks::new(self.home.run_dir(), Arc::clone(&jobs), spool.clone()));
         let journal: Arc<dyn Journal> = Arc::<Sqlite>::clone(&store);

@@ -1,6 +1,7 @@
 //! What to run: program, directory, environment, input, time, output. A value; running it is [`crate::run()`].
 //! Knows nothing of processes. Start at [`Command`].
 
+use crate::cgroup::Limits;
 use crate::confine::{self, Offers};
 use crate::environ;
 use crate::patience::Patience;
@@ -31,6 +32,7 @@ pub struct Command {
     pub(crate) apart: bool,
     pub(crate) record: Option<PathBuf>,
     pub(crate) confined: Option<(Confinement, Offers)>,
+    pub(crate) limits: Limits,
 }
 
 /// What a command reads.
@@ -84,6 +86,7 @@ impl Command {
             apart: false,
             record: None,
             confined: None,
+            limits: Limits::default(),
         }
     }
 
@@ -183,7 +186,9 @@ impl Command {
 
     /// Keeps it to what this says, by what the system offers.
     #[must_use]
-    pub fn confine(self, confinement: Confinement) -> Self {
+    pub fn confine(mut self, confinement: Confinement) -> Self {
+        let processes = if confinement.processes == 0 { confine::PROCESSES } else { confinement.processes };
+        self.limits = Limits { memory: confinement.memory, processes };
         if confinement.profile == Profile::Full {
             return self;
         }
@@ -217,7 +222,7 @@ impl Command {
         let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
         let program = self.argv.first().and_then(|name| find(name, path, &self.cwd));
         let program = program.ok_or_else(|| Error::NoProgram { program: self.name() })?;
-        Ok(Spawn { terminal, program, argv: self.argv.clone(), env, plan })
+        Ok(Spawn { terminal, program, argv: self.argv.clone(), env, plan, limits: self.limits })
     }
 }
 

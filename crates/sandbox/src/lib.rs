@@ -17,10 +17,12 @@
 //! itself any more, and was never told to stop anything, waits for the next run: forking one costs as much as the
 //! rest of a short command.
 //!
-//! Should the wardens be killed too, [`sweep`] finds what was left by the records the runs wrote.
+//! Should the wardens be killed too, [`sweep`] finds what was left by the records the runs wrote, and by the groups of
+//! the kernel's that the wardens made, where they may (`cgroup.rs`).
 
 mod blocked;
 mod capture;
+mod cgroup;
 mod command;
 mod confine;
 mod environ;
@@ -42,6 +44,7 @@ mod watch;
 mod wire;
 
 pub use capture::Captured;
+pub use cgroup::groups;
 pub use command::{Command, Grace, Waits};
 pub use confine::{Offers, in_force, offers, seal, unseal};
 pub use environ::is_secret;

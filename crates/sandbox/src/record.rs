@@ -5,7 +5,9 @@
 //! It is written before the command starts and removed when nothing of it is left. Usually there is nothing
 //! to sweep: the wardens end with Kapell. Records matter when the wardens were killed as well.
 
+use crate::cgroup::Group;
 use crate::environ::MARKER;
+use crate::keeper::Warden;
 use crate::proc::{self, Stat};
 use contract::limits::STOP_KILL_MS;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
@@ -67,16 +69,21 @@ impl Record {
     }
 
     /// Adds who runs it. Without this the token alone must find it.
-    pub(crate) fn started(&self, leader: i32, warden: i32) -> io::Result<()> {
-        let found = |pid: i32| Pid::from_raw(pid).and_then(proc::stat);
+    pub(crate) fn started(&self, leader: i32, warden: Option<&Warden>) -> io::Result<()> {
+        let Some(warden) = warden else { return Ok(()) };
         // A leader that has ended already may have given its number away: then it has another parent.
-        let leader = found(leader).filter(|stat| stat.parent == warden);
-        let warden = leader.and_then(|_| found(warden));
+        let leader = Pid::from_raw(leader).and_then(proc::stat);
+        let leader = leader.filter(|stat| stat.parent == warden.stat.pid.as_raw_pid());
+        let group = warden
+            .group
+            .as_ref()
+            .map_or_else(String::new, |group| format!("group {}\n", group.path().display()));
+        let warden = leader.map(|_| warden.stat);
         let line = |word: &str, stat: Option<Stat>| {
             stat.map_or_else(String::new, |stat| format!("{word} {} {}\n", stat.pid.as_raw_pid(), stat.start))
         };
         // In one write: a crash leaves both or neither, and a line is never half a line.
-        let lines = line("leader", leader) + &line("warden", warden);
+        let lines = line("leader", leader) + &line("warden", warden) + &group;
         (&self.file).write_all(lines.as_bytes())
     }
 
@@ -92,6 +99,7 @@ struct Left {
     boot: Option<String>,
     leader: Option<(i32, u64)>,
     warden: Option<(i32, u64)>,
+    group: Option<Group>,
 }
 
 impl Left {
@@ -104,6 +112,7 @@ impl Left {
                 ["boot", id] => left.boot = Some(id.to_owned()),
                 ["leader", pid, start] => left.leader = pid.parse().ok().zip(start.parse().ok()),
                 ["warden", pid, start] => left.warden = pid.parse().ok().zip(start.parse().ok()),
+                ["group", path] => left.group = Group::named(path),
                 _ => {}
             }
         }
@@ -118,9 +127,15 @@ impl Left {
         let own = getpid();
         // A session number is only trusted while its leader, known by its start, still holds it.
         let session = named(self.leader).map(|leader| leader.pid.as_raw_pid());
+        // Whatever it did to its session, its environment and its parents: nobody leaves this.
+        let grouped: Vec<Pid> = self.group.iter().flat_map(Group::processes).collect();
         let mut found: Vec<Stat> = all
             .iter()
-            .filter(|stat| session == Some(stat.session) || proc::has_env(stat.pid, MARKER, &self.token))
+            .filter(|stat| {
+                session == Some(stat.session)
+                    || grouped.contains(&stat.pid)
+                    || proc::has_env(stat.pid, MARKER, &self.token)
+            })
             .chain(named(self.warden))
             .copied()
             .collect();
@@ -203,6 +218,7 @@ fn end(left: &Left) -> (u32, u32) {
     loop {
         let alive = left.alive(&proc::all());
         if alive.is_empty() || Instant::now() > limit {
+            left.group.iter().for_each(Group::remove);
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             return (count(killed.len()), count(alive.len()));
         }
@@ -211,6 +227,7 @@ fn end(left: &Left) -> (u32, u32) {
                 killed.insert((stat.pid, stat.start));
             }
         }
+        left.group.iter().for_each(Group::kill);
         std::thread::sleep(LOOK_AGAIN);
     }
 }

@@ -8,7 +8,7 @@ use crate::capture::Captured;
 use crate::command::{Command, Input};
 use crate::confine::Plan;
 use crate::flow::Flow;
-use crate::keeper;
+use crate::keeper::{self, Begun, Warden};
 use crate::record::{self, Record};
 use crate::waiting::Waiting;
 use crate::watch::{End, Silence, Stop, Stream, Watch};
@@ -251,7 +251,7 @@ pub async fn run(
     if let (Err(_), Some(record)) = (&pipes, &record) {
         record.close().map_err(failed("removing its record"))?;
     }
-    let Pipes { mut control, rest, output, stderr } = pipes.map_err(failed("starting the helper"))?;
+    let Pipes { mut control, rest, warden, output, stderr } = pipes.map_err(failed("starting the helper"))?;
     drop(directory);
     // Our copy of a terminal's slave would keep its master from ever telling the end.
     let command = Command { input: Input::Bytes(Vec::new()), ..command };
@@ -266,13 +266,17 @@ pub async fn run(
         outputs: [Stream::new(output, command.keep), Stream::new(stderr, command.keep)],
         end: End::default(),
         record: record.as_ref(),
+        warden,
         progress,
     };
     let result = watch.follow(&cancel).await;
-    let Watch { control, stop, silence, outputs: [output, stderr], end, .. } = watch;
+    let Watch { control, stop, silence, outputs: [output, stderr], end, warden, .. } = watch;
     let serves_again = result.is_ok() && stop.stage.is_none() && end.clean == Some(0);
-    if let Some(warden) = serves_again.then(|| control.into_std().ok()).flatten() {
-        keeper::give_back(warden);
+    if let Some(socket) = serves_again.then(|| control.into_std().ok()).flatten() {
+        keeper::give_back(socket, warden);
+    } else if let (Err(Error::Lost { .. }), Some(group)) = (&result, warden.and_then(|warden| warden.group)) {
+        // It is dead or does not listen: nobody else sees to what it started.
+        group.kill();
     }
     let never_ran = matches!(
         result,
@@ -339,6 +343,8 @@ pub(crate) fn failed(doing: &'static str) -> impl Fn(io::Error) -> Error {
 /// What connects us to a run.
 struct Pipes {
     control: UnixStream,
+    /// Who watches, if that is known already.
+    warden: Option<Warden>,
     /// Bytes of the order that did not go yet.
     rest: usize,
     output: Option<Flow>,
@@ -361,23 +367,25 @@ fn open_directory(command: &Command) -> Result<Arc<OwnedFd>, Error> {
 
 /// Makes the pipes and gives a warden the order. Our copies of the command's ends close here.
 fn begin(command: &Command, directory: &OwnedFd, order: &[u8]) -> io::Result<Pipes> {
-    let given = |fds: &[BorrowedFd<'_>]| -> io::Result<(UnixStream, usize)> {
-        let (control, rest) = keeper::begin(order, fds)?;
-        Ok((UnixStream::from_std(control)?, rest))
+    let given = |fds: &[BorrowedFd<'_>]| -> io::Result<(UnixStream, Option<Warden>, usize)> {
+        let Begun { socket, warden, rest } = keeper::begin(order, fds)?;
+        Ok((UnixStream::from_std(socket)?, warden, rest))
     };
     if let Input::Terminal { slave, master } = &command.input {
         let slave = slave.as_fd();
-        let (control, rest) = given(&[slave, slave, slave, directory.as_fd()])?;
-        return Ok(Pipes { control, rest, output: Some(Flow::reader(Arc::clone(master))?), stderr: None });
+        let (control, warden, rest) = given(&[slave, slave, slave, directory.as_fd()])?;
+        let output = Some(Flow::reader(Arc::clone(master))?);
+        return Ok(Pipes { control, warden, rest, output, stderr: None });
     }
     let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
     let apart = command.apart.then(|| pipe_with(PipeFlags::CLOEXEC)).transpose()?;
     let (stderr, stderr_end) = apart.unzip();
     let stdin = input(&command.input)?;
     let stderr_end = stderr_end.as_ref().unwrap_or(&stdout);
-    let (control, rest) = given(&[stdin.as_fd(), stdout.as_fd(), stderr_end.as_fd(), directory.as_fd()])?;
+    let (control, warden, rest) =
+        given(&[stdin.as_fd(), stdout.as_fd(), stderr_end.as_fd(), directory.as_fd()])?;
     let stderr = stderr.map(|pipe| Flow::reader(Arc::new(pipe))).transpose()?;
-    Ok(Pipes { control, rest, output: Some(Flow::reader(Arc::new(output))?), stderr })
+    Ok(Pipes { control, warden, rest, output: Some(Flow::reader(Arc::new(output))?), stderr })
 }
 
 /// What the command reads: nothing, or a file in memory, which unlike a pipe cannot block anybody; or a pipe.

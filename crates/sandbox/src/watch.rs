@@ -5,6 +5,7 @@
 use crate::capture::{Captured, Lines};
 use crate::command::{Command, Grace, Waits};
 use crate::flow::Flow;
+use crate::keeper::Warden;
 use crate::patience::{Patience, is_noise};
 use crate::record::Record;
 use crate::run::{Error, Progress, Stage, failed};
@@ -28,6 +29,7 @@ pub(crate) struct Watch<'a> {
     pub(crate) outputs: [Stream; 2],
     pub(crate) end: End,
     pub(crate) record: Option<&'a Record>,
+    pub(crate) warden: Option<Warden>,
     pub(crate) progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
 }
 
@@ -112,7 +114,11 @@ impl Watch<'_> {
             self.reports.drain(..Report::SIZE);
             match report {
                 Some(Report::Started { pid, warden }) => {
-                    let noted = self.record.map_or(Ok(()), |record| record.started(pid, warden));
+                    if self.warden.as_ref().is_none_or(|known| known.stat.pid.as_raw_pid() != warden) {
+                        self.warden = Warden::find(warden);
+                    }
+                    let known = self.warden.as_ref();
+                    let noted = self.record.map_or(Ok(()), |record| record.started(pid, known));
                     noted.map_err(failed("writing its record"))?;
                     self.silence.warden = Pid::from_raw(warden);
                     (self.progress)(Progress::Started(pid));

@@ -4,6 +4,7 @@
 //! To the warden: one length-prefixed [`Spawn`], then single [`Order`] bytes; closing the socket means kill.
 //! From the warden: fixed-size [`Report`]s.
 
+use crate::cgroup::Limits;
 use crate::confine::Plan;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -19,6 +20,8 @@ pub(crate) struct Spawn {
     pub(crate) env: Vec<(OsString, OsString)>,
     /// How it is confined, if it is.
     pub(crate) plan: Option<Plan>,
+    /// What it may take, where the system has a way to hold it to that.
+    pub(crate) limits: Limits,
 }
 
 /// Says that there is a terminal.
@@ -36,6 +39,8 @@ impl Spawn {
             out.extend(text.as_bytes());
         };
         put(&OsString::from(if self.terminal { TERMINAL } else { "" }));
+        put(&OsString::from(self.limits.memory.to_string()));
+        put(&OsString::from(self.limits.processes.to_string()));
         put(&self.program);
         let plan = self.plan.as_ref().map(Plan::encode).unwrap_or_default();
         put(&OsString::from(plan.len().to_string()));
@@ -60,7 +65,10 @@ impl Spawn {
             bytes = rest;
         }
         let mut texts = texts.into_iter();
-        let (terminal, program) = (texts.next()? == TERMINAL, texts.next()?);
+        let terminal = texts.next()? == TERMINAL;
+        let number = |text: OsString| text.to_str()?.parse::<u64>().ok();
+        let limits = Limits { memory: number(texts.next()?)?, processes: number(texts.next()?)? };
+        let program = texts.next()?;
         let count = |text: OsString| text.to_str()?.parse::<usize>().ok();
         let planned = count(texts.next()?)?;
         let plan: Vec<_> = texts.by_ref().take(planned).collect();
@@ -71,7 +79,7 @@ impl Spawn {
         while let Some(name) = texts.next() {
             env.push((name, texts.next()?));
         }
-        (argv.len() == argc && argc > 0).then_some(Self { terminal, program, argv, env, plan })
+        (argv.len() == argc && argc > 0).then_some(Self { terminal, program, argv, env, plan, limits })
     }
 }
 
@@ -182,6 +190,7 @@ mod tests {
             argv: vec!["x".into(), "".into(), OsString::from_vec(vec![0xff, b'\n'])],
             env: vec![("A".into(), "".into()), ("B".into(), "=\n".into())],
             plan: None,
+            limits: Limits { memory: u64::MAX, processes: 0 },
         };
         let bytes = spawn.encode();
         assert_eq!(Spawn::decode(&bytes[PREFIX..]), Some(spawn));

@@ -5,7 +5,7 @@
 //! what a dead process ran can still be read there.
 
 use crate::args::refuse;
-use contract::limits::JOBS;
+use contract::limits::{JOBS, OUTPUT_DISK_BYTES};
 use contract::{Fault, Kind, SessionId};
 use sandbox::job::{self, Job, Status};
 use sandbox::{Command, Size};
@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Jobs {
     /// One directory per session; without it there are none.
     root: Option<PathBuf>,
+    /// Bytes of one's output that are kept.
+    keep: u64,
     live: Mutex<HashMap<SessionId, Vec<Live>>>,
 }
 
@@ -33,7 +35,13 @@ pub(crate) struct Live {
 impl Jobs {
     /// With their directories below this one.
     pub fn new(root: PathBuf) -> Self {
-        Self { root: Some(root), live: Mutex::default() }
+        Self { root: Some(root), keep: OUTPUT_DISK_BYTES, live: Mutex::default() }
+    }
+
+    /// Keeps so much of one's output, the newest.
+    #[must_use]
+    pub fn keeping(self, bytes: u64) -> Self {
+        Self { keep: bytes, ..self }
     }
 
     /// Kills all of a session's. Call it when nobody executes the session here any more.
@@ -76,6 +84,7 @@ impl Jobs {
             let what = format!("cannot make {}: {error}", dir.display());
             Fault::new(Kind::UserFixable, "no-directory", what).hint("check free disk space")
         })?;
+        let command = command.keep(usize::try_from(self.keep).unwrap_or(usize::MAX));
         let started = Live { name, job: Arc::new(Job::start(command, &dir, size)?), seen: Arc::default() };
         own.push(started.clone());
         Ok(started)

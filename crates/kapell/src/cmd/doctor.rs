@@ -23,6 +23,7 @@ const VERSION_MS: u64 = 10_000;
 pub(crate) async fn run(app: &App) -> Result<u8, Failure> {
     let mut findings = vec![Finding::ok("kapell", env!("CARGO_PKG_VERSION"))];
     findings.extend(programs(app).await);
+    findings.push(groups());
     findings.extend(roots(app));
     findings.extend(config(app));
     match app.look() {
@@ -76,6 +77,18 @@ async fn programs(app: &App) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// Whether commands can be held to limits. Nothing else depends on it.
+fn groups() -> Finding {
+    match sandbox::groups() {
+        Ok(what) => Finding::ok("cgroup", what),
+        Err(why) => Finding::note(
+            "cgroup",
+            format!("{why}: commands have no limit of memory, and are ended one by one"),
+            "run kapell under `systemd-run --user --scope -p Delegate=yes` to have one",
+        ),
+    }
 }
 
 fn first_line(output: Vec<u8>) -> String {

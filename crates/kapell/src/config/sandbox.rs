@@ -4,11 +4,12 @@
 //! with a clone. Start at [`File::sandbox`].
 
 use super::{Config, Failure, File, Value};
+use crate::quantity;
 use contract::confine::{Confinement, Network, Profile};
 use std::path::PathBuf;
 use toml::de::DeValue;
 
-const KEYS: [&str; 5] = ["profile", "network", "read", "write", "degraded"];
+const KEYS: [&str; 7] = ["profile", "network", "read", "write", "degraded", "memory", "processes"];
 
 impl File<'_> {
     /// What this file says of it.
@@ -18,6 +19,11 @@ impl File<'_> {
             match key.get_ref().as_ref() {
                 "profile" => to.profile = profile(&self.word(value, &PROFILES)?),
                 "network" => to.network = network(&self.word(value, &NETWORKS)?),
+                "memory" => to.memory = self.size(value)?,
+                "processes" => {
+                    let count = quantity::count(&self.number(value)?);
+                    to.processes = count.map_err(|why| self.wrong(value.span().start, why))?;
+                }
                 "read" => to.read = self.places(value)?,
                 "write" => to.write = self.places(value)?,
                 "degraded" => {
@@ -84,17 +90,19 @@ mod tests {
         let full = read("[sandbox]\nprofile = \"full\"\n", false).unwrap().sandbox;
         assert_eq!(full.profile, Profile::Full);
         let text = "[sandbox]\nprofile = \"read-only\"\nnetwork = \"on\"\nread = [\"/data\"]\nwrite = [\"/var/cache/x\"]\n\
-                    degraded = true\n";
+                    degraded = true\nmemory = \"2 GiB\"\nprocesses = 500\n";
         let sandbox = read(text, false).unwrap().sandbox;
         assert_eq!((sandbox.profile, sandbox.network), (Profile::ReadOnly, Network::On));
         assert_eq!((sandbox.read, sandbox.write), (vec!["/data".into()], vec!["/var/cache/x".into()]));
         assert!(sandbox.degraded);
+        assert_eq!((sandbox.memory, sandbox.processes), (2 << 30, 500));
         assert!(read(text, true).unwrap_err().fault.what.contains("no key `sandbox`"));
         for (wrong, why) in [
             ("profile = \"none\"", "`none` is not one of read-only"),
             ("write = [\"x\"]", "`x` is no place"),
             ("write = [\"/\"]", "`/` is no place"),
             ("degraded = 1", "true or false"),
+            ("memory = \"much\"", "much"),
             ("netwrok = \"on\"", "no key `sandbox.netwrok`"),
         ] {
             let failure = read(&format!("[sandbox]\n{wrong}\n"), false).unwrap_err();

@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 const BASE: &str = "/usr";
 /// Where the old root hangs while the new one is filled.
 const OLD: &str = "/.old";
-/// Processes of one command at most, where it counts its own (a user namespace).
-const PROCESSES: u64 = 8_192;
+/// Processes of one command at most, where they are counted (a user namespace, a group of the kernel's).
+pub(crate) const PROCESSES: u64 = 8_192;
 
 type Failed = (Step, io::Error);
 

@@ -24,7 +24,7 @@ mod place;
 mod plan;
 mod rules;
 
-pub(crate) use apply::enter;
+pub(crate) use apply::{PROCESSES, enter};
 pub(crate) use plan::Plan;
 
 use crate::run::Error;

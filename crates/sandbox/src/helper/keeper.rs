@@ -4,6 +4,7 @@
 //! It exists because forking a small process with one thread is quick and safe, and forking Kapell is neither.
 
 use super::{children, warden};
+use crate::cgroup::Groups;
 use crate::{pass, sys};
 use rustix::process::{Pid, WaitStatus, getpid, set_child_subreaper, setsid};
 use std::io;
@@ -35,11 +36,12 @@ fn prepare() -> io::Result<(OwnedFd, OwnedFd)> {
 
 fn keep(socket: OwnedFd, signals: &OwnedFd) -> io::Result<()> {
     let mut wardens: Vec<Pid> = Vec::new();
+    let groups = Groups::make();
     loop {
         let [asked, ended] = children::either(&socket, signals);
         if ended {
             children::quiet(signals.as_fd());
-            reap(&mut wardens, signals);
+            reap(&mut wardens, signals, groups.as_ref());
         }
         if asked {
             let (bytes, fds) = pass::receive(&socket, &mut [0])?;
@@ -55,7 +57,7 @@ fn keep(socket: OwnedFd, signals: &OwnedFd) -> io::Result<()> {
                 Ok(None) => {
                     // Kapell must see the keeper's end of this socket close when the keeper dies.
                     drop(socket);
-                    warden::serve(control)
+                    warden::serve(control, groups.as_ref())
                 }
             }
         }
@@ -63,7 +65,7 @@ fn keep(socket: OwnedFd, signals: &OwnedFd) -> io::Result<()> {
     // Kapell is gone, which every warden sees for itself; what a killed warden left is ours.
     loop {
         let killed = children::kill_all(&wardens, signals.as_fd());
-        forget(&mut wardens, killed.reaped);
+        forget(&mut wardens, killed.reaped, groups.as_ref());
         if wardens.is_empty() {
             children::kill_all(&[], signals.as_fd());
             return Ok(());
@@ -74,19 +76,25 @@ fn keep(socket: OwnedFd, signals: &OwnedFd) -> io::Result<()> {
 }
 
 /// Takes note of ended wardens. One that was killed has left its command to us.
-fn reap(wardens: &mut Vec<Pid>, signals: &OwnedFd) {
+fn reap(wardens: &mut Vec<Pid>, signals: &OwnedFd, groups: Option<&Groups>) {
     let mut ended = Vec::new();
     while let Ok(Some(child)) = children::reap() {
         ended.push(child);
     }
     let orphans = ended.iter().any(|(_, status)| status.signaled());
-    forget(wardens, ended);
+    forget(wardens, ended, groups);
     if orphans {
         let killed = children::kill_all(wardens, signals.as_fd());
-        forget(wardens, killed.reaped);
+        forget(wardens, killed.reaped, groups);
     }
 }
 
-fn forget(wardens: &mut Vec<Pid>, ended: Vec<(Pid, WaitStatus)>) {
-    wardens.retain(|warden| ended.iter().all(|(pid, _)| pid != warden));
+fn forget(wardens: &mut Vec<Pid>, ended: Vec<(Pid, WaitStatus)>, groups: Option<&Groups>) {
+    wardens.retain(|warden| {
+        let is_gone = ended.iter().any(|(pid, _)| pid == warden);
+        if let (true, Some(groups)) = (is_gone, groups) {
+            groups.forget(*warden);
+        }
+        !is_gone
+    });
 }

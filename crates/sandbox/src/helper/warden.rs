@@ -2,6 +2,7 @@
 //! waits for the next run. Knows nothing of deadlines or output. Start at [`serve`].
 
 use super::children;
+use crate::cgroup::{Groups, Limits};
 use crate::wire::{Order, PREFIX, Report, Spawn, Step};
 use crate::{confine, pass, sys};
 use rustix::io::Errno;
@@ -21,12 +22,17 @@ use std::process::{Command, Stdio};
 type Fds = [OwnedFd; 4];
 
 /// Runs one command after the other, each to its very end. The exit status means nothing; what matters was reported.
-pub(super) fn serve(control: OwnedFd) -> ! {
+pub(super) fn serve(control: OwnedFd, groups: Option<&Groups>) -> ! {
     let control = UnixStream::from(control);
     let ready =
         set_child_subreaper(Some(getpid())).map_err(io::Error::from).and_then(|()| sys::child_signal());
     if let Ok(signals) = ready {
+        let (group, mut held) = (groups.and_then(Groups::enter), Limits::default());
         while let Ok(Some((spawn, fds))) = next(&control) {
+            if let Some(group) = group.as_ref().filter(|_| spawn.limits != held) {
+                group.limit(spawn.limits);
+                held = spawn.limits;
+            }
             if oversee(&control, &signals, spawn, fds).is_err() {
                 break;
             }

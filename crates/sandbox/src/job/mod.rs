@@ -96,12 +96,12 @@ const REFUSED: Duration = Duration::from_millis(100);
 
 impl Job {
     /// Starts the command with its output in this directory, which must be its own; at a terminal of this size, or
-    /// with a pipe. Needs a tokio runtime.
+    /// with a pipe. The newest of its output is kept, as much as the command says. Needs a tokio runtime.
     pub fn start(command: Command, dir: &Path, size: Option<Size>) -> Result<Self, Error> {
         let failed = |error| failed("starting a background command")(error);
         let text: Vec<_> = command.argv.iter().map(|word| word.to_string_lossy()).collect();
         let status = Status::new(text.join(" "), size.is_some());
-        let spool = Spool::create(dir).map_err(failed)?;
+        let spool = Spool::create(dir, command.keep as u64).map_err(failed)?;
         status.write(dir).map_err(failed)?;
         let listener = link::listen(dir).map_err(failed)?;
         let command = command.keep(0).waits(Waits::Tell);

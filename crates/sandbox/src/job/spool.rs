@@ -3,7 +3,7 @@
 //!
 //! Segments of one size, each named by its first byte's number; the oldest go when there are more than may be kept.
 
-use contract::limits::{JOB_KEEP_BYTES, JOB_SEGMENT_BYTES};
+use contract::limits::JOB_SEGMENT_BYTES;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -47,8 +47,9 @@ impl Piece {
 }
 
 impl Spool {
-    pub(crate) fn create(dir: &Path) -> io::Result<Self> {
-        Self::sized(dir, JOB_SEGMENT_BYTES, JOB_KEEP_BYTES)
+    /// The newest of it is kept, this many bytes.
+    pub(crate) fn create(dir: &Path, keep: u64) -> io::Result<Self> {
+        Self::sized(dir, JOB_SEGMENT_BYTES, keep)
     }
 
     fn sized(dir: &Path, segment: u64, keep: u64) -> io::Result<Self> {

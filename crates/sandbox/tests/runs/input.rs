@@ -74,6 +74,20 @@ fn who_waits_is_ended_with_the_reason() {
             false => eprintln!("SKIPPED 1 case: there is no {program}"),
         }
     }
+    // As an ordinary user, for the superuser is asked nothing.
+    for (program, line, from) in [
+        ("su", "su root -c true", "the terminal /dev/pts/"),
+        ("sudo", "sudo -k true", "the terminal /dev/tty"),
+    ] {
+        let ordinary = "setsid -c setpriv --reuid=65534 --regid=65534 --clear-groups";
+        let line = format!("cd / && {ordinary} {line} < $T > $T 2>&1");
+        match rustix::process::getuid().is_root() && has(program) && has("setpriv") {
+            true => lines.push((line.leak(), program, from)),
+            false => {
+                eprintln!("SKIPPED 1 case: there is no {program} that asks, or this is not the superuser")
+            }
+        }
+    }
     let ended = all(&lines.iter().map(|line| line.0).collect::<Vec<_>>(), dir.path());
     for ((line, name, from), ended) in lines.iter().zip(ended) {
         assert_eq!(ended.stopped, Some(Stopped::NeedsInput), "{line}: {ended:?}");
@@ -182,9 +196,16 @@ fn what_asks_at_a_terminal_it_does_not_have_ends_at_once() {
         git commit -q --allow-empty -m 1 && echo a > f && git add f && git commit -q -m 2 && \
         GIT_SEQUENCE_EDITOR=\"sed -i s/^pick/edit/\" git rebase -q -i HEAD~1; echo b > f; git add f; git rebase --continue";
     let mut lines = vec!["cat", "read -r x; true", "${EDITOR:-vi} f", "${PAGER:-less} /etc/passwd", line];
-    let asking =
-        [("ssh", "ssh -o ConnectTimeout=2 nobody@127.0.0.1 -p 1 true; true"), ("sudo", "sudo -k true; true")];
-    lines.extend(asking.iter().filter(|(program, _)| has(program)).map(|(_, line)| *line));
+    let ordinary = "cd / && setpriv --reuid=65534 --regid=65534 --clear-groups";
+    let (su, sudo) = (format!("{ordinary} su root -c true; true"), format!("{ordinary} sudo -k true; true"));
+    for (program, line) in
+        [("ssh", "ssh -o ConnectTimeout=2 nobody@127.0.0.1 -p 1 true; true"), ("su", &su), ("sudo", &sudo)]
+    {
+        match has(program) {
+            true => lines.push(line),
+            false => eprintln!("SKIPPED 1 case: there is no {program}"),
+        }
+    }
     for (line, ended) in lines.iter().zip(all(&lines, dir.path())) {
         assert_eq!((ended.stopped, ended.exit), (None, Some(0)), "{line}: {ended:?}");
     }

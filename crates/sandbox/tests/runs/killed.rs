@@ -96,3 +96,34 @@ fn a_sweep_finds_what_outlived_the_wardens() {
     assert!(!alive(&seconds));
     assert_eq!(std::fs::read_dir(&records).unwrap().count(), 0);
 }
+
+#[test]
+fn nothing_leaves_the_group_of_its_warden() {
+    if let Err(why) = sandbox::groups() {
+        return eprintln!("SKIPPED 1 case: {why}");
+    }
+    let (dir, seconds) = (tempfile::tempdir().unwrap(), unique());
+    // Nothing of it is the command's any more: session, parents, environment.
+    let daemon = format!("env -i setsid sleep {seconds} >/dev/null 2>&1 </dev/null &");
+    let victim = start(&seconds, &format!("setsid sh -c '{daemon}'"), dir.path());
+    let records = dir.path().join("records");
+    let record = std::fs::read_dir(&records).unwrap().next().unwrap().unwrap().path();
+    let text = || std::fs::read_to_string(&record).unwrap();
+    let named = |word: &str| {
+        let text = text();
+        let line = text.lines().find_map(|line| line.strip_prefix(word))?;
+        Some(line.split(' ').next().unwrap().to_owned())
+    };
+    until("its group is on record", || text().ends_with('\n') && named("group ").is_some());
+    let (group, warden, leader) =
+        (named("group ").unwrap(), named("warden ").unwrap(), named("leader ").unwrap());
+    let parent = format!("$(ps -o ppid= -p {warden})");
+    let line = format!("kill -9 {parent} {warden} {} {leader}", victim.0.id());
+    Command::new("sh").args(["-c", &line]).status().unwrap();
+    drop(victim);
+    assert!(alive(&seconds), "this test would prove nothing");
+    assert!(Path::new(&group).join("cgroup.procs").exists(), "{group}");
+    let swept = sandbox::sweep(&records).unwrap();
+    assert!(swept.killed >= 1 && swept.left == 0, "{swept:?}");
+    assert!(!alive(&seconds) && !Path::new(&group).exists());
+}
