@@ -105,5 +105,6 @@ fn call(id: String) -> Call {
         control: None,
         error: None,
         ruled: None,
+        together: None,
     }
 }

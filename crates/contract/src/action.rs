@@ -66,6 +66,9 @@ pub struct Call {
     /// What the rules said when it was made; without it, the class decides alone whether a person is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ruled: Option<Ruling>,
+    /// Calls with the same mark may run as one process, each with its own result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub together: Option<Digest>,
 }
 
 /// A call that is a decision, not an effect.
@@ -160,7 +163,7 @@ pub enum Work {
         /// Entries that will not be shown at all, by number: first and last of each run.
         dropped: Vec<(u64, u64)>,
     },
-    /// Run one tool call, or a batch of pure ones.
+    /// Run one tool call, a batch of pure ones, or staged ones that may run as one process.
     Tools {
         /// The calls.
         calls: Vec<Call>,

@@ -28,6 +28,8 @@ pub struct Scope {
     pub reads: bool,
     /// What confines commands; `None`: nothing does.
     pub confinement: Option<Confinement>,
+    /// How many calls of its action may run as one process, this one included; 1 = it is alone.
+    pub together: usize,
     /// Reads earlier outputs.
     pub blobs: Arc<dyn Blobs>,
 }
@@ -129,6 +131,10 @@ pub trait Tool: Send + Sync {
     /// What running it in this class would do, for the rules to be matched on. Empty: nothing is known of it.
     fn parts(&self, _args: &Value, _scope: &Scope, _class: EffectClass) -> Vec<Part> {
         Vec::new()
+    }
+    /// A mark that calls share which may run as one process; none: it runs by itself.
+    fn together(&self, _args: &Value, _scope: &Scope) -> Option<Digest> {
+        None
     }
     /// Runs it. Must end soon after `cancel`, leaving nothing alive.
     fn run<'a>(

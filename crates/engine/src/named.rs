@@ -7,7 +7,7 @@ use contract::model::ToolSpec;
 use contract::policy::Part;
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Tool};
-use contract::{BoxFuture, Cancel, Fault};
+use contract::{BoxFuture, Cancel, Digest, Fault};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -45,6 +45,10 @@ impl Tool for Named {
 
     fn parts(&self, args: &Value, scope: &Scope, class: EffectClass) -> Vec<Part> {
         self.tool.parts(args, scope, class)
+    }
+
+    fn together(&self, args: &Value, scope: &Scope) -> Option<Digest> {
+        self.tool.together(args, scope)
     }
 
     fn run<'a>(

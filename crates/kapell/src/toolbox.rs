@@ -11,7 +11,7 @@ use contract::model::ToolSpec;
 use contract::policy::Part;
 use contract::port::Sink;
 use contract::tool::{Judged, Output, Scope, Tool};
-use contract::{BoxFuture, Cancel, Fault, SessionId};
+use contract::{BoxFuture, Cancel, Digest, Fault, SessionId};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,6 +102,10 @@ impl Tool for AtHome {
 
     fn parts(&self, args: &Value, scope: &Scope, class: EffectClass) -> Vec<Part> {
         tools::parts::of(&*self.tool, args, scope, class, &crate::policy::user_home())
+    }
+
+    fn together(&self, args: &Value, scope: &Scope) -> Option<Digest> {
+        self.tool.together(args, &self.scope(scope.clone()))
     }
 
     fn run<'a>(

@@ -11,7 +11,7 @@ use contract::checks::Verdict;
 use contract::event::{Answer, Disposal, Event, Final, Other, Subject};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
 use contract::session::StageKind;
-use contract::{ActionId, IntentId, SessionId, limits, text};
+use contract::{ActionId, Digest, IntentId, SessionId, limits, text};
 
 /// What was chosen to run.
 pub(crate) struct Choice {
@@ -310,8 +310,28 @@ impl Draft<'_> {
                 runs && free(&slot.call)
             });
             calls.extend(pure.map(|slot| slot.call.clone()));
+        } else if let Some(mark) = self.joins(&first.call) {
+            // Its tool makes one process of them where it can (S2.6-2).
+            let open = open.filter(|slot| slot.state != CallState::Answered);
+            let same = open.take_while(|slot| {
+                let runs = slot.state == CallState::Open && slot.call.control.is_none();
+                runs && self.joins(&slot.call) == Some(mark)
+            });
+            calls.extend(same.take(limits::CALLS_TOGETHER - 1).map(|slot| slot.call.clone()));
         }
-        Want::Work(Work::Tools { calls }, first.call.class, first.call.why.clone())
+        let why = match calls.len() {
+            n if n > 1 && first.call.class == EffectClass::Staged => {
+                format!("{n} calls together; {}", first.call.why)
+            }
+            _ => first.call.why.clone(),
+        };
+        Want::Work(Work::Tools { calls }, first.call.class, why)
+    }
+
+    /// The mark of a call that may run together with others. Only of what is taken back as a whole, and what nobody
+    /// is asked about: a yes is bound to one call, and so is the question whether to run it again.
+    fn joins(&self, call: &Call) -> Option<Digest> {
+        call.together.filter(|_| call.class == EffectClass::Staged && !self.needs_approval(call))
     }
 
     fn model_work(&self) -> Option<Work> {

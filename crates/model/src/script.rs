@@ -97,6 +97,7 @@ fn external() -> Call {
         control: None,
         error: None,
         ruled: None,
+        together: None,
     }
 }
 

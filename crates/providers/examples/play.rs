@@ -41,6 +41,7 @@ async fn play() {
     let scope = Scope {
         reads: false,
         confinement: None,
+        together: 1,
         session: SessionId::v7(1, 1),
         key: "s/1.1".into(),
         root,

@@ -345,6 +345,7 @@ fn call(rng: &mut Rng, id: &str, story: Story) -> Call {
         control,
         error,
         ruled: None,
+        together: None,
     }
 }
 

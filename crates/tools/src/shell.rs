@@ -2,7 +2,9 @@
 //! Staged when it is confined to the workspace and reaches no network, or when the project declares that very line as a
 //! check or set-up; external otherwise. Knows nothing of processes (`sandbox`). Start at [`Shell`].
 
+mod gather;
 mod line;
+mod together;
 
 use crate::args::{parse, refuse};
 use crate::jobs::Jobs;
@@ -13,11 +15,12 @@ use crate::tree::Tree;
 use crate::{Options, job, name, view};
 use contract::action::EffectClass;
 use contract::confine::Network;
-use contract::limits::{COMMAND_BYTES, JOB_MS, OUTPUT_VIEW_BYTES, TOOL_MAX_MS};
+use contract::limits::{COMMAND_BYTES, JOB_MS, OUTPUT_MEMORY_BYTES, OUTPUT_VIEW_BYTES, TOOL_MAX_MS};
 use contract::model::ToolSpec;
 use contract::port::{Delta, Sink};
 use contract::tool::{Judged, Output, Scope, Stopped, Tool};
-use contract::{BoxFuture, Cancel, Fault};
+use contract::{BoxFuture, Cancel, Digest, Fault};
+use gather::{Gather, Joined};
 use sandbox::{Command, Ended, Error, Patience, Progress, Size, Stage};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,6 +28,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 
 /// The tool.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub(crate) struct Shell {
     spool: Option<Place>,
     jobs: Arc<Jobs>,
     parsers: Arc<Parsers>,
+    gather: Gather,
     program: &'static str,
 }
 
@@ -56,7 +61,7 @@ impl Shell {
         let program = if Path::new(bash).exists() { bash } else { "/bin/sh" };
         let (jobs, parsers) = (Arc::clone(&options.jobs), Arc::clone(&options.parsers));
         let (records, spool) = (options.records.clone(), options.spool.clone());
-        Self { records, spool, jobs, parsers, program }
+        Self { records, spool, jobs, parsers, gather: Gather::default(), program }
     }
 }
 
@@ -126,6 +131,14 @@ impl Tool for Shell {
         Ok(judged("shell", args, scope, class, &why, content))
     }
 
+    fn together(&self, args: &Value, scope: &Scope) -> Option<Digest> {
+        let args = Args::parse(args).ok()?;
+        let one = args.one_of_many()?;
+        let (cwd, _) = args.cwd(scope).ok()?;
+        let same = json!([one.words, cwd.to_string_lossy(), args.timeout_ms]);
+        Some(Digest::of(same.to_string().as_bytes()))
+    }
+
     fn run<'a>(
         &'a self,
         args: Value,
@@ -135,10 +148,15 @@ impl Tool for Shell {
     ) -> BoxFuture<'a, Output> {
         Box::pin(async move {
             let result = async {
+                let mark = if scope.together > 1 { self.together(&args, &scope) } else { None };
                 let args = Args::parse(&args)?;
                 if args.stays() {
                     return self.start(&args, &scope).await;
                 }
+                let _turn = match self.with_others(&args, &scope, mark, &cancel, sink).await? {
+                    Ok(output) => return Ok(output),
+                    Err(turn) => turn,
+                };
                 let name = args.name();
                 let mut watched = view::Watched::new(&args.line(), self.parsers.current(), OUTPUT_VIEW_BYTES);
                 let mut spool = Spool::new(self.spool.clone(), scope.session);
@@ -174,6 +192,59 @@ impl Tool for Shell {
             };
             result.await.unwrap_or_else(|fault| Output::error(fault.to_string()))
         })
+    }
+}
+
+/// When it is this command's turn, where several could not be one process; none where it was alone from the start.
+type Turn = Option<OwnedMutexGuard<()>>;
+
+impl Shell {
+    /// Runs it as one process with others of its mark. `Err` inside: it is to run by itself, while it holds this.
+    async fn with_others(
+        &self,
+        args: &Args,
+        scope: &Scope,
+        mark: Option<Digest>,
+        cancel: &Cancel,
+        sink: &dyn Sink,
+    ) -> Result<Result<Output, Turn>, Fault> {
+        let (Some(mark), Some(one)) = (mark, args.one_of_many()) else { return Ok(Err(None)) };
+        let (cwd, _) = args.cwd(scope)?;
+        // What is no file takes another way through the program.
+        if !std::fs::symlink_metadata(cwd.join(&one.file)).is_ok_and(|meta| meta.is_file()) {
+            return Ok(Err(None));
+        }
+        let start = |files: &[String], cancel: Cancel| -> gather::Running {
+            let argv: Vec<String> = one.words.iter().chain(files).cloned().collect();
+            let long = argv.iter().map(String::len).sum::<usize>() > COMMAND_BYTES;
+            let command = self.command(argv, args, scope).ok().filter(|_| !long);
+            Box::pin(async move {
+                sandbox::run(command?.keep(OUTPUT_MEMORY_BYTES), cancel, &mut |_| ()).await.ok()
+            })
+        };
+        let own = |ended: &Ended, files: &[String]| {
+            let printed = String::from_utf8(ended.output.clone().into_bytes()).ok()?;
+            together::split(&one.words, files, &cwd.to_string_lossy(), &printed)?.remove(one.file.as_str())
+        };
+        let group = (scope.key.as_str(), mark);
+        let joined = self.gather.join(group, scope.together, &one.file, cancel, start, own).await;
+        let (ended, text, files) = match joined {
+            Joined::Together(ended, text, files) => (ended, text, files),
+            Joined::Alone(turn) => return Ok(Err(Some(turn))),
+            Joined::Cancelled => {
+                let stopped = Some(Stopped::Cancelled);
+                return Ok(Ok(Output { stopped, ..Output::error("[cancelled; other calls went on]") }));
+            }
+        };
+        text.lines().for_each(|line| sink.delta(Delta::Line(view::plain(line.as_bytes()))));
+        let mut watched = view::Watched::new(&args.line(), self.parsers.current(), OUTPUT_VIEW_BYTES);
+        watched.push(text.as_bytes(), sink);
+        let (total, whole) = (text.len() as u64, Whole::Bytes(text.into_bytes()));
+        let mut view = watched.view(&whole, total, sink);
+        let said = format!("one process for {files} files");
+        view.summary =
+            Some(view.summary.map_or_else(|| said.clone(), |summary| format!("{summary}; {said}")));
+        Ok(Ok(output(&ended, args.patience(), view, whole)))
     }
 }
 
@@ -288,6 +359,18 @@ impl Args {
         view::plain(first.as_bytes()).chars().take(NAME_CHARS).collect()
     }
 
+    /// Itself as one of several that could be one process.
+    fn one_of_many(&self) -> Option<together::One> {
+        if self.stays() {
+            return None;
+        }
+        let words: Vec<&str> = match (&self.command, &self.argv) {
+            (Some(command), _) => line::words(command)?,
+            (None, argv) => argv.as_deref().unwrap_or_default().iter().map(String::as_str).collect(),
+        };
+        together::one_of_many(&words)
+    }
+
     /// What to start, and what to start when that is no program.
     fn ways(&self, shell: &str) -> Vec<Vec<String>> {
         let Some(command) = &self.command else { return self.argv.iter().cloned().collect() };
@@ -375,7 +458,6 @@ fn output(ended: &Ended, patience: Patience, view: view::View, whole: Whole) -> 
 mod tests {
     use super::*;
     use crate::testing::Bench;
-    use contract::Digest;
     use contract::cancel::Urgency;
 
     fn run(bench: &Bench, command: &str) -> Output {

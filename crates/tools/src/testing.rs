@@ -58,6 +58,7 @@ impl Bench {
             declared: vec!["cargo test".into()],
             reads: false,
             confinement: None,
+            together: 1,
             blobs: Arc::new(store),
         };
         Self { dir, scope, lines: Arc::default() }

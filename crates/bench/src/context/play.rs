@@ -275,6 +275,7 @@ impl<'a> Player<'a> {
             control: None,
             error: None,
             ruled: None,
+            together: None,
         });
         let calls: Vec<Call> = calls.collect();
         let stop = if calls.is_empty() { Stop::EndTurn } else { Stop::ToolUse };

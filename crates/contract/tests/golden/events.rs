@@ -256,6 +256,9 @@ fn works() -> Vec<Example<Event>> {
         Call { ruled: Some(ruling), ..call("call_5", "shell", EffectClass::External) }
     };
     let ruled = [policy::Decision::Allow, policy::Decision::Ask, policy::Decision::Deny].map(ruled).to_vec();
+    let lint =
+        |id: &str| Call { together: Some(blob("eslint --quiet")), ..call(id, "shell", EffectClass::Staged) };
+    let together = vec![lint("call_6"), lint("call_7")];
     let approved = Event::Started {
         action: action(2, 9),
         attempt: 2,
@@ -284,6 +287,7 @@ fn works() -> Vec<Example<Event>> {
         ("started-tools-notes", started(notes, EffectClass::Pure)),
         ("started-tools-approved", approved),
         ("started-tools-ruled", started(Work::Tools { calls: ruled }, EffectClass::External)),
+        ("started-tools-together", started(Work::Tools { calls: together }, EffectClass::Staged)),
         ("started-check", started(Work::Check { base_known: true }, EffectClass::Pure)),
         ("started-inspect", started(Work::Inspect { result: commit('b') }, EffectClass::Pure)),
         ("started-integrate", started(Work::Integrate { result: commit('b') }, EffectClass::Keyed)),

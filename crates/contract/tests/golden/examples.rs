@@ -68,6 +68,7 @@ pub(crate) fn full_call() -> Call {
         control: Some(Control::Ask { question: blob("Which branch?") }),
         error: Some(blob("`question` is missing")),
         ruled: None,
+        together: None,
     }
 }
 

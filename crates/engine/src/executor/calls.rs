@@ -117,10 +117,11 @@ impl Toolbox {
             control: None,
             error: None,
             ruled: None,
+            together: None,
         };
         match judged {
-            Ok(Meaning::Effect(Judged { class, why, hash, deadline_ms }, ruled)) => {
-                Call { class, why, hash, deadline_ms, ruled, ..call }
+            Ok(Meaning::Effect(Judged { class, why, hash, deadline_ms }, ruled, together)) => {
+                Call { class, why, hash, deadline_ms, ruled, together, ..call }
             }
             Ok(Meaning::Decision(decision)) => {
                 Call { why: "answered by Kapell itself".to_owned(), control: Some(decision), ..call }
@@ -153,7 +154,8 @@ impl Toolbox {
                     return Err(why);
                 }
                 let ruled = self.rules.ruled(&*it.tool, &args, &self.scope, judged.class)?;
-                Ok(Meaning::Effect(judged, ruled))
+                let together = it.tool.together(&args, &self.scope);
+                Ok(Meaning::Effect(judged, ruled, together))
             }
             None if name == find::NAME => {
                 let names = find::fitting(&find::query(args)?, &self.hidden());
@@ -194,7 +196,7 @@ const MOST: usize = limits::REFUSAL_BYTES as usize;
 const NAME_CHARS: usize = 64;
 
 enum Meaning {
-    Effect(Judged, Option<Ruling>),
+    Effect(Judged, Option<Ruling>, Option<Digest>),
     Decision(Control),
 }
 

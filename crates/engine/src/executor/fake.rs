@@ -140,6 +140,7 @@ impl World {
             control: None,
             error: None,
             ruled: None,
+            together: None,
         }
     }
 

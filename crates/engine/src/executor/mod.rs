@@ -293,6 +293,7 @@ impl Job {
             declared: context.setup.iter().cloned().chain(checks).collect(),
             reads: kernel::policy::only_reads(&context.spec.mode),
             confinement: None,
+            together: 1,
             blobs: Arc::clone(&self.ports.blobs),
         }
     }

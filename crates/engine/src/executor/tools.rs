@@ -1,4 +1,4 @@
-//! Runs one tool call, or a batch of pure ones, and puts the results on record.
+//! Runs one tool call, or a batch of pure ones or of those that may be one process, and puts the results on record.
 //!
 //! Allows nothing: the calls come judged, decided and, where needed, approved. What is checked here
 //! is that running them still means what it meant then. Start at [`run`].
@@ -24,12 +24,14 @@ pub(super) async fn run(job: &Arc<Job>, kept: &mut Kept, calls: &[Call]) -> Resu
     let pure = calls.iter().all(|call| call.class == EffectClass::Pure);
     let savepoint = if pure { None } else { Some(workspace.savepoint(session, job.label()).await?) };
 
-    let at_once = if pure { limits::CALLS_AT_ONCE } else { 1 };
+    // Several that are not pure stand in one action only where the tool can make one process of them.
+    let (at_once, together) =
+        if pure { (limits::CALLS_AT_ONCE, 1) } else { (calls.len().max(1), calls.len()) };
     let mut results = Vec::with_capacity(calls.len());
     for group in calls.chunks(at_once) {
         job.unless_stopped()?;
         if let [call] = group {
-            let ran = task::caught(one(job, call)).await.map_err(|lost| panicked(&call.tool, lost))??;
+            let ran = task::caught(one(job, call, 1)).await.map_err(|lost| panicked(&call.tool, lost))??;
             let halted = ran.halted;
             results.push(record(job, call, whole(job, ran).await, kept));
             if halted {
@@ -40,15 +42,21 @@ pub(super) async fn run(job: &Arc<Job>, kept: &mut Kept, calls: &[Call]) -> Resu
         }
         let start = |call: &Call| {
             let (job, call) = (Arc::clone(job), call.clone());
-            task::spawn(TaskKind::Action, async move { one(&job, &call).await })
+            task::spawn(TaskKind::Action, async move { one(&job, &call, together).await })
         };
         let running: Vec<_> = group.iter().map(start).collect();
+        let mut halted = false;
         for (call, running) in group.iter().zip(running) {
             let ran = running.await.map_err(|lost| panicked(&call.tool, lost))??;
-            if ran.halted {
+            if ran.halted && pure {
                 return Err(Halt::Stopped);
             }
+            halted |= ran.halted;
             results.push(record(job, call, whole(job, ran).await, kept));
+        }
+        if halted {
+            kept.written = results;
+            return Err(Halt::Stopped);
         }
     }
     Ok(Done::Ran { results, savepoint })
@@ -71,7 +79,7 @@ impl Ran {
     }
 }
 
-async fn one(job: &Job, call: &Call) -> Result<Ran, Halt> {
+async fn one(job: &Job, call: &Call, together: usize) -> Result<Ran, Halt> {
     let bytes = job.ports.blobs.blob(call.args).await?;
     let args: Value = serde_json::from_slice(&bytes).map_err(|error| {
         Fault::new(
@@ -83,7 +91,7 @@ async fn one(job: &Job, call: &Call) -> Result<Ran, Halt> {
     let Some(tool) = job.ports.tools.iter().find(|tool| tool.name() == call.tool) else {
         return Ok(Ran::refused(format!("not run: this Kapell has no tool `{}`", call.tool)));
     };
-    let scope = job.scope();
+    let scope = Scope { together, ..job.scope() };
     if let Err(why) = still_the_same(job.run.approved, call, tool.judge(&args, &scope)) {
         return Ok(Ran::refused(why));
     }

@@ -130,6 +130,7 @@ mod tests {
             control: None,
             error: None,
             ruled: None,
+            together: None,
         };
         (Store(BTreeMap::from([(digest, args.as_bytes().to_vec())])), call)
     }

@@ -69,3 +69,50 @@ fn checks_are_confined() {
     world.run(&["run", "-m", &model, "make the test pass"]).expect(0);
     assert!(!out.exists());
 }
+
+#[test]
+fn checks_of_one_message_are_one_process_and_each_has_its_own_result() {
+    let Some(world) = confined(ON) else { return };
+    if !std::path::Path::new("/usr/bin/python3").exists() {
+        return println!("SKIPPED 1 case: there is no python3");
+    }
+    for (name, text) in [("a", "x = 1\n"), ("b", "y = 2\n"), ("c", "z = 3\n"), ("bad", "x = (\n")] {
+        world.write(&format!("repo/{name}.py"), text);
+    }
+    world.write("repo/.gitignore", "__pycache__/\n");
+    world.commit("programs");
+    let turn = |expect: &str, names: &[&str]| -> String {
+        let expect = if expect.is_empty() {
+            String::new()
+        } else {
+            format!("expect = '''{expect}'''\nliteral = true\n")
+        };
+        let call = |name: &&str| {
+            format!(
+                "[[turn.call]]\ntool = \"shell\"\nargs = {{ command = 'python3 -m py_compile {name}.py' }}\n"
+            )
+        };
+        format!("[[turn]]\n{expect}{}", names.iter().map(call).collect::<String>())
+    };
+    let turns = [
+        turn("", &["a", "b", "c"]),
+        turn("[exit status 0; one process for 3 files]", &["a", "bad"]),
+        turn("SyntaxError", &["b"]),
+        fixes(),
+    ];
+    let model = world.script("lint", &turns.concat());
+    world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(0);
+    let events = world.run(&["events", "last", "--json"]).expect(0).json();
+    let events: Vec<String> = events.as_array().unwrap().iter().map(ToString::to_string).collect();
+    let of = |word: &str| events.iter().filter(|text| text.contains(word)).collect::<Vec<_>>();
+    let started = of("{\"started\":");
+    let together: Vec<usize> = started.iter().map(|text| text.matches("\"together\"").count()).collect();
+    let together: Vec<usize> = together.into_iter().filter(|count| *count > 0).collect();
+    assert_eq!(together, [3, 2, 1], "{started:#?}");
+    let first = started.iter().find(|text| text.contains("\"together\"")).unwrap();
+    assert!(first.contains("3 calls together; confined: workspace-write"), "{first}");
+    // Each call has a result of its own, and what was not well says so alone.
+    let results = of("\"results\":");
+    let oks: Vec<usize> = results.iter().map(|text| text.matches("\"ok\":true").count()).collect();
+    assert_eq!(oks[..3], [3, 1, 1], "{results:#?}");
+}

@@ -2,9 +2,10 @@
 
 use crate::make::*;
 use crate::world::{ROOT, World};
-use contract::action::{Effect, EffectClass, Work};
+use contract::action::{Call, Effect, EffectClass, Work};
 use contract::event::{Disposal, Event};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
+use contract::session::{Ask, SessionSpec};
 use contract::{ActionId, SessionId, Timestamp, limits};
 use kernel::Input;
 use kernel::fsm::Phase;
@@ -366,6 +367,40 @@ fn a_batch_is_pure_and_keeps_the_order_around_what_is_not() {
         world.tools(ROOT);
     }
     assert_eq!(batches, ["r1 r2", "e1", "r3", "x1", "r4"]);
+}
+
+#[test]
+fn calls_that_may_be_one_process_stand_together_where_nobody_is_asked() {
+    let lint = |call: Call| Call { together: Some(text("eslint")), ..call };
+    let other = |call: Call| Call { together: Some(text("prettier")), ..call };
+    let groups = |spec: SessionSpec, calls: Vec<Call>| {
+        let mut world = World::working(spec);
+        world.end(ROOT, says(calls));
+        let mut groups = Vec::new();
+        while world.doing(ROOT) == "tools" {
+            let Work::Tools { calls } = world.work(ROOT).clone() else { unreachable!() };
+            groups.push(calls.iter().map(|call| call.id.clone()).collect::<Vec<_>>().join(" "));
+            world.tools(ROOT);
+        }
+        groups
+    };
+    let calls = vec![
+        lint(staged("l1")),
+        lint(staged("l2")),
+        other(staged("p1")),
+        staged("e1"),
+        lint(external("x1")),
+        lint(external("x2")),
+        lint(staged("l3")),
+        pure("r1"),
+        lint(staged("l4")),
+    ];
+    assert_eq!(groups(spec(), calls.clone()), ["l1 l2", "p1", "e1", "x1", "x2", "l3", "r1", "l4"]);
+    // Each waits for a yes of its own.
+    assert_eq!(groups(asking(Ask::Writes), calls), [""; 0]);
+    let many = (0..limits::CALLS_TOGETHER + 3).map(|n| lint(staged(&format!("m{n}")))).collect();
+    let sizes: Vec<usize> = groups(spec(), many).iter().map(|ids| ids.split(' ').count()).collect();
+    assert_eq!(sizes, [limits::CALLS_TOGETHER, 3]);
 }
 
 #[test]

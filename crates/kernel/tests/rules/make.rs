@@ -70,6 +70,7 @@ fn call(id: &str, tool: &str, class: EffectClass) -> Call {
         control: None,
         error: None,
         ruled: None,
+        together: None,
     }
 }
 
