@@ -62,7 +62,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "mcp",
-        about: "two servers on one workspace, killed at random: no acknowledged row is lost; --trials N, --calls N",
+        about: "two servers on one workspace, killed at random: no acknowledged row is lost; --trials N, --calls N, --binary PATH",
         run: mcp::run,
     },
     Command {

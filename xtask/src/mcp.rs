@@ -28,7 +28,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         }
     };
     let (trials, calls) = (number("--trials", 20)?, number("--calls", 150)?);
-    let binary = crate::programs::build("kapell", false)?;
+    let binary = match args.iter().position(|arg| arg == "--binary") {
+        Some(at) => Path::new(args.get(at + 1).context("--binary PATH")?).canonicalize()?,
+        None => crate::programs::build("kapell", false)?,
+    };
     let top = crate::programs::target_dir()?.join("mcp");
     let begin = Instant::now();
     let (mut told, mut kills) = (0, 0);

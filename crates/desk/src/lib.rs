@@ -153,6 +153,31 @@ impl Desk {
         [schedules, timing, memory, modes].into_iter().any(|path| self.root.exists(path))
     }
 
+    /// The shared file of this name, as it is: todo, memory, schedules, times, modes.
+    pub fn file(&self, name: &str) -> Result<Vec<u8>, Fault> {
+        self.root.read(self.shared(name)?)
+    }
+
+    /// Is there a shared file of this name?
+    pub fn has(&self, name: &str) -> bool {
+        self.shared(name).is_ok_and(|path| self.root.exists(path))
+    }
+
+    fn shared(&self, name: &str) -> Result<&str, Fault> {
+        let Options { schedules, timing, memory, todo, modes, .. } = &self.options;
+        let files = [
+            ("todo", todo),
+            ("memory", memory),
+            ("schedules", schedules),
+            ("times", timing),
+            ("modes", modes),
+        ];
+        let found = files.into_iter().find(|(known, _)| *known == name).map(|(_, path)| path.as_str());
+        found.ok_or_else(|| {
+            Fault::new(contract::Kind::UserFixable, "no-file", format!("{name} is no shared file"))
+        })
+    }
+
     /// Calls a tool by its name, with or without the suffix. Blocks.
     pub fn call(&self, name: &str, args: &Map<String, Value>) -> Reply {
         let Some(spec) = spec::find(name) else { return Reply::Unknown };

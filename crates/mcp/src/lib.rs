@@ -1,12 +1,15 @@
 //! Kapell over the Model Context Protocol: its own few tools, and the twenty of `desk`.
 //!
 //! A surface: translates calls and does nothing itself. What it asks Kapell goes through [`Conductor`], which the binary
-//! fulfils; no engine, no store, no environment here. Start at [`Server::stdio`]; `server.rs` is all there is of the SDK's
+//! fulfils; no engine, no store, no environment here. Start at [`Server::stdio`]; `handler.rs` is all there is of the SDK's
 //! traits, `lines.rs` of its transport.
 
+mod handler;
 mod lines;
 pub mod native;
 mod port;
+mod prompts;
+mod resources;
 mod server;
 
 pub use port::{Asker, Call, Conductor, Order};

@@ -22,6 +22,13 @@ pub struct Asker {
     pub progress: Arc<dyn Fn(u64, String) + Send + Sync>,
 }
 
+impl Default for Asker {
+    /// Somebody who waits and wants to hear nothing meanwhile.
+    fn default() -> Self {
+        Self { cancel: Cancel::new(), progress: Arc::new(|_, _| {}) }
+    }
+}
+
 impl std::fmt::Debug for Asker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Asker").field("cancel", &self.cancel).finish_non_exhaustive()

@@ -1,37 +1,34 @@
-//! The server as the SDK sees it: lists tools, passes calls on, turns answers into results.
+//! The server: which tools are listed, calls passed on, answers turned into results.
 //!
-//! Knows what a call costs (its place in a bounded queue), not what it does. Start at [`Server::stdio`].
+//! Knows what a call costs (its place in a bounded queue), not what it does. Start at [`Server::stdio`]; what the SDK asks
+//! is answered in `handler.rs`.
 
 use crate::lines::Lines;
 use crate::native;
 use crate::port::{Asker, Conductor};
-use contract::cancel::Urgency;
-use contract::{Cancel, Fault};
+use crate::resources::Place;
+use contract::{Digest, Fault};
 use desk::{Desk, Reply, spec};
-use rmcp::ErrorData;
-use rmcp::handler::server::ServerHandler;
-use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
-    ErrorCode, Implementation, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
-    ProtocolVersion, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
-};
-use rmcp::service::{RequestContext, RoleServer, ServiceExt};
+use rmcp::model::{CallToolResult, ContentBlock, ResourceUpdatedNotificationParam, Tool, ToolAnnotations};
+use rmcp::service::{Peer, RoleServer, RunningService, ServerInitializeError, ServiceExt};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 /// Calls that work on files at once.
 const AT_ONCE: usize = 8;
 /// Calls that are being worked on or wait for their turn; one more is told to come back.
 const WAITING: usize = 2_048;
 
-/// Pieces of progress that wait to be told; more are left out.
-const PROGRESS: usize = 64;
-/// Methods that are answered here; what comes under their names in another form is told so.
-const METHODS: [&str; 4] = ["initialize", "ping", "tools/list", "tools/call"];
+/// Between two looks at what a client follows.
+const LOOK: Duration = Duration::from_millis(500);
+/// Resources that one client may follow.
+pub(crate) const FOLLOWED: usize = 100;
 
-const INSTRUCTIONS: &str = "Kapell runs coding sessions on this repository: session_start begins one, session_status tells \
+pub(crate) const INSTRUCTIONS: &str = "Kapell runs coding sessions on this repository: session_start begins one, session_status tells \
     what it waits for, session_answer and session_approve let it go on, session_verdict says what its checks found. Approve only \
     what the user agreed to.";
 
@@ -57,19 +54,32 @@ pub struct Options {
 
 /// Serves any number of clients.
 #[derive(Clone)]
-pub struct Server(Arc<Inner>);
+pub struct Server {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) client: Arc<Client>,
+}
 
-struct Inner {
-    desk: Desk,
-    conductor: Arc<dyn Conductor>,
-    options: Options,
+/// What all clients share.
+pub(crate) struct Shared {
+    pub(crate) desk: Desk,
+    pub(crate) conductor: Arc<dyn Conductor>,
+    pub(crate) options: Options,
     running: Semaphore,
     waiting: Semaphore,
 }
 
+/// What one client asked for.
+#[derive(Default)]
+pub(crate) struct Client {
+    /// Resources it follows, with what they held when it was told last.
+    pub(crate) follows: Mutex<BTreeMap<String, Option<Digest>>>,
+    /// From which rank on it wants to be told; nothing before it says so.
+    pub(crate) level: Mutex<Option<u8>>,
+}
+
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("options", &self.0.options).finish_non_exhaustive()
+        f.debug_struct("Server").field("options", &self.shared.options).finish_non_exhaustive()
     }
 }
 
@@ -77,7 +87,13 @@ impl Server {
     /// Over these tools.
     pub fn new(desk: Desk, conductor: Arc<dyn Conductor>, options: Options) -> Self {
         let (running, waiting) = (Semaphore::new(AT_ONCE), Semaphore::new(WAITING));
-        Self(Arc::new(Inner { desk, conductor, options, running, waiting }))
+        let shared = Arc::new(Shared { desk, conductor, options, running, waiting });
+        Self { shared, client: Arc::default() }
+    }
+
+    /// For another client.
+    pub(crate) fn another(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), client: Arc::default() }
     }
 
     /// Serves one client until it has gone.
@@ -86,24 +102,80 @@ impl Server {
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
     {
-        let running = match self.clone().serve_transport(Lines::new(read, write)).await {
-            Ok(running) => running,
-            // A client that goes before it has begun wanted nothing.
-            Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-            Err(error) => return Err(error.to_string()),
-        };
-        running.waiting().await.map(drop).map_err(|error| error.to_string())
+        let own = self.another();
+        let running: RunningService<RoleServer, Self> =
+            match own.clone().serve_on(Lines::new(read, write)).await {
+                Ok(running) => running,
+                // A client that goes before it has begun wanted nothing.
+                Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+                Err(error) => return Err(error.to_string()),
+            };
+        let peer = running.peer().clone();
+        tokio::select! {
+            ended = running.waiting() => ended.map(drop).map_err(|error| error.to_string()),
+            () = own.follow(&peer) => Ok(()),
+        }
     }
 
-    async fn serve_transport<T, E, A>(
+    async fn serve_on<R, W>(
         self,
-        transport: T,
-    ) -> Result<rmcp::service::RunningService<RoleServer, Self>, rmcp::service::ServerInitializeError>
+        lines: Lines<R, W>,
+    ) -> Result<RunningService<RoleServer, Self>, ServerInitializeError>
     where
-        T: rmcp::transport::IntoTransport<RoleServer, E, A>,
-        E: std::error::Error + Send + Sync + 'static,
+        R: AsyncRead + Send + Unpin + 'static,
+        W: AsyncWrite + Send + Unpin + 'static,
     {
-        ServiceExt::serve(self, transport).await
+        ServiceExt::serve(self, lines).await
+    }
+
+    /// Tells a client of changes to what it follows, for as long as it is there.
+    async fn follow(&self, peer: &Peer<RoleServer>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let followed: Vec<String> = self.followed().keys().cloned().collect();
+            for uri in followed {
+                let now = self.content(&uri).await.ok().map(|(text, _)| Digest::of(text.as_bytes()));
+                let changed = match self.followed().get_mut(&uri) {
+                    Some(held) if *held != now => {
+                        *held = now;
+                        true
+                    }
+                    _ => false,
+                };
+                if changed {
+                    // A client that has gone is noticed by whoever waits for it.
+                    let _gone =
+                        peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(uri)).await;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn followed(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Option<Digest>>> {
+        self.client.follows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What stands at an address, and its type.
+    pub(crate) async fn content(&self, uri: &str) -> Result<(String, &'static str), Fault> {
+        match Place::named(uri) {
+            Some(Place::Asked(call)) => {
+                let value = self.shared.conductor.call(call, Asker::default()).await?;
+                Ok((text(&value), "application/json"))
+            }
+            Some(Place::File(name, kind)) => {
+                let read = tokio::task::block_in_place(|| self.shared.desk.file(name))?;
+                Ok((String::from_utf8_lossy(&read).into_owned(), kind))
+            }
+            None => {
+                let shown: String = uri.chars().take(200).collect();
+                Err(Fault::new(
+                    contract::Kind::UserFixable,
+                    "no-resource",
+                    format!("there is no resource {shown}"),
+                )
+                .hint("resources/list and resources/templates/list tell what there is"))
+            }
+        }
     }
 
     /// Serves the client at the other end of standard input and output until it has gone.
@@ -114,7 +186,7 @@ impl Server {
 
     /// What is listed to clients.
     pub fn tools(&self) -> Vec<Tool> {
-        let Inner { desk, options, .. } = &*self.0;
+        let Shared { desk, options, .. } = &*self.shared;
         let own = native::TOOLS.iter().map(native_tool);
         let twenty = spec::TOOLS.iter().map(|spec| desk_tool(spec, options.compat));
         match (options.compat, options.listed) {
@@ -125,8 +197,8 @@ impl Server {
         }
     }
 
-    async fn call(&self, name: &str, args: Map<String, Value>, asker: Asker) -> CallToolResult {
-        let Inner { desk, conductor, options, running, waiting } = &*self.0;
+    pub(crate) async fn call(&self, name: &str, args: Map<String, Value>, asker: Asker) -> CallToolResult {
+        let Shared { desk, conductor, options, running, waiting } = &*self.shared;
         let Ok(_waiting) = waiting.try_acquire() else {
             return said(format!("busy: {WAITING} calls wait already; call again"));
         };
@@ -151,8 +223,8 @@ impl Server {
         }
     }
 
-    fn knows(&self, name: &str) -> bool {
-        spec::find(name).is_some() || (native::find(name).is_some() && !self.0.options.compat)
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        spec::find(name).is_some() || (native::find(name).is_some() && !self.shared.options.compat)
     }
 }
 
@@ -187,7 +259,7 @@ fn structured_as(shown: &Value, value: Value, error: bool) -> CallToolResult {
     result
 }
 
-fn said(what: String) -> CallToolResult {
+pub(crate) fn said(what: String) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(what)])
 }
 
@@ -196,84 +268,10 @@ fn failed(fault: &Fault) -> CallToolResult {
     said(format!("{}{hint}", fault.what))
 }
 
-impl ServerHandler for Server {
-    fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder().enable_tools().build();
-        let mut info = ServerConfig::new(capabilities).with_instructions(INSTRUCTIONS);
-        info.server_info = Implementation::new("kapell", env!("CARGO_PKG_VERSION")).with_title("Kapell");
-        info.protocol_version = ProtocolVersion::LATEST_WITH_INITIALIZE;
-        info
-    }
-
-    /// Comes here when a method is not known, or its parameters are not of its form.
-    async fn on_custom_request(
-        &self,
-        request: CustomRequest,
-        _: RequestContext<RoleServer>,
-    ) -> Result<CustomResult, ErrorData> {
-        let method: String = request.method.chars().take(100).collect();
-        Err(match METHODS.contains(&method.as_str()) {
-            true => {
-                ErrorData::invalid_params(format!("the parameters of {method} are not of its form"), None)
-            }
-            false => {
-                ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("there is no method {method}"), None)
-            }
-        })
-    }
-
-    async fn list_tools(
-        &self,
-        _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
-    ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.tools()))
-    }
-
-    async fn call_tool(
-        &self,
-        request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        let name = request.name.to_string();
-        if !self.knows(&name) && !self.0.options.compat {
-            let shown: String = name.chars().take(100).collect();
-            return Err(ErrorData::invalid_params(format!("Unknown tool: {shown}"), None));
-        }
-        let (sender, mut told) = mpsc::channel(PROGRESS);
-        let token = context.meta.get_progress_token();
-        // Lossy: what does not fit is not told.
-        let progress = Arc::new(move |n, words| drop(sender.try_send((n, words))));
-        let asker = Asker { cancel: Cancel::new(), progress };
-        let cancel = asker.cancel.clone();
-        let tell = async |n: u64, words: String| {
-            if let Some(token) = &token {
-                let params = ProgressNotificationParam::new(token.clone(), n as f64).with_message(words);
-                let _gone = context.peer.notify_progress(params).await;
-            }
-        };
-        let mut running = std::pin::pin!(self.call(&name, request.arguments.unwrap_or_default(), asker));
-        let result = loop {
-            tokio::select! {
-                biased;
-                Some((n, words)) = told.recv() => tell(n, words).await,
-                result = &mut running => break result,
-                () = context.ct.cancelled() => {
-                    cancel.cancel(Urgency::Now);
-                    break said("cancelled".into());
-                }
-            }
-        };
-        while let Ok((n, words)) = told.try_recv() {
-            tell(n, words).await;
-        }
-        Ok(result.into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rmcp::model::ListToolsResult;
 
     /// Tokens of the whole list of Kapell's own tools, as a client gets it.
     #[test]

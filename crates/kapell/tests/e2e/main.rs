@@ -14,6 +14,7 @@ mod help;
 mod life;
 mod limits;
 mod mcp;
+mod mcp_wide;
 mod models;
 mod museum;
 mod outputs;

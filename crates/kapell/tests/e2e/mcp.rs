@@ -14,17 +14,17 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A client with a server of its own.
-struct Client {
+pub(crate) struct Client {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
     next: u64,
     /// Frames that were no answer to what was asked.
-    others: Vec<Value>,
+    pub(crate) others: Vec<Value>,
 }
 
 impl Client {
-    fn start(world: &World, args: &[&str]) -> Self {
+    pub(crate) fn start(world: &World, args: &[&str]) -> Self {
         let mut command = world.kapell(&[&["mcp"], args].concat());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().unwrap();
@@ -42,24 +42,28 @@ impl Client {
         Self { child, input, lines, next: 0, others: Vec::new() }
     }
 
-    fn connect(world: &World, args: &[&str]) -> Self {
+    pub(crate) fn connect(world: &World, args: &[&str]) -> Self {
         let mut client = Self::start(world, args);
         client.greet("2025-06-18");
         client
     }
 
     fn greet(&mut self, version: &str) -> Value {
-        let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        self.greet_with(version, json!({}))
+    }
+
+    pub(crate) fn greet_with(&mut self, version: &str, capabilities: Value) -> Value {
+        let params = json!({"protocolVersion": version, "capabilities": capabilities, "clientInfo": {"name": "t", "version": "1"}});
         let greeted = self.request("initialize", params);
         self.raw(b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n");
         greeted
     }
 
-    fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.input.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
-    fn post(&mut self, method: &str, params: &Value) -> u64 {
+    pub(crate) fn post(&mut self, method: &str, params: &Value) -> u64 {
         self.next += 1;
         let frame = json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params});
         self.raw(format!("{frame}\n").as_bytes());
@@ -67,14 +71,14 @@ impl Client {
     }
 
     /// Every line on standard output is a frame, or this fails.
-    fn frame(&self) -> Value {
+    pub(crate) fn frame(&self) -> Value {
         let line = self.lines.recv_timeout(LIMIT).expect("an answer");
         let frame: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert_eq!(frame["jsonrpc"], "2.0", "{line}");
         frame
     }
 
-    fn answer(&mut self, id: u64) -> Value {
+    pub(crate) fn answer(&mut self, id: u64) -> Value {
         loop {
             let frame = self.frame();
             if frame["id"] == id {
@@ -84,7 +88,7 @@ impl Client {
         }
     }
 
-    fn request(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn request(&mut self, method: &str, params: Value) -> Value {
         let id = self.post(method, &params);
         let answer = self.answer(id);
         assert!(answer.get("error").is_none(), "{method} {params}: {answer}");
@@ -92,14 +96,14 @@ impl Client {
     }
 
     /// The structured result of a call that is no error.
-    fn call(&mut self, name: &str, args: Value) -> Value {
+    pub(crate) fn call(&mut self, name: &str, args: Value) -> Value {
         let result = self.request("tools/call", json!({"name": name, "arguments": args}));
         assert_eq!(result["isError"], false, "{name}: {result:#}");
         result["structuredContent"].clone()
     }
 
     /// The text of a call that is one.
-    fn fails(&mut self, name: &str, args: Value) -> String {
+    pub(crate) fn fails(&mut self, name: &str, args: Value) -> String {
         let result = self.request("tools/call", json!({"name": name, "arguments": args}));
         assert_eq!(result["isError"], true, "{name}: {result:#}");
         result["content"][0]["text"].as_str().unwrap().to_owned()
@@ -116,7 +120,7 @@ impl Client {
     }
 
     /// The client goes; the server's exit code.
-    fn leave(mut self) -> i32 {
+    pub(crate) fn leave(mut self) -> i32 {
         self.input = None;
         self.child.wait().unwrap().code().unwrap()
     }
