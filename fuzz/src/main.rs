@@ -26,6 +26,7 @@ const TARGETS: &[(&str, Property)] = &[
     ("digest", output::props::digest),
     ("edit", tools::props::edit),
     ("envelope", journal::props::envelope),
+    ("body", journal::props::body),
     ("frame", journal::props::frame),
     ("html", tools::props::html),
     ("ids", contract::props::names),

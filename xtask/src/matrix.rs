@@ -273,7 +273,7 @@ fn truncated_wal(place: &Place) -> Result<Outcome> {
 fn torn_page(place: &Place) -> Result<Outcome> {
     finished(place, 100)?;
     let bytes = std::fs::read(place.store())?;
-    std::fs::write(place.store(), &bytes[..bytes.len() - 2048])?;
+    std::fs::write(place.store(), &bytes[..bytes.len() - 1024])?;
     Ok(Outcome::Held(place.found()?))
 }
 

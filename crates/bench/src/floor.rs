@@ -96,8 +96,8 @@ pub(crate) fn bare_group(
         let commit = db.transaction()?;
         done += group;
         let mut insert = commit.prepare_cached(
-            "INSERT INTO log (id, stream, first, count, prev, nth, ended, seal, hash, records)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO log (id, stream, first, count, prev, nth, ended, seal, hash, records, codec)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1)",
         )?;
         let mut mark = commit.prepare_cached("INSERT INTO marks (stream, seq, frame) VALUES (?1, ?2, ?3)")?;
         let mut head = commit.prepare_cached(
@@ -130,7 +130,7 @@ pub(crate) fn bare_group(
 const TABLES: &str = "
 CREATE TABLE log (id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
     prev INTEGER NOT NULL, nth INTEGER NOT NULL, ended INTEGER NOT NULL, seal INTEGER NOT NULL, hash BLOB NOT NULL,
-    records BLOB NOT NULL) STRICT;
+    records BLOB NOT NULL, codec INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE heads (stream INTEGER PRIMARY KEY, seq INTEGER NOT NULL, hash BLOB NOT NULL, last INTEGER NOT NULL,
     nth INTEGER NOT NULL, ended INTEGER NOT NULL) STRICT;
 CREATE INDEX heads_open ON heads (stream) WHERE ended = 0;

@@ -1,6 +1,7 @@
 //! A frame: the records of one append to one stream, as one row of the log.
 //!
-//! Layout of the record bytes: for each record its length (4 bytes, little endian), then the record as given.
+//! Layout of the record bytes: for each record its length (4 bytes, little endian), then the record as given. How they
+//! stand in the row is `body.rs`.
 //! Knows no SQL. Start at [`Frame`].
 
 use contract::journal::Stored;
@@ -63,17 +64,20 @@ pub(crate) fn seal(parts: &[&[u8]]) -> i64 {
     short(&hasher.finalize())
 }
 
-/// The record bytes of a frame and the chain hash after them.
-pub(crate) fn pack(records: &[Vec<u8>], before: Digest) -> (Vec<u8>, Digest) {
+/// The record bytes of a frame.
+pub(crate) fn join(records: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(records.iter().map(|record| record.len() + 4).sum());
-    let mut hash = before;
     for record in records {
         // `rules::check` bounds a record far below 4 GiB.
         bytes.extend_from_slice(&(record.len() as u32).to_le_bytes());
         bytes.extend_from_slice(record);
-        hash = Digest::chain(&hash, record);
     }
-    (bytes, hash)
+    bytes
+}
+
+/// The chain hash after these records.
+pub(crate) fn chain(records: &[Vec<u8>], before: Digest) -> Digest {
+    records.iter().fold(before, |hash, record| Digest::chain(&hash, record))
 }
 
 /// The records in these bytes, or `None` when they do not add up.
@@ -109,15 +113,27 @@ mod tests {
     #[test]
     fn records_round_trip_and_the_hash_is_the_chain() {
         let records = vec![b"one".to_vec(), Vec::new(), b"three".to_vec()];
-        let (bytes, hash) = pack(&records, Digest::default());
+        let bytes = join(&records);
         assert_eq!(unpack(&bytes, 3).unwrap(), records);
-        let chained = records.iter().fold(Digest::default(), |hash, record| Digest::chain(&hash, record));
-        assert_eq!(hash, chained);
+        let header = Header {
+            id: 1,
+            stream: 1,
+            first: 1,
+            count: 3,
+            prev: 0,
+            nth: 1,
+            ended: false,
+            hash: chain(&records, Digest::default()),
+        };
+        let mut stored = Vec::new();
+        assert_eq!(unfold(&header, &bytes, Digest::default(), &mut stored), Some(header.hash));
+        assert!(stored.iter().map(|event| &event.bytes).eq(&records));
+        assert!(unfold(&header, &bytes, header.hash, &mut stored).is_none(), "another history");
     }
 
     #[test]
     fn a_cut_or_padded_frame_is_refused() {
-        let (bytes, _) = pack(&[b"one".to_vec(), b"two".to_vec()], Digest::default());
+        let bytes = join(&[b"one".to_vec(), b"two".to_vec()]);
         for cut in 0..bytes.len() {
             assert!(unpack(&bytes[..cut], 2).is_none(), "cut at {cut}");
         }

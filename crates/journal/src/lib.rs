@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod blob;
+mod body;
 pub mod conformance;
 mod frame;
 mod memory;

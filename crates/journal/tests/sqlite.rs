@@ -140,10 +140,10 @@ fn a_store_that_became_newer_while_open_takes_no_more_writes() {
     append(&store, tree(1), 0, 1).unwrap();
     let other = rusqlite::Connection::open(dir.path().join("kapell.db")).unwrap();
     other.pragma_update(None, "user_version", 99).unwrap();
-    assert_eq!(append(&store, tree(1), 1, 1), Err(Error::Newer { found: 99, known: 1 }));
+    assert_eq!(append(&store, tree(1), 1, 1), Err(Error::Newer { found: 99, known: 2 }));
     assert_eq!(
         Sqlite::open(dir.path(), Options::default()).unwrap_err(),
-        Error::Newer { found: 99, known: 1 }
+        Error::Newer { found: 99, known: 2 }
     );
 }
 

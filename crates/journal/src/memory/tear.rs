@@ -30,7 +30,8 @@ const SECTOR: usize = 512;
 fn image(batch: &Batch, head: impl Fn(StreamId) -> Head) -> Vec<u8> {
     let mut bytes = Vec::new();
     for append in &batch.appends {
-        let (records, hash) = frame::pack(&append.records, head(append.stream).hash);
+        let records = frame::join(&append.records);
+        let hash = frame::chain(&append.records, head(append.stream).hash);
         let header = header(append.expected + 1, append.records.len() as u64, append.ended, hash);
         bytes.extend(stream_bytes(append.stream));
         bytes.extend(header.first.to_le_bytes());

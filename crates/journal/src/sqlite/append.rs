@@ -7,6 +7,7 @@ use super::heads::Tip;
 use super::inbox;
 use super::writer::Tx;
 use crate::blob::Packed;
+use crate::body;
 use crate::frame::{self, Header};
 use crate::rules;
 use contract::intent::Intent;
@@ -18,6 +19,8 @@ use contract::{Digest, limits};
 #[derive(Debug)]
 pub(crate) struct Prepared {
     appends: Vec<Append>,
+    /// Codec and bytes of each append's records, as their row has them.
+    bodies: Vec<(i64, Vec<u8>)>,
     blobs: Vec<Packed>,
     submit: Vec<(Intent, String)>,
     consume: Vec<u64>,
@@ -30,6 +33,7 @@ impl Prepared {
             (intent, json)
         };
         Self {
+            bodies: batch.appends.iter().map(|append| body::pack(frame::join(&append.records))).collect(),
             appends: batch.appends,
             blobs: batch.blobs.iter().map(|raw| Packed::new(raw)).collect(),
             submit: batch.submit.into_iter().map(encoded).collect(),
@@ -39,7 +43,7 @@ impl Prepared {
 
     /// Bytes it will write, roughly.
     pub(crate) fn weight(&self) -> usize {
-        let records: usize = self.appends.iter().flat_map(|append| &append.records).map(Vec::len).sum();
+        let records: usize = self.bodies.iter().map(|(_, bytes)| bytes.len()).sum();
         let blobs: usize = self.blobs.iter().map(|blob| blob.bytes.len()).sum();
         let intents: usize = self.submit.iter().map(|(_, json)| json.len()).sum();
         records + blobs + intents
@@ -59,8 +63,8 @@ impl Tx<'_> {
             self.put(blob)?;
         }
         let mut heads = Vec::with_capacity(tips.len());
-        for (append, tip) in batch.appends.iter().zip(tips) {
-            heads.push(self.write(append, tip)?);
+        for ((append, body), tip) in batch.appends.iter().zip(&batch.bodies).zip(tips) {
+            heads.push(self.write(append, body, tip)?);
         }
         for (intent, json) in &batch.submit {
             inbox::insert(self.conn, intent, json)?;
@@ -87,7 +91,7 @@ impl Tx<'_> {
         Err(Stop::Refuse(Error::Conflict { stream, expected, found }))
     }
 
-    fn write(&mut self, append: &Append, tip: Tip) -> Result<Head, Stop> {
+    fn write(&mut self, append: &Append, (codec, records): &(i64, Vec<u8>), tip: Tip) -> Result<Head, Stop> {
         if append.records.is_empty() {
             return Ok(tip.head());
         }
@@ -102,7 +106,7 @@ impl Tx<'_> {
                 number
             }
         };
-        let (records, hash) = frame::pack(&append.records, tip.hash);
+        let hash = frame::chain(&append.records, tip.hash);
         let header = Header {
             id: self.heads.next_row(),
             stream,
@@ -115,8 +119,8 @@ impl Tx<'_> {
         };
         self.conn
             .prepare_cached(
-                "INSERT INTO log (id, stream, first, count, prev, nth, ended, seal, hash, records)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO log (id, stream, first, count, prev, nth, ended, seal, hash, records, codec)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute((
                 header.id,
@@ -129,6 +133,7 @@ impl Tx<'_> {
                 header.seal(),
                 header.hash.0,
                 records,
+                codec,
             ))?;
         if header.nth.is_multiple_of(limits::JOURNAL_MARK_FRAMES) {
             self.conn

@@ -7,6 +7,7 @@ use super::error;
 use super::heads::Heads;
 use super::schema;
 use crate::blob::{self, Name};
+use crate::body;
 use contract::journal::Error;
 use contract::{Digest, Fault, Kind, limits};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
@@ -140,7 +141,12 @@ impl Sqlite {
         let mut conn = schema::connect(&self.file(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let mut swept = Swept::default();
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(error::sql)?;
-        for (id, size) in unreferenced(&tx, live, mark).map_err(error::sql)? {
+        // What another version has written meanwhile may mention blobs in ways unknown here.
+        let (found, known) = (schema::version(&tx, u32::MAX)?, schema::newest(schema::STEPS));
+        if found != known {
+            return Err(Error::Newer { found, known });
+        }
+        for (id, size) in unreferenced(&tx, live, mark)? {
             swept.blobs += 1;
             swept.bytes += size;
             if !dry_run {
@@ -161,19 +167,36 @@ impl Sqlite {
 }
 
 /// Row and size of every blob nobody refers to.
-fn unreferenced(conn: &Connection, live: &HashSet<Digest>, mark: Mark) -> rusqlite::Result<Vec<(i64, u64)>> {
+fn unreferenced(conn: &Connection, live: &HashSet<Digest>, mark: Mark) -> Result<Vec<(i64, u64)>, Error> {
+    let mentioned = since(conn, mark.log).map_err(error::sql)?;
+    let mentioned =
+        mentioned.ok_or_else(|| Error::Corrupt(format!("a row of the log after {} is damaged", mark.log)))?;
+    outside(conn, |digest| live.contains(digest) || mentioned.contains(digest), mark).map_err(error::sql)
+}
+
+/// What records appended after this row mention; `None` when one of them is damaged, or another version's.
+fn since(conn: &Connection, row: i64) -> rusqlite::Result<Option<HashSet<Digest>>> {
     let mut mentioned = HashSet::new();
-    let mut statement = conn.prepare("SELECT records FROM log WHERE id > ?1")?;
-    let mut rows = statement.query([mark.log])?;
+    let mut statement = conn.prepare("SELECT records, codec FROM log WHERE id > ?1")?;
+    let mut rows = statement.query([row])?;
     while let Some(row) = rows.next()? {
-        mentions(row.get_ref(0)?.as_blob()?, &mut mentioned);
+        let Some(records) = body::unpack(row.get(1)?, row.get(0)?) else { return Ok(None) };
+        mentions(&records, &mut mentioned);
     }
+    Ok(Some(mentioned))
+}
+
+fn outside(
+    conn: &Connection,
+    kept: impl Fn(&Digest) -> bool,
+    mark: Mark,
+) -> rusqlite::Result<Vec<(i64, u64)>> {
     let mut found = Vec::new();
     let mut statement = conn.prepare("SELECT id, size, digest FROM blobs WHERE id <= ?1")?;
     let mut rows = statement.query([mark.blob])?;
     while let Some(row) = rows.next()? {
         let digest = Digest(row.get(2)?);
-        if !live.contains(&digest) && !mentioned.contains(&digest) {
+        if !kept(&digest) {
             found.push((row.get(0)?, row.get::<_, i64>(1)? as u64));
         }
     }

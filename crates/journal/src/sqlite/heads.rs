@@ -5,6 +5,7 @@
 
 use super::error;
 use super::wounds::Wounds;
+use crate::body;
 use crate::frame::Header;
 use contract::journal::{Error, Head};
 use contract::{Digest, Seq, StreamId, limits};
@@ -16,9 +17,9 @@ pub(super) const HEADERS: &str =
     "SELECT id, stream, first, count, prev, nth, ended, hash, seal FROM log WHERE id > ?1 ORDER BY id";
 /// The last row of the log.
 const LAST: &str = "SELECT coalesce(max(id), 0) FROM log";
-/// One header and the records.
+/// One header, the records and their codec.
 pub(crate) const FRAME: &str =
-    "SELECT id, stream, first, count, prev, nth, ended, hash, seal, records FROM log WHERE id = ?1";
+    "SELECT id, stream, first, count, prev, nth, ended, hash, seal, records, codec FROM log WHERE id = ?1";
 
 /// Where one stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,6 +240,11 @@ pub(crate) fn header(row: &Row<'_>) -> Option<Header> {
         hash: Digest(row.get(7).ok()?),
     };
     (number(8)? == header.seal()).then_some(header)
+}
+
+/// The record bytes in a row of [`FRAME`]; `None` when they are not what was written.
+pub(crate) fn records(row: &Row<'_>) -> rusqlite::Result<Option<Vec<u8>>> {
+    Ok(body::unpack(row.get(10)?, row.get(9)?))
 }
 
 /// One frame's header; `None` when there is none or it is damaged.

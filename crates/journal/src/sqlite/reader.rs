@@ -158,7 +158,7 @@ impl Reader {
             .conn
             .prepare_cached(FRAME)
             .and_then(|mut statement| {
-                statement.query_row([id], |row| Ok((heads::header(row), row.get(9)?))).optional()
+                statement.query_row([id], |row| Ok((heads::header(row), heads::records(row)?))).optional()
             })
             .map_err(|error| match error::sql(error) {
                 Error::Corrupt(why) => damaged(stream, next, &why),
@@ -168,6 +168,8 @@ impl Reader {
             Some((Some(header), records))
                 if header.stream == number && header.first <= next && next <= header.last() =>
             {
+                let records =
+                    records.ok_or_else(|| damaged(stream, next, "its bytes are not what was written"))?;
                 Ok((header, records))
             }
             Some((None, _)) => Err(damaged(stream, next, "its row is not what was written")),

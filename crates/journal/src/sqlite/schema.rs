@@ -26,6 +26,9 @@ const LOCK: &str = "kapell.lock";
 const PRESENT: &str = "kapell.open";
 /// "KAPL" in the file's header: tells our file from another program's.
 const APPLICATION: i32 = 0x4b41_504c;
+/// Bytes of a page. Every commit writes the last page of the log, and most the first page of the file, into the
+/// write-ahead log: smaller ones write less, larger ones waste less at their ends.
+pub(crate) const PAGE_BYTES: usize = 2048;
 /// Prepared statements a connection keeps.
 const STATEMENTS: usize = 64;
 /// Page cache of a connection, KiB.
@@ -37,6 +40,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Step {
     pub(crate) version: u32,
     pub(crate) sql: &'static str,
+    /// What lets a connection that may not write read an older store as if the step had been taken; `None` = nothing does.
+    pub(crate) view: Option<&'static str>,
 }
 
 /// All migrations, oldest first. A released step never changes.
@@ -45,7 +50,16 @@ pub(crate) struct Step {
 /// `heads` is complete up to row `flushed.log`; what came later is found by scanning the log from there.
 /// `marks` is the sparse index: every 64th frame of a stream. There is no index per stream on the log.
 /// A `seal` is a short hash over the rest of its row, where no other hash covers it.
-pub(crate) const STEPS: &[Step] = &[Step {
+/// `codec` says how `records` stand there (`body.rs`): 0, as they are, in every row of the first schema.
+pub(crate) const STEPS: &[Step] = &[FIRST, PACKED];
+
+const PACKED: Step = Step {
+    version: 2,
+    sql: "ALTER TABLE log ADD COLUMN codec INTEGER NOT NULL DEFAULT 0;",
+    view: Some("CREATE TEMP VIEW log AS SELECT *, 0 AS codec FROM main.log;"),
+};
+
+const FIRST: Step = Step {
     version: 1,
     sql: "
 CREATE TABLE log (
@@ -115,7 +129,8 @@ CREATE TABLE leases (
     seal INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ",
-}];
+    view: None,
+};
 
 /// The newest schema of these steps.
 pub(crate) fn newest(steps: &[Step]) -> u32 {
@@ -141,6 +156,8 @@ pub(crate) fn open(dir: &Path, steps: &[Step]) -> Result<Connection, Error> {
     let mut conn = connect(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     if version(&conn, newest(steps))? == 0 {
         keep_names(dir)?;
+        // Of a file that has no page yet; an older store keeps the size it has.
+        conn.pragma_update(None, "page_size", PAGE_BYTES as i64).map_err(error::sql)?;
     }
     conn.pragma_update(None, "journal_mode", "WAL").map_err(error::sql)?;
     conn.pragma_update(None, "synchronous", "FULL").map_err(error::sql)?;
@@ -180,7 +197,7 @@ fn keep_names(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Opens the file for reading. Where the directory cannot be written and no log is pending, as it stands.
+/// Opens the file for reading, an older one as it stands. Where the directory cannot be written and no log is pending, as it stands.
 pub(crate) fn open_read_only(dir: &Path) -> Result<Connection, Error> {
     let file = dir.join(FILE);
     fs::metadata(&file).map_err(|error| error::io(&file, &error))?;
@@ -204,11 +221,14 @@ pub(crate) fn open_read_only(dir: &Path) -> Result<Connection, Error> {
         other => other?,
     };
     let (conn, found) = found;
-    if found != known {
-        return Err(Error::ReadOnly(format!(
-            "{} has schema {found}; opening it once for writing brings it to {known}",
-            file.display()
-        )));
+    for step in STEPS.iter().filter(|step| step.version > found) {
+        let view = step.view.ok_or_else(|| {
+            Error::ReadOnly(format!(
+                "{} has schema {found}; opening it once for writing brings it to {known}",
+                file.display()
+            ))
+        })?;
+        conn.execute_batch(view).map_err(error::sql)?;
     }
     Ok(conn)
 }
@@ -334,10 +354,8 @@ fn immutable(file: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    const TWO: &[Step] = &[
-        Step { version: 1, sql: STEPS[0].sql },
-        Step { version: 2, sql: "CREATE TABLE extra (x INTEGER) STRICT;" },
-    ];
+    const MORE: &[Step] =
+        &[FIRST, PACKED, Step { version: 3, sql: "CREATE TABLE extra (x INTEGER) STRICT;", view: None }];
 
     fn user_version(conn: &Connection) -> i64 {
         conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
@@ -347,36 +365,45 @@ mod tests {
     fn an_old_store_is_copied_and_brought_forward() {
         let dir = tempfile::tempdir().unwrap();
         drop(open(dir.path(), STEPS).unwrap());
-        assert_eq!(user_version(&open(dir.path(), TWO).unwrap()), 2);
+        assert_eq!(user_version(&open(dir.path(), MORE).unwrap()), 3);
         let copy =
-            connect(&dir.path().join("backups/schema-1.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-        assert_eq!(user_version(&copy), 1);
+            connect(&dir.path().join("backups/schema-2.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        assert_eq!(user_version(&copy), 2);
     }
 
     #[test]
     fn a_failed_step_leaves_the_old_schema() {
         let dir = tempfile::tempdir().unwrap();
         drop(open(dir.path(), STEPS).unwrap());
-        let broken = [
-            Step { version: 1, sql: STEPS[0].sql },
-            Step { version: 2, sql: "CREATE TABLE extra (x INTEGER) STRICT; CREATE TABLE log (x);" },
-        ];
+        let sql = "CREATE TABLE extra (x INTEGER) STRICT; CREATE TABLE log (x);";
+        let broken = [FIRST, PACKED, Step { version: 3, sql, view: None }];
         assert!(open(dir.path(), &broken).is_err());
         let conn = open(dir.path(), STEPS).unwrap();
-        assert_eq!(user_version(&conn), 1);
+        assert_eq!(user_version(&conn), 2);
         assert!(conn.prepare("SELECT * FROM extra").is_err());
     }
 
     #[test]
     fn a_newer_store_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        drop(open(dir.path(), TWO).unwrap());
-        assert_eq!(open(dir.path(), STEPS).unwrap_err(), Error::Newer { found: 2, known: 1 });
-        assert_eq!(open_read_only(dir.path()).unwrap_err(), Error::Newer { found: 2, known: 1 });
+        drop(open(dir.path(), MORE).unwrap());
+        assert_eq!(open(dir.path(), STEPS).unwrap_err(), Error::Newer { found: 3, known: 2 });
+        assert_eq!(open_read_only(dir.path()).unwrap_err(), Error::Newer { found: 3, known: 2 });
     }
 
     #[test]
-    fn an_older_store_is_not_read_without_migration() {
+    fn an_older_store_is_read_as_it_stands_where_a_view_can_make_it_newer() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = open(dir.path(), &[FIRST]).unwrap();
+        old.execute_batch("INSERT INTO log VALUES (1, 1, 1, 0, 0, 1, 0, 0, x'00', x'01')").unwrap();
+        drop(old);
+        let conn = open_read_only(dir.path()).unwrap();
+        let row = conn.query_row("SELECT records, codec FROM log WHERE id = 1", [], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
+        });
+        assert_eq!(row, Ok((vec![1], 0)));
+        drop(conn);
+        assert_eq!(user_version(&open(dir.path(), &[FIRST]).unwrap()), 1, "nothing was changed");
         let dir = tempfile::tempdir().unwrap();
         drop(open(dir.path(), &[]).unwrap());
         assert!(matches!(open_read_only(dir.path()), Err(Error::ReadOnly(_))));

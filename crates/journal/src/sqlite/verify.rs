@@ -150,9 +150,9 @@ impl Check<'_> {
         let mut statement = self.conn.prepare(FRAME)?;
         for id in 1..=last {
             self.tell(id, last);
-            let read = |row: &Row<'_>| Ok((heads::header(row), row.get::<_, Vec<u8>>(9)?));
+            let read = |row: &Row<'_>| Ok((heads::header(row), heads::records(row)?));
             match statement.query_row([id], read).optional() {
-                Ok(Some((Some(header), records))) => self.frame(&header, &records),
+                Ok(Some((Some(header), records))) => self.frame(&header, records.as_deref()),
                 Ok(Some((None, _))) => self.unsound(id)?,
                 Ok(None) => self.say("log", None, format!("row {id} is missing")),
                 Err(error) => self.say("log", None, format!("row {id} cannot be read: {error}")),
@@ -176,21 +176,20 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn frame(&mut self, header: &Header, records: &[u8]) {
+    fn frame(&mut self, header: &Header, records: Option<&[u8]>) {
         let trail = self.trails.entry(header.stream).or_insert_with(|| Trail::new(None));
         if trail.broken {
             return;
         }
         let mut stored = Vec::new();
+        let mut unfold = |before| frame::unfold(header, records?, before, &mut stored);
         let problem = match trail.name {
             None => Some("its stream has no name"),
             Some(_) if header.first != trail.seq + 1 || header.prev != trail.last => {
                 Some("events before it are missing or out of order")
             }
             Some(_) if header.nth != trail.nth + 1 => Some("frames before it are missing"),
-            Some(_) if frame::unfold(header, records, trail.hash, &mut stored).is_none() => {
-                Some("its bytes are not what was written")
-            }
+            Some(_) if unfold(trail.hash).is_none() => Some("its bytes are not what was written"),
             Some(_) => None,
         };
         if let Some(problem) = problem {

@@ -57,9 +57,11 @@ fn make(golden: &Golden, place: Place) {
         "kapell/state/sessions",
     ]);
     copy_tree(&place.path("kapell/data"), &golden.dir().join("data"));
-    for name in ["kapell.db-shm", "kapell.lock"] {
+    for name in ["kapell.db-shm", "kapell.lock", "kapell.open"] {
         drop(fs::remove_file(golden.dir().join("data").join(name)));
     }
+    // The signed log is no part of the store, and its key nobody's business.
+    drop(fs::remove_dir_all(golden.dir().join("data/audit")));
     let text = serde_json::to_string_pretty(&made).unwrap();
     fs::write(golden.dir().join("sessions.json"), text + "\n").unwrap();
 }
