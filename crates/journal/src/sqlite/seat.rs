@@ -2,8 +2,9 @@
 //!
 //! Handing a request to another thread and the answer back costs two wake-ups, as much as a fast disk's fsync. So a
 //! request is committed by whoever awaits it, with everything else that is queued, when the writer is free, the disk
-//! is fast and no other process is in the way. In every other case the writer's own thread does it. Knows no SQL.
-//! Start at [`Seat::lead`] and [`Seat::run`].
+//! is fast and no other process is in the way. In every other case the writer's own thread does it. Where others write,
+//! too, they get a turn first: what they queue goes into the same commit. Knows no SQL. Start at [`Seat::lead`] and
+//! [`Seat::run`].
 
 use super::writer::{Answers, Job, Writer};
 use crate::oneshot::Answer;
@@ -27,6 +28,8 @@ pub(crate) struct Seat {
     writer: Mutex<Option<Writer>>,
     /// Commits have been fast lately: whoever waits for one may as well do it.
     swift: AtomicBool,
+    /// Lately several requests were committed together: somebody else may be about to write.
+    company: AtomicBool,
 }
 
 /// Closes the queue however the thread ends, so that nobody waits for an answer that cannot come, and the connection.
@@ -59,7 +62,8 @@ impl Drop for Sitting<'_> {
 impl Seat {
     pub(crate) fn new(writer: Writer) -> Self {
         let queue = Queue::new(limits::JOURNAL_QUEUE);
-        Self { queue, writer: Mutex::new(Some(writer)), swift: AtomicBool::new(false) }
+        let (swift, company) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { queue, writer: Mutex::new(Some(writer)), swift, company }
     }
 
     /// The thread: does what nobody else did, merges the write-ahead log, until the queue is closed and empty.
@@ -101,7 +105,7 @@ impl Seat {
         loop {
             let writer = seat.as_mut()?;
             let answers = writer.commit(&self.queue, usize::MAX);
-            self.swift.store(writer.swift(), Ordering::Relaxed);
+            self.learn(writer);
             let due = writer.merge_due();
             drop(seat);
             // Never under the lock: an answer may drop the last handle on the store, which waits for this thread.
@@ -111,6 +115,12 @@ impl Seat {
                 return Some(seat);
             }
         }
+    }
+
+    /// How it goes, for whoever awaits a write next.
+    fn learn(&self, writer: &Writer) {
+        self.swift.store(writer.swift(), Ordering::Relaxed);
+        self.company.store(writer.company(), Ordering::Relaxed);
     }
 
     /// `None`: somebody else is writing, and looks at the queue once more when it is done; or nobody may any more.
@@ -137,7 +147,7 @@ impl Seat {
         let Some(writer) = writer.filter(|_| !self.queue.is_empty()) else { return };
         let clean = !writer.unmerged();
         let answers = writer.commit(&self.queue, limits::BLOB_ROW_BYTES);
-        self.swift.store(writer.swift(), Ordering::Relaxed);
+        self.learn(writer);
         let due = clean || writer.merge_due() || answers.is_none();
         drop(seat);
         if due {
@@ -151,12 +161,23 @@ impl Seat {
 pub(crate) struct Written<T> {
     answer: Answer<Result<T, Error>>,
     seat: Arc<Seat>,
-    polled: bool,
+    stage: Stage,
+}
+
+/// How far the waiting has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nobody has awaited it.
+    Queued,
+    /// Others have their turn.
+    Yielded,
+    /// It is done, or somebody sees to it.
+    Seen,
 }
 
 impl<T> Written<T> {
     pub(crate) fn new(answer: Answer<Result<T, Error>>, seat: Arc<Seat>) -> Self {
-        Self { answer, seat, polled: false }
+        Self { answer, seat, stage: Stage::Queued }
     }
 }
 
@@ -164,9 +185,14 @@ impl<T> Future for Written<T> {
     type Output = Option<Result<T, Error>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if !self.polled {
-            self.polled = true;
-            if !self.answer.is_there() {
+        if self.stage != Stage::Seen {
+            if self.answer.is_there() {
+                self.stage = Stage::Seen;
+            } else if self.stage == Stage::Queued && self.seat.company.load(Ordering::Relaxed) {
+                self.stage = Stage::Yielded;
+                cx.waker().wake_by_ref();
+            } else {
+                self.stage = Stage::Seen;
                 self.seat.lead();
             }
         }
@@ -177,7 +203,7 @@ impl<T> Future for Written<T> {
 impl<T> Drop for Written<T> {
     /// Whoever does not wait still wants it written.
     fn drop(&mut self) {
-        if !self.polled {
+        if self.stage != Stage::Seen {
             self.seat.queue.call();
         }
     }
@@ -262,6 +288,65 @@ mod tests {
             assert!(began.elapsed() < late, "the thread was called");
         }
         assert!(seat.writer.is_poisoned());
+    }
+
+    /// Counts how often it was woken.
+    #[derive(Default)]
+    struct Count(std::sync::atomic::AtomicU32);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn queued(seat: &Arc<Seat>) -> Written<()> {
+        let (reply, answer) = oneshot::channel();
+        let run = |_: &mut Tx<'_>| Ok(());
+        seat.queue.put(Box::new(Task { weight: 0, run, result: None, reply })).unwrap();
+        // However slow the disk of this test is.
+        seat.swift.store(true, Ordering::Relaxed);
+        Written::new(answer, Arc::clone(seat))
+    }
+
+    #[test]
+    fn in_company_others_have_a_turn_before_the_commit_and_alone_nobody_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = schema::open(dir.path(), schema::STEPS).unwrap();
+        let seat = Arc::new(Seat::new(Writer::new(conn, dir.path().to_owned(), Notify::default())));
+        let commits = || seat.writer.lock().unwrap().as_ref().unwrap().commits();
+        let count = Arc::new(Count::default());
+        let waker = std::task::Waker::from(Arc::clone(&count));
+        let poll = |written: &mut Written<()>| Pin::new(written).poll(&mut Context::from_waker(&waker));
+        assert!(poll(&mut queued(&seat)).is_ready(), "alone");
+        let (mut one, mut other) = (queued(&seat), queued(&seat));
+        assert!(poll(&mut one).is_ready() && poll(&mut other).is_ready());
+        assert_eq!(commits(), 2, "both in one");
+        let mut one = queued(&seat);
+        assert!(poll(&mut one).is_pending());
+        assert_eq!(count.0.load(Ordering::Relaxed), 1, "it comes again by itself");
+        let mut other = queued(&seat);
+        assert!(poll(&mut other).is_pending());
+        assert!(poll(&mut one).is_ready() && poll(&mut other).is_ready());
+        assert_eq!(commits(), 3);
+        let alone = (0..9).map(|_| {
+            let mut next = queued(&seat);
+            let waits = poll(&mut next).is_pending();
+            assert!(!waits || poll(&mut next).is_ready());
+            waits
+        });
+        let waits: Vec<bool> = alone.collect();
+        assert!(waits[0] && !waits[8], "who is left alone does not wait for ever: {waits:?}");
+        // Who gives up after its first turn is written all the same: the thread is called.
+        let mut late = (queued(&seat), queued(&seat));
+        assert!(poll(&mut late.0).is_ready() && poll(&mut late.1).is_ready());
+        let mut given_up = queued(&seat);
+        assert!(poll(&mut given_up).is_pending());
+        seat.queue.wait(Duration::ZERO);
+        drop(given_up);
+        let (began, long) = (Instant::now(), Duration::from_secs(20));
+        assert_eq!(seat.queue.wait(long), Woken::Called);
+        assert!(began.elapsed() < long, "the thread was called");
     }
 
     #[test]

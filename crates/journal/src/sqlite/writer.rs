@@ -22,10 +22,13 @@ use std::time::{Duration, Instant};
 const SWIFT: Duration = Duration::from_millis(1);
 /// The newest commit's part in that average.
 const NEWEST: u32 = 8;
+/// Commits for one request each after which whoever writes counts as being alone.
+const COMPANY: u8 = 4;
 /// How long cutting off the log may wait for readers; it is tried again when next idle.
 const CUT_OFF_WAIT: Duration = Duration::from_millis(100);
-/// Bytes per page, to guess how far the write-ahead log has grown.
-const PAGE_BYTES: usize = 4096;
+/// Pages besides those of the records that a commit of many requests touches, at most of the time: their last one in
+/// each table.
+const PAGES_BESIDES: usize = 8;
 /// What a probe for free space writes.
 const PROBE: [u8; 16 * 1024] = [0; 16 * 1024];
 
@@ -127,6 +130,8 @@ pub(crate) struct Writer {
     commits: u64,
     /// How long a commit took lately.
     pace: Duration,
+    /// Commits, from now on, that may be for one request each until nobody else counts as writing.
+    company: u8,
 }
 
 impl Writer {
@@ -144,6 +149,7 @@ impl Writer {
             pages: 0,
             commits: 0,
             pace: SWIFT,
+            company: 0,
         }
     }
 
@@ -161,10 +167,11 @@ impl Writer {
         let weight: usize = jobs.iter().map(Weigh::weight).sum();
         let done = open.and_then(|()| self.transact(&mut jobs));
         self.commits += 1;
+        self.company = if jobs.len() > 1 { COMPANY } else { self.company.saturating_sub(1) };
         self.pace = (self.pace * (NEWEST - 1) + began.elapsed()) / NEWEST;
         match done {
             Ok(news) => {
-                self.pages += (jobs.len() + weight / PAGE_BYTES) as u64;
+                self.pages += (jobs.len().min(PAGES_BESIDES) + weight / schema::PAGE_BYTES) as u64;
                 Some(Answers { jobs, broke: None, news: news.then(|| self.changed.clone()) })
             }
             Err(error) => Some(Answers { jobs, broke: Some(self.broke(error)), news: None }),
@@ -174,6 +181,11 @@ impl Writer {
     /// Has a commit taken so little time lately that handing it to another thread would take longer?
     pub(crate) fn swift(&self) -> bool {
         self.pace < SWIFT
+    }
+
+    /// Has a commit served more than one request lately?
+    pub(crate) fn company(&self) -> bool {
+        self.company > 0
     }
 
     /// Transactions so far.
