@@ -89,6 +89,11 @@ impl Audit {
         .map_err(error::sql)
     }
 
+    /// Sessions whose leases are not what was written; `None` where not even whose it is can be read.
+    pub fn damaged_leases(&self) -> Result<Vec<Option<SessionId>>, Error> {
+        leases::damaged(&self.conn).map_err(error::sql)
+    }
+
     /// Every intent that waits, oldest first; those that cannot be understood as what is wrong with them.
     pub fn mail(&self, mut f: impl FnMut(SessionId, Result<Intent, String>)) -> Result<(), Error> {
         inbox::each(&self.conn, &mut f).map_err(error::sql)

@@ -1,4 +1,5 @@
-//! Leases: who may execute a session. The fence survives a release and is never used twice.
+//! Leases: who may execute a session. The fence survives a release and is never used twice. A row that is not what was
+//! written gives nobody authority: it counts as lapsed, and whoever may force it gets a fence far above it.
 //!
 //! Knows nothing of OS locks and processes; whoever forces a lease has proved its owner dead. Start at [`Tx::acquire`].
 
@@ -48,12 +49,39 @@ impl Tx<'_> {
         if self.leases.len() >= limits::JOURNAL_HEADS_KEPT {
             self.leases.clear();
         }
-        let row = read(self.conn, session).map_err(Stop::checking)?;
+        let row = match read(self.conn, session).map_err(Stop::Abort)? {
+            Found::Nothing => None,
+            Found::Sound(row) => Some(row),
+            Found::Damaged { .. } => return Err(Stop::Refuse(damage(session))),
+        };
         self.leases.insert(session, row.clone());
         Ok(row)
     }
 
-    /// Takes a free or lapsed lease, or any when forced; else says who holds it.
+    /// The fence that follows on what is stored of a session's lease.
+    fn next_fence(
+        &mut self,
+        session: SessionId,
+        now: Timestamp,
+        force: bool,
+    ) -> Result<Result<Fence, Lease>, Stop> {
+        let row = match self.lease(session) {
+            // Whoever forces it has proved that nobody executes the session; what is left is to be above all fences.
+            Err(Stop::Refuse(_)) if force => match read(self.conn, session).map_err(Stop::Abort)? {
+                Found::Damaged { fence } => return Ok(Ok(beyond(fence))),
+                Found::Nothing => None,
+                Found::Sound(row) => Some(row),
+            },
+            read => read?,
+        };
+        Ok(match row {
+            None => Ok(1),
+            Some(row) if force || row.owner.is_empty() || rules::lapsed(row.until, now) => Ok(row.fence + 1),
+            Some(row) => Err(row.lease(session)),
+        })
+    }
+
+    /// Takes a free or lapsed lease, or any when forced, a damaged one too; else says who holds it.
     pub(crate) fn acquire(
         &mut self,
         session: SessionId,
@@ -61,10 +89,9 @@ impl Tx<'_> {
         now: Timestamp,
         force: bool,
     ) -> Result<Result<Lease, Lease>, Stop> {
-        let fence = match self.lease(session)? {
-            None => 1,
-            Some(row) if force || row.owner.is_empty() || rules::lapsed(row.until, now) => row.fence + 1,
-            Some(row) => return Ok(Err(row.lease(session))),
+        let fence = match self.next_fence(session, now, force)? {
+            Ok(fence) => fence,
+            Err(held) => return Ok(Err(held)),
         };
         let row = Row { owner: owner.to_owned(), fence, until: now.plus(limits::LEASE_MS) };
         self.store_lease(session, row.clone())?;
@@ -75,7 +102,12 @@ impl Tx<'_> {
     pub(crate) fn renew(&mut self, leases: &[Lease], now: Timestamp) -> Result<Vec<Lease>, Stop> {
         let mut renewed = Vec::with_capacity(leases.len());
         for lease in leases {
-            if let Some(row) = self.lease(lease.session)?.filter(|row| row.is(lease)) {
+            let row = match self.lease(lease.session) {
+                // Lost, and no reason to lose the others.
+                Err(Stop::Refuse(_)) => None,
+                read => read?,
+            };
+            if let Some(row) = row.filter(|row| row.is(lease)) {
                 let row = Row { until: now.plus(limits::LEASE_MS), ..row };
                 self.store_lease(lease.session, row.clone())?;
                 renewed.push(row.lease(lease.session));
@@ -113,20 +145,45 @@ impl Tx<'_> {
 
 /// Who holds a session.
 pub(crate) fn holder(conn: &Connection, session: SessionId) -> Result<Option<Lease>, Error> {
-    let row = read(conn, session)?.filter(|row| !row.owner.is_empty());
-    Ok(row.map(|row| row.lease(session)))
+    Ok(match read(conn, session)? {
+        Found::Sound(row) if !row.owner.is_empty() => Some(row.lease(session)),
+        _ => None,
+    })
 }
 
-fn read(conn: &Connection, session: SessionId) -> Result<Option<Row>, Error> {
-    let found = conn
-        .prepare_cached("SELECT session, owner, fence, until, seal FROM leases WHERE session = ?1")
-        .and_then(|mut statement| statement.query_row([key(session)], |row| Ok(sound(row))).optional())
-        .map_err(error::sql)?;
-    match found {
-        None => Ok(None),
-        Some(Some((_, row))) => Ok(Some(row)),
-        Some(None) => Err(Error::Corrupt(format!("the lease of session {session} is not what was written"))),
-    }
+/// What is stored of a session's lease.
+enum Found {
+    Nothing,
+    Sound(Row),
+    /// Not what was written; its fence as it stands there.
+    Damaged {
+        fence: Fence,
+    },
+}
+
+fn read(conn: &Connection, session: SessionId) -> Result<Found, Error> {
+    let read = |row: &rusqlite::Row<'_>| {
+        let fence = row.get::<_, i64>(2).unwrap_or_default().unsigned_abs();
+        Ok(sound(row).map_or(Found::Damaged { fence }, |(_, row)| Found::Sound(row)))
+    };
+    conn.prepare_cached("SELECT session, owner, fence, until, seal FROM leases WHERE session = ?1")
+        .and_then(|mut statement| statement.query_row([key(session)], read).optional())
+        .map(|found| found.unwrap_or(Found::Nothing))
+        .map_err(error::sql)
+}
+
+fn damage(session: SessionId) -> Error {
+    Error::Corrupt(format!("the lease of session {session} is not what was written"))
+}
+
+/// Fences from one repair to the next: more than any session is ever taken over.
+const LEAP: Fence = 1 << 20;
+/// Fences stay below this; what reads higher was damaged upwards.
+const HIGHEST: Fence = 1 << 40;
+
+/// A fence above all that can have been given out, going by one that may have been altered.
+fn beyond(fence: Fence) -> Fence {
+    (fence % HIGHEST / LEAP + 1) * LEAP
 }
 
 /// Whose rows are not what was written; `None` where not even that can be read.
@@ -163,4 +220,66 @@ fn sound(row: &rusqlite::Row<'_>) -> Option<(SessionId, Row)> {
         until: Timestamp(row.get::<_, i64>(3).ok()? as u64),
     };
     (row.get::<_, i64>(4).ok()? == found.seal(session)).then_some((session, found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::block_on;
+    use crate::sqlite::{Options, Sqlite, schema};
+    use contract::StreamId;
+    use contract::journal::{Append, Batch, Journal};
+
+    const SESSION: SessionId = SessionId(7);
+
+    fn damaged(dir: &std::path::Path, column: &str) -> Sqlite {
+        let conn = Connection::open(dir.join(schema::FILE)).unwrap();
+        assert_eq!(conn.execute(&format!("UPDATE leases SET {column}"), []).unwrap(), 1);
+        drop(conn);
+        Sqlite::open(dir, Options::default()).unwrap()
+    }
+
+    fn append(store: &Sqlite, expected: u64, fence: Fence) -> Result<u64, Error> {
+        let stream = StreamId::Session(SESSION);
+        let records = vec![b"{}".to_vec()];
+        let append = Append { stream, expected, fence: Some(fence), records, ended: false };
+        block_on(store.append(Batch { appends: vec![append], ..Batch::default() })).map(|heads| heads[0].seq)
+    }
+
+    #[test]
+    fn a_damaged_lease_is_nobodys_and_is_replaced_by_who_may_force_it() {
+        for column in ["owner = 'another'", "fence = fence + 1", "fence = 0", "until = 1", "seal = 3"] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Sqlite::open(dir.path(), Options::default()).unwrap();
+            let take = |store: &Sqlite, force| {
+                block_on(store.acquire(SESSION, "engine".into(), Timestamp(1), force))
+            };
+            let old = take(&store, false).unwrap().unwrap();
+            append(&store, 0, old.fence).unwrap();
+            drop(store);
+            let store = damaged(dir.path(), column);
+            assert_eq!(block_on(store.holder(SESSION)), Ok(None), "{column}");
+            assert_eq!(block_on(store.renew(vec![old.clone()], Timestamp(2))), Ok(vec![]), "{column}");
+            assert!(matches!(append(&store, 1, old.fence), Err(Error::Corrupt(_))), "{column}");
+            assert!(matches!(take(&store, false), Err(Error::Corrupt(_))), "{column}");
+            let new = take(&store, true).unwrap().unwrap();
+            assert!(new.fence > old.fence + 1, "{column}: {}", new.fence);
+            assert!(matches!(append(&store, 1, old.fence), Err(Error::Fenced { .. })), "{column}");
+            assert_eq!(append(&store, 1, new.fence), Ok(2), "{column}");
+            assert_eq!(block_on(store.verify()).unwrap().damage, [], "{column}");
+            let next = take(&store, true).unwrap().unwrap();
+            assert_eq!(next.fence, new.fence + 1, "{column}");
+        }
+    }
+
+    #[test]
+    fn a_fence_after_damage_is_above_every_one_there_was() {
+        for given in [1, 2, 77, LEAP - 2, LEAP + 5] {
+            // Bits above what any session reaches between two repairs, and upwards, change nothing for the worse.
+            for bit in (0..20).chain(40..63) {
+                assert!(beyond(given ^ (1 << bit)) > given, "{given}, bit {bit}");
+            }
+        }
+        assert!(beyond(u64::MAX / 2) < HIGHEST * 2);
+    }
 }

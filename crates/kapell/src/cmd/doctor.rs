@@ -208,6 +208,11 @@ async fn store(app: &App, wired: &Wired) -> Result<Vec<Finding>, Failure> {
             "kapell verify tells what is damaged and what can be done",
         ));
     }
+    for session in wired.store.audit()?.damaged_leases()? {
+        let whose = session.map_or("one".to_owned(), |id| format!("that of session {id}"));
+        let what = format!("{whose} is not what was written");
+        findings.push(Finding::bad("leases", what, super::verify::take_over(session)));
+    }
     findings.extend(places::look(app, wired, &owners).await?);
     Ok(findings)
 }

@@ -15,6 +15,7 @@ use crate::show::json_page;
 use contract::StreamId;
 use contract::journal::{Damage, Journal, Verified};
 use replay::Replay;
+pub(super) use rest::take_over;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -128,7 +129,10 @@ fn damaged(damage: &Damage) -> Finding {
             ("blobs", "a backup of the data directory may still hold it; what refers to it cannot be shown in full".to_owned())
         }
         "inbox" => ("inbox", "it is refused and put on record as such; say it again: kapell tell SESSION ...".to_owned()),
-        "leases" => ("leases", "that session cannot be continued here; restore a backup of the data directory".to_owned()),
+        "leases" => {
+            let whose = damage.problem.split(' ').find_map(|word| word.parse().ok());
+            ("leases", take_over(whose))
+        }
         what => match what.parse() {
             Ok(StreamId::Session(id)) => {
                 ("chain", format!("kapell events {id} --export DIR keeps what can be read; a backup may hold the rest"))

@@ -48,6 +48,14 @@ pub(super) fn leases(
             findings.extend(judge(&lease, known.get(&lease.session), alive, app.now()));
         }
     })?;
+    for session in audit.damaged_leases()?.into_iter().flatten() {
+        // Where everything is looked at, it is named already.
+        if only == Some(session) {
+            let what = format!("session {session}: its lease is not what was written");
+            findings.push(Finding::bad("leases", what, take_over(only)));
+        }
+        seen.insert(session);
+    }
     for (session, known) in known.iter().filter(|(id, known)| known.fence > 0 && !seen.contains(id)) {
         let what = format!(
             "session {session}: its lease is missing; its events were written under fence {}",
@@ -59,6 +67,14 @@ pub(super) fn leases(
         findings.push(Finding::ok("leases", format!("{}, {held} held; no fence goes back", seen.len())));
     }
     Ok(findings)
+}
+
+/// What mends a lease that is not what was written.
+pub(in crate::cmd) fn take_over(session: Option<SessionId>) -> String {
+    let name = session.map_or("SESSION".to_owned(), |id| id.to_string());
+    format!(
+        "kapell resume {name} replaces it by one above every fence there was; until then nobody can write to that session"
+    )
 }
 
 /// For what cannot be mended here.
