@@ -61,18 +61,39 @@ impl Hidden {
 
 /// A blob without secrets, if there were some. One that is JSON stays JSON.
 fn cleaned(redactor: &Redactor, bytes: &[u8]) -> Option<Vec<u8>> {
-    let Cow::Owned(clean) = redactor.bytes(bytes) else { return None };
-    let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else { return Some(clean) };
-    match redactor.json(&mut value) {
-        true => Some(value.to_string().into_bytes()),
-        false => Some(clean),
+    let clean = redactor.bytes(bytes);
+    // Behind an escape, as of a line end, the bytes do not show where a word begins: the strings do.
+    let told = matches!(clean, Cow::Owned(_)) || bytes.contains(&b'\\');
+    let json = bytes.first().is_some_and(|byte| b"{[\"".contains(byte));
+    let value = if told && json { serde_json::from_slice::<Value>(bytes).ok() } else { None };
+    let Some(mut value) = value else { return owned(clean) };
+    if !redactor.json(&mut value) {
+        return owned(clean);
     }
+    let text = value.to_string();
+    // What only the bytes tell goes too, where it leaves JSON.
+    match redactor.text(&text) {
+        Cow::Owned(more) if serde_json::from_str::<Value>(&more).is_ok() => Some(more.into_bytes()),
+        _ => Some(text.into_bytes()),
+    }
+}
+
+fn owned(bytes: Cow<'_, [u8]>) -> Option<Vec<u8>> {
+    match bytes {
+        Cow::Owned(bytes) => Some(bytes),
+        Cow::Borrowed(_) => None,
+    }
+}
+
+/// Does a value hold one, in its strings or over them?
+fn holds(redactor: &Redactor, value: &Value) -> bool {
+    !redactor.find(value.to_string().as_bytes()).is_empty() || redactor.json(&mut value.clone())
 }
 
 /// The record's own texts without secrets, and the new addresses of what changed.
 fn recorded(redactor: &Redactor, outcome: Outcome, moved: &[(String, String)]) -> Outcome {
     let Ok(mut text) = serde_json::to_string(&outcome) else { return outcome };
-    if moved.is_empty() && redactor.find(text.as_bytes()).is_empty() {
+    if moved.is_empty() && !text.contains('\\') && redactor.find(text.as_bytes()).is_empty() {
         return outcome;
     }
     for (from, to) in moved {
@@ -96,10 +117,7 @@ pub(super) fn request(redactor: &Redactor, request: &mut Request) {
                 redactor.clean(text);
                 calls.iter_mut().for_each(|call| _ = redactor.json(&mut call.args));
                 // It is signed: with a word changed its producer would refuse it.
-                if private
-                    .as_ref()
-                    .is_some_and(|it| !redactor.find(it.blocks.to_string().as_bytes()).is_empty())
-                {
+                if private.as_ref().is_some_and(|it| holds(redactor, &it.blocks)) {
                     *private = None;
                 }
             }
@@ -111,8 +129,7 @@ pub(super) fn request(redactor: &Redactor, request: &mut Request) {
 pub(super) fn reply(redactor: &Redactor, reply: &mut Reply) {
     redactor.clean(&mut reply.text);
     reply.calls.iter_mut().for_each(|call| _ = redactor.json(&mut call.args));
-    let seen = |it: &contract::model::Private| !redactor.find(it.blocks.to_string().as_bytes()).is_empty();
-    if reply.private.as_ref().is_some_and(seen) {
+    if reply.private.as_ref().is_some_and(|it| holds(redactor, &it.blocks)) {
         reply.private = None;
     }
 }
@@ -235,6 +252,24 @@ mod tests {
         let outcome = Outcome::new(ActionId { turn: 1, step: 1 }, 1, failed, Amount::ZERO);
         let End::Failed(fault) = recorded(&redactor, outcome, &[]).end else { panic!() };
         assert_eq!(fault.what, "key [secret removed: github-token] was refused");
+    }
+
+    #[test]
+    fn what_stands_behind_an_escape_is_seen() {
+        let redactor = Redactor::default();
+        let told = format!("remote said:\n{KEY}\nDB_PASSWORD=hunter2x\n");
+        let failed = End::Failed(Fault::new(Kind::UserFixable, "auth", told.clone()));
+        let outcome = Outcome::new(ActionId { turn: 1, step: 1 }, 1, failed, Amount::ZERO);
+        let End::Failed(fault) = recorded(&redactor, outcome, &[]).end else { panic!() };
+        assert!(!fault.what.contains("ghp_") && !fault.what.contains("hunter2x"), "{}", fault.what);
+        let blob = serde_json::json!({"out": told, "client_secret": "q8Zr1Lk29xPw7Vt4"}).to_string();
+        let clean = String::from_utf8(cleaned(&redactor, blob.as_bytes()).unwrap()).unwrap();
+        for secret in ["ghp_", "hunter2x", "q8Zr1Lk29xPw7Vt4"] {
+            assert!(!clean.contains(secret), "{clean}");
+        }
+        assert!(serde_json::from_str::<Value>(&clean).is_ok());
+        assert!(holds(&redactor, &serde_json::json!([{"thinking": told}])));
+        assert!(!holds(&redactor, &serde_json::json!([{"thinking": "a\nplain thought"}])));
     }
 
     #[test]
