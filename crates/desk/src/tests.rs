@@ -354,7 +354,9 @@ fn defect_11_no_path_leads_outside_by_any_tool() {
         ] {
             tried += 1;
             let reply = at.call(tool, args.clone());
-            let plain_name = tool == "backup_file" && args["backup_name"] == "file.md";
+            let named = args["backup_name"].as_str().unwrap_or("/");
+            // A name is a place among the copies, whatever lies beside the file.
+            let plain_name = !named.contains('/') && named != "..";
             assert!(reply["success"] == false || plain_name, "{tool} {args}: {reply}");
             assert!(!reply.to_string().contains("\"secret\""), "{tool} {args}: {reply}");
         }
