@@ -97,6 +97,11 @@ pub enum Wish {
         /// What is added.
         amount: Amount,
     },
+    /// What one model call may use at most, from now on.
+    CapCall {
+        /// In money and in tokens.
+        call: Amount,
+    },
     /// A child session ended.
     SubtaskEnded {
         /// The child.
@@ -149,6 +154,7 @@ impl Wish {
             Self::Rewind { .. } => "rewind",
             Self::Uncompact { .. } => "uncompact",
             Self::AddBudget { .. } => "add-budget",
+            Self::CapCall { .. } => "cap-call",
             Self::SubtaskEnded { .. } => "subtask-ended",
         }
     }

@@ -257,6 +257,12 @@ pub const SNAPSHOT_SHARED_EVENTS: u64 = 400;
 pub const WAIT_TOLD_MS: u64 = 2_000;
 /// How often who waits for calls of other processes to end looks whether they have, milliseconds.
 pub const QUOTA_LOOK_MS: u64 = 1_000;
+/// A wait that is longer than this does not end by itself in a person's quiet hours, milliseconds.
+pub const QUIET_WAIT_MS: u64 = 600_000;
+/// How long a place in a key's line is kept, beyond the moment it waits for, for who does not come; milliseconds.
+pub const QUOTA_PLACE_MS: u64 = 5_000;
+/// Places in a key's line that are on record at a time.
+pub const QUOTA_PLACES: usize = 64;
 /// Longest delay between two tries of a provider that stays unwell, milliseconds.
 pub const OUTAGE_MS: u64 = 300_000;
 /// A wait for a limit that is longer than this makes way for the next model of a declared chain, milliseconds.

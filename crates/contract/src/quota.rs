@@ -47,6 +47,17 @@ pub enum QuotaEvent {
         #[serde(default, skip_serializing_if = "is_default")]
         meter: Meter,
     },
+    /// The first of one process's line waits: its place counts in the lines of all of them.
+    Queued {
+        /// Whose.
+        session: SessionId,
+        /// Where it stands: who has less goes first.
+        rank: u64,
+        /// Tokens its call can use at most.
+        tokens: u64,
+        /// From here on it no longer counts: who lives has taken a call by then, or stands here anew.
+        until: Timestamp,
+    },
     /// A person wants it tried now: back-offs are over, what was told is forgotten, an open breaker lets a call try.
     Lifted {
         /// Who wanted it and why, for people.

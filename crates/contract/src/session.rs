@@ -1,8 +1,9 @@
 //! What a session is opened with: goal, repository, model, rights, limits, workflow.
 
 use crate::model::ModelRef;
-use crate::{ActionId, Amount, CallId, Digest, SessionId, limits};
+use crate::{ActionId, Amount, CallId, Digest, SessionId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// Everything that is fixed when a session opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +161,34 @@ pub struct Limits {
     /// Cap of a single model call, in money and tokens.
     #[serde(skip_serializing_if = "Amount::is_unlimited")]
     pub call: Amount,
+    /// When nothing that has waited for long goes on by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quiet>,
+}
+
+/// Hours of every day. One that ends where it begins is the whole day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quiet {
+    /// Its first minute in the UTC day.
+    pub from_min: u32,
+    /// The first minute behind it.
+    pub to_min: u32,
+}
+
+impl Quiet {
+    /// The end of the quiet that this moment lies in, [`Timestamp::MAX`] if there is none; `None` = it is not quiet then.
+    pub fn ends(self, at: Timestamp) -> Option<Timestamp> {
+        const MINUTE_MS: u64 = 60_000;
+        let (from, to) = (u64::from(self.from_min), u64::from(self.to_min));
+        let minute = at.since(at.day()) / MINUTE_MS;
+        let day = match from.cmp(&to) {
+            Ordering::Equal => return Some(Timestamp::MAX),
+            Ordering::Less => (from..to).contains(&minute).then(|| at.day())?,
+            Ordering::Greater if minute >= from => at.next_day(),
+            Ordering::Greater => (minute < to).then(|| at.day())?,
+        };
+        Some(day.plus(to * MINUTE_MS))
+    }
 }
 
 impl Default for Limits {
@@ -171,6 +200,7 @@ impl Default for Limits {
             rounds: limits::ROUNDS,
             same_failures: limits::SAME_FAILURES,
             call: Amount::UNLIMITED,
+            quiet: None,
         }
     }
 }
@@ -221,4 +251,26 @@ pub enum Edge {
     To(String),
     /// The session ends.
     End,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_hours_go_past_midnight_and_may_have_no_end() {
+        let at = |text: &str| format!("2026-11-{text}:00.000Z").parse::<Timestamp>().unwrap();
+        let quiet = |from: u32, to: u32| Quiet { from_min: from * 60, to_min: to * 60 };
+        for (quiet, now, ends) in [
+            (quiet(22, 7), "20T21:59", None),
+            (quiet(22, 7), "20T22:00", Some("21T07:00")),
+            (quiet(22, 7), "21T06:59", Some("21T07:00")),
+            (quiet(22, 7), "21T07:00", None),
+            (quiet(9, 17), "20T12:30", Some("20T17:00")),
+            (quiet(9, 17), "20T17:00", None),
+        ] {
+            assert_eq!(quiet.ends(at(now)), ends.map(at), "{now}");
+        }
+        assert_eq!(quiet(0, 0).ends(at("20T12:00")), Some(Timestamp::MAX));
+    }
 }

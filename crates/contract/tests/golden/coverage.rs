@@ -160,7 +160,7 @@ fn every_event_has_a_golden_file() {
         Opened = "opened", Admitted = "admitted", Reserved = "reserved", Settled = "settled",
         Overshoot = "overshoot", Barred = "barred", Raised = "raised",
     );
-    let quota = every_variant!(QuotaEvent: Declared = "declared", Taken = "taken", Settled = "settled", Lifted = "lifted");
+    let quota = every_variant!(QuotaEvent: Declared = "declared", Taken = "taken", Settled = "settled", Queued = "queued", Lifted = "lifted");
     let project = every_variant!(ProjectEvent: Capped = "capped", Reserved = "reserved", Settled = "settled");
     let board = every_variant!(BoardEvent: Changing = "changing", Kept = "kept");
     let stored = stored();

@@ -86,12 +86,18 @@ fn opening() -> Vec<Example<Event>> {
     let ask_external = Rights { ask: Ask::External, ..bare_spec().rights };
     let call = Amount { nanos: 500_000_000, tokens: 100_000, ..Amount::UNLIMITED };
     let capped = contract::session::Limits { call, ..limits() };
+    let hours = contract::session::Quiet { from_min: 22 * 60, to_min: 7 * 60 };
+    let quiet = contract::session::Limits { quiet: Some(hours), ..limits() };
     vec![
         (
             "opened-capped-call",
             Event::Opened {
                 spec: Box::new(contract::session::SessionSpec { limits: capped, ..bare_spec() }),
             },
+        ),
+        (
+            "opened-quiet",
+            Event::Opened { spec: Box::new(contract::session::SessionSpec { limits: quiet, ..bare_spec() }) },
         ),
         ("opened-bare", Event::Opened { spec: Box::new(bare_spec()) }),
         ("opened-full", Event::Opened { spec: Box::new(full_spec()) }),
@@ -166,6 +172,7 @@ fn wishes() -> Vec<Example<Event>> {
         ("submitted-uncompact", submitted(Wish::Uncompact { item: Some(17) })),
         ("submitted-uncompact-all", submitted(Wish::Uncompact { item: None })),
         ("submitted-add-budget", submitted(Wish::AddBudget { amount: full_amount() })),
+        ("submitted-cap-call", submitted(Wish::CapCall { call: full_amount() })),
         ("submitted-subtask-ended", submitted(ended(Some(commit('c')), Some(blob("parser written"))))),
         ("submitted-subtask-ended-bare", submitted(ended(None, None))),
         ("disposed-applied", Event::Disposed { intent: intent_id(1), how: Disposal::Applied }),

@@ -224,6 +224,7 @@ pub(crate) fn limits() -> Limits {
         rounds: 3,
         same_failures: 3,
         call: Amount::UNLIMITED,
+        quiet: None,
     }
 }
 

@@ -37,6 +37,10 @@ pub(crate) fn all() -> Vec<Example<QuotaEvent>> {
         ("quota-settled-down-bare", settled(CallEnd::Down { retry_after_ms: None })),
         ("quota-settled-refused", settled(CallEnd::Refused)),
         ("quota-settled-unknown", settled(CallEnd::Unknown)),
+        (
+            "quota-queued",
+            QuotaEvent::Queued { session: owner, rank: 1_795_176_000_000, tokens: 9_000, until: AT },
+        ),
         ("quota-lifted", QuotaEvent::Lifted { why: "a person wants it tried now".into() }),
     ]
 }
