@@ -195,7 +195,7 @@ fn submitted(new: impl Fn(Category, &str, String, &str) -> Entry, intent: &Inten
             (Category::Permission, format!("{approval}, content {}", hash.short()))
         }
         Wish::Deny { approval } => (Category::Permission, approval.to_string()),
-        Wish::AddBudget { .. } => (Category::Config, "budget".into()),
+        Wish::AddBudget { .. } | Wish::CapCall { .. } => (Category::Config, "budget".into()),
         _ => (Category::Session, String::new()),
     };
     let actor = format!("{:?}", intent.source).to_lowercase();

@@ -228,8 +228,7 @@ async fn limits_that_the_provider_only_tells_are_learned_and_waits_it_asks_for_a
     let server = Server { tells: true, ..Server::default() };
     let told = run(Rates { concurrent: Some(8), ..Rates::default() }, server).await;
     assert_eq!(told.impatient, 0, "nobody comes before the moment that was named");
-    // A first one is a guess, a second one the edge; what was under way may meet it as well.
-    assert!(told.refused <= 3, "{} of {} refused", told.refused, told.taken);
+    assert!(told.refused * 100 <= told.taken, "{} of {} refused", told.refused, told.taken);
 }
 
 #[tokio::test(start_paused = true)]

@@ -556,6 +556,12 @@ pub(crate) struct ResumeOptions {
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) more: More,
+    /// Let one model call cost this much from now on
+    #[arg(long, value_name = "USD", value_parser = quantity::nanos)]
+    pub(crate) per_call_usd: Option<u64>,
+    /// Let one model call use this many tokens from now on
+    #[arg(long, value_name = "N", value_parser = quantity::count)]
+    pub(crate) per_call_tokens: Option<u64>,
     /// Go on with every unfinished session
     #[arg(long, conflicts_with_all = ["session", "message", "model"])]
     pub(crate) all: bool,
@@ -564,6 +570,18 @@ pub(crate) struct ResumeOptions {
     pub(crate) timeout: Option<u64>,
     #[command(flatten)]
     pub(crate) output: OutputOptions,
+}
+
+impl ResumeOptions {
+    /// The cap of one model call that is wished for, where it was this one.
+    pub(crate) fn call(&self, was: Amount) -> Option<Amount> {
+        let (nanos, tokens) = (self.per_call_usd, self.per_call_tokens);
+        (nanos.is_some() || tokens.is_some()).then(|| Amount {
+            nanos: nanos.unwrap_or(was.nanos),
+            tokens: tokens.unwrap_or(was.tokens),
+            ..was
+        })
+    }
 }
 
 /// What is added to a tree's budget.

@@ -17,7 +17,7 @@ use ::providers::settings::Declared;
 use ::tools::WebRules;
 use contract::confine::Confinement;
 use contract::project::Caps;
-use contract::session::Ask;
+use contract::session::{Ask, Quiet};
 use contract::text::suggestion;
 use contract::{Amount, limits};
 use std::collections::BTreeMap;
@@ -95,6 +95,8 @@ pub(crate) struct Config {
     pub(crate) compact_model: Of<String>,
     /// Are replies of models kept and given again? Of the user's file alone.
     pub(crate) response_cache: bool,
+    /// When nothing that has waited for long goes on by itself. Of the user's file alone.
+    pub(crate) quiet_hours: Option<Quiet>,
     /// Bytes kept of one command's output. Of the user's file alone.
     pub(crate) output_keep: u64,
     /// Bytes a session's directory may hold. Of the user's file alone.
@@ -125,8 +127,9 @@ pub(crate) struct Config {
 /// Keys of both files, with those of the project alone behind.
 const KEYS: [&str; 8] = ["model", "fallback", "ask", "mode", "land", "budget", "policy", "compact_model"];
 /// Of the user's file alone.
-const USER_KEYS: [&str; 10] = [
+const USER_KEYS: [&str; 11] = [
     "providers",
+    "quiet_hours",
     "parsers",
     "response_cache",
     "output_keep",
@@ -171,6 +174,7 @@ impl Default for Config {
             time_ms: of(u64::MAX),
             compact_model: of(SAME.to_owned()),
             response_cache: false,
+            quiet_hours: None,
             output_keep: limits::OUTPUT_DISK_BYTES,
             session_disk: limits::SESSION_DISK_BYTES,
             pause_memory: limits::PAUSE_MEMORY_PERCENT,
@@ -329,6 +333,10 @@ impl File<'_> {
                         return Err(self.wrong(at, "`response_cache` is true or false".into()));
                     };
                     config.response_cache = *on;
+                }
+                "quiet_hours" if !self.project => {
+                    let quiet = quantity::quiet(&self.string(value)?);
+                    config.quiet_hours = Some(quiet.map_err(|why| self.wrong(value.span().start, why))?);
                 }
                 "output_keep" if !self.project => config.output_keep = self.size(value)?,
                 "session_disk" if !self.project => config.session_disk = self.size(value)?,

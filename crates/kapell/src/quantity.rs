@@ -2,6 +2,7 @@
 
 use contract::Timestamp;
 use contract::money::NANOS_PER_USD;
+use contract::session::Quiet;
 
 /// Decimal places of a dollar that are kept: nano-dollars.
 const PLACES: usize = 9;
@@ -37,6 +38,33 @@ pub(crate) fn count(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| bad())?;
     number.checked_mul(unit).filter(|n| *n > 0).ok_or_else(bad)
+}
+
+/// Quiet hours: `22:00-07:00` in UTC, `22:00-07:00 +02:00` elsewhere, `always`.
+pub(crate) fn quiet(text: &str) -> Result<Quiet, String> {
+    const DAY: u32 = 24 * 60;
+    let bad = || {
+        format!("`{text}` are no hours of a day; write them like 22:00-07:00, 22:00-07:00 +02:00 or always")
+    };
+    let minutes = |clock: &str| {
+        let (hours, minutes) = clock.split_once(':')?;
+        let digits = clock.bytes().all(|byte| byte.is_ascii_digit() || byte == b':') && minutes.len() == 2;
+        let (hours, minutes): (u32, u32) = (hours.parse().ok()?, minutes.parse().ok()?);
+        (digits && hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+    };
+    if text.trim() == "always" {
+        return Ok(Quiet { from_min: 0, to_min: 0 });
+    }
+    let (hours, zone) = text.trim().split_once(' ').unwrap_or((text.trim(), "+00:00"));
+    let (from, to) = hours.split_once('-').ok_or_else(bad)?;
+    let east = match zone.trim().split_at_checked(1).ok_or_else(bad)? {
+        ("+", zone) => minutes(zone).ok_or_else(bad)?,
+        ("-", zone) => DAY - minutes(zone).ok_or_else(bad)?,
+        _ => return Err(bad()),
+    };
+    let utc = |clock: &str| minutes(clock).map(|at| (at + DAY - east) % DAY).ok_or_else(bad);
+    let quiet = Quiet { from_min: utc(from)?, to_min: utc(to)? };
+    if quiet.from_min == quiet.to_min { Err(bad()) } else { Ok(quiet) }
 }
 
 /// A size as people write it: `512 MiB`, `1GiB`, `100000`. A thousand of something is 1024, as [`bytes`] shows it.
@@ -88,6 +116,21 @@ pub(crate) fn clock(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hours_of_a_day_are_read_wherever_they_are() {
+        let quiet = |text| super::quiet(text).map(|quiet| (quiet.from_min, quiet.to_min));
+        assert_eq!(quiet("22:00-07:30"), Ok((1320, 450)));
+        assert_eq!(quiet("22:00-07:00 +02:00"), Ok((1200, 300)));
+        assert_eq!(quiet("01:00-07:00 -05:30"), Ok((390, 750)));
+        assert_eq!(quiet("00:30-07:00 +01:00"), Ok((1410, 360)));
+        assert_eq!(quiet("always"), Ok((0, 0)));
+        for text in
+            ["", "22-7", "24:00-07:00", "22:00-07:60", "22:00-22:00", "22:00-07:00 CET", "+1:00-2:00", "a"]
+        {
+            assert!(quiet(text).unwrap_err().contains("22:00-07:00"), "{text}");
+        }
+    }
 
     #[test]
     fn money_is_exact() {

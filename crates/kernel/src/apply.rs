@@ -83,11 +83,10 @@ impl Session {
                 if *items > left {
                     return Err(Illegal::new(format!("{left} items that may be cut"), event));
                 }
-                self.anchor = None;
                 self.last_cut.clear();
                 let gone: Vec<Item> = self.items.drain(1..=*items as usize).collect();
                 gone.into_iter().for_each(|item| self.evict(item));
-                self.counted = None;
+                self.reworded();
             }
             Event::Compacted { .. } | Event::Uncompacted { .. } | Event::Repaired { .. } => {
                 self.fold_context(event)?
@@ -241,6 +240,11 @@ impl Session {
         Ok(())
     }
 
+    /// The conversation is no longer what was counted and kept.
+    pub(crate) fn reworded(&mut self) {
+        (self.anchor, self.counted) = (None, None);
+    }
+
     pub(crate) fn take_queued(&mut self, id: contract::IntentId) -> Result<Intent, Illegal> {
         let at = self.queue.iter().position(|queued| queued.id == id);
         Ok(self.queue.remove(at.ok_or_else(|| Illegal::new("queue", id))?))
@@ -258,6 +262,7 @@ impl Session {
                 let notice = Notice::ChildEnded { child: *child, end: end.clone() };
                 self.child_ended(*child, Some(notice), end.summary, 0, end.code == 0)?;
             }
+            (Wish::CapCall { call }, Disposal::Applied) => self.call_cap = Some(*call),
             _ => {}
         }
         Ok(())
@@ -347,7 +352,7 @@ impl Session {
                     if !self.found.contains(&name) && self.found.len() < limits::TOOLS_FOUND {
                         self.found.push(name);
                         // The next request shows it: what was counted before is no bound any more.
-                        (self.counted, self.anchor) = (None, None);
+                        self.reworded();
                     }
                 }
             }

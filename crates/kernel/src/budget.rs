@@ -13,7 +13,7 @@ use crate::start::allowance_ms;
 use contract::action::{Item, Work};
 use contract::event::Event;
 use contract::model::ModelRef;
-use contract::money::usd;
+use contract::money::{NANOS_PER_USD, usd};
 use contract::{Amount, SessionId, limits};
 
 /// What is asked of the budgets.
@@ -31,8 +31,8 @@ pub(crate) struct Demand {
 pub(crate) enum Missing {
     /// Nobody knows what this model costs.
     Price(String),
-    /// One call alone would take more of this unit than a call may.
-    Call(&'static str),
+    /// One call alone would take more of this unit than a call may: this much.
+    Call(&'static str, Amount),
     /// The tree's ledger says no.
     Refused(Refusal),
     /// The project's ledger says no.
@@ -145,10 +145,9 @@ impl Draft<'_> {
     /// Does every cap hold this much more?
     fn granted(&mut self, amount: Amount) -> Result<(), Missing> {
         let id = self.s.id;
-        let call = self.s.spec.as_ref().map_or(Amount::UNLIMITED, |spec| spec.limits.call);
         let spent = Amount { steps: 0, time_ms: 0, ..amount };
-        if let Some(unit) = spent.exceeds(call) {
-            return Err(Missing::Call(unit));
+        if let Some(unit) = spent.exceeds(self.s.limits().call) {
+            return Err(Missing::Call(unit, spent));
         }
         self.ledger().grant(id, amount).map_err(Missing::Refused)?;
         if spent == Amount::ZERO { Ok(()) } else { self.project_grants(spent).map_err(Missing::Project) }
@@ -180,6 +179,12 @@ pub(crate) fn figure(unit: &str, n: u64) -> String {
     }
 }
 
+/// Dollars that are at least this much, as a flag takes them.
+fn cents(nanos: u64) -> String {
+    let cents = nanos.div_ceil(NANOS_PER_USD / 100);
+    format!("{}.{:02}", cents / 100, cents % 100)
+}
+
 /// What happened and what to type next, for people.
 pub(crate) fn words(id: SessionId, root: SessionId, missing: &Missing) -> (String, String) {
     let refusal = match missing {
@@ -192,12 +197,17 @@ pub(crate) fn words(id: SessionId, root: SessionId, missing: &Missing) -> (Strin
                 ),
             );
         }
-        Missing::Call(unit) => {
-            let key = if *unit == "money" { "per_call_usd" } else { "per_call_tokens" };
+        Missing::Call(unit, needs) => {
+            let (flag, needs) = match *unit {
+                "money" => ("--per-call-usd", cents(needs.nanos)),
+                _ => ("--per-call-tokens", needs.tokens.to_string()),
+            };
             return (
-                format!("one model call would take more {unit} than a call may"),
+                format!("one model call would take more {unit} than a call may: up to {needs}"),
                 format!(
-                    "raise [budget] {key} and run anew, or kapell resume {id} --model PROVIDER/NAME (a cheaper one)"
+                    "kapell resume {id} {flag} {needs}, or --model PROVIDER/NAME (a cheaper one); for later sessions \
+                     [budget] {} in config.toml",
+                    flag.trim_start_matches('-').replace('-', "_")
                 ),
             );
         }

@@ -33,6 +33,7 @@ impl Draft<'_> {
             Wish::Deny { approval } => self.deny(id, &approval)?,
             Wish::Answer { question, text, bytes } => self.answer(id, &question, text, bytes)?,
             Wish::AddBudget { amount } => self.add_budget(amount)?,
+            Wish::CapCall { .. } => Disposal::Applied,
             Wish::Message { .. } if source == Source::User => return self.spoken_to(id),
             Wish::Pause if self.s.running.is_none() && !self.s.cancel => return self.pause_now(id),
             Wish::Uncompact { item } if self.s.running.is_none() => self.uncompact(item)?,
@@ -59,8 +60,10 @@ impl Draft<'_> {
     /// What is refused at the door, whatever is wished.
     fn refuse(&self, intent: &Intent) -> Option<Disposal> {
         let person = "only a person may approve, answer or raise a budget";
-        let typed =
-            matches!(intent.wish, Wish::Approve { .. } | Wish::Answer { .. } | Wish::AddBudget { .. });
+        let typed = matches!(
+            intent.wish,
+            Wish::Approve { .. } | Wish::Answer { .. } | Wish::AddBudget { .. } | Wish::CapCall { .. }
+        );
         let full = self.s.queue.len() >= limits::MAILBOX_INTENTS && takes_a_place(&intent.wish);
         if !self.open_ended() {
             return Some(Disposal::Refused("the session has ended".into()));
@@ -362,7 +365,7 @@ impl Draft<'_> {
             mode: if wish.mode.is_empty() { spec.mode.clone() } else { wish.mode },
             workflow: workflow::child(),
             rights: rights.intersect(&Rights { land: false, ..spec.rights.clone() }),
-            limits: spec.limits,
+            limits: self.s.limits(),
             budget: wish.budget,
             goal_checks: Vec::new(),
             parent: Some(parent),

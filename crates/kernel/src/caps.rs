@@ -97,18 +97,25 @@ fn name(span: crate::project::Span, unit: &str) -> String {
 
 /// What happened and what to type next, for people.
 pub(crate) fn words(id: SessionId, short: &Short) -> (String, String) {
-    let Short { span, unit, left, cap, resets } = *short;
+    let Short { span, unit, left, cap, resets, held } = *short;
     let of = |amount: Amount| if unit == "money" { usd(amount.nanos) } else { amount.tokens.to_string() };
     let begins = resets.map_or(String::new(), |at| format!("; it begins anew at {at}"));
     let key = format!("{}_{}", span.name(), if unit == "money" { "usd" } else { "tokens" });
     let after = if resets.is_some() { "after that, or " } else { "" };
+    // A killed process leaves its reservation behind: it counts as spent until its session is taken up again.
+    let holds = held.map_or(String::new(), |(who, amount)| {
+        format!("; session {who} holds {} for a call that has not ended", of(amount))
+    });
+    let settles = held.map_or(String::new(), |(who, _)| {
+        format!("; if nobody runs session {who} any more, kapell resume {who} settles what it holds")
+    });
     (
         format!(
-            "what is left of {} ({} of {}) does not suffice for the next step{begins}",
+            "what is left of {} ({} of {}) does not suffice for the next step{begins}{holds}",
             name(span, unit),
             of(left),
             of(cap)
         ),
-        format!("{after}with a higher [budget] {key}: kapell resume {id}"),
+        format!("{after}with a higher [budget] {key}: kapell resume {id}{settles}"),
     )
 }

@@ -246,7 +246,7 @@ impl Session {
         dropped: &[(u64, u64)],
         summary: Option<&Summary>,
     ) -> Result<(), Illegal> {
-        (self.anchor, self.counted) = (None, None);
+        self.reworded();
         self.last_cut.clear();
         // Whoever was to word this is not asked any more.
         self.redo.take_if(|redo| matches!(redo.work, Work::Summarise { .. }));
@@ -297,7 +297,7 @@ impl Session {
 
     /// Entries are shown again, in their old places, and go last when room is needed.
     fn uncompacted(&mut self, items: &[u64]) -> Result<(), Illegal> {
-        (self.anchor, self.counted) = (None, None);
+        self.reworded();
         for no in items {
             self.last_cut.retain(|cut| cut != no);
             if let Some(item) = self.items.iter_mut().find(|item| item.no == *no) {
@@ -318,7 +318,7 @@ impl Session {
     fn repaired(&mut self, event: &Event) -> Result<(), Illegal> {
         let Event::Repaired { what, call, item } = event else { return Err(Illegal::new("repair", event)) };
         if call.is_some() || item.is_some() {
-            (self.anchor, self.counted) = (None, None);
+            self.reworded();
         }
         if let Some(no) = item {
             let at = self.items.iter().position(|item| item.no == *no && item.role == Role::Tool);

@@ -307,6 +307,11 @@ impl Governor {
         woken
     }
 
+    /// The rank a session has in its line, when it would have this one if it came now.
+    pub fn rank_of(&self, session: SessionId, rank: Rank) -> Rank {
+        self.waits.get(&session).map_or(rank, |place| place.rank.min(rank))
+    }
+
     /// How long a session has stood in its line, when it would stand there with this rank if it came now, milliseconds.
     pub fn waited(&self, session: SessionId, rank: Rank) -> u64 {
         self.waits.get(&session).map_or(0, |place| rank.saturating_sub(place.rank))

@@ -6,6 +6,7 @@
 pub mod arbiter;
 pub mod compact;
 pub mod context;
+pub mod cost;
 pub mod decide;
 pub mod fsm;
 pub mod further;

@@ -97,6 +97,8 @@ pub struct Short {
     pub cap: Amount,
     /// When the next span begins.
     pub resets: Option<Timestamp>,
+    /// Who holds most of it for a call that has not ended, and how much.
+    pub held: Option<(SessionId, Amount)>,
 }
 
 /// A cap that is nearly used up.
@@ -150,10 +152,18 @@ impl Project {
             let (cap, account) = (span.cap(self.caps), self.account(span, now));
             let left = cap.minus(account.held.plus(account.spent));
             if let Some(unit) = amount.exceeds(left) {
-                return Err(Short { span, unit, left, cap, resets: span.ends(now.max(account.began)) });
+                let resets = span.ends(now.max(account.began));
+                return Err(Short { span, unit, left, cap, resets, held: self.most_held(unit) });
             }
         }
         Ok(())
+    }
+
+    /// Who holds most of this unit.
+    fn most_held(&self, unit: &str) -> Option<(SessionId, Amount)> {
+        let of = |amount: Amount| if unit == "money" { amount.nanos } else { amount.tokens };
+        let most = self.holds.iter().max_by_key(|hold| of(hold.amount))?;
+        (of(most.amount) > 0).then_some((most.session, most.amount))
     }
 
     /// The caps that this settlement takes past the point where people are warned.
@@ -249,6 +259,7 @@ mod tests {
         reserve(&mut project, NOON, 1, usd(5)).unwrap();
         let short = project.grant(usd(1), NOON).unwrap_err();
         assert_eq!((short.span, short.unit, short.left.nanos), (Span::Day, "money", 0));
+        assert_eq!(short.held, Some((SESSION, usd(5))), "a call that has not ended, or nobody has heard of");
         assert_eq!(short.resets.unwrap().to_string(), "2026-11-21T00:00:00.000Z");
         settle(&mut project, NOON, 1, usd(4)).unwrap();
         project.grant(usd(1), NOON).unwrap();

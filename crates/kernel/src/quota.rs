@@ -6,15 +6,17 @@
 pub mod health;
 pub mod learned;
 pub mod pace;
+pub mod supply;
 
 use crate::Illegal;
-use contract::model::{Gauge, Rates};
+use contract::model::{Gauge, Meter, Rates};
 use contract::quota::{CallEnd, QuotaEvent};
 use contract::{ActionId, Seq, SessionId, Timestamp, limits};
-use health::{Breaker, Health, Pause};
+use health::{Breaker, Caller, Health, Pause};
 use learned::Learned;
 use pace::{Bucket, Flow, LATE_MS, MINUTE_MS, Window};
 use serde::{Deserialize, Serialize};
+use supply::{Supply, Use};
 
 /// Parts of a minute's requests that may go at once; the rest follows evenly.
 const BURSTS: u64 = 6;
@@ -50,6 +52,21 @@ pub struct Quota {
     told_requests: Option<Told>,
     told_tokens: Option<Told>,
     health: Health,
+    /// Of what it allows in a long time.
+    #[serde(default)]
+    supply: Supply,
+    /// The first of each process's line.
+    #[serde(default)]
+    places: Vec<Place>,
+}
+
+/// A place in the line of all processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    session: SessionId,
+    rank: u64,
+    tokens: u64,
+    until: Timestamp,
 }
 
 /// A call under way.
@@ -67,20 +84,70 @@ struct Flight {
 struct Told {
     left: u64,
     limit: u64,
-    /// When it is full again, and how long that takes.
+    /// When it is full again.
     until: Timestamp,
+    /// How long that takes at most, as far as was told: near the end of its time it is told to be soon.
     reset_ms: u64,
-    /// When the call began whose answer said so.
+    /// When the call began whose answer said so, and the first of those that began at about the same time.
     by: Timestamp,
+    #[serde(default)]
+    since: Timestamp,
+    /// What was said, nothing taken off.
+    #[serde(default)]
+    said: u64,
+    /// It has been seen to be full again at its moment. Of others nobody knows: some name the moment at which the
+    /// oldest call no longer counts.
+    #[serde(default)]
+    refills: bool,
+    /// Calls that began since its moment without anybody knowing what is there again.
+    #[serde(default)]
+    tried: u64,
 }
 
 impl Told {
-    /// As it is now: once the moment has come, all of it is there again.
-    fn at(self, now: Timestamp) -> Self {
-        if now < self.until {
-            self
-        } else {
-            Self { left: self.limit, until: now.plus(self.reset_ms), ..self }
+    /// As it is now: what is known to be full again at its moment is, but for what began in its last stretch of time.
+    /// Some let go of one call after the other: those see no more than is allowed in any such stretch.
+    fn at(self, now: Timestamp, window: &Window) -> Self {
+        if now < self.until || !self.refills {
+            return self;
+        }
+        let left = self.limit.saturating_sub(window.sum_of(now, self.reset_ms));
+        Self { left, until: now.plus(self.reset_ms), ..self }
+    }
+
+    /// Its moment has come, and nobody knows what is there again: one call finds out.
+    fn is_open(self, now: Timestamp) -> bool {
+        now >= self.until && !self.refills
+    }
+
+    /// Calls or tokens that begin now.
+    fn less(self, now: Timestamp, window: &Window, units: u64) -> Self {
+        let told = self.at(now, window);
+        match told.is_open(now) {
+            true => Self { tried: told.tried.saturating_add(1), ..told },
+            false => Self { left: told.left.saturating_sub(units), ..told },
+        }
+    }
+
+    /// With what a newer call was told. Of calls that began at about the same time nobody knows which one the provider
+    /// saw first: the smallest of their words holds, less what is under way.
+    fn or_newer(self, new: Self, now: Timestamp, uncounted: u64) -> Self {
+        if new.by.plus(LATE_MS) <= self.since || now >= self.until && new.by < self.by {
+            return self;
+        }
+        if new.by >= self.since.plus(LATE_MS) || now >= self.until {
+            return new;
+        }
+        let newer = if new.by < self.by { self } else { new };
+        let said = self.said.min(new.said);
+        Self { said, left: said.saturating_sub(uncounted), since: self.since.min(new.since), ..newer }
+    }
+
+    /// What is known of how it fills, when a call that began then was told this.
+    fn refills(self, began: Timestamp, gauge: Gauge, taken: u64) -> bool {
+        match began >= self.until && !self.refills {
+            true => gauge.left.saturating_add(taken) >= self.limit,
+            false => self.refills,
         }
     }
 }
@@ -150,6 +217,14 @@ pub struct Load {
     pub tokens: u64,
 }
 
+impl Load {
+    /// So many more.
+    #[must_use]
+    pub fn and(self, calls: u64, tokens: u64) -> Self {
+        Self { calls: self.calls.saturating_add(calls), tokens: self.tokens.saturating_add(tokens) }
+    }
+}
+
 impl Default for Quota {
     fn default() -> Self {
         Self {
@@ -169,6 +244,8 @@ impl Default for Quota {
             told_requests: None,
             told_tokens: None,
             health: Health::default(),
+            supply: Supply::default(),
+            places: Vec::new(),
         }
     }
 }
@@ -205,9 +282,16 @@ impl Quota {
             self.rates.tokens_per_minute.map(|most| self.minute_tokens.free_at(most, now, load.tokens));
         let window = self.window.as_ref().zip(self.rates.window);
         let window = window.map(|(window, rate)| window.free_at(rate.requests, now, load.calls));
-        let told = |told: Option<Told>, units: u64| {
-            let short = |told: &Told| told.left < units.min(told.limit);
-            told.map(|told| told.at(now)).filter(short).map(|told| held(Why::Reset, told.until))
+        let told = |known: Option<Told>, window, units: u64| {
+            let known = known?;
+            if known.is_open(now) {
+                let until = self.flying(now).map(|flight| flight.until).min()?;
+                return (known.tried > 0 || load.calls > 1).then_some(held(Why::UnderWay, until));
+            }
+            let told = known.at(now, window);
+            // It is full again, but for calls that are let go one after the other.
+            let until = if told.until == known.until { told.until } else { now.plus(LATE_MS) };
+            (told.left < units.min(told.limit)).then_some(held(Why::Reset, until))
         };
         let pause = self.health.pause().map(|(until, why)| match why {
             Pause::Limited => held(Why::Limited, until),
@@ -221,8 +305,8 @@ impl Quota {
         .chain(minute.map(|at| held(Why::Rate, at)))
         .chain(tokens.map(|at| held(spent, at)))
         .chain(window.map(|at| held(Why::Window, at)))
-        .chain(told(self.told_requests, load.calls))
-        .chain(told(self.told_tokens, load.tokens))
+        .chain(told(self.told_requests, &self.minute, load.calls))
+        .chain(told(self.told_tokens, &self.minute_tokens, load.tokens))
         .chain(pause)
         .chain(self.breaker(now))
         .chain(self.crowded(now, load))
@@ -245,12 +329,39 @@ impl Quota {
     fn crowded(&self, now: Timestamp, load: Load) -> Option<Held> {
         let most = self.rates.concurrent.unwrap_or(u64::MAX).min(self.health.ramp()).max(1);
         let full = self.under_way(now).saturating_add(load.calls) > most;
-        let until = self.flying(now).map(|flight| flight.until).min().filter(|_| full)?;
-        Some(Held { why: Why::UnderWay, until })
+        // With none under way it is those ahead who take what there is.
+        let until = self.flying(now).map(|flight| flight.until).min();
+        let until = until.unwrap_or_else(|| now.plus(limits::QUOTA_LOOK_MS));
+        full.then_some(Held { why: Why::UnderWay, until })
     }
 
     fn flying(&self, now: Timestamp) -> impl Iterator<Item = &Flight> {
         self.flights.iter().filter(move |flight| flight.until > now)
+    }
+
+    /// Calls that other processes have ahead of one of this rank, and the first moment from which one of them that does
+    /// not come counts no more. `own`: this process has it in its own line.
+    pub fn elsewhere(
+        &self,
+        now: Timestamp,
+        who: (u64, SessionId),
+        own: impl Fn(SessionId) -> bool,
+    ) -> (Load, Option<Timestamp>) {
+        let now = self.now.max(now);
+        let ahead = |place: &&Place| {
+            place.until > now
+                && (place.rank, place.session) < who
+                && place.session != who.1
+                && !own(place.session)
+        };
+        let places = || self.places.iter().filter(ahead);
+        let load = places().fold(Load::default(), |load, place| load.and(1, place.tokens));
+        (load, places().map(|place| place.until).min())
+    }
+
+    /// Until when this session's place counts, if it has one.
+    pub fn place(&self, session: SessionId) -> Option<Timestamp> {
+        self.places.iter().find(|place| place.session == session).map(|place| place.until)
     }
 
     /// Calls under way at this moment.
@@ -282,8 +393,11 @@ impl Quota {
         let now = self.now;
         // What a killed process held lapses by itself.
         self.flights.retain(|flight| flight.until > now);
+        self.places.retain(|place| place.until > now);
         match event {
             QuotaEvent::Declared { name, rates, by } => {
+                // Everybody looks anew.
+                self.places.clear();
                 (self.name, self.rates, self.declared_by) = (name.clone(), *rates, *by);
                 let length = rates.window.map(|window| window.ms.max(1));
                 if self.window.as_ref().map(|window| window.ms) != length {
@@ -296,39 +410,89 @@ impl Quota {
             }
             QuotaEvent::Taken { session, action, tokens, until } => {
                 let (session, action, tokens, until) = (*session, *action, *tokens, *until);
+                self.places.retain(|place| place.session != session);
                 self.flights.push(Flight { session, action, tokens, began: now, until });
                 self.took(tokens);
                 self.health.began(now, (session, action));
             }
             QuotaEvent::Settled { session, action, tokens, end, meter } => {
-                let under_way = self.under_way(now);
-                let own = |flight: &Flight| (flight.session, flight.action) == (*session, *action);
-                let flight = self.flights.iter().position(own).map(|at| self.flights.remove(at));
-                let began = flight.as_ref().map_or(now, |flight| flight.began);
-                if let Some(flight) = flight {
-                    self.used(&flight, *tokens);
+                self.settled((*session, *action), *tokens, *end, *meter);
+            }
+            QuotaEvent::Queued { session, rank, tokens, until } => {
+                let place = Place { session: *session, rank: *rank, tokens: *tokens, until: *until };
+                self.places.retain(|other| other.session != place.session);
+                if self.places.len() < limits::QUOTA_PLACES {
+                    self.places.push(place);
                 }
-                match end {
-                    // Those that were under way together hit it together: that is one hit.
-                    CallEnd::Limited { .. } if began <= self.hit_at => {}
-                    CallEnd::Limited { .. } => {
-                        self.hit_at = now;
-                        self.learned.hit(self.minute.sum(now));
-                    }
-                    CallEnd::Answered => self.learned.answered(),
-                    _ => {}
-                }
-                self.health.ended(now, (*session, *action), *end, under_way);
-                self.tell(began, meter.requests, meter.tokens);
             }
             QuotaEvent::Lifted { .. } => {
+                self.places.clear();
                 self.health.lift(now);
                 (self.told_requests, self.told_tokens) = (None, None);
             }
         }
         self.buckets();
+        self.supply = self.supply.after(self.most_used());
         self.seq += 1;
         Ok(())
+    }
+
+    /// A call ended.
+    fn settled(&mut self, caller: Caller, tokens: u64, end: CallEnd, meter: Meter) {
+        let now = self.now;
+        let under_way = self.under_way(now);
+        let own = |flight: &Flight| (flight.session, flight.action) == caller;
+        let flight = self.flights.iter().position(own).map(|at| self.flights.remove(at));
+        let began = flight.as_ref().map_or(now, |flight| flight.began);
+        if let Some(flight) = flight {
+            self.used(&flight, tokens);
+        }
+        match end {
+            // Those that were under way together hit it together: that is one hit.
+            CallEnd::Limited { .. } if began <= self.hit_at => {}
+            CallEnd::Limited { .. } => {
+                self.hit_at = now;
+                self.learned.hit(self.minute.sum(now));
+                // What was thought to be full again was not.
+                let told = [&mut self.told_requests, &mut self.told_tokens];
+                told.into_iter().flatten().for_each(|told| told.refills = false);
+            }
+            CallEnd::Answered => self.learned.answered(),
+            _ => {}
+        }
+        self.health.ended(now, caller, end, under_way);
+        self.tell(began, tokens, meter.requests, meter.tokens);
+    }
+
+    /// The share that is used of what is allowed in a long time: of the declared window, or as the provider tells.
+    fn most_used(&self) -> Option<Use> {
+        let now = self.now;
+        let window =
+            self.window.as_ref().zip(self.rates.window).filter(|(window, _)| supply::is_long(window.ms));
+        let window = window.map(|(window, rate)| Use {
+            unit: "calls",
+            used: window.sum(now),
+            most: rate.requests,
+            until: window.free_at(rate.requests, now, rate.requests),
+        });
+        let told = |told: Option<Told>, unit| {
+            let told = told.filter(|told| supply::is_long(told.reset_ms) && told.limit < u64::MAX)?;
+            let used = told.limit.saturating_sub(told.left);
+            (now < told.until).then_some(Use { unit, used, most: told.limit, until: told.until })
+        };
+        let all = [window, told(self.told_requests, "calls"), told(self.told_tokens, "tokens")];
+        all.into_iter().flatten().max_by_key(|supply| supply.percent())
+    }
+
+    /// What is nearly used up since the newest event, for people.
+    pub fn just_scarce(&self) -> Option<String> {
+        let supply = self.most_used().filter(|_| self.supply.just())?;
+        Some(format!("{} of the key {}", supply.words(), self.name))
+    }
+
+    /// The same at any time.
+    pub fn scarce(&self) -> Option<Use> {
+        self.most_used().filter(|supply| supply.percent() >= limits::BUDGET_WARN_PERCENT)
     }
 
     fn took(&mut self, tokens: u64) {
@@ -339,19 +503,13 @@ impl Quota {
         if let Some((bucket, flow)) = self.tokens.as_mut().zip(token) {
             bucket.take(flow, now, tokens);
         }
+        self.told_requests = self.told_requests.map(|told| told.less(now, &self.minute, 1));
+        self.told_tokens = self.told_tokens.map(|told| told.less(now, &self.minute_tokens, tokens));
         self.minute.take(now, 1);
         self.minute_tokens.take(now, tokens);
         if let Some(window) = &mut self.window {
             window.take(now, 1);
         }
-        let less = |told: &mut Option<Told>, units: u64| {
-            if let Some(told) = told {
-                *told = told.at(now);
-                told.left = told.left.saturating_sub(units);
-            }
-        };
-        less(&mut self.told_requests, 1);
-        less(&mut self.told_tokens, tokens);
     }
 
     /// A call used this many tokens of those it had taken; what it used beyond them is taken now.
@@ -371,27 +529,36 @@ impl Quota {
 
     /// What the answer to a call that began then said is left. Calls that began later, or only just before, may not be
     /// counted in it yet; of two answers that of the newer call knows more.
-    fn tell(&mut self, began: Timestamp, requests: Option<Gauge>, tokens: Option<Gauge>) {
+    fn tell(&mut self, began: Timestamp, used: u64, requests: Option<Gauge>, tokens: Option<Gauge>) {
         let now = self.now;
         let uncounted = || self.flights.iter().filter(|flight| flight.began.plus(LATE_MS) > began);
         let calls = uncounted().count() as u64;
         let heavy = uncounted().map(|flight| flight.tokens).fold(0, u64::saturating_add);
-        let told = |gauge: Gauge, uncounted: u64| {
+        let told = |old: Option<Told>, gauge: Gauge, uncounted: u64, each: u64| {
             let reset_ms = gauge.reset_ms.unwrap_or(TOLD_MS).min(health::ASKED_MOST_MS);
+            let limit = gauge.limit.unwrap_or(u64::MAX).max(gauge.left).max(1);
+            let same = old.filter(|old| old.limit == limit);
+            let taken = same.map_or(0, |old| old.tried.saturating_mul(each));
             Told {
                 left: gauge.left.saturating_sub(uncounted),
-                limit: gauge.limit.unwrap_or(u64::MAX).max(gauge.left).max(1),
+                limit,
                 until: now.plus(reset_ms),
-                reset_ms,
+                reset_ms: same.map_or(reset_ms, |old| old.reset_ms.max(reset_ms)),
                 by: began,
+                since: began,
+                said: gauge.left,
+                refills: same.is_some_and(|old| old.refills(began, gauge, taken)),
+                tried: 0,
             }
         };
-        let newer = |old: Option<Told>, new: Option<Told>| match (old, new) {
-            (Some(old), Some(new)) if new.by < old.by => Some(old),
+        let newer = |old: Option<Told>, new: Option<Told>, uncounted| match (old, new) {
+            (Some(old), Some(new)) => Some(old.or_newer(new, now, uncounted)),
             (old, new) => new.or(old),
         };
-        self.told_requests = newer(self.told_requests, requests.map(|gauge| told(gauge, calls)));
-        self.told_tokens = newer(self.told_tokens, tokens.map(|gauge| told(gauge, heavy)));
+        let (old, heaviest) = (self.told_requests, used.max(1));
+        self.told_requests = newer(old, requests.map(|gauge| told(old, gauge, calls, 1)), calls);
+        let old = self.told_tokens;
+        self.told_tokens = newer(old, tokens.map(|gauge| told(old, gauge, heavy, heaviest)), heavy);
     }
 
     /// Buckets exist where there is a rate, and begin full; that of a hit limit is empty.
@@ -432,7 +599,9 @@ impl Quota {
             told.into_iter().flatten().for_each(|told| {
                 back(&mut told.until);
                 back(&mut told.by);
+                back(&mut told.since);
             });
+            self.places.iter_mut().for_each(|place| back(&mut place.until));
             back(&mut self.hit_at);
             self.health.turn_back(by);
             self.now = at;

@@ -10,7 +10,7 @@ use contract::checks::{CheckRun, Flag, Verdict};
 use contract::event::{Answer, Final, Subject};
 use contract::intent::{ChildEnd, Intent, Source};
 use contract::model::ModelRef;
-use contract::session::{SessionSpec, Stage};
+use contract::session::{Limits, SessionSpec, Stage};
 use contract::{
     ActionId, Amount, ApprovalId, CallId, Digest, Fence, QuestionId, QuotaId, Seq, SessionId, Timestamp,
     limits,
@@ -143,6 +143,9 @@ pub struct Session {
     pub block: Option<StepBlock>,
     /// What was really used so far by this session alone.
     pub used: Amount,
+    /// The cap of one model call, where a person has said another than it was opened with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_cap: Option<Amount>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls takes a reference")]
@@ -446,7 +449,14 @@ impl Session {
             savepoints: VecDeque::new(),
             block: None,
             used: Amount::ZERO,
+            call_cap: None,
         }
+    }
+
+    /// What bounds it, as it is now.
+    pub fn limits(&self) -> Limits {
+        let opened = self.spec.as_ref().map(|spec| spec.limits).unwrap_or_default();
+        Limits { call: self.call_cap.unwrap_or(opened.call), ..opened }
     }
 
     /// The root of its tree.

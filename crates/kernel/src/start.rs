@@ -13,6 +13,7 @@ use crate::next::{Choice, Want};
 use crate::pool::Bundle;
 use contract::action::{Call, Effect, EffectClass, Run, Work};
 use contract::event::{Disposal, Event, Final, LedgerEvent};
+use contract::intent::Source;
 use contract::{ActionId, Amount, limits};
 
 /// The slot a kind of work takes.
@@ -83,6 +84,12 @@ impl Draft<'_> {
         if !free || !self.gov.fits(self.s.id, want, rank, whose) {
             let line = if free { Line::Pool } else { Line::Slot(slot) };
             self.stand_for(line, rank, 0, want, whose);
+            return Ok(false);
+        }
+        if choice.source != Source::User
+            && let Some(until) = self.quiet_until()
+        {
+            self.look_at = Some(until);
             return Ok(false);
         }
         match self.make_room(&choice)? {

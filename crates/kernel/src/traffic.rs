@@ -20,7 +20,7 @@ use contract::intent::Source;
 use contract::model::{CACHED, ModelRef, Price, Quota};
 use contract::quota::{CallEnd, QuotaEvent};
 use contract::session::{Ask, StageKind};
-use contract::{ActionId, Fault, Kind, QuotaId, StreamId, Timestamp, limits};
+use contract::{ActionId, Fault, Kind, QuotaId, SessionId, StreamId, Timestamp, limits};
 
 /// What `Failed` says happens now, when the next model of the chain has the word.
 const FALLBACK: &str = "fallback";
@@ -107,7 +107,10 @@ impl Draft<'_> {
         self.declare(id, &quota)?;
         let ahead = self.gov.ahead(self.s.id, id, rank);
         self.set_back(id)?;
-        let held = self.gov.quota_mut(id)?.verdict(self.ctx.now, tokens, ahead).err();
+        let (now, me) = (self.ctx.now, (self.gov.rank_of(self.s.id, rank), self.s.id));
+        let (others, lapses) = self.elsewhere(id, me);
+        let load = ahead.and(others.calls, others.tokens);
+        let held = self.gov.quota_mut(id)?.verdict(now, tokens, load).err();
         if held.is_none() && ahead.calls == 0 {
             return Ok(None);
         }
@@ -123,6 +126,11 @@ impl Draft<'_> {
                 return Ok(Some(true));
             }
         }
+        if let Some(held) = held
+            && self.never_by_itself(held.until, &self.words(work, held))?
+        {
+            return Ok(Some(true));
+        }
         self.stand(Line::Quota(id), rank, tokens);
         // Who stands behind others is told of by the first.
         let waited = if ahead.calls == 0 { self.gov.waited(self.s.id, rank) } else { 0 };
@@ -134,16 +142,41 @@ impl Draft<'_> {
             Some(held) => held.until.plus(jitter(held.until.since(self.ctx.now), self.ctx.random)),
             None => soon,
         });
+        // Who is ahead elsewhere may never come.
+        self.look_at = self.look_at.map(|at| lapses.map_or(at, |lapses| at.min(lapses)));
         if let Some(held) = held {
             self.tell_wait(work, held, waited)?;
+            if ahead.calls == 0 && lasts(held, now, waited) {
+                self.queue(id, held, me.0, tokens)?;
+            }
         }
         Ok(Some(false))
+    }
+
+    /// What other processes have ahead of this session in the key's line.
+    fn elsewhere(&self, id: QuotaId, me: (Rank, SessionId)) -> (Load, Option<Timestamp>) {
+        let own = |other| self.gov.stands(other) == Some(Line::Quota(id));
+        self.gov.quota(id).map_or((Load::default(), None), |quota| quota.elsewhere(self.ctx.now, me, own))
+    }
+
+    /// The first of this process's line takes its place among those of the others, or keeps it.
+    fn queue(&mut self, id: QuotaId, held: Held, rank: Rank, tokens: u64) -> Result<(), Illegal> {
+        let (now, session) = (self.ctx.now, self.s.id);
+        let comes = if held.why == Why::UnderWay { now } else { held.until };
+        let kept = self.gov.quota_mut(id)?.place(session);
+        // It looks again before its place is lost.
+        if kept.is_some_and(|until| until > comes.plus(2 * limits::QUOTA_LOOK_MS)) {
+            return Ok(());
+        }
+        let until = comes.plus(limits::QUOTA_PLACE_MS);
+        self.emit_quota(id, QuotaEvent::Queued { session, rank, tokens, until })
     }
 
     /// A person wants it to go on: what waits for its moment is tried now.
     pub(crate) fn lifted(&mut self) -> Result<(), Illegal> {
         let now = self.ctx.now;
-        if self.s.not_before(now).is_none() || self.s.phase == Phase::Ended {
+        let waits = self.s.not_before(now).is_some() || self.quiet_until().is_some();
+        if !waits || self.s.phase == Phase::Ended {
             return Ok(());
         }
         let (why, what) = ("lifted".to_owned(), "a person wants it tried now".to_owned());
@@ -163,11 +196,8 @@ impl Draft<'_> {
     /// A wait that lasts is put on record, unless it stands there already, about. How long calls under way will take
     /// nobody knows: that wait is told by how long it has lasted.
     fn tell_wait(&mut self, work: &Work, held: Held, waited_ms: u64) -> Result<(), Illegal> {
-        let (now, until) = (self.ctx.now, held.until);
-        let lasts = match held.why {
-            Why::UnderWay => waited_ms > limits::WAIT_TOLD_MS,
-            _ => until.since(now) > limits::WAIT_TOLD_MS,
-        };
+        let (now, until) = (self.ctx.now, self.awake(held.until));
+        let lasts = lasts(held, now, waited_ms);
         let told = self.s.held_up(now).is_some_and(|old| {
             let apart = old.until.since(until).max(until.since(old.until));
             apart <= 10 * limits::WAIT_TOLD_MS || apart <= until.since(now) / 4
@@ -176,8 +206,32 @@ impl Draft<'_> {
         if !lasts || told || self.s.phase != Phase::Active {
             return Ok(());
         }
-        let what = self.words(work, held);
+        let what = quietly(self.words(work, held), held.until, until);
         self.emit(Event::Waits { why: held.why.name().into(), what, until })
+    }
+
+    /// When a wait until then ends by itself: not in a person's quiet hours, unless it is short.
+    fn awake(&self, until: Timestamp) -> Timestamp {
+        let long = until.since(self.ctx.now) > limits::QUIET_WAIT_MS;
+        let quiet = self.s.limits().quiet.filter(|_| long);
+        quiet.and_then(|quiet| quiet.ends(until)).unwrap_or(until)
+    }
+
+    /// The end of the quiet hours that a wait on record goes on to, when they are now: nothing goes on by itself before.
+    pub(crate) fn quiet_until(&self) -> Option<Timestamp> {
+        let now = self.ctx.now;
+        let until = self.s.held_up(now)?.until;
+        self.s.limits().quiet.and_then(|quiet| quiet.ends(now)).filter(|ends| *ends == until)
+    }
+
+    /// Where all hours are quiet, a long wait is a person's to end.
+    fn never_by_itself(&mut self, until: Timestamp, what: &str) -> Result<bool, Illegal> {
+        if self.awake(until) != Timestamp::MAX || until == Timestamp::MAX || self.s.phase != Phase::Active {
+            return Ok(false);
+        }
+        let what = format!("{what}, until {until}; nothing goes on by itself (quiet_hours)");
+        self.pause("quiet", &what, &format!("after that: kapell resume {}", self.s.id), 75)?;
+        Ok(true)
     }
 
     fn words(&self, work: &Work, held: Held) -> String {
@@ -260,10 +314,17 @@ impl Draft<'_> {
         signature: String,
         count: u32,
     ) -> Result<(), Illegal> {
-        let until = self.ctx.now.plus(delay_ms);
+        let asked = self.ctx.now.plus(delay_ms);
+        let until = self.awake(asked);
+        if until == Timestamp::MAX {
+            self.emit(Event::Failed { signature, count, then: "ask".into(), retry_at: None })?;
+            self.never_by_itself(asked, &fault.what)?;
+            return Ok(());
+        }
         self.emit(Event::Failed { signature, count, then: RETRY.into(), retry_at: Some(until) })?;
         if delay_ms > limits::WAIT_TOLD_MS {
-            self.emit(Event::Waits { why: "retry".into(), what: fault.what.clone(), until })?;
+            let what = quietly(fault.what.clone(), asked, until);
+            self.emit(Event::Waits { why: "retry".into(), what, until })?;
         }
         Ok(())
     }
@@ -276,6 +337,19 @@ impl Draft<'_> {
             self.out.effects.extend(first.map(Effect::Wake));
         }
     }
+}
+
+/// Is this wait one that lasts? How long calls under way will take nobody knows: by how long it has lasted.
+fn lasts(held: Held, now: Timestamp, waited_ms: u64) -> bool {
+    match held.why {
+        Why::UnderWay => waited_ms > limits::WAIT_TOLD_MS,
+        _ => held.until.since(now) > limits::WAIT_TOLD_MS,
+    }
+}
+
+/// The words of a wait that goes on to the end of quiet hours.
+fn quietly(what: String, asked: Timestamp, until: Timestamp) -> String {
+    if asked == until { what } else { format!("{what} until {asked}, and then it is quiet") }
 }
 
 /// A little of what a wait lasts, so that those who wait for the same moment do not come together.
@@ -315,7 +389,14 @@ impl Draft<'_> {
     ) -> Result<(), Illegal> {
         let session = self.s.id;
         let until = deadline.plus(limits::OVERDUE_MS);
-        self.emit_quota(quota, QuotaEvent::Taken { session, action, tokens, until })
+        self.emit_quota(quota, QuotaEvent::Taken { session, action, tokens, until })?;
+        self.scarce(quota)
+    }
+
+    /// Tells people once when most of what a key allows in a long time is used.
+    fn scarce(&mut self, quota: QuotaId) -> Result<(), Illegal> {
+        let Some(what) = self.gov.quota_mut(quota)?.just_scarce() else { return Ok(()) };
+        self.emit(Event::Warned { what })
     }
 
     /// What a person declares holds for every session; of two declarations that of the newer session.
@@ -345,7 +426,8 @@ impl Draft<'_> {
         let unseen = !outcome.metered && matches!(end, CallEnd::Unknown | CallEnd::Down { .. });
         let tokens = if unseen { attempt.reserved.tokens } else { outcome.used.tokens };
         let meter = outcome.meter;
-        self.emit_quota(id, QuotaEvent::Settled { session, action, tokens, end, meter })
+        self.emit_quota(id, QuotaEvent::Settled { session, action, tokens, end, meter })?;
+        self.scarce(id)
     }
 
     fn emit_quota(&mut self, id: QuotaId, event: QuotaEvent) -> Result<(), Illegal> {

@@ -78,6 +78,7 @@ pub(crate) fn spec(rng: &mut Rng, story: Story) -> SessionSpec {
         rounds: 2,
         same_failures: rng.of(&[2, 3]),
         call: rng.of(&[Amount::UNLIMITED, Amount::UNLIMITED, Amount { tokens: 14_000, ..Amount::UNLIMITED }]),
+        ..Limits::default()
     };
     SessionSpec {
         goal: Digest::of(&rng.next().to_le_bytes()),
@@ -415,6 +416,7 @@ pub(crate) fn wish(rng: &mut Rng, state: &Session, helpful: bool) -> Option<Wish
     if helpful {
         let pause = state.pause.as_ref()?;
         return Some(match pause.why.as_str() {
+            "budget" if pause.hint.contains("--per-call") => Wish::CapCall { call: Amount::UNLIMITED },
             "budget" => Wish::AddBudget {
                 amount: Amount { nanos: 50_000_000, tokens: 1_000_000, steps: 100, time_ms: 3_600_000 },
             },
@@ -435,6 +437,7 @@ pub(crate) fn wish(rng: &mut Rng, state: &Session, helpful: bool) -> Option<Wish
         15 => Wish::Initialise,
         16 => Wish::Uncompact { item: None },
         17 => Wish::Uncompact { item: Some(rng.below(40)) },
+        18 => Wish::CapCall { call: Amount { tokens: 12_000, ..Amount::UNLIMITED } },
         _ => Wish::Message { text, bytes: 10 },
     })
 }

@@ -45,7 +45,7 @@ kinds! {
         ApprovalAnswered, Asked, Answered, CallAnswered, Garbled, ChildOpened, Planned, TaskMoved, Cut, Compacted,
         Uncompacted, Repaired, Paused, Resumed, Warned, Failed, Recovered, CancelAsked, Ended, Waits, FellBack,
     }
-    "quota event" QuotaEvent { Declared, Taken, Settled, Lifted }
+    "quota event" QuotaEvent { Declared, Taken, Settled, Queued, Lifted }
     "project event" ProjectEvent { Capped, Reserved, Settled }
     "end of a call" CallEnd { Answered, Limited, Down, Refused, Unknown }
     "ledger event" LedgerEvent { Opened, Admitted, Reserved, Settled, Overshoot, Barred, Raised }
@@ -76,7 +76,7 @@ kinds! {
     "source" Source { User, Recovery, Subtask, Schedule, Planner, MainLoop }
     "wish" Wish {
         Continue, Initialise, Message, Cancel, Pause, Resume, Approve, Deny, Answer, Rewind, Uncompact,
-        AddBudget, SubtaskEnded,
+        AddBudget, CapCall, SubtaskEnded,
     }
     "task" TaskState { Pending, Active, Done, Failed, Skipped }
     "stage" StageKind { Agent, Check, Inspect, Integrate, Plan }

@@ -379,7 +379,7 @@ impl World {
         let Some(state) = self.oracle.state(id) else { return Ok(()) };
         let (root, calm) = (state.root(), self.calm);
         let Some(mut wish) = actors::wish(&mut self.rng, state, calm) else { return Ok(()) };
-        if calm && matches!(wish, Wish::Resume { .. } | Wish::AddBudget { .. }) {
+        if calm && matches!(wish, Wish::Resume { .. } | Wish::AddBudget { .. } | Wish::CapCall { .. }) {
             let tries = self.helped.entry(id).or_default();
             *tries += 1;
             // Only the root's budget can be raised, and nobody is patient for ever.

@@ -51,6 +51,7 @@ impl Quotas {
                 self.under_way.remove(&(*session, *action));
                 self.ended((*session, *action), *end);
             }
+            QuotaEvent::Queued { .. } => {}
             // What failed before counts no more; who probes still does so alone.
             QuotaEvent::Lifted { .. } => {
                 self.ends.clear();

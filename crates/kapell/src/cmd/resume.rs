@@ -15,6 +15,7 @@ use crate::{out, repo, words};
 use contract::intent::{Source, Wish};
 use contract::journal::Journal;
 use contract::model::Models;
+use contract::money::usd;
 use contract::port::Clock;
 use contract::session::Ask;
 use contract::{Digest, Fault, SessionId};
@@ -92,13 +93,24 @@ async fn go_on(
     for order in orders {
         wired.engine.submit(order).await?;
     }
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = expected(&state, options.model.as_deref()).into_iter().collect();
     let held = wired.engine.attend(tree.root, Attend::GoOn).await?;
     if let Err(lease) = &held {
         notes.push(format!("{} runs this session already ({}); following it", lease.owner, short(tree.root)));
     }
     let timeout = options.timeout.map(Duration::from_millis);
     work.follow(wired, Start { tree, ours: held.is_ok(), awaited, notes, timeout }, signals).await
+}
+
+/// What the next call sends and what that costs, before it does: after a pause a provider has rarely kept anything.
+fn expected(state: &Session, model: Option<&str>) -> Option<String> {
+    let next = state.next_call().filter(|_| model.is_none())?;
+    let money =
+        next.nanos.map_or_else(|| "at an unknown price".to_owned(), |nanos| format!("up to {}", usd(nanos)));
+    Some(format!(
+        "the next call sends about {} tokens of conversation: {money} if the provider has kept nothing of it",
+        next.tokens
+    ))
 }
 
 /// What the person's configuration says now holds from here on.
@@ -140,6 +152,9 @@ fn orders(
     let mut orders = Vec::new();
     if let Some(amount) = options.more.amount() {
         orders.push(order(state.root(), Wish::AddBudget { amount }, Vec::new()));
+    }
+    if let Some(call) = options.call(state.limits().call) {
+        orders.push(order(state.id, Wish::CapCall { call }, Vec::new()));
     }
     let model = match &options.model {
         None => None,

@@ -164,6 +164,7 @@ pub(crate) fn spec(
         limits: Limits {
             steps_per_turn: options.max_turns.unwrap_or(usual.steps_per_turn),
             call: config.call_cap(),
+            quiet: config.quiet_hours,
             ..usual
         },
         budget: config.budget(),

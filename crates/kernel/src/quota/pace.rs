@@ -111,6 +111,14 @@ impl Window {
         counts.map(|(_, units)| *units).fold(0, u64::saturating_add)
     }
 
+    /// What was taken in the last so many milliseconds, at least; no more than is remembered.
+    pub fn sum_of(&self, now: Timestamp, ms: u64) -> u64 {
+        let longer = self.ms.saturating_sub(ms);
+        let counts =
+            self.slices.iter().filter(|(slice, _)| self.left(*slice).since(Timestamp(longer)) > now.0);
+        counts.map(|(_, units)| *units).fold(0, u64::saturating_add)
+    }
+
     /// When this much more is within the limit; more than the limit waits until nothing counts any more.
     pub fn free_at(&self, limit: u64, now: Timestamp, units: u64) -> Timestamp {
         let limit = limit.max(1);
@@ -209,6 +217,16 @@ mod tests {
             assert!(taken.len() > 20, "{ms}: {}", taken.len());
             assert!(window.slices.len() <= 2 * SLICES as usize + 1);
         }
+    }
+
+    #[test]
+    fn a_shorter_stretch_of_a_window_counts_what_is_in_it() {
+        let mut window = Window::new(60_000);
+        (0..50).for_each(|second| window.take(Timestamp(100_000 + second * 1_000), 1));
+        let now = Timestamp(149_900);
+        assert_eq!(window.sum_of(now, 60_000), window.sum(now));
+        assert!((12..=14).contains(&window.sum_of(now, 12_000)), "{}", window.sum_of(now, 12_000));
+        assert_eq!(window.sum_of(now, 3_600_000), 50, "no more than it remembers");
     }
 
     #[test]

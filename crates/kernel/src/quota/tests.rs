@@ -1,7 +1,7 @@
 //! The rules of a key together, with a clock that is set by hand.
 
 use super::*;
-use contract::model::{Meter, Window as Rate};
+use contract::model::Window as Rate;
 
 const BY: SessionId = SessionId(1);
 /// Longer than any test lasts.
@@ -176,17 +176,40 @@ fn a_hit_limit_stops_everybody_for_as_long_as_was_said_and_then_few_go_first() {
 }
 
 #[test]
-fn a_full_limit_that_was_told_is_full_again_at_its_moment_and_counts_on() {
+fn when_a_told_moment_has_come_one_call_finds_out_what_is_there_again() {
+    let told = |left, reset_ms| Meter {
+        requests: Some(Gauge { limit: Some(2), left, reset_ms: Some(reset_ms) }),
+        tokens: None,
+    };
     let mut key = Key::with(Rates::default());
     key.take(1, 1);
-    let requests = Some(Gauge { limit: Some(2), left: 0, reset_ms: Some(5_000) });
-    key.settle(1, 1, CallEnd::Answered, Meter { requests, tokens: None });
+    key.settle(1, 1, CallEnd::Answered, told(0, 5_000));
     assert_eq!(key.patience(1), 5_000);
     key.take(2, 1);
+    assert_eq!(why(key.ask(1)), Some(Why::UnderWay), "it may have been one only");
+    // One of two is left: it was full. From here on that is known.
+    key.settle(2, 1, CallEnd::Answered, told(1, 5_000));
     key.take(3, 1);
+    let waited = key.patience(1);
+    assert!((5_000..=7_000).contains(&waited), "{waited}");
+    key.take(4, 1);
+    key.take(5, 1);
     assert_eq!(why(key.ask(1)), Some(Why::Reset), "two are all there are");
-    key.now += TOLD_FOR_MS;
-    key.call(4, 1, CallEnd::Answered);
+    // Until a limit is hit all the same.
+    key.settle(4, 1, CallEnd::Limited { retry_after_ms: None }, Meter::default());
+    key.now += 60_000;
+    key.take(6, 1);
+    assert_eq!(why(key.ask(1)), Some(Why::UnderWay));
+    // One whose oldest call only no longer counts is asked one call at a time.
+    key.settle(6, 1, CallEnd::Answered, told(0, 1_000));
+    key.now += 1_000;
+    key.take(7, 1);
+    key.settle(7, 1, CallEnd::Answered, told(0, 1_000));
+    key.now += 1_000;
+    key.take(8, 1);
+    assert_eq!(why(key.ask(1)), Some(Why::UnderWay));
+    key.now += 2 * TOLD_FOR_MS;
+    key.call(9, 1, CallEnd::Answered);
     assert_eq!(key.quota.told_requests, None, "nobody has told anything for long");
 }
 
@@ -203,6 +226,21 @@ fn what_an_older_call_was_told_does_not_replace_what_a_newer_one_was() {
     key.settle(2, 1, CallEnd::Answered, left(0));
     key.settle(1, 1, CallEnd::Answered, left(40));
     assert_eq!(why(key.ask(1)), Some(Why::Reset));
+}
+
+#[test]
+fn of_answers_to_calls_of_one_moment_the_smaller_word_holds_in_whatever_order_they_come() {
+    let left =
+        |left| Meter { requests: Some(Gauge { limit: Some(4), left, reset_ms: Some(30_000) }), tokens: None };
+    for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
+        let mut key = Key::with(Rates::default());
+        (1..=3).for_each(|who| key.take(who, 1));
+        // The provider saw them in the order of their numbers.
+        order.into_iter().for_each(|who| key.settle(who, 1, CallEnd::Answered, left(4 - who as u64)));
+        assert_eq!(key.ask(1), Ok(()), "{order:?}");
+        key.take(4, 1);
+        assert_eq!(why(key.ask(1)), Some(Why::Reset), "{order:?}");
+    }
 }
 
 #[test]
@@ -235,6 +273,38 @@ fn a_clock_that_was_set_back_makes_nobody_wait_for_what_lies_ahead() {
     assert!(now <= left + 1_000, "{now} after {left}");
     key.patience(1);
     key.call(9, 1, CallEnd::Answered);
+}
+
+#[test]
+fn the_first_of_every_process_stands_in_one_line_and_who_does_not_come_keeps_nobody_waiting() {
+    let mut key = Key::with(Rates { concurrent: Some(1), ..Rates::default() });
+    let queued = |key: &mut Key, who: u128, rank: u64| {
+        let until = Timestamp(key.now + 5_000);
+        key.fold(QuotaEvent::Queued { session: SessionId(who), rank, tokens: 10, until });
+    };
+    let ahead = |key: &Key, who: u128, rank: u64| {
+        let (load, lapses) = key.quota.elsewhere(Timestamp(key.now), (rank, SessionId(who)), |_| false);
+        (load.calls, lapses)
+    };
+    key.take(1, 10);
+    queued(&mut key, 2, 200);
+    queued(&mut key, 3, 100);
+    assert_eq!((ahead(&key, 2, 200).0, ahead(&key, 3, 100).0, ahead(&key, 4, 300).0), (1, 0, 2));
+    key.settle(1, 10, CallEnd::Answered, Meter::default());
+    let load = Load { calls: 1, tokens: 10 };
+    assert_eq!(
+        why(key.quota.verdict(Timestamp(key.now), 10, load)),
+        Some(Why::UnderWay),
+        "it is the other's turn"
+    );
+    assert_eq!(key.ask(10), Ok(()));
+    key.take(3, 10);
+    assert_eq!(ahead(&key, 2, 200), (0, None), "who has its call stands in no line");
+    key.now += 5_000;
+    assert_eq!(ahead(&key, 4, 300), (0, None), "it did not come");
+    queued(&mut key, 2, 200);
+    key.fold(QuotaEvent::Lifted { why: "now".into() });
+    assert_eq!(ahead(&key, 4, 300).0, 0, "everybody looks anew");
 }
 
 #[test]

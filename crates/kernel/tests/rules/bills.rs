@@ -4,7 +4,7 @@ use crate::make::*;
 use crate::world::{ROOT, World};
 use contract::action::{Control, Done, End, Outcome};
 use contract::event::{Event, LedgerEvent};
-use contract::intent::Wish;
+use contract::intent::{Source, Wish};
 use contract::model::{Card, ModelRef, Price, Tier, Usage};
 use contract::session::{Limits, SessionSpec};
 use contract::{Amount, Fault, Kind, limits};
@@ -132,6 +132,22 @@ fn one_call_has_a_cap_of_its_own() {
 }
 
 #[test]
+fn a_cap_of_one_call_that_stopped_a_session_is_raised_by_the_command_that_it_names() {
+    let limits = Limits { call: Amount { nanos: 1_000, ..UNLIMITED }, ..Limits::default() };
+    let mut world = World::working(SessionSpec { model: card(32_000, PRICE), limits, ..spec() });
+    let pause = world.root().pause.clone().unwrap();
+    let said = pause.hint.split("--per-call-usd ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+    let (dollars, cents) = said.split_once('.').unwrap();
+    let nanos = (dollars.parse::<u64>().unwrap() * 100 + cents.parse::<u64>().unwrap()) * 10_000_000;
+    let raise = |nanos| Wish::CapCall { call: Amount { nanos, ..UNLIMITED } };
+    world.wish(ROOT, Source::Planner, raise(nanos));
+    assert!(world.root().pause.is_some(), "only a person raises it");
+    world.wish(ROOT, Source::User, raise(nanos));
+    assert_eq!((world.root().pause.clone(), world.doing(ROOT)), (None, "model"), "{}", pause.hint);
+    assert!(asked(&world).0.nanos <= nanos && world.root().limits().call.nanos == nanos);
+}
+
+#[test]
 fn an_end_without_a_bill_is_the_whole_reservation_and_one_with_a_bill_is_the_bill() {
     let transient = || End::Failed(Fault::new(Kind::Transient, "stream-cut", "cut"));
     let used = Amount { nanos: 9_000, tokens: 300, ..Amount::ZERO };
@@ -213,4 +229,15 @@ fn a_person_is_warned_once_before_the_budget_ends() {
         })
         .collect();
     assert_eq!(warned, ["80 % of this session's budget of tokens is used: 18000 of 20000"]);
+}
+
+#[test]
+fn what_the_next_call_costs_is_known_before_it() {
+    let mut world = World::working(spec());
+    assert_eq!(world.root().next_call(), None, "nothing has been asked yet");
+    world.end(ROOT, says(vec![pure("c")]));
+    world.tools(ROOT);
+    let next = world.root().next_call().unwrap();
+    assert!((120..200).contains(&next.tokens), "{next:?}");
+    assert_eq!(next.nanos, Some(next.tokens * 3_000));
 }

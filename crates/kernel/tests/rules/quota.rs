@@ -7,9 +7,9 @@ use crate::world::{ROOT, World};
 use contract::action::{Done, Effect, End, Outcome};
 use contract::event::{Dearer, Event, Final};
 use contract::intent::{Source, Wish};
-use contract::model::{ModelRef, Price, Quota, Rates};
+use contract::model::{ModelRef, Price, Quota, Rates, Window};
 use contract::quota::{CallEnd, QuotaEvent};
-use contract::session::SessionSpec;
+use contract::session::{Limits, Quiet, SessionSpec};
 use contract::{Amount, Kind, QuotaId, SessionId, StreamId, Timestamp};
 use kernel::Input;
 use kernel::further::Facts;
@@ -358,6 +358,107 @@ fn a_person_has_what_waits_for_its_moment_tried_now() {
     assert_eq!(held(&world), Some(Why::UnderWay));
     breaks(&mut world, Kind::Degraded, "529", 0);
     assert_eq!(held(&world), Some(Why::Breaker));
+}
+
+/// Ten in the evening to seven in the morning.
+const NIGHT: Quiet = Quiet { from_min: 22 * 60, to_min: 7 * 60 };
+
+fn quiet(quiet: Quiet) -> SessionSpec {
+    let limits = Limits { quiet: Some(quiet), ..Limits::default() };
+    SessionSpec { limits, ..limited(Rates::default()) }
+}
+
+fn at(clock: &str) -> u64 {
+    format!("2026-11-20T{clock}:00.000Z").parse::<Timestamp>().unwrap().0
+}
+
+/// The call hits a limit that lasts so long.
+fn limited_for(world: &mut World, ms: u64) {
+    let mut fault = contract::Fault::new(Kind::RateLimited, "rate-limited", "429");
+    fault.retry_after_ms = Some(ms);
+    world.end(ROOT, End::Failed(fault));
+}
+
+#[test]
+fn a_long_wait_that_ends_in_quiet_hours_goes_on_behind_them_and_a_person_is_asked_nothing() {
+    let mut world = World::working(quiet(NIGHT));
+    world.now = at("21:00");
+    limited_for(&mut world, 2 * 3_600_000);
+    let morning = Timestamp(at("07:00") + 24 * 3_600_000);
+    assert_eq!(waits(&world, ROOT).last(), Some(&("retry".to_owned(), morning)));
+    world.now = at("23:30");
+    world.feed(ROOT, Input::Tick);
+    assert_eq!((world.doing(ROOT), world.sessions[&ROOT].wake_at), ("-", Some(morning)));
+    world.now = morning.0;
+    world.feed(ROOT, Input::Tick);
+    assert_eq!(world.doing(ROOT), "model");
+    // A short wait is over before anybody sleeps, and a person may have it tried at any time.
+    world.now = at("23:00") + 24 * 3_600_000;
+    limited_for(&mut world, 60_000);
+    let told = waits(&world, ROOT).last().unwrap().1;
+    assert!(told.since(Timestamp(world.now)) < 120_000, "{told}");
+    world.now = told.0;
+    world.feed(ROOT, Input::Tick);
+    limited_for(&mut world, 3_600_000);
+    world.wish(ROOT, Source::User, Wish::Continue);
+    assert_eq!(world.doing(ROOT), "-", "its key is closed");
+    world.lift(QuotaId::of(KEY));
+    world.now += 20_000;
+    world.feed(ROOT, Input::Tick);
+    assert_eq!(world.doing(ROOT), "model", "it is wanted by a person: {}", world.brief(ROOT));
+}
+
+#[test]
+fn who_waits_in_line_through_quiet_hours_does_not_begin_in_them_either() {
+    let mut world = World::working(limited(Rates::default()));
+    world.open(OTHER, quiet(NIGHT));
+    world.now = at("21:30");
+    limited_for(&mut world, 3 * 3_600_000);
+    world.end(OTHER, prepared());
+    let morning = Timestamp(at("07:00") + 24 * 3_600_000);
+    assert_eq!(waits(&world, OTHER).last(), Some(&("limited".to_owned(), morning)));
+    world.now = at("23:00");
+    world.lift(QuotaId::of(KEY));
+    world.feed(OTHER, Input::Tick);
+    assert_eq!(world.doing(OTHER), "-", "it is night, although the limit is gone");
+    world.now = morning.0;
+    world.feed(OTHER, Input::Tick);
+    assert_eq!(world.doing(OTHER), "model");
+}
+
+#[test]
+fn where_nothing_goes_on_by_itself_a_long_wait_is_a_pause_that_says_until_when() {
+    let mut world = World::working(quiet(Quiet { from_min: 0, to_min: 0 }));
+    limited_for(&mut world, 60_000);
+    assert!(world.root().pause.is_none(), "a minute is no long wait");
+    world.now += 70_000;
+    world.feed(ROOT, Input::Tick);
+    limited_for(&mut world, 3_600_000);
+    let pause = world.root().pause.clone().unwrap();
+    assert_eq!((pause.why.as_str(), pause.code), ("quiet", 75), "{pause:?}");
+    assert!(pause.what.contains("until") && pause.hint.contains("kapell resume"), "{pause:?}");
+    world.now += 3_700_000;
+    world.feed(ROOT, Input::Tick);
+    assert_eq!(world.doing(ROOT), "-");
+    world.wish(ROOT, Source::User, Wish::Resume { model: None });
+    assert_eq!(world.doing(ROOT), "model");
+}
+
+#[test]
+fn people_are_warned_once_when_most_of_a_long_window_is_used() {
+    let window = Some(Window { requests: 10, ms: 5 * 3_600_000 });
+    let mut world = World::working(limited(Rates { window, ..Rates::default() }));
+    for n in 0..9 {
+        assert_eq!(world.doing(ROOT), "model", "{n}");
+        world.end(ROOT, says(vec![crate::make::ask(&format!("q{n}"))]));
+        world.wish(ROOT, Source::User, message(&format!("go on, {n}")));
+    }
+    let warned: Vec<String> = world
+        .events(ROOT)
+        .filter_map(|event| if let Event::Warned { what } = event { Some(what.clone()) } else { None })
+        .collect();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].starts_with("80 % of the calls are used (8 of 10"), "{}", warned[0]);
 }
 
 #[test]
