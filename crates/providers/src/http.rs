@@ -27,8 +27,9 @@ const SECRET_BYTES: usize = 8;
 const TELLING_BYTES: usize = 12;
 /// How long a refusal's body is waited for.
 const REFUSAL_WAIT: Duration = Duration::from_secs(5);
-/// How long the end of a complete answer is waited for, so that its connection can serve the next call.
-const TAIL_WAIT: Duration = Duration::from_millis(5);
+/// How long the end of a complete answer is waited for, so that its connection can serve the next call. A busy machine
+/// takes milliseconds to hand over the last bytes, and a new connection costs more than they do.
+const TAIL_WAIT: Duration = Duration::from_millis(100);
 
 /// The connections to one provider.
 #[derive(Debug)]
