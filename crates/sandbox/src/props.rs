@@ -98,6 +98,9 @@ mod tests {
                 bytes.extend(text);
             };
             put(&texts[0]);
+            // Limits of memory and processes.
+            put(b"7");
+            put(b"0");
             put(&texts[1]);
             // No plan.
             put(b"0");

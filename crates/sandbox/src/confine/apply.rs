@@ -13,7 +13,10 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, unmount,
 };
 use rustix::process::{Resource, Rlimit, fchdir, getgid, getuid, setrlimit};
-use rustix::thread::{CapabilitySet, UnshareFlags, remove_capability_from_bounding_set};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, UnshareFlags, capabilities, remove_capability_from_bounding_set,
+    set_capabilities,
+};
 use std::ffi::CStr;
 use std::fs;
 use std::io;
@@ -104,7 +107,7 @@ fn fill(entries: &[Entry]) -> Result<(), Failed> {
 
 fn new_root() -> io::Result<()> {
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
-    tmpfs(Path::new(BASE), c"mode=0755")?;
+    tmpfs(Path::new(BASE), c"mode=0755,size=16m")?;
     fs::create_dir(format!("{BASE}{OLD}"))?;
     rustix::process::pivot_root(BASE, format!("{BASE}{OLD}"))?;
     std::env::set_current_dir("/")
@@ -148,7 +151,7 @@ fn place(Entry { at, show }: &Entry) -> io::Result<()> {
         Show::Write(source) | Show::Own(Some(source)) => bind(source, sys::NOSUID | sys::NODEV),
         Show::Own(None) => {
             stand_in(at, true)?;
-            tmpfs(at, c"mode=1777")
+            tmpfs(at, c"mode=1777,size=25%")
         }
         Show::Link(to) => std::os::unix::fs::symlink(to, at),
         Show::Nothing if fs::symlink_metadata(at).is_ok_and(|meta| meta.is_dir()) => {
@@ -204,11 +207,19 @@ fn keep_few_rights() -> io::Result<()> {
         | CapabilitySet::SETUID;
     for one in CapabilitySet::all().difference(kept).iter() {
         match remove_capability_from_bounding_set(one) {
-            // Unknown to this kernel; or there is nothing to give away, and nobody gains any without it.
+            // Unknown to this kernel.
             Ok(()) | Err(Errno::INVAL) => {}
-            Err(Errno::PERM) if !getuid().is_root() => break,
+            // Not ours to give away for good. What it has not now it does not gain: it gains nothing by any program.
+            Err(Errno::PERM) => return give_up(kept),
             Err(errno) => return Err(errno.into()),
         }
     }
     Ok(())
+}
+
+fn give_up(kept: CapabilitySet) -> io::Result<()> {
+    let now = capabilities(None)?;
+    let few = |set: CapabilitySet| set.intersection(kept);
+    let (effective, permitted) = (few(now.effective), few(now.permitted));
+    Ok(set_capabilities(None, CapabilitySets { effective, permitted, inheritable: few(now.inheritable) })?)
 }

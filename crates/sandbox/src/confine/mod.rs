@@ -130,6 +130,11 @@ pub(crate) fn plan(
             .map_err(failed)?;
     }
     if held.namespaces && held.profile == Profile::WorkspaceWrite {
+        // Nothing can be mounted on a link: it could be put in another one's place.
+        if asked.workspace.join(".git").is_symlink() {
+            let source = io::Error::other("it is a symbolic link, which a command could replace");
+            return Err(Error::Confine { layer: ".git".to_owned(), source });
+        }
         seal(&asked.workspace).map_err(crate::run::failed("closing git's hooks and configuration"))?;
     }
     env.retain(|(name, _)| !CLEARED.iter().any(|cleared| name == *cleared));
@@ -162,7 +167,7 @@ pub fn seal(workspace: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make(git, &|path| std::fs::create_dir(path))?
         }
-        Ok(meta) if meta.is_dir() && git.join("HEAD").exists() => {
+        Ok(meta) if meta.is_dir() && git.join("HEAD").symlink_metadata().is_ok() => {
             for name in rules::SEALED {
                 match name {
                     "hooks" => make(git.join(name), &|path| std::fs::create_dir(path))?,

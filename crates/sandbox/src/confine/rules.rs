@@ -7,7 +7,7 @@ use contract::confine::{Confinement, Network, Profile};
 use std::path::{Path, PathBuf};
 
 /// Directories of the system: read and executed. What is missing a person adds by configuration.
-const SYSTEM: [&str; 16] = [
+const SYSTEM: [&str; 17] = [
     "/usr",
     "/bin",
     "/sbin",
@@ -17,7 +17,9 @@ const SYSTEM: [&str; 16] = [
     "/libx32",
     "/etc",
     "/opt",
-    "/nix",
+    // Not the socket of the daemon that builds for everybody.
+    "/nix/store",
+    "/nix/var/nix/profiles",
     "/gnu",
     "/snap",
     "/proc",
@@ -42,9 +44,9 @@ const KEYS: [&str; 10] = [
 ];
 /// Devices everybody needs.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-/// Below the home directory: tools and what they are built from, never files of keys. Of what cargo keeps, the file with
-/// the registry's token is left out by naming the others.
-const TOOLS: [&str; 41] = [
+/// Below the home directory: tools and what they are built from, never files of keys. Where those lie beside them, the
+/// others are named one by one.
+const TOOLS: [&str; 50] = [
     ".cargo/bin",
     ".cargo/env",
     ".cargo/config.toml",
@@ -60,7 +62,8 @@ const TOOLS: [&str; 41] = [
     ".deno",
     ".local/share/pnpm",
     ".pyenv",
-    ".local/share/uv",
+    ".local/share/uv/python",
+    ".local/share/uv/tools",
     ".local/bin",
     ".local/lib",
     ".local/share/pipx",
@@ -68,7 +71,8 @@ const TOOLS: [&str; 41] = [
     "anaconda3",
     ".rbenv",
     ".rvm",
-    ".gem",
+    ".gem/ruby",
+    ".gem/specs",
     ".asdf",
     ".local/share/mise",
     ".sdkman/candidates",
@@ -83,7 +87,14 @@ const TOOLS: [&str; 41] = [
     ".opam",
     ".juliaup",
     ".julia/packages",
-    ".dotnet",
+    ".dotnet/dotnet",
+    ".dotnet/host",
+    ".dotnet/packs",
+    ".dotnet/sdk",
+    ".dotnet/sdk-manifests",
+    ".dotnet/shared",
+    ".dotnet/templates",
+    ".dotnet/tools",
     ".nix-profile",
     ".elan",
 ];
@@ -137,9 +148,7 @@ pub(super) fn derive(asked: &Confinement, place: &Place, files: &dyn Files, name
         asked.write.iter().for_each(|path| list.read(path));
     }
     if namespaces {
-        let hidden = KEYS.iter().map(PathBuf::from).filter(|path| files.kind(path).is_some());
-        let hidden: Vec<Entry> = hidden.map(|path| Entry::new(path, Show::Nothing)).collect();
-        list.entries.extend(hidden);
+        list.hide(&KEYS);
     }
     let entries = list.in_order();
     Plan { namespaces, network: asked.network, entries }
@@ -205,6 +214,21 @@ impl List<'_> {
         }
         let dirs: Vec<PathBuf> = place.path.iter().filter(|dir| place.may_show(dir)).cloned().collect();
         dirs.iter().for_each(|dir| self.read(dir));
+    }
+
+    /// Nothing can be opened there; of a link, where it leads.
+    fn hide(&mut self, keys: &[&str]) {
+        for key in keys.iter().map(Path::new) {
+            let place = match self.files.kind(key) {
+                Some(Kind::Link(_)) => self.files.real(key),
+                Some(_) => Some(key.to_owned()),
+                None => None,
+            };
+            let shown = |path: &PathBuf| self.entries.iter().any(|entry| path.starts_with(&entry.at));
+            if let Some(path) = place.filter(shown) {
+                self.entries.push(Entry::new(path, Show::Nothing));
+            }
+        }
     }
 
     /// Where only rules hold, what lies beside a key is named one by one.
