@@ -273,6 +273,8 @@ pub struct Context {
     pub base: Option<String>,
     /// Branch to land on, once prepared.
     pub target: Option<String>,
+    /// The workspace may hold something that its base does not.
+    pub worked: bool,
     /// The checks of the base commit.
     pub checks: Vec<CheckDef>,
     /// Set-up commands of the base commit.

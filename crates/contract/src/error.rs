@@ -46,6 +46,10 @@ pub const CONTEXT_FULL: &str = "context-full";
 pub const NOT_DOWN: [&str; 5] =
     [CONTEXT_FULL, "call-malformed", "field-refused", "no-summary", "reply-empty"];
 
+/// Code of a fault for the taking over of a child's work that is not to be had any more: nothing was changed, and
+/// another try finds as little.
+pub const CHILD_GONE: &str = "child-gone";
+
 /// Code of a fault for a disk without space: it goes away when a person makes room, whatever was being done.
 pub const DISK_FULL: &str = "disk-full";
 

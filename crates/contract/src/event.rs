@@ -287,7 +287,7 @@ pub enum Event {
         signature: String,
         /// How often in a row.
         count: u32,
-        /// What happens now: `retry`, `workaround`, `cut`, `ask`, `end`.
+        /// What happens now: `retry`, `workaround`, `tell` (the agent), `cut`, `ask`, `end`.
         then: String,
         /// Not before this moment.
         #[serde(default, skip_serializing_if = "Option::is_none")]

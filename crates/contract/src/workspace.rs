@@ -14,6 +14,8 @@ pub struct Origin {
     pub base: Option<String>,
     /// Branch to land on; `None` = the one checked out.
     pub target: Option<String>,
+    /// The workspace was there and may have held work: when it is gone, it is not made anew.
+    pub worked: bool,
 }
 
 /// A workspace that stands.
@@ -66,7 +68,7 @@ pub struct Change {
 
 /// The port. Every method is safe to call again after a crash in the middle.
 pub trait Workspace: Send + Sync {
-    /// Makes the session's clone, or finds it. Idempotent.
+    /// Makes the session's clone, or finds it. Idempotent. A fault when it held work and is gone.
     fn prepare(&self, session: SessionId, origin: Origin) -> BoxFuture<'_, Result<Ready, Fault>>;
     /// Top level of the session's clone.
     fn root(&self, session: SessionId) -> PathBuf;
