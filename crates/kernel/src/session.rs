@@ -479,6 +479,25 @@ impl Session {
         self.children.iter().filter(|(_, child)| !child.ended).map(|(id, _)| *id)
     }
 
+    /// Does it go on, and still have to take the result of this session?
+    pub fn awaits(&self, child: SessionId) -> bool {
+        self.phase != Phase::Ended && self.live_children().any(|live| live == child)
+    }
+
+    /// Are checks what was interrupted, or failed?
+    pub(crate) fn checks_again(&self) -> bool {
+        self.redo.as_ref().is_some_and(|redo| matches!(redo.work, Work::Check { .. }))
+    }
+
+    /// May its tree hold anything that its base does not?
+    fn worked(&self) -> bool {
+        let changes = |redo: &Redo| !matches!(redo.work, Work::Model { .. } | Work::Summarise { .. });
+        !self.savepoints.is_empty()
+            || self.verdict.is_some()
+            || self.children.values().any(|child| child.ended)
+            || self.redo.as_ref().is_some_and(changes)
+    }
+
     /// What it waits for, if it is active and nothing runs.
     pub fn waiting(&self, now: Timestamp) -> Option<Waiting> {
         if self.phase != Phase::Active || self.running.is_some() {
@@ -529,6 +548,7 @@ impl Session {
             spec,
             base: prepared.map(|p| p.base.clone()),
             target: prepared.and_then(|p| p.target.clone()),
+            worked: self.worked(),
             checks: prepared.map(|p| p.checks.clone()).unwrap_or_default(),
             setup: prepared.map(|p| p.setup.clone()).unwrap_or_default(),
             items: if with_items { self.items.iter().cloned().collect() } else { Vec::new() },

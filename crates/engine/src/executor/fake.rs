@@ -174,6 +174,7 @@ impl World {
             spec: Arc::new(spec),
             base: Some("base".into()),
             target: Some("main".into()),
+            worked: false,
             checks: suite().checks,
             setup: suite().setup,
             items: Vec::new(),
@@ -362,7 +363,8 @@ impl Checks for World {
 
 impl Workspace for World {
     fn prepare(&self, session: SessionId, origin: Origin) -> BoxFuture<'_, Result<Ready, Fault>> {
-        self.note(format!("prepare {} {:?}", origin.repo.display(), origin.base));
+        let again = if origin.worked { "again: " } else { "" };
+        self.note(format!("{again}prepare {} {:?}", origin.repo.display(), origin.base));
         let root = self.root(session);
         let base = origin.base.unwrap_or_else(|| "head".into());
         Box::pin(async { Ok(Ready { root, base, target: Some("main".into()), notes: Vec::new() }) })

@@ -651,23 +651,42 @@ async fn a_missing_text_is_a_fault_not_a_guess() {
 #[tokio::test(start_paused = true)]
 async fn prepare_names_the_goals_checks() {
     let world = World::default();
-    let End::Done(Done::Prepared(prepared)) = world.end(world.run_of(Work::Prepare)).await else {
+    let End::Done(Done::Prepared(prepared)) = world.end(first_prepare(&world)).await else {
         panic!("not prepared")
     };
     assert_eq!((prepared.base.as_str(), prepared.target.as_deref()), ("head", Some("main")));
     assert_eq!((prepared.checks.len(), prepared.goal_checks), (2, vec!["clippy".to_owned()]));
     assert_eq!(world.log(), ["prepare /repo None", "find /clones/7 head"]);
 
-    let mut run = world.run_of(Work::Prepare);
+    let mut run = first_prepare(&world);
     Arc::make_mut(&mut run.context.spec).goal_checks = vec!["tset".into()];
     let End::Failed(fault) = world.end(run).await else { panic!("it did not fail") };
     assert_eq!((fault.kind, fault.code.as_str()), (Kind::UserFixable, "unknown-check"));
 }
 
+/// Nothing was prepared before.
+fn first_prepare(world: &World) -> Run {
+    let mut run = world.run_of(Work::Prepare);
+    run.context.base = None;
+    run
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_prepared_once_is_prepared_from_the_same_base() {
+    for worked in [false, true] {
+        let world = World::default();
+        let mut run = world.run_of(Work::Prepare);
+        run.context.worked = worked;
+        world.end(run).await;
+        let again = if worked { "again: " } else { "" };
+        assert_eq!(world.log()[0], format!("{again}prepare /repo Some(\"base\")"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_child_works_for_its_parents_clone() {
     let world = World::default();
-    let mut run = world.run_of(Work::Prepare);
+    let mut run = first_prepare(&world);
     let parent = SessionId(3);
     Arc::make_mut(&mut run.context.spec).parent = Some(Parent {
         session: parent,

@@ -13,9 +13,12 @@ use std::path::PathBuf;
 
 /// Makes the clone, finds the checks of its base, and which of them the goal is about.
 pub(super) async fn prepare(job: &Job) -> Result<Done, Halt> {
-    let spec = &job.run.context.spec;
+    let context = &job.run.context;
+    let spec = &context.spec;
     let goal = job.text(spec.goal).await?;
-    let origin = Origin { repo: repo(job), base: spec.base.clone(), target: spec.target.clone() };
+    // Made anew, it begins where it began: not at what is checked out by now.
+    let base = context.base.clone().or_else(|| spec.base.clone());
+    let origin = Origin { repo: repo(job), base, target: spec.target.clone(), worked: context.worked };
     job.unless_stopped()?;
     let ready = job.ports.workspace.prepare(job.run.session, origin).await?;
     let suite = job.ports.checks.find(ready.root, ready.base.clone()).await?;
@@ -116,7 +119,8 @@ pub(super) async fn integrate(job: &Job, kept: &mut Kept, result: &str) -> Resul
     let base = job.base()?;
     let goal = job.text(context.spec.goal).await?;
     let goal_checks = goal::checks(&context.spec.goal_checks, &goal, &context.checks)?;
-    let origin = Origin { repo: repo(job), base: Some(base.clone()), target: context.target.clone() };
+    let (base_is, target) = (Some(base.clone()), context.target.clone());
+    let origin = Origin { repo: repo(job), base: base_is, target, worked: true };
     let landing = Landing {
         base: base.clone(),
         result: result.to_owned(),

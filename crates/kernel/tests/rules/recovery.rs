@@ -295,3 +295,25 @@ fn what_was_reserved_is_settled_exactly_once_over_restarts() {
         .collect();
     assert!(held.is_empty());
 }
+
+#[test]
+fn a_workspace_that_held_work_is_told_from_one_that_did_not() {
+    let mut world = World::new();
+    world.open(ROOT, spec());
+    assert!(!world.flight(ROOT).context.worked);
+    world.end(ROOT, prepared());
+    world.restart();
+    assert_eq!(world.doing(ROOT), "prepare");
+    assert!(!world.flight(ROOT).context.worked, "nothing but a model was asked");
+    assert_eq!(world.flight(ROOT).context.base.as_deref(), Some("base"));
+    for half in [true, false] {
+        let mut world = World::working(spec());
+        world.end(ROOT, says(vec![staged("e")]));
+        if !half {
+            world.tools(ROOT);
+        }
+        world.restart();
+        assert_eq!(world.doing(ROOT), "prepare");
+        assert!(world.flight(ROOT).context.worked, "half: {half}");
+    }
+}
