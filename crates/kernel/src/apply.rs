@@ -139,6 +139,12 @@ impl Session {
             Event::CallAnswered { call, ok, what } => {
                 // A question whose call is answered otherwise is no longer asked.
                 self.questions.retain(|_, question| question.call.as_ref() != Some(call));
+                // Nor is the child of a call that is answered otherwise waited for any longer.
+                self.children
+                    .values_mut()
+                    .filter(|child| child.call == *call)
+                    .for_each(|child| child.ended = true);
+                self.redo.take_if(|redo| matches!(&redo.work, Work::Adopt { call: of, .. } if of == call));
                 let notice = Some(Box::new(Notice::Told { what: what.clone() }));
                 let bytes = what.len() as u64;
                 let item = Item { call: Some(call.clone()), ok: *ok, notice, bytes, ..Item::by(Role::Tool) };

@@ -92,20 +92,22 @@ pub fn eligible(s: &Session, wish: &Wish, now: Timestamp) -> Result<(), Reason> 
 
 /// What a wish waits for that is not the workspace. Preparing waits for nothing.
 fn waits(s: &Session, wish: &Wish, now: Timestamp) -> Result<(), Reason> {
+    let speaks = matches!(wish, Wish::Message { .. } | Wish::Rewind { .. });
+    // Checks leave nothing half done: whoever speaks to the agent, or undoes, need not wait until they can run.
+    let goes_on = s.redo.is_none() || (speaks && s.checks_again());
     match wish {
         Wish::Pause | Wish::Initialise => return Ok(()),
         // Two interrupted actions cannot be remembered: the first one is brought to its end.
-        Wish::SubtaskEnded { .. } | Wish::Message { .. } | Wish::Rewind { .. } if s.redo.is_some() => {
+        Wish::SubtaskEnded { .. } | Wish::Message { .. } | Wish::Rewind { .. } if !goes_on => {
             return Err(Reason::Interrupted);
         }
         Wish::SubtaskEnded { .. } => return Ok(()),
         _ => {}
     }
-    if s.redo.as_ref().is_some_and(|redo| redo.allowed) {
+    if !goes_on && s.redo.as_ref().is_some_and(|redo| redo.allowed) {
         // What was interrupted (the taking over of one child's result) waits for nobody else's end.
         return s.not_before(now).map_or(Ok(()), |at| Err(Reason::NotBefore(at)));
     }
-    let speaks = matches!(wish, Wish::Message { .. } | Wish::Rewind { .. });
     match s.waiting(now) {
         Some(Waiting::Children(n)) => Err(Reason::AwaitingChild(n)),
         Some(Waiting::Approval(id)) => Err(Reason::AwaitingApproval(id)),

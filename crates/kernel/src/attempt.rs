@@ -49,7 +49,15 @@ impl Session {
         self.chosen = Some(action);
         let Some(id) = intent else { return Ok(()) };
         match self.take_queued(id)?.wish {
-            Wish::Message { text, bytes } => self.input(said(Role::User, text, bytes), true),
+            Wish::Message { text, bytes } => {
+                // What the agent does now will have to be checked anyway.
+                self.redo.take_if(|redo| matches!(redo.work, Work::Check { .. }));
+                self.input(said(Role::User, text, bytes), true)
+            }
+            Wish::Rewind { .. } => {
+                self.redo.take_if(|redo| matches!(redo.work, Work::Check { .. }));
+                Ok(())
+            }
             Wish::SubtaskEnded { child, end } => {
                 if let Some(record) = self.children.get_mut(&child) {
                     record.end = Some(end);

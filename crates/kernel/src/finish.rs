@@ -11,7 +11,7 @@ use crate::session::{Attempt, CallSlot, Redo};
 use crate::{retry, verdict};
 use contract::action::{Done, Effect, EffectClass, End, Integrated, Outcome, Work};
 use contract::checks::{Flag, Report, Verdict};
-use contract::error::{CONTEXT_FULL, DISK_FULL, NOT_RUN};
+use contract::error::{CHILD_GONE, CONTEXT_FULL, DISK_FULL, NOT_RUN};
 use contract::event::{Answer, Event, Final, LedgerEvent, Notice, Subject};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
 use contract::model::Stop;
@@ -298,6 +298,18 @@ impl Draft<'_> {
         }
         if speaks && self.outlast(attempt, &fault, &signature, count, free)? {
             return Ok(());
+        }
+        if let Work::Adopt { child, call, .. } = &attempt.work
+            && fault.code == CHILD_GONE
+        {
+            // Nothing was changed, and another try brings nothing back: the agent decides what to do without it.
+            let what = format!("the work of session {child} could not be taken over: {}", fault.what);
+            self.emit(Event::Failed { signature, count, then: "tell".into(), retry_at: None })?;
+            return self.emit(Event::CallAnswered {
+                call: call.clone(),
+                ok: false,
+                what: text::sentence(&what),
+            });
         }
         if again {
             let delay = retry::delay_ms(fault.kind, count, fault.retry_after_ms, self.ctx.random);

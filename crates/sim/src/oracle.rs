@@ -265,7 +265,8 @@ impl Oracle {
                 )
             })?;
         }
-        if run.class == EffectClass::Staged {
+        // Checks work in checkouts that are thrown away.
+        if run.class == EffectClass::Staged && !matches!(run.work, Work::Check { .. }) {
             self.half.insert(session, run.action);
         }
         Ok(())

@@ -225,6 +225,33 @@ fn a_check_that_fails_to_run_is_taken_up_again_as_a_check() {
 }
 
 #[test]
+fn an_agent_can_be_told_to_mend_what_keeps_the_checks_from_running() {
+    for crashed in [false, true] {
+        let mut world = World::working(spec());
+        world.end(ROOT, says(vec![]));
+        match crashed {
+            true => world.restart(),
+            false => drop(world.end(ROOT, fails(Kind::UserFixable, "unreadable"))),
+        }
+        world.user(message("make that file readable"));
+        if crashed {
+            world.end(ROOT, prepared());
+        }
+        assert_eq!(world.doing(ROOT), "model", "the words wait for nothing");
+        let checks = |world: &World| {
+            world
+                .events(ROOT)
+                .filter(|e| matches!(e, Event::Started { work: Work::Check { .. }, .. }))
+                .count()
+        };
+        assert_eq!(checks(&world), 1);
+        world.play();
+        assert_eq!(world.root().end.as_ref().unwrap().code, 0, "and then the work is checked");
+        assert_eq!(checks(&world), 2);
+    }
+}
+
+#[test]
 fn a_batch_has_time_for_all_its_rounds() {
     let mut world = World::working(spec());
     world.end(ROOT, says((0..20).map(|n| pure(&format!("r{n}"))).collect()));

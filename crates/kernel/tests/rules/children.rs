@@ -6,7 +6,7 @@ use contract::action::{Control, Done, End, Role, Work};
 use contract::event::{Event, Notice};
 use contract::intent::{ChildEnd, Source, Wish};
 use contract::session::{Ask, Limits, Rights, SessionSpec};
-use contract::{Amount, SessionId};
+use contract::{Amount, Kind, SessionId};
 use kernel::fsm::Phase;
 
 fn only_child(world: &World, parent: SessionId) -> SessionId {
@@ -63,12 +63,46 @@ fn the_parent_hears_how_a_child_ended_or_which_files_are_in_conflict() {
 }
 
 #[test]
+fn a_result_that_is_not_to_be_had_any_more_is_told_and_the_parent_goes_on() {
+    for restarts in [false, true] {
+        let mut world = World::working(spec());
+        world.end(ROOT, says(vec![delegate("d", "part")]));
+        let child = only_child(&world, ROOT);
+        let end = ChildEnd { state: "completed".into(), code: 0, commit: Some("abc".into()), summary: None };
+        assert!(world.root().awaits(child));
+        world.wish(ROOT, Source::Subtask, Wish::SubtaskEnded { child, end });
+        assert_eq!(world.doing(ROOT), "adopt");
+        if restarts {
+            world.restart();
+            world.end(ROOT, prepared());
+            assert_eq!((world.doing(ROOT), world.flight(ROOT).attempt), ("adopt", 2));
+        }
+        assert!(world.root().awaits(child), "it is not taken over yet");
+        world.end(ROOT, fails(Kind::Permanent, contract::error::CHILD_GONE));
+        assert_eq!(world.doing(ROOT), "model");
+        assert!(told(&world, ROOT).contains("could not be taken over"), "{}", told(&world, ROOT));
+        assert!(!world.root().awaits(child));
+        world.play();
+        assert_eq!(world.root().end.as_ref().unwrap().code, 0);
+    }
+    // What a person can put right is waited for.
+    let mut world = World::working(spec());
+    world.end(ROOT, says(vec![delegate("d", "part")]));
+    let child = only_child(&world, ROOT);
+    let end = ChildEnd { state: "completed".into(), code: 0, commit: Some("abc".into()), summary: None };
+    world.wish(ROOT, Source::Subtask, Wish::SubtaskEnded { child, end });
+    world.end(ROOT, fails(Kind::UserFixable, contract::error::DISK_FULL));
+    world.user(resume());
+    assert_eq!(world.doing(ROOT), "adopt");
+}
+
+#[test]
 fn a_childs_failure_is_a_result_for_its_parent() {
     let mut world = World::working(spec());
     world.end(ROOT, says(vec![delegate("d", "part")]));
     let child = only_child(&world, ROOT);
     world.deliver();
-    world.end(child, fails(contract::Kind::UserFixable, "git"));
+    world.end(child, fails(Kind::UserFixable, "git"));
     world.deliver();
     assert_eq!(world.doing(ROOT), "model");
     let last = world.flight(ROOT).context.items.last().unwrap();
