@@ -127,7 +127,10 @@ impl Git {
             Err(words) => {
                 let now = self.target(held, landing).await?;
                 Ok(match now.place() {
-                    Ok((still, _)) if still == tip => Tried::Stays(refused(&words), candidate.commit),
+                    // With another branch checked out by now, this one can be moved by itself.
+                    Ok((still, at)) if still == tip && at == place => {
+                        Tried::Stays(refused(&words), candidate.commit)
+                    }
                     _ => Tried::Moved,
                 })
             }

@@ -161,10 +161,9 @@ impl Target {
         fetch(&self.repo, from, &format!("+{LAND_REF}:refs/heads/{name}")).await
     }
 
-    /// Takes a left branch away again, if it is still what we left.
+    /// Takes a left branch away again, if it is still what we left and nobody has it checked out.
     pub(crate) async fn unleave(&self, name: &str, commit: &str) -> Result<(), Fault> {
-        // Refused when somebody moved it meanwhile; then it is theirs.
-        self.repo.change(["update-ref", "-d", &format!("refs/heads/{name}"), commit]).await.map(drop)
+        self.repo.change_by(UNLEAVE, &[&format!("refs/heads/{name}"), commit]).await.map(drop)
     }
 
     /// Moves the branch from `tip` to `to` (which is in the user's repository by now); git's own words when it refuses.
@@ -180,7 +179,7 @@ impl Target {
                 let full = format!("refs/heads/{name}");
                 self.repo.change(["update-ref", "-m", "kapell: landed", &full, to, tip]).await?
             }
-            Place::Worktree(top) => forward(&self.repo.from(top), tip, to).await?,
+            Place::Worktree(top) => forward(&self.repo.from(top), name, tip, to).await?,
         };
         Ok(match ended.code {
             Some(0) => Ok(()),
@@ -194,24 +193,44 @@ impl Target {
     }
 }
 
-/// Fast-forwards what is checked out. git writes files and index first and the branch last: when the user commits in
-/// between, or something holds the branch, it stays and the rest has gone ahead. Then files and index go back to where
-/// the branch is by now; a change of the user's stays, and so does what the user has landed by hand. In one piece: a
-/// Kapell that is killed in between leaves nothing half landed.
-async fn forward(theirs: &Repo, tip: &str, to: &str) -> Result<Ended, Fault> {
-    theirs.change_by(FORWARD, &[tip, to]).await
+/// Fast-forwards the branch that is checked out. git moves whatever is checked out at that instant, so it is looked at
+/// before, and again after: another branch that the user switched to in between goes back. And git writes files and
+/// index first and the branch last: when the user commits in between, or something holds the branch, it stays and the
+/// rest has gone ahead. Then files and index go back to where the branch is by now; a change of the user's stays, and so
+/// does what the user has landed by hand. In one piece: a Kapell that is killed in between leaves nothing half landed.
+async fn forward(theirs: &Repo, name: &str, tip: &str, to: &str) -> Result<Ended, Fault> {
+    theirs.change_by(FORWARD, &[&format!("refs/heads/{name}"), tip, to]).await
 }
 
 /// Does the index hold all that landing changes? git writes it in one piece, so a merge that was refused left nothing,
 /// and then nothing is put back.
 const FORWARD: &str = r#"
-tip=$1 to=$2; shift 2
-"$@" merge --ff-only --no-autostash --no-stat --no-progress --quiet "$to" && exit 0
+branch=$1 tip=$2 to=$3; shift 3
+out=$("$@" symbolic-ref -q HEAD)
+if [ "$out" != "$branch" ]; then
+    echo "${out:-a commit} is checked out by now, not $branch" >&2
+    exit 1
+fi
+"$@" merge --ff-only --no-autostash --no-stat --no-progress --quiet "$to"
 code=$?
+if [ $code = 0 ]; then
+    [ "$("$@" rev-parse --verify --quiet "$branch")" = "$to" ] && exit 0
+    echo "another branch than $branch was checked out meanwhile; it is where it was" >&2
+    "$@" update-ref -m 'kapell: taken back' HEAD "$tip" "$to" && "$@" read-tree -m -u "$to" HEAD
+    exit 1
+fi
 "$@" diff-tree -r -z --name-only --no-renames "$tip" "$to" |
     xargs -0 "$@" diff-index --cached --quiet "$to" -- >/dev/null 2>&1 &&
     "$@" read-tree -m -u "$to" HEAD
 exit $code
+"#;
+
+/// `update-ref` does not mind that a branch is checked out somewhere: its worktree would be left on nothing. It refuses
+/// when somebody moved the branch meanwhile; then it is theirs.
+const UNLEAVE: &str = r#"
+branch=$1 commit=$2; shift 2
+[ -z "$("$@" for-each-ref --format='%(worktreepath)' "$branch")" ] || exit 0
+"$@" update-ref -d "$branch" "$commit"
 "#;
 
 /// Where the session's repository holds what is brought over.
@@ -267,7 +286,7 @@ mod tests {
         write("mine", "not committed\n");
         write("unknown", "not known to git\n");
         assert_eq!(git(&repo, &["status", "--porcelain"]).await, "M mine\nA  new\nM  old\n?? unknown");
-        let ended = forward(&repo, &tip, &to).await.unwrap();
+        let ended = forward(&repo, "main", &tip, &to).await.unwrap();
         assert_ne!(ended.code, Some(0), "it was not landed");
         assert_eq!(git(&repo, &["status", "--porcelain"]).await, "M mine\n?? unknown");
         assert!(!top.join("new").exists());
@@ -283,10 +302,10 @@ mod tests {
         std::fs::remove_file(&log).unwrap();
         std::fs::create_dir(&log).unwrap();
         std::fs::write(log.join("in the way"), "").unwrap();
-        assert_ne!(forward(&repo, &tip, &to).await.unwrap().code, Some(0));
+        assert_ne!(forward(&repo, "main", &tip, &to).await.unwrap().code, Some(0));
         assert_eq!(git(&repo, &["status", "--porcelain"]).await, "");
         std::fs::remove_file(log.join("in the way")).unwrap();
-        assert_eq!(forward(&repo, &tip, &to).await.unwrap().code, Some(0));
+        assert_eq!(forward(&repo, "main", &tip, &to).await.unwrap().code, Some(0));
         assert_eq!(git(&repo, &["rev-parse", "HEAD"]).await, to);
     }
 
@@ -301,7 +320,7 @@ mod tests {
         std::fs::write(log.join("in the way"), "").unwrap();
         let index = || std::fs::metadata(dir.path().join("repo/.git/index")).unwrap().ino();
         let before = index();
-        let mut landing = Box::pin(forward(&repo, &tip, &to));
+        let mut landing = Box::pin(forward(&repo, "main", &tip, &to));
         while index() == before {
             let next = tokio::time::timeout(Duration::from_millis(1), &mut landing);
             assert!(next.await.is_err() || index() != before, "the index went ahead");
@@ -315,19 +334,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn another_branch_that_is_checked_out_by_now_does_not_move() {
+        let (dir, repo, tip, to) = repository().await;
+        git(&repo, &["reset", "-q", "--hard", &tip]).await;
+        git(&repo, &["switch", "-q", "-c", "feature"]).await;
+        let ended = forward(&repo, "main", &tip, &to).await.unwrap();
+        assert_ne!(ended.code, Some(0));
+        assert!(String::from_utf8_lossy(&ended.errors).contains("refs/heads/feature is checked out by now"));
+        // The same in the very instant between the look and the move: a git at which the user is faster.
+        git(&repo, &["switch", "-q", "main"]).await;
+        git(&repo, &["branch", "-q", "-D", "feature"]).await;
+        let slow = dir.path().join("slow-git");
+        let script = "#!/bin/sh\ncase \" $* \" in *\" merge --ff-only \"*) /usr/bin/git switch -q -c feature ;; esac\n\
+                      exec /usr/bin/git \"$@\"\n";
+        std::fs::write(&slow, script).unwrap();
+        std::fs::set_permissions(&slow, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let theirs = Repo::theirs(&Binary::at(slow, dir.path().join("records")), repo.dir());
+        std::fs::write(dir.path().join("repo/mine"), "not committed\n").unwrap();
+        assert_ne!(forward(&theirs, "main", &tip, &to).await.unwrap().code, Some(0));
+        for branch in ["main", "feature"] {
+            assert_eq!(git(&repo, &["rev-parse", branch]).await, tip, "{branch}");
+        }
+        assert_eq!(git(&repo, &["symbolic-ref", "--short", "HEAD"]).await, "feature");
+        assert_eq!(git(&repo, &["status", "--porcelain"]).await, "M mine");
+        assert!(!dir.path().join("repo/new").exists());
+    }
+
+    #[tokio::test]
     async fn what_the_user_landed_by_hand_meanwhile_is_not_taken_back() {
         let (dir, repo, tip, to) = repository().await;
         // The same work as a commit of the user's own, before git began or in the middle of it.
         git(&repo, &["reset", "-q", "--soft", &tip]).await;
         git(&repo, &["commit", "-qm", "the work, squashed"]).await;
-        assert_ne!(forward(&repo, &tip, &to).await.unwrap().code, Some(0), "it was not landed");
+        assert_ne!(forward(&repo, "main", &tip, &to).await.unwrap().code, Some(0), "it was not landed");
         assert_eq!(git(&repo, &["status", "--porcelain"]).await, "");
         assert_eq!(std::fs::read_to_string(dir.path().join("repo/old")).unwrap(), "landed\n");
         // A change that is in the way is refused before anything is touched, and stays.
         git(&repo, &["reset", "-q", "--hard", &tip]).await;
         std::fs::write(dir.path().join("repo/old"), "not committed\n").unwrap();
         git(&repo, &["add", "old"]).await;
-        assert_ne!(forward(&repo, &tip, &to).await.unwrap().code, Some(0));
+        assert_ne!(forward(&repo, "main", &tip, &to).await.unwrap().code, Some(0));
         assert_eq!(git(&repo, &["status", "--porcelain"]).await, "M  old");
     }
 }

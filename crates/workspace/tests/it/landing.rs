@@ -156,7 +156,7 @@ async fn no_hook_of_the_user_runs() {
     put(&ready.root.join("x"), "x");
     let result = world.commit(session).await;
     assert_eq!(why(&world.land(session, &ready, &result, None).await), "landed");
-    world.git.remove(session).await.unwrap();
+    world.remove(session).await.unwrap();
     assert!(!proof.exists());
 }
 
@@ -254,6 +254,34 @@ async fn a_branch_that_the_user_switches_to_while_the_checks_run_does_not_move()
 }
 
 #[tokio::test]
+async fn a_left_branch_that_somebody_looks_at_stays() {
+    let world = World::new();
+    let (session, ready) = world.prepared().await;
+    put(&ready.root.join("b.txt"), "b");
+    let result = world.commit(session).await;
+    let mut landing = Landing {
+        base: ready.base.clone(),
+        result: result.clone(),
+        target: Some("main".into()),
+        land: false,
+    };
+    let left = world.land_with(session, landing.clone(), None).await.unwrap().integrated.branch.unwrap();
+    world.run(&["switch", "-q", &left]);
+    landing.land = true;
+    assert_eq!(why(&world.land_with(session, landing, None).await.unwrap()), "landed");
+    assert_eq!(world.run(&["rev-parse", "main"]), result);
+    assert_eq!(world.run(&["status", "--porcelain"]), "", "HEAD still names a commit");
+    assert_eq!(world.run(&["rev-parse", &left]), result);
+    // Nobody looks at it in any worktree: it goes, as it always did.
+    let (other, ready) = world.prepared().await;
+    put(&ready.root.join("c.txt"), "c");
+    let result = world.commit(other).await;
+    world.run(&["switch", "-q", "main"]);
+    assert_eq!(why(&world.land(other, &ready, &result, Some(true)).await), "landed");
+    assert_eq!(world.run(&["branch", "--list", &workspace::branch(other)]), "");
+}
+
+#[tokio::test]
 async fn a_branch_that_is_being_rebased_or_checked_out_elsewhere_is_left_alone() {
     let world = World::new();
     let (session, ready) = world.prepared().await;
@@ -284,13 +312,14 @@ async fn removing_parks_what_did_not_land_and_touches_nothing_else() {
     assert_eq!(world.git.list().unwrap().len(), 1);
     let lock = std::fs::File::create(world.dir.path().join(format!("state/run/{session}.lock"))).unwrap();
     lock.lock().unwrap();
-    assert_eq!(world.git.remove(session).await.unwrap_err().code, "workspace-in-use");
+    assert_eq!(world.remove(session).await.unwrap_err().code, "workspace-in-use");
     drop(lock);
-    let removed = world.git.remove(session).await.unwrap();
-    let parked = removed.parked.unwrap();
+    let removed = world.remove(session).await.unwrap();
+    let (parked, kept_in) = removed.parked.unwrap();
+    assert_eq!(kept_in, world.repo.canonicalize().unwrap());
     assert_eq!(world.run(&["show", &format!("{parked}:x")]), "x");
     assert_eq!(world.run(&["for-each-ref", "refs/kapell/base"]), "");
     assert!(!ready.root.exists() && precious.is_file() && world.repo.join("a.txt").is_file());
-    assert_eq!(world.git.remove(session).await.unwrap_err().code, "workspace-foreign");
+    assert_eq!(world.remove(session).await.unwrap_err().code, "workspace-foreign");
     world.run(&["fsck", "--strict"]);
 }
