@@ -69,7 +69,7 @@ async fn measure(files: usize) {
     repository(&repo, files);
     let state = || dir.path().join("state");
     let workspace = Git::new(state(), dir.path().join("cache"), Options::default());
-    let origin = Origin { repo: repo.clone(), base: None, target: None };
+    let origin = Origin { repo: repo.clone(), base: None, target: None, worked: false };
     println!("{files} files");
     let mut number = 0;
     let mut session = || {

@@ -112,7 +112,7 @@ impl Git {
         match broken(&home, &facts) {
             Some(why) => Standing::Broken(why),
             None => {
-                let child = facts.common.starts_with(&self.sessions);
+                let child = self.session_at(&facts.common).is_some();
                 Standing::Whole(Pinned { repo: facts.repo, base: facts.base, child })
             }
         }

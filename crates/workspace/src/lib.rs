@@ -21,11 +21,13 @@
 //! | with hooks | never run, not in the workspace and not at landing |
 //!
 //! Nothing is written to the user's repository before `integrate`, except the one ref `refs/kapell/base/<session>`
-//! that keeps a garbage collection there from dropping objects that the session borrows.
+//! that keeps a garbage collection there from dropping objects that the session borrows. When a workspace is removed,
+//! work that never landed goes there, as `refs/kapell/parked/<session>`.
 
 mod apply;
 mod audit;
 mod checks;
+mod erase;
 mod git;
 mod ignored;
 mod image;
@@ -46,6 +48,8 @@ mod tidy;
 mod work;
 
 pub use audit::{Found, Pin, Pinned, Slots, Standing};
+pub use checks::slot::Used;
+pub use erase::bytes_below;
 pub use session::{borrowed, branch};
 pub use tidy::{Listed, Removed};
 
@@ -54,7 +58,7 @@ use contract::{Fault, Kind, SessionId};
 use session::{Home, Open};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedMutexGuard;
 
@@ -79,6 +83,8 @@ pub struct Options {
 pub struct Git {
     binary: git::Binary,
     sessions: PathBuf,
+    /// The same with links resolved, as git answers it.
+    resolved: PathBuf,
     checks: PathBuf,
     records: PathBuf,
     env: Vec<(OsString, OsString)>,
@@ -107,9 +113,11 @@ impl Git {
             Some(path) => git::Binary::at(path, records.clone()),
             None => git::Binary::new(records.clone()),
         };
+        let sessions = state.join("sessions");
         Self {
             binary,
-            sessions: state.join("sessions"),
+            resolved: resolved(&sessions),
+            sessions,
             checks: cache.join("checks"),
             records,
             env: options.env,
@@ -140,7 +148,8 @@ impl Git {
             true => Ok(Held(guard)),
             false => {
                 let what = format!("session {session} has no workspace");
-                let hint = format!("`kapell resume {session}` makes one");
+                let dir = self.home(session).dir;
+                let hint = format!("put {} back; `kapell doctor` says what else there is", dir.display());
                 Err(Fault::new(Kind::Permanent, "workspace-missing", what).hint(hint))
             }
         }
@@ -159,6 +168,12 @@ impl std::ops::DerefMut for Held {
     fn deref_mut(&mut self) -> &mut Open {
         self.0.as_mut().unwrap_or_else(|| unreachable!("a held session is open"))
     }
+}
+
+/// A path with its links resolved, as far as it exists by now.
+fn resolved(path: &Path) -> PathBuf {
+    let real = |above: &Path| Some(above.canonicalize().ok()?.join(path.strip_prefix(above).ok()?));
+    path.ancestors().find_map(real).unwrap_or_else(|| path.to_path_buf())
 }
 
 /// Runs file work off the async threads.

@@ -2,15 +2,15 @@
 //!
 //! Safe to repeat at any point: what is half made is made anew. Start at [`Git::prepare_session`].
 
+use crate::erase::remove_tree;
 use crate::git::{Binary, Repo, pieces};
 use crate::object::{Fresh, TEMP, read_plain};
 use crate::origin::Origin;
-use crate::session::{Facts, Home, Open, Record, STAGE, io_fault};
-use crate::tidy::remove_tree;
+use crate::session::{Facts, Home, Open, Record, STAGE, io_fault, pin};
 use crate::{Git, Guard, Held, blocking};
 use contract::workspace::{self, Ready};
 use contract::{Fault, Kind, SessionId};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Git {
     pub(crate) async fn prepare_session(
@@ -27,6 +27,9 @@ impl Git {
             *guard = Open::load(home.clone()).map_err(fault)?;
         }
         if guard.is_none() {
+            if origin.worked {
+                return Err(lost(&home));
+            }
             guard = self.make(guard, home, origin).await?;
         }
         let held = Held(guard);
@@ -45,15 +48,23 @@ impl Git {
         };
         let origin =
             Origin::look(&repo, base.as_deref(), wanted.target.as_deref(), self.ignore.as_deref()).await?;
-        let pin = format!("refs/kapell/base/{}", home.session);
+        let facts = facts(&repo, &origin, parent.is_some())?;
+        let open = Open { facts, home: home.staged(), image: None, last: None, fresh: Fresh::default() };
+        let fault = |error: std::io::Error| io_fault("making", &self.sessions, &error);
+        let dir = repo.dir().to_path_buf();
+        // Who removes an unfinished workspace finds in its marker where its pin is.
+        let (guard, home, marked) = blocking(move || {
+            let marked = mark(&home, dir);
+            (guard, home, marked)
+        })
+        .await?;
+        marked.map_err(fault)?;
+        let pin = pin(home.session);
         let pinned = ["update-ref", &pin, &origin.base];
         let ended = repo.change(pinned).await?;
         if ended.code != Some(0) {
             return Err(repo.failed(&pinned, &ended));
         }
-        let facts = facts(&repo, &origin, parent.is_some())?;
-        let open = Open { facts, home: home.staged(), image: None, last: None, fresh: Fresh::default() };
-        let fault = |error: std::io::Error| io_fault("making", &self.sessions, &error);
         let (guard, founded) = blocking(move || {
             let founded = found(&home, &open, &origin).map(|()| (home, open, origin));
             (guard, founded)
@@ -125,6 +136,15 @@ impl Git {
     }
 }
 
+/// The workspace is not there, and what the session did was in it.
+fn lost(home: &Home) -> Fault {
+    let (session, dir) = (home.session, home.dir.display());
+    let what =
+        format!("the workspace of session {session} is gone, with the work in it that had not landed: {dir}");
+    let hint = format!("`kapell cancel {session}` ends the session; to go on, put that directory back");
+    Fault::new(Kind::UserFixable, "workspace-lost", what).hint(hint)
+}
+
 fn facts(repo: &Repo, origin: &Origin, child: bool) -> Result<Facts, Fault> {
     let unfit = || {
         let what = format!("the path {} is not UTF-8", repo.dir().display());
@@ -158,9 +178,8 @@ fn facts(repo: &Repo, origin: &Origin, child: bool) -> Result<Facts, Fault> {
     })
 }
 
-/// Makes the session's directory with its marker, and in it the repository to check out with. What an earlier try
-/// left is removed.
-fn found(home: &Home, open: &Open, origin: &Origin) -> std::io::Result<()> {
+/// Makes the session's directory with its marker.
+fn mark(home: &Home, origin: PathBuf) -> std::io::Result<()> {
     if let Some(parent) = home.dir.parent() {
         std::fs::create_dir_all(parent)?;
     }
@@ -172,7 +191,11 @@ fn found(home: &Home, open: &Open, origin: &Origin) -> std::io::Result<()> {
         }
         other => other?,
     }
-    home.save(&Record { session: home.session, ready: None })?;
+    home.save(&Record { session: home.session, ready: None, origin: Some(origin) })
+}
+
+/// Makes the repository to check out with. What an earlier try left is removed.
+fn found(home: &Home, open: &Open, origin: &Origin) -> std::io::Result<()> {
     remove_tree(&home.tree)?;
     remove_tree(&home.git)?;
     clear_stages(home);
@@ -196,7 +219,7 @@ fn finish(home: Home, open: Open, origin: &Origin) -> std::io::Result<Open> {
     let open = Open { home, ..open };
     open.found_agents(&origin.exclude, origin.shallow.as_deref())?;
     clear_stages(&open.home);
-    open.home.save(&Record { session: open.home.session, ready: Some(open.facts.clone()) })?;
+    open.home.save(&Record::ready(open.home.session, open.facts.clone()))?;
     Ok(open)
 }
 

@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Beginning of the names of directories in which a session's parts are made.
 pub(crate) const STAGE: &str = "making-";
+/// The record of a session, which is also the marker that Kapell made its directory.
+pub(crate) const MARKER: &str = "session.json";
 /// Longest name a savepoint may have.
 const LABEL_BYTES: usize = 100;
 /// Who signs what Kapell commits when git knows no name of the user.
@@ -55,14 +57,14 @@ impl Home {
 
     /// The record, which is also the marker that Kapell made this directory.
     pub(crate) fn record(&self) -> io::Result<Option<Record>> {
-        let Some(bytes) = read_plain(&self.dir.join("session.json"))? else { return Ok(None) };
+        let Some(bytes) = read_plain(&self.dir.join(MARKER))? else { return Ok(None) };
         let record: Record = serde_json::from_slice(&bytes)?;
         Ok((record.session == self.session).then_some(record))
     }
 
     /// Writes the record, to last.
     pub(crate) fn save(&self, record: &Record) -> io::Result<()> {
-        write_atomically(&self.dir.join("session.json"), &serde_json::to_vec_pretty(record)?, true)
+        write_atomically(&self.dir.join(MARKER), &serde_json::to_vec_pretty(record)?, true)
     }
 
     /// A ref of Kapell's repository. Only Kapell writes there, one file per ref, never packed.
@@ -87,6 +89,16 @@ pub(crate) struct Record {
     pub(crate) session: SessionId,
     /// `None` while it is being prepared: what lies there is incomplete.
     pub(crate) ready: Option<Facts>,
+    /// While it is being prepared: the repository in which the base is pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<PathBuf>,
+}
+
+impl Record {
+    /// Of a session that is prepared.
+    pub(crate) fn ready(session: SessionId, facts: Facts) -> Self {
+        Self { session, ready: Some(facts), origin: None }
+    }
 }
 
 /// What is on record about a prepared session.
@@ -131,6 +143,12 @@ pub(crate) struct Point {
 impl Facts {
     pub(crate) fn format(&self) -> Format {
         Format::parse(&self.format).unwrap_or(Format::Sha1)
+    }
+
+    /// Where git can be called for the origin: its top level, or its git directory when that worktree was removed;
+    /// `None` when both are gone.
+    pub(crate) fn place(&self) -> Option<PathBuf> {
+        [&self.repo, &self.common].into_iter().find(|dir| dir.is_dir()).cloned()
     }
 
     /// The author of results, now.
@@ -190,7 +208,8 @@ impl Open {
         let refuse = |why: &str| {
             let what =
                 format!("the workspace of session {} is not what it should be: {why}", self.home.session);
-            let hint = "look at its directory; `kapell gc` parks the work and removes it";
+            let hint =
+                format!("put {} right, or save what you need of it and remove it", self.home.dir.display());
             Fault::new(Kind::Permanent, "workspace-foreign", what).hint(hint)
         };
         for dir in [&self.home.dir, &self.home.git, &self.home.tree] {
@@ -285,6 +304,11 @@ pub fn borrowed(dir: &Path) -> Vec<PathBuf> {
 pub fn branch(session: SessionId) -> String {
     let id = session.to_string();
     format!("kapell/{}", &id[id.len() - 8..])
+}
+
+/// The ref that keeps a session's base in the repository it began from.
+pub(crate) fn pin(session: SessionId) -> String {
+    format!("refs/kapell/base/{session}")
 }
 
 /// The ref of a savepoint.

@@ -9,7 +9,9 @@ use crate::object::{Oid, Stamp, read_plain};
 use crate::session::{Open, Point, Record, branch, io_fault, now, save_ref};
 use crate::table::Table;
 use crate::{Git, Held, blocking};
+use contract::error::CHILD_GONE;
 use contract::{Fault, Kind, SessionId, limits};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 /// The last image, as a commit.
@@ -102,23 +104,28 @@ impl Git {
         commit: &str,
     ) -> Result<(bool, String), Fault> {
         let commit = revision(commit)?;
-        let (child_git, child_base) = {
-            let held = self.hold(child).await?;
-            held.guard(&self.binary)?;
-            (held.home.git.clone(), held.facts.base.clone())
+        // Nothing of the own tree is touched before all of the child's is here.
+        let gone = |fault: Fault| match fault.kind {
+            Kind::Permanent => Fault { code: CHILD_GONE.to_owned(), ..fault },
+            _ => fault,
         };
+        let (child_git, child_base) = self.parts_of(child).await.map_err(gone)?;
         let mut held = self.hold(session).await?;
         let repo = held.guard(&self.binary)?;
-        let kept = format!("refs/kapell/adopted/{child}");
-        let theirs = format!("refs/heads/{}", branch(child));
-        fetch(&repo, &child_git, &format!("+{theirs}:{kept}")).await?;
+        let (theirs, kept) = (branch(child), format!("refs/kapell/adopted/{child}"));
+        fetch(&repo, &child_git, &format!("+refs/heads/{theirs}:{kept}")).await.map_err(gone)?;
         held.imaged(&repo).await?;
         let (held, taken) = taken(held).await?;
         let ours = taken.tree.to_string();
         match merge(&held, &repo, &child_base, &ours, commit).await? {
             Merged::Clean(tree) => {
                 let files = between(&repo, &ours, &tree).await?.len();
-                self.move_tree(held, &repo, &ours, &tree).await?;
+                let held = self.move_tree(held, &repo, &ours, &tree).await?;
+                if let Some(oid) = Oid::parse(commit) {
+                    held.home
+                        .write_ref(&taken_ref(child), &oid, true)
+                        .map_err(|error| fault(&held, &error))?;
+                }
                 Ok((true, format!("The child's work is in your tree: {files} files changed.")))
             }
             Merged::Conflicts(paths) => {
@@ -127,7 +134,14 @@ impl Git {
         }
     }
 
-    async fn move_tree(&self, mut held: Held, repo: &Repo, from: &str, to: &str) -> Result<(), Fault> {
+    /// A session's repository, and its base.
+    async fn parts_of(&self, session: SessionId) -> Result<(PathBuf, String), Fault> {
+        let held = self.hold(session).await?;
+        held.guard(&self.binary)?;
+        Ok((held.home.git.clone(), held.facts.base.clone()))
+    }
+
+    async fn move_tree(&self, mut held: Held, repo: &Repo, from: &str, to: &str) -> Result<Held, Fault> {
         let changes = Changes::ready(repo, &held.store(), between(repo, from, to).await?).await?;
         let (held, done) = blocking(move || {
             let root = held.home.tree.clone();
@@ -135,8 +149,16 @@ impl Git {
             (held, done)
         })
         .await?;
-        done.map_err(|error| fault(&held, &error))
+        match done {
+            Ok(()) => Ok(held),
+            Err(error) => Err(fault(&held, &error)),
+        }
     }
+}
+
+/// The ref in a parent's repository that names the work of this child's that is in its tree.
+pub(crate) fn taken_ref(child: SessionId) -> String {
+    format!("refs/kapell/taken/{child}")
 }
 
 /// The tree as it is now, off the async threads.
@@ -357,7 +379,7 @@ impl Open {
     /// Puts new facts on record.
     pub(crate) fn record(&mut self, facts: crate::session::Facts) -> std::io::Result<()> {
         if facts != self.facts {
-            self.home.save(&Record { session: self.home.session, ready: Some(facts.clone()) })?;
+            self.home.save(&Record::ready(self.home.session, facts.clone()))?;
             self.facts = facts;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! The Checks port: which checks a commit asks for, and running them in throw-away checkouts.
 //!
 //! Judges nothing: a verdict over the runs is the kernel's. `config.rs` reads declared checks, `detect.rs` finds
-//! others, `run.rs` runs, `slot.rs` keeps the places they run in, `count.rs` counts tests. Start at the `impl`.
+//! others, `run.rs` runs, `slot.rs` keeps the places they run in. Start at the `impl`.
 
 pub(crate) mod config;
 pub(crate) mod detect;

@@ -4,7 +4,7 @@
 //! failed. Start at [`Git::run_checks`].
 
 use super::Place;
-use super::slot::{Slot, sweep};
+use super::slot::{Slot, Used, empty, sweep};
 use crate::git::{Repo, line, revision};
 use crate::process::{self, Ended, Program, Stopped};
 use crate::session::io_fault;
@@ -79,6 +79,17 @@ impl Git {
     pub async fn sweep_checks(&self) -> Result<u64, Fault> {
         let checks = self.checks.clone();
         blocking(move || sweep(&checks)).await?.map_err(|error| io_fault("clearing", &self.checks, &error))
+    }
+
+    /// Empties every place for checks in which none runs, build directories and all; with `dry` it only says which.
+    pub async fn empty_checks(&self, dry: bool) -> Result<Vec<Used>, Fault> {
+        let checks = self.checks.clone();
+        blocking(move || empty(&checks, dry)).await
+    }
+
+    /// Below this directory are the places for checks.
+    pub fn checks_dir(&self) -> &Path {
+        &self.checks
     }
 
     /// A line for the shell, without a limit of its own.

@@ -4,15 +4,17 @@
 //! paths are the same in every run, so that build output is replaced rather than piled up. Start at [`Slot::take`].
 
 use crate::audit::Slots;
+use crate::erase::{bytes_below, remove_tree};
 use crate::object::write_atomically;
 use crate::session::ATTRIBUTES;
-use crate::tidy::remove_tree;
 use contract::checks::Side;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+/// The lock file of a place.
+const LOCK: &str = "lock";
 /// Most runs on one project at once.
 const SLOTS: u32 = 64;
 
@@ -31,7 +33,7 @@ impl Slot {
         for number in 0..SLOTS {
             let dir = checks.join(&key[..16]).join(number.to_string());
             std::fs::create_dir_all(&dir)?;
-            let lock = File::create(dir.join("lock"))?;
+            let lock = File::create(dir.join(LOCK))?;
             if lock.try_lock().is_ok() {
                 let slot = Self { dir, _lock: lock };
                 slot.clear()?;
@@ -117,12 +119,9 @@ impl Slot {
 
 /// Removes checkouts that runs which died left behind, in every slot that is free.
 pub(crate) fn sweep(checks: &Path) -> io::Result<u64> {
-    let list = |dir: &Path| -> Vec<PathBuf> {
-        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-    };
     let mut cleared = 0;
-    for dir in list(checks).iter().flat_map(|project| list(project)) {
-        let Ok(lock) = File::open(dir.join("lock")) else { continue };
+    for dir in places(checks) {
+        let Ok(lock) = File::open(dir.join(LOCK)) else { continue };
         if lock.try_lock().is_ok() {
             let slot = Slot { dir, _lock: lock };
             let left = [Side::Base, Side::Result].iter().any(|side| slot.checkout(*side).exists());
@@ -133,21 +132,66 @@ pub(crate) fn sweep(checks: &Path) -> io::Result<u64> {
     Ok(cleared)
 }
 
+/// A place with something in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// Where it is.
+    pub dir: PathBuf,
+    /// Bytes in it.
+    pub bytes: u64,
+    /// Why it stays as it is, when it does.
+    pub stays: Option<String>,
+}
+
+/// Empties every place that is free, build directory and all; with `dry` it only says which. The lock files stay: who
+/// waits for one would else hold a lock on nothing.
+pub(crate) fn empty(checks: &Path, dry: bool) -> Vec<Used> {
+    let mut all = Vec::new();
+    for dir in places(checks) {
+        let bytes = bytes_below(&dir);
+        let Ok(lock) = File::open(dir.join(LOCK)) else { continue };
+        let locked = if dry { lock.try_lock_shared() } else { lock.try_lock() };
+        let parts: Vec<PathBuf> = list(&dir).into_iter().filter(|path| !path.ends_with(LOCK)).collect();
+        if parts.is_empty() {
+            continue;
+        }
+        let stays = match locked {
+            Err(_) => Some("a check runs in it".to_owned()),
+            Ok(()) if dry => None,
+            Ok(()) => {
+                parts.iter().try_for_each(|path| remove_tree(path)).err().map(|error| error.to_string())
+            }
+        };
+        all.push(Used { dir, bytes, stays });
+    }
+    all
+}
+
+/// Every place of every project.
+fn places(checks: &Path) -> Vec<PathBuf> {
+    list(checks).iter().flat_map(|project| list(project)).collect()
+}
+
+fn list(dir: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
 /// Counts them; changes nothing.
 pub(crate) fn audit(checks: &Path) -> Slots {
-    let list = |dir: &Path| -> Vec<PathBuf> {
-        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-    };
     let mut slots = Slots::default();
-    for dir in list(checks).iter().flat_map(|project| list(project)) {
-        let Ok(lock) = File::open(dir.join("lock")) else { continue };
-        slots.all += 1;
+    for dir in places(checks) {
+        let Ok(lock) = File::open(dir.join(LOCK)) else { continue };
         match lock.try_lock_shared() {
             Ok(()) => {
                 let left = |side| dir.join(name(side)).exists();
                 slots.left += u64::from(left(Side::Base) || left(Side::Result));
+                // An emptied one is only its lock.
+                slots.all += u64::from(list(&dir).len() > 1);
             }
-            Err(_) => slots.held += 1,
+            Err(_) => {
+                slots.held += 1;
+                slots.all += 1;
+            }
         }
     }
     slots

@@ -86,7 +86,7 @@ async fn a_bare_repository_takes_a_named_branch_or_a_left_one() {
     world.run(&["clone", "-q", "--bare", ".", bare.to_str().unwrap()]);
     for target in [None, Some("main".to_owned())] {
         let session = session();
-        let origin = Origin { repo: bare.clone(), base: None, target: target.clone() };
+        let origin = Origin { repo: bare.clone(), base: None, target: target.clone(), worked: false };
         let ready = world.git.prepare(session, origin).await.unwrap();
         assert_eq!(ready.target, target);
         put(&ready.root.join("x"), format!("{target:?}"));
@@ -116,7 +116,7 @@ async fn shallow_detached_linked_and_sha256_repositories_work() {
     sha256.run(&["commit", "-q", "-m", "start"]);
     for repo in [&shallow, &linked, &sha256.repo] {
         let session = session();
-        let origin = Origin { repo: repo.clone(), base: None, target: None };
+        let origin = Origin { repo: repo.clone(), base: None, target: None, worked: false };
         let ready = world.git.prepare(session, origin).await.unwrap();
         put(&ready.root.join("x"), "x");
         world.save(session, "1.1").await;
@@ -132,8 +132,11 @@ async fn shallow_detached_linked_and_sha256_repositories_work() {
     }
     let detached = world.dir.path().join("detached");
     world.run(&["worktree", "add", "-q", "--detach", detached.to_str().unwrap()]);
-    let ready =
-        world.git.prepare(session(), Origin { repo: detached, base: None, target: None }).await.unwrap();
+    let ready = world
+        .git
+        .prepare(session(), Origin { repo: detached, base: None, target: None, worked: false })
+        .await
+        .unwrap();
     assert_eq!(ready.target, None);
 }
 

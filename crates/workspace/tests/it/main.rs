@@ -4,6 +4,7 @@
 mod checks;
 mod kinds;
 mod landing;
+mod removing;
 mod savepoints;
 mod storm;
 mod support;

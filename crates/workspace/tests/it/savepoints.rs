@@ -219,7 +219,7 @@ async fn a_childs_work_is_taken_in_or_named_in_conflict() {
     put(&ready.root.join("a.txt"), "ONE\ntwo\nthree\n");
     let base = world.save(parent, "1.1").await;
     let child = session();
-    let origin = Origin { repo: ready.root.clone(), base: Some(base.clone()), target: None };
+    let origin = Origin { repo: ready.root.clone(), base: Some(base.clone()), target: None, worked: false };
     let made = world.git.prepare(child, origin).await.unwrap();
     assert_eq!(made.base, base);
     assert_eq!(std::fs::read_to_string(made.root.join("a.txt")).unwrap(), "ONE\ntwo\nthree\n");
@@ -246,13 +246,13 @@ async fn a_child_without_a_base_starts_from_what_the_parent_has_now() {
     let world = World::new();
     let (_, ready) = world.prepared().await;
     put(&ready.root.join("x"), "uncommitted");
-    let mut origin = Origin { repo: ready.root.clone(), base: None, target: None };
+    let mut origin = Origin { repo: ready.root.clone(), base: None, target: None, worked: false };
     // As deep as sessions go: git alone would stop following alternates.
     for _ in 0..contract::limits::DEPTH + 2 {
         let child = session();
         let made = world.git.prepare(child, origin).await.unwrap();
         assert_eq!(std::fs::read_to_string(made.root.join("x")).unwrap(), "uncommitted");
         git_in(&made.root, &["log", "--format=%s"]);
-        origin = Origin { repo: made.root, base: None, target: None };
+        origin = Origin { repo: made.root, base: None, target: None, worked: false };
     }
 }

@@ -58,6 +58,6 @@ async fn cycle(world: &World, number: u64) {
     drop(tokio::time::timeout(patience / 4, world.git.restore(session, "1.1".into())).await);
     assert!(world.restore(session, "1.1").await);
     assert_eq!(work(&ready.root), saved, "cycle {number}");
-    let parked = world.git.remove(session).await.unwrap().parked.unwrap();
+    let (parked, _) = world.remove(session).await.unwrap().parked.unwrap();
     assert_eq!(world.run(&["show", &format!("{parked}:x")]), number.to_string());
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use workspace::{Git, Options};
+use workspace::{Git, Options, Removed};
 
 /// A user with a repository, and Kapell beside it.
 pub(crate) struct World {
@@ -77,12 +77,30 @@ impl World {
     }
 
     pub(crate) fn origin(&self) -> Origin {
-        Origin { repo: self.repo.clone(), base: None, target: None }
+        Origin { repo: self.repo.clone(), base: None, target: None, worked: false }
     }
 
     pub(crate) async fn prepared(&self) -> (SessionId, Ready) {
         let session = session();
         (session, self.git.prepare(session, self.origin()).await.unwrap())
+    }
+
+    /// A session below another one, from its tree as it stands.
+    pub(crate) async fn child_of(&self, parent: SessionId) -> (SessionId, Ready) {
+        let (child, repo) = (session(), self.git.root(parent));
+        let ready =
+            self.git.prepare(child, Origin { repo, base: None, target: None, worked: false }).await.unwrap();
+        (child, ready)
+    }
+
+    /// Removes a session's directory, with nothing to say against it.
+    pub(crate) async fn remove(&self, session: SessionId) -> Result<Removed, Fault> {
+        self.git.remove(session, async { Ok(()) }).await
+    }
+
+    /// A session's own directory.
+    pub(crate) fn home(&self, session: SessionId) -> PathBuf {
+        self.git.root(session).parent().unwrap().to_path_buf()
     }
 
     pub(crate) async fn save(&self, session: SessionId, label: &str) -> String {
