@@ -57,6 +57,14 @@ impl Locks {
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
+    /// Every session that a living process of this machine is executing, whatever the store says of it.
+    pub(crate) fn all_held(&self) -> Vec<SessionId> {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let locks =
+            entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".lock")?.parse().ok());
+        locks.filter(|session| self.held(*session)).collect()
+    }
+
     /// The lock file of a session.
     pub(crate) fn path(&self, session: SessionId) -> PathBuf {
         self.dir.join(format!("{session}.lock"))
@@ -156,7 +164,9 @@ mod tests {
         assert!(!one.held(session));
         let lock = one.claim(session).unwrap().unwrap();
         assert!(other.held(session) && other.claim(session).unwrap().is_none());
+        assert_eq!(other.all_held(), [session]);
         drop(lock);
+        assert_eq!(other.all_held(), []);
         assert!(!other.held(session) && other.claim(session).unwrap().is_some());
     }
 

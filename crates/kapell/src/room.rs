@@ -5,7 +5,7 @@
 use crate::quantity::bytes;
 use contract::SessionId;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,12 +55,11 @@ impl Room {
     pub(crate) fn look(&self, session: SessionId, command: Option<&str>) -> Said {
         let used = self.used(session);
         let (used_is, most_is) = (bytes(used), bytes(self.most));
-        let removes =
-            command.is_some_and(|line| REMOVERS.iter().any(|remover| line.trim_start().starts_with(remover)));
+        let removes = command.is_some_and(makes_room);
         match used {
             _ if used > self.most && !removes => Said::Refusal(format!(
                 "not run: the directory of this session holds {used_is}, and {most_is} are allowed (`session_disk`). Make \
-                 room first: remove what builds and downloads left, with `rm` or the tool's own `clean`"
+                 room first: remove what builds and downloads left, with `rm` or the tool's own `clean`, as a command by itself"
             )),
             _ if used > self.most / 100 * WARN_PERCENT => Said::Warning(format!(
                 "\n[the directory of this session holds {used_is} of the {most_is} it may (`session_disk`)]"
@@ -80,7 +79,7 @@ impl Room {
             return seen.bytes;
         }
         let began = Instant::now();
-        let bytes = size(&self.sessions.join(session.to_string()));
+        let bytes = workspace::bytes_below(&self.sessions.join(session.to_string()));
         let seen = Seen { bytes, at: Instant::now(), took: began.elapsed() };
         let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= SESSIONS {
@@ -91,13 +90,11 @@ impl Room {
     }
 }
 
-/// Bytes of everything below a directory; links are not followed.
-fn size(path: &Path) -> u64 {
-    let Ok(meta) = path.symlink_metadata() else { return 0 };
-    if !meta.is_dir() {
-        return meta.len();
-    }
-    std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| size(&entry.path())).sum()
+/// Does a command line make room and do nothing else? What goes on after a remover may fill what it freed.
+fn makes_room(line: &str) -> bool {
+    let line = line.trim();
+    let goes_on = line.contains([';', '&', '|', '<', '>', '`', '$', '(', '\n']);
+    !goes_on && REMOVERS.iter().any(|remover| line.starts_with(remover))
 }
 
 #[cfg(test)]
@@ -119,6 +116,9 @@ mod tests {
         assert!(matches!(look(11_000, None), Said::Refusal(_)));
         assert!(matches!(look(11_000, Some("echo rm x")), Said::Refusal(_)));
         assert!(matches!(look(11_000, Some("rm -r target")), Said::Warning(_)));
+        for more in ["rm x; fill", "rm x && fill", "rm x\nfill", "rm $(fill)", "rm `fill`", "rm x | fill"] {
+            assert!(matches!(look(11_000, Some(more)), Said::Refusal(_)), "{more}");
+        }
         assert_eq!(
             Room::new(dir.path().into(), 10).look(SessionId(8), None),
             Said::Nothing,

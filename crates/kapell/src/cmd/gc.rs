@@ -11,12 +11,15 @@ use crate::out;
 use crate::pick::short;
 use crate::quantity::bytes;
 use crate::show::json_page;
+use contract::event::Event;
 use contract::journal::{Error, Journal};
-use contract::{Digest, SessionId, StreamId};
+use contract::record::decode;
+use contract::{Digest, Fault, Kind, SessionId, StreamId};
 use engine::Guard;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
+use workspace::bytes_below;
 
 /// Records read at once.
 const PAGE: usize = 1_000;
@@ -34,6 +37,11 @@ impl Item {
     fn new(kind: &'static str, name: impl Into<String>, bytes: u64) -> Self {
         Self { kind, name: name.into(), bytes, stays: None }
     }
+
+    fn stays(mut self, why: impl Into<String>) -> Self {
+        self.stays = Some(why.into());
+        self
+    }
 }
 
 /// Removes, or shows what would go; the exit code.
@@ -47,58 +55,102 @@ pub(crate) async fn run(app: &App, dry: bool) -> Result<u8, Failure> {
         return Ok(exit::OK);
     }
     let wired = app.wire()?;
-    let items = collect(app, &wired, dry).await;
+    let mut items = Vec::new();
+    let collected = collect(app, &wired, dry, &mut items).await;
     leave(wired).await;
-    print(app, &items?, dry);
-    Ok(exit::OK)
+    // What went is told whatever came after it: it may name where work was put.
+    if collected.is_ok() || !items.is_empty() {
+        print(app, &items, dry);
+    }
+    collected.map(|()| exit::OK)
 }
 
-async fn collect(app: &App, wired: &Wired, dry: bool) -> Result<Vec<Item>, Failure> {
+async fn collect(app: &App, wired: &Wired, dry: bool, items: &mut Vec<Item>) -> Result<(), Failure> {
+    workspaces(wired, dry, items).await?;
+    // Removing may have taken minutes: who is at work, and what is unfinished, is asked now.
     let unfinished: BTreeSet<SessionId> =
         wired.store.sessions(true).await?.into_iter().map(|listed| listed.session).collect();
-    let mut items = workspaces(wired, &unfinished, dry).await?;
     items.extend(locks(app, wired, &unfinished, dry)?);
     items.extend(spooled(wired, dry));
     // Whoever works now may use a cache, and may be about to mention a blob.
-    let busy: Vec<SessionId> = unfinished.iter().copied().filter(|id| wired.locks.held(*id)).collect();
-    if busy.is_empty() {
-        items.extend(cache(app, dry)?);
-        items.extend(blobs(wired, dry).await?);
-        if !dry {
-            wired.store.compact()?;
-        }
-    } else {
+    let busy = wired.locks.all_held();
+    if !busy.is_empty() {
         let names: Vec<String> = busy.iter().map(|id| short(*id)).collect();
-        let mut item = Item::new("caches and blobs", app.home.cache.display().to_string(), 0);
-        item.stays = Some(format!("{} at work", names.join(", ")));
-        items.push(item);
+        let what = app.home.cache.display().to_string();
+        items.push(Item::new("caches and blobs", what, 0).stays(format!("{} at work", names.join(", "))));
+        return Ok(());
     }
-    Ok(items)
+    cache(app, wired, dry, items).await?;
+    items.extend(blobs(wired, dry).await?);
+    if !dry && let Err(error) = wired.store.compact() {
+        let fault = error.fault();
+        items.push(Item::new("room in the store", "", 0).stays(told(&fault)));
+    }
+    Ok(())
 }
 
 /// Children first: what they borrow from their parents must be there while they are parked.
-async fn workspaces(
-    wired: &Wired,
-    unfinished: &BTreeSet<SessionId>,
-    dry: bool,
-) -> Result<Vec<Item>, Failure> {
-    let mut items = Vec::new();
+async fn workspaces(wired: &Wired, dry: bool, items: &mut Vec<Item>) -> Result<(), Failure> {
     for listed in wired.git.list()?.into_iter().rev() {
-        if unfinished.contains(&listed.session) {
-            continue;
-        }
-        let mut item = Item::new("workspace", short(listed.session), listed.bytes);
-        if !dry {
-            match wired.git.remove(listed.session).await {
+        let id = listed.session;
+        let mut gone = over(wired, id).await;
+        let mut item = Item::new("workspace", short(id), listed.bytes);
+        if gone.is_ok() && !dry {
+            // Asked again with its lock in hand: somebody may have opened it a moment ago.
+            gone = match wired.git.remove(id, over(wired, id)).await {
                 Ok(removed) => {
-                    item.name.extend(removed.parked.map(|parked| format!(" (work kept as {parked})")))
+                    let kept = removed.parked.map(|(parked, repo)| {
+                        format!(
+                            " (work kept as {parked} in {})",
+                            crate::show::clean::line(&repo.display().to_string())
+                        )
+                    });
+                    item.name.extend(kept);
+                    Ok(())
                 }
-                Err(fault) => item.stays = Some(fault.what),
-            }
+                Err(fault) => Err(fault),
+            };
         }
-        items.push(item);
+        match gone {
+            Err(fault) if fault.code == UNFINISHED => {}
+            Err(fault) => items.push(item.stays(told(&fault))),
+            Ok(()) => items.push(item),
+        }
     }
-    Ok(items)
+    Ok(())
+}
+
+/// Says that a session is unfinished.
+const UNFINISHED: &str = "session-unfinished";
+
+/// Nothing needs a session's workspace any more: it has ended, and no parent that goes on still has to take its result.
+async fn over(wired: &Wired, id: SessionId) -> Result<(), Fault> {
+    let lost = |error: Error| error.fault();
+    let unfinished = wired.store.sessions(true).await.map_err(lost)?;
+    let unfinished = |id: SessionId| unfinished.iter().any(|listed| listed.session == id);
+    if unfinished(id) {
+        return Err(Fault::new(Kind::UserFixable, UNFINISHED, format!("session {id} is unfinished")));
+    }
+    let first = wired.store.read(StreamId::Session(id), 0, 1).await.map_err(lost)?;
+    let Some(first) = first.first() else { return Ok(()) };
+    let opened = decode::<Event>(&first.bytes).map_err(|error| {
+        Fault::new(Kind::Permanent, "event-unreadable", format!("event 1 of {id}: {error}"))
+    })?;
+    let Event::Opened { spec } = opened.event else { return Ok(()) };
+    let Some(parent) = spec.parent.map(|parent| parent.session).filter(|parent| unfinished(*parent)) else {
+        return Ok(());
+    };
+    if wired.engine.look(parent).await?.is_none_or(|state| state.awaits(id)) {
+        let what = format!("session {parent}, which goes on, has not taken its result yet");
+        let hint = format!("kapell resume {parent}, or kapell cancel {parent}");
+        return Err(Fault::new(Kind::UserFixable, "result-awaited", what).hint(hint));
+    }
+    Ok(())
+}
+
+/// A fault in one line.
+fn told(fault: &Fault) -> String {
+    if fault.hint.is_empty() { fault.what.clone() } else { format!("{}; {}", fault.what, fault.hint) }
 }
 
 /// Lock files of sessions that are over and that nobody holds, with their directories of records.
@@ -154,11 +206,18 @@ fn size_of(path: &Path) -> u64 {
     path.symlink_metadata().map_or(0, |meta| meta.len())
 }
 
-fn cache(app: &App, dry: bool) -> Result<Vec<Item>, Failure> {
-    let mut items = Vec::new();
+/// Places for checks go under their locks, all else as it is.
+async fn cache(app: &App, wired: &Wired, dry: bool, items: &mut Vec<Item>) -> Result<(), Failure> {
+    for used in wired.git.empty_checks(dry).await? {
+        let item = Item::new("place for checks", used.dir.display().to_string(), used.bytes);
+        items.push(Item { stays: used.stays, ..item });
+    }
     for entry in std::fs::read_dir(&app.home.cache).into_iter().flatten().flatten() {
         let path = entry.path();
-        let mut item = Item::new("cache", path.display().to_string(), size(&path));
+        if path.file_name() == wired.git.checks_dir().file_name() {
+            continue;
+        }
+        let mut item = Item::new("cache", path.display().to_string(), bytes_below(&path));
         if !dry {
             let gone = match entry.file_type() {
                 // tidy: allow(recursive-delete): the cache root is Kapell's own; by its definition all of it may go
@@ -169,16 +228,7 @@ fn cache(app: &App, dry: bool) -> Result<Vec<Item>, Failure> {
         }
         items.push(item);
     }
-    Ok(items)
-}
-
-/// Bytes of a file or of everything below a directory; links are not followed.
-fn size(path: &Path) -> u64 {
-    let Ok(meta) = path.symlink_metadata() else { return 0 };
-    if !meta.is_dir() {
-        return meta.len();
-    }
-    std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| size(&entry.path())).sum()
+    Ok(())
 }
 
 async fn blobs(wired: &Wired, dry: bool) -> Result<Vec<Item>, Failure> {
@@ -186,9 +236,7 @@ async fn blobs(wired: &Wired, dry: bool) -> Result<Vec<Item>, Failure> {
         Ok(mark) => mark,
         // Somebody may be about to mention a blob, or what a damaged record mentions cannot be read.
         Err(error @ (Error::Busy(_) | Error::Corrupt(_))) => {
-            let mut item = Item::new("blobs", "", 0);
-            item.stays = Some(error.to_string());
-            return Ok(vec![item]);
+            return Ok(vec![Item::new("blobs", "", 0).stays(error.to_string())]);
         }
         Err(error) => return Err(error.into()),
     };

@@ -2,7 +2,7 @@
 //!
 //! Start at the first test; each is one story.
 
-use crate::world::{World, fixes};
+use crate::world::{DONE, World, fixes, until, write};
 
 fn landed() -> World {
     let world = World::new();
@@ -24,11 +24,8 @@ fn an_export_is_the_whole_session() {
     world.run(&["events", "last", "--export", dir.to_str().unwrap()]).expect(2);
 }
 
-#[test]
-fn damage_is_found_and_named() {
-    let world = landed();
-    let well = world.run(&["verify"]).expect(0);
-    assert!(well.out.contains("All is well."), "{}", well.out);
+/// Makes an event unreadable.
+fn damage(world: &World) {
     let file = world.path("kapell/data/kapell.db");
     let mut bytes = std::fs::read(&file).unwrap();
     let events = world.run(&["events", "last"]).expect(0).lines();
@@ -38,6 +35,14 @@ fn damage_is_found_and_named() {
     assert!(!places.is_empty(), "nothing in words stands in plain sight, a commit does");
     places.into_iter().for_each(|at| bytes[at] ^= 1);
     std::fs::write(&file, bytes).unwrap();
+}
+
+#[test]
+fn damage_is_found_and_named() {
+    let world = landed();
+    let well = world.run(&["verify"]).expect(0);
+    assert!(well.out.contains("All is well."), "{}", well.out);
+    damage(&world);
     let damaged = world.run(&["verify"]).expect(1);
     assert!(damaged.out.contains("DAMAGED session/"), "{}", damaged.out);
 }
@@ -79,6 +84,104 @@ fn gc_takes_what_is_over_and_leaves_the_record() {
     world.run(&["verify"]).expect(0);
     assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
     assert_eq!(world.git(&["for-each-ref", "refs/kapell"]), "");
+}
+
+#[test]
+fn gc_leaves_a_child_whose_parent_has_not_taken_its_result() {
+    let world = World::new();
+    // Both play this file. In the child, delegating its own goal again is refused, and it does the work itself.
+    let calls = "[[turn]]\n[[turn.call]]\ntool = \"delegate\"\nargs = { goal = \"write the file\" }\n\
+        [[turn.call]]\ntool = \"write\"\nargs = { path = \"fixed.txt\", content = \"fixed\" }\n\
+        [[turn.call]]\ntool = \"shell\"\nargs = { command = \"until [ -e go ]; do sleep 0.02; done\" }\n";
+    let model = world.script("family", &format!("{calls}{DONE}"));
+    let running = world.start(&["run", "-m", &model, "--ask", "never", "make the test pass"]);
+    let tree = || {
+        let ended = world.run(&["sessions", "tree", "--json"]);
+        if ended.code == 0 { ended.json() } else { serde_json::Value::Null }
+    };
+    until("the child is there", || tree()[0]["children"][0]["id"].is_string());
+    let id = |value: &serde_json::Value| value["id"].as_str().unwrap().to_owned();
+    let (parent, child) = (id(&tree()[0]), id(&tree()[0]["children"][0]));
+    world.run(&["pause", &parent]).expect(0);
+    let tree_of_child = format!("kapell/state/sessions/{child}/tree");
+    until("the child has written", || world.path(&tree_of_child).join("fixed.txt").is_file());
+    world.write(&format!("{tree_of_child}/go"), "");
+    running.end();
+    assert_eq!(tree()[0]["children"][0]["status"], "completed", "{:#}", tree());
+    assert_eq!(tree()[0]["status"], "paused", "{:#}", tree());
+    for args in [&["gc", "--dry-run"][..], &["gc"]] {
+        let told = world.run(args).expect(0).out;
+        let line = told.lines().find(|line| line.contains(&child[child.len() - 8..])).unwrap_or_default();
+        assert!(line.contains("has not taken its result yet") && line.contains("kapell resume"), "{told}");
+    }
+    assert!(world.path(&tree_of_child).join("fixed.txt").is_file());
+    world.run(&["resume", &parent]).expect(0);
+    assert_eq!(world.read("repo/fixed.txt"), "fixed");
+    let told = world.run(&["gc"]).expect(0).out;
+    assert!(!told.contains("stays") && !told.contains("work kept"), "{told}");
+    assert_eq!(std::fs::read_dir(world.path("kapell/state/sessions")).unwrap().count(), 0);
+    assert_eq!(world.git(&["for-each-ref", "refs/kapell"]), "");
+}
+
+#[test]
+fn gc_names_where_work_is_kept_and_leaves_what_it_cannot_keep() {
+    let world = World::new();
+    let model = world.script("lie", &format!("{}{DONE}{DONE}{DONE}{DONE}", write("fixed.txt", "broken\\n")));
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(3);
+    let moved = world.path("moved");
+    std::fs::rename(world.repo(), &moved).unwrap();
+    let gc = || {
+        let mut command = world.kapell(&["gc"]);
+        command.current_dir(world.path(""));
+        crate::world::finish(command, b"").expect(0).out
+    };
+    let told = gc();
+    assert!(told.contains(" stays: the repository ") && told.contains("put it back where it was"), "{told}");
+    assert_eq!(std::fs::read_dir(world.path("kapell/state/sessions")).unwrap().count(), 1);
+    std::fs::rename(&moved, world.repo()).unwrap();
+    let told = gc();
+    let parked = told.split_once("(work kept as ").and_then(|(_, rest)| rest.split_once(" in ")).unwrap().0;
+    assert_eq!(world.git(&["show", &format!("{parked}:fixed.txt")]), "broken");
+    assert!(
+        told.contains(&format!("{parked} in {}", world.repo().canonicalize().unwrap().display())),
+        "{told}"
+    );
+}
+
+#[test]
+fn gc_leaves_the_place_of_a_check_that_runs() {
+    let world = landed();
+    let slot = std::fs::read_dir(world.path("kapell/cache/checks"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path()
+        .join("0");
+    let built = slot.join("target/debug/deps/thing");
+    std::fs::create_dir_all(built.parent().unwrap()).unwrap();
+    std::fs::write(&built, "warm").unwrap();
+    // A check that began after the looking did: its session is in no list, its lock is held.
+    let lock = std::fs::File::options().write(true).open(slot.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let told = world.run(&["gc"]).expect(0).out;
+    assert!(told.contains("stays: a check runs in it"), "{told}");
+    assert!(built.is_file());
+    lock.unlock().unwrap();
+    let told = world.run(&["gc", "--dry-run"]).expect(0).out;
+    assert!(told.contains(&slot.display().to_string()) && built.is_file(), "{told}");
+    world.run(&["gc"]).expect(0);
+    assert!(!slot.join("target").exists() && slot.join("lock").is_file());
+    assert!(!world.run(&["gc"]).expect(0).out.contains("place for checks"));
+}
+
+#[test]
+fn gc_tells_what_it_removed_whatever_comes_after() {
+    let world = landed();
+    damage(&world);
+    let ended = world.run(&["gc"]);
+    assert_eq!(std::fs::read_dir(world.path("kapell/state/sessions")).unwrap().count(), 0);
+    assert!(ended.out.lines().any(|line| line.starts_with("workspace ")), "{}\n{}", ended.out, ended.err);
 }
 
 #[test]
