@@ -5,15 +5,16 @@
 
 use crate::git::{Repo, pieces};
 use crate::image::Image;
+use crate::inside::{Inside, is_dir, look, write_new};
 use crate::object::{EXEC, GITLINK, LINK, Oid, Store};
-use crate::table::{is_inside, split};
+use crate::table::{is_inside, join, split};
 use contract::{Fault, Kind};
+use rustix::fs::AtFlags;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Contents asked from git in one call.
 const BATCH: usize = 512;
@@ -127,19 +128,20 @@ impl Changes {
     /// Makes them in the worktree and in what the image knows of it. A file that git ignores and that stands where
     /// one is to appear is left alone. Safe to repeat after a crash in the middle.
     pub(crate) fn apply(&self, root: &Path, image: &mut Image) -> io::Result<()> {
+        let tree = Inside::open(root)?;
         let (gone, there): (Vec<_>, Vec<_>) = self.changes.iter().partition(|change| change.new.is_none());
         // Deletions first: a file may become a directory.
         for change in gone {
             if change.old.is_some_and(|(mode, _)| mode != GITLINK) {
-                remove_file(root, &change.path)?;
+                tree.remove_file(&change.path)?;
             }
             image.table().remove(&change.path);
         }
         for change in there {
             let Some((mode, oid)) = change.new else { continue };
             if mode == GITLINK {
-                drop(std::fs::create_dir_all(root.join(OsStr::from_bytes(&change.path))));
-            } else if !self.place(root, change, mode, &oid)? {
+                drop(tree.parent_made(&join(&change.path, b"in it")));
+            } else if !self.place(&tree, change, mode, &oid)? {
                 continue;
             }
             let base = image.table().knows_base(&change.path);
@@ -148,71 +150,22 @@ impl Changes {
         Ok(())
     }
 
-    fn place(&self, root: &Path, change: &Change, mode: u32, oid: &Oid) -> io::Result<bool> {
+    fn place(&self, tree: &Inside, change: &Change, mode: u32, oid: &Oid) -> io::Result<bool> {
         let Some(bytes) = self.blobs.get(oid) else {
             return Err(io::Error::other(format!("content {oid} was not fetched")));
         };
-        let path = root.join(OsStr::from_bytes(&change.path));
-        if !make_parents(root, &change.path)? {
-            return Ok(false);
-        }
-        match std::fs::symlink_metadata(&path) {
-            Ok(_) if change.old.is_none() => return Ok(false),
-            Ok(meta) if meta.is_dir() => return Ok(false),
-            Ok(_) => std::fs::remove_file(&path)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        let Some(dir) = tree.parent_made(&change.path)? else { return Ok(false) };
+        let name = split(&change.path).1;
+        match look(&dir, name)? {
+            Some(_) if change.old.is_none() => return Ok(false),
+            Some(found) if is_dir(&found) => return Ok(false),
+            Some(_) => rustix::fs::unlinkat(&dir, OsStr::from_bytes(name), AtFlags::empty())?,
+            None => {}
         }
         if mode == LINK {
-            return std::os::unix::fs::symlink(OsStr::from_bytes(bytes), &path).map(|()| true);
+            rustix::fs::symlinkat(OsStr::from_bytes(bytes), &dir, OsStr::from_bytes(name))?;
+            return Ok(true);
         }
-        let bits = if mode == EXEC { EXEC_BITS } else { PLAIN_BITS };
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(bits).open(&path)?;
-        io::Write::write_all(&mut file, bytes).map(|()| true)
+        write_new(&dir, name, if mode == EXEC { EXEC_BITS } else { PLAIN_BITS }, bytes).map(|()| true)
     }
-}
-
-/// Makes the directories above a path; false when something that is not a directory stands in the way.
-fn make_parents(root: &Path, path: &[u8]) -> io::Result<bool> {
-    let mut at = PathBuf::from(root);
-    for part in split(path).0.split(|&b| b == b'/').filter(|part| !part.is_empty()) {
-        at.push(OsStr::from_bytes(part));
-        match std::fs::symlink_metadata(&at) {
-            Ok(meta) if meta.is_dir() => {}
-            Ok(_) => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::create_dir(&at)?,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(true)
-}
-
-/// Removes a file or link, then the directories above it that this emptied.
-fn remove_file(root: &Path, path: &[u8]) -> io::Result<()> {
-    if !real_parents(root, path) {
-        return Ok(());
-    }
-    match std::fs::remove_file(root.join(OsStr::from_bytes(path))) {
-        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
-            return Err(error);
-        }
-        _ => {}
-    }
-    let mut above = split(path).0;
-    while !above.is_empty() && std::fs::remove_dir(root.join(OsStr::from_bytes(above))).is_ok() {
-        above = split(above).0;
-    }
-    Ok(())
-}
-
-/// Are all directories above a path real ones, so that it lies inside the worktree?
-fn real_parents(root: &Path, path: &[u8]) -> bool {
-    let mut above = split(path).0;
-    while !above.is_empty() {
-        if !root.join(OsStr::from_bytes(above)).symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-            return false;
-        }
-        above = split(above).0;
-    }
-    true
 }

@@ -3,7 +3,7 @@
 //! Knows no table and no git; reads ignore files only when somebody asks about a path below them.
 //! Start at [`Rules::ignores`].
 
-use crate::object::read_plain;
+use crate::inside::Inside;
 use crate::table::join;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use std::ffi::OsStr;
@@ -17,7 +17,7 @@ const ANCHOR: &str = "/";
 /// The rules that hold in one directory.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    root: Arc<PathBuf>,
+    tree: Arc<Inside>,
     dir: Vec<u8>,
     parent: Option<Arc<Rules>>,
     own: OnceLock<Gitignore>,
@@ -28,9 +28,9 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// The rules at the top of a worktree.
-    pub(crate) fn top(root: &Path, exclude: &[u8]) -> Arc<Self> {
+    pub(crate) fn top(tree: &Arc<Inside>, exclude: &[u8]) -> Arc<Self> {
         Arc::new(Self {
-            root: Arc::new(root.to_path_buf()),
+            tree: Arc::clone(tree),
             dir: Vec::new(),
             parent: None,
             own: OnceLock::new(),
@@ -42,7 +42,7 @@ impl Rules {
     /// The rules one directory further down.
     pub(crate) fn below(self: &Arc<Self>, name: &[u8]) -> Arc<Self> {
         Arc::new(Self {
-            root: Arc::clone(&self.root),
+            tree: Arc::clone(&self.tree),
             dir: join(&self.dir, name),
             parent: Some(Arc::clone(self)),
             own: OnceLock::new(),
@@ -82,9 +82,8 @@ impl Rules {
 
     fn own(&self) -> &Gitignore {
         self.own.get_or_init(|| {
-            let path = self.root.join(OsStr::from_bytes(&self.dir)).join(".gitignore");
             // An unreadable ignore file ignores nothing, as in git.
-            compile(&self.dir, &read_plain(&path).ok().flatten().unwrap_or_default())
+            compile(&self.dir, &self.tree.read_plain(&join(&self.dir, b".gitignore")).unwrap_or_default())
         })
     }
 }
@@ -113,7 +112,7 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
         std::fs::write(dir.path().join(".gitignore"), "*.log\n/target/\nsecret\n").unwrap();
         std::fs::write(dir.path().join("a/.gitignore"), "!keep.log\nb/\n").unwrap();
-        let top = Rules::top(dir.path(), b"*.tmp\n");
+        let top = Rules::top(&Arc::new(Inside::open(dir.path()).unwrap()), b"*.tmp\n");
         let a = top.below(b"a");
         assert!(top.ignores(b"x.log", false) && top.ignores(b"target", true) && top.ignores(b"y.tmp", false));
         assert!(!top.ignores(b"target", false));

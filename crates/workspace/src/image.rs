@@ -3,13 +3,12 @@
 //! Knows no refs and no sessions; runs no program. Start at [`Image::take`].
 
 use crate::ignored::Rules;
+use crate::inside::{Inside, elsewhere};
 use crate::object::{GITLINK, Kind, LINK, Oid, Store};
 use crate::scan::{Differs, Seen, Skipped, scan};
 use crate::table::{Cached, File, Table, join, split};
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -49,18 +48,19 @@ impl Image {
     /// or the base has them: what was once imaged stays rewindable.
     pub(crate) fn take(&mut self) -> io::Result<Taken> {
         let racy_ns = nanos(SystemTime::now() - CLOCK_STEP);
-        let mut scan = scan(&self.root, &self.exclude, &self.table, self.largest)?;
+        let tree = Arc::new(Inside::open(&self.root)?);
+        let mut scan = scan(&tree, &self.exclude, &self.table, self.largest)?;
         // Parents first, so that a directory that became a file is gone before its name is used again.
         scan.differs.sort_unstable_by(|a, b| a.dir.cmp(&b.dir));
         for differs in scan.differs {
-            self.update(differs, racy_ns, &mut scan.skipped)?;
+            self.update(&tree, differs, racy_ns, &mut scan.skipped)?;
         }
         Ok(Taken { tree: self.table.tree(&self.store)?, skipped: scan.skipped })
     }
 
     /// The tree to commit: the image without what git ignores by now and the base does not have.
     pub(crate) fn committable(&mut self) -> io::Result<Oid> {
-        let top = Rules::top(&self.root, &self.exclude);
+        let top = Rules::top(&Arc::new(Inside::open(&self.root)?), &self.exclude);
         let ignored: Vec<_> = self.table.added().into_iter().filter(|path| ignored(&top, path)).collect();
         if ignored.is_empty() {
             return self.table.tree(&self.store);
@@ -70,7 +70,13 @@ impl Image {
         table.tree(&self.store)
     }
 
-    fn update(&mut self, differs: Differs, racy_ns: i128, skipped: &mut Vec<Skipped>) -> io::Result<()> {
+    fn update(
+        &mut self,
+        tree: &Inside,
+        differs: Differs,
+        racy_ns: i128,
+        skipped: &mut Vec<Skipped>,
+    ) -> io::Result<()> {
         let Differs { dir: path, files, dirs } = differs;
         self.table.add_dir(&path);
         let old = self.table.dirs.get(path.as_slice()).cloned().unwrap_or_default();
@@ -89,7 +95,7 @@ impl Image {
             }
             let at = join(&path, &seen.name);
             let base = known.map_or_else(|| self.table.was_base(&at, false), |known| known.base);
-            match self.store_file(&at, &seen)? {
+            match self.store_file(tree, &at, &seen)? {
                 Some(oid) => {
                     changed |= known.is_none_or(|known| known.oid != oid || known.mode != seen.mode);
                     let stat = (seen.stat.ctime_ns < racy_ns).then_some(seen.stat);
@@ -130,11 +136,10 @@ impl Image {
     }
 
     /// The id of a file's bytes, written; `None` when it cannot be read.
-    fn store_file(&self, path: &[u8], seen: &Seen) -> io::Result<Option<Oid>> {
-        let at = self.root.join(OsStr::from_bytes(path));
+    fn store_file(&self, tree: &Inside, path: &[u8], seen: &Seen) -> io::Result<Option<Oid>> {
         let bytes = match seen.mode {
-            LINK => std::fs::read_link(&at).map(|target| target.into_os_string().into_vec()),
-            _ => read_regular(&at),
+            LINK => tree.read_link(path),
+            _ => tree.read(path),
         };
         match bytes {
             Ok(bytes) => self.store.put(Kind::Blob, &bytes).map(Some),
@@ -144,22 +149,11 @@ impl Image {
     }
 }
 
-/// The bytes of a file that was a regular one a moment ago; a link put in its place is not followed, a pipe not waited for.
-fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    use rustix::fs::{Mode, OFlags};
-    use std::io::Read as _;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Errors of one file that must not stop the image of all others.
 fn unreadable(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, NotFound, PermissionDenied, WouldBlock};
-    // A link where a file was (`O_NOFOLLOW`): the next look sees it as the link it is.
-    let swapped = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    // A link where a file or a directory above it was: the next look sees it as what it is.
+    let swapped = rustix::io::Errno::from_io_error(error).is_some_and(elsewhere);
     swapped || matches!(error.kind(), NotFound | PermissionDenied | WouldBlock | InvalidInput)
 }
 

@@ -31,6 +31,7 @@ mod erase;
 mod git;
 mod ignored;
 mod image;
+mod inside;
 mod inspect;
 mod land;
 mod object;

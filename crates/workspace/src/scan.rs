@@ -3,15 +3,14 @@
 //! Reads no file contents (ignore files aside), writes nothing, follows no link. Start at [`scan`].
 
 use crate::ignored::Rules;
+use crate::inside::{Inside, elsewhere, look};
 use crate::object::{EXEC, FILE, GITLINK, LINK};
 use crate::table::{Dir, Stat, Table, join};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
-use std::ffi::OsStr;
+use rustix::fs::{AtFlags, FileType, RawDir};
+use rustix::io::Errno;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Below this many known files one thread is faster than several.
@@ -57,13 +56,13 @@ pub(crate) struct Skipped {
 }
 
 /// Compares a worktree with the table.
-pub(crate) fn scan(root: &Path, exclude: &[u8], table: &Table, largest: u64) -> io::Result<Scan> {
+pub(crate) fn scan(tree: &Arc<Inside>, exclude: &[u8], table: &Table, largest: u64) -> io::Result<Scan> {
     let threads = match table.count < FILES_WORTH_THREADS {
         true => 1,
         false => std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS)),
     };
-    let look = Look { root, table, largest, queue: Mutex::default(), more: Condvar::new() };
-    look.push(vec![Rules::top(root, exclude)]);
+    let look = Look { tree, table, largest, queue: Mutex::default(), more: Condvar::new() };
+    look.push(vec![Rules::top(tree, exclude)]);
     if threads == 1 {
         return look.work();
     }
@@ -89,7 +88,7 @@ struct Queue {
 }
 
 struct Look<'a> {
-    root: &'a Path,
+    tree: &'a Inside,
     table: &'a Table,
     largest: u64,
     queue: Mutex<Queue>,
@@ -149,32 +148,39 @@ impl Look<'_> {
             }
             return Ok(());
         }
-        let path: PathBuf = self.root.join(OsStr::from_bytes(rules.dir()));
-        let entries = match std::fs::read_dir(&path) {
-            Ok(entries) => entries,
-            // Gone since its parent was read: as if it had never been there.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !rules.dir().is_empty() => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !rules.dir().is_empty() => {
+        let dir = match self.tree.dir(rules.dir()) {
+            Ok(dir) => dir,
+            // Gone since its parent was read, or something else by now: as if it had never been there.
+            Err(error) if elsewhere(error) && !rules.dir().is_empty() => return Ok(()),
+            Err(Errno::ACCESS) if !rules.dir().is_empty() => {
                 let base = known.is_some();
                 scan.skipped.push(Skipped { path: rules.dir().to_vec(), why: "unreadable", base });
                 return Ok(());
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
-        let (mut files, mut dirs) = (Vec::new(), Vec::new());
-        for entry in entries {
+        let (mut files, mut dirs): (Vec<Seen>, Vec<Box<[u8]>>) = (Vec::new(), Vec::new());
+        let mut buffer = [const { MaybeUninit::uninit() }; DIRENTS_BYTES];
+        let mut entries = RawDir::new(&dir, &mut buffer);
+        while let Some(entry) = entries.next() {
             let entry = entry?;
-            let kind = entry.file_type()?;
-            let name = entry.file_name().into_vec();
-            if name == b".git" {
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b".." | b".git") {
                 continue;
             }
-            if kind.is_dir() {
-                if self.counts_dir(known, rules, &name) {
-                    dirs.push(name.into_boxed_slice());
+            let kind = match entry.file_type() {
+                FileType::Unknown => match look(&dir, name)? {
+                    Some(found) => FileType::from_raw_mode(found.st_mode),
+                    None => continue,
+                },
+                kind => kind,
+            };
+            match kind {
+                FileType::Directory if self.counts_dir(known, rules, name) => dirs.push(name.into()),
+                FileType::RegularFile | FileType::Symlink => {
+                    files.extend(self.counts_file(known, rules, name, &dir, scan)?);
                 }
-            } else if kind.is_file() || kind.is_symlink() {
-                files.extend(self.counts_file(known, rules, name, &entry, scan)?);
+                _ => {}
             }
         }
         files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -189,9 +195,7 @@ impl Look<'_> {
     /// Is a directory exactly as the table has it? The usual answer, hence without keeping anything of what is read.
     /// Trouble of any kind is a no: the thorough look that follows names it.
     fn as_known(&self, known: &Dir, rules: &Rules) -> rustix::io::Result<bool> {
-        let path = self.root.join(OsStr::from_bytes(rules.dir()));
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(&path, flags, Mode::empty())?;
+        let dir = self.tree.dir(rules.dir())?;
         let mut buffer = [const { MaybeUninit::uninit() }; DIRENTS_BYTES];
         let mut entries = RawDir::new(&dir, &mut buffer);
         let (mut files, mut dirs) = (0, 0);
@@ -207,7 +211,7 @@ impl Look<'_> {
                 FileType::RegularFile | FileType::Symlink => match known.file(name) {
                     Some(file) => {
                         let found = rustix::fs::statat(&dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
-                        if file.stat != Some(raw_stat(&found)) || file.mode != mode(found.st_mode) {
+                        if file.stat != Some(stat(&found)) || file.mode != mode(found.st_mode) {
                             return Ok(false);
                         }
                         files += 1;
@@ -239,33 +243,28 @@ impl Look<'_> {
         &self,
         known: Option<&Dir>,
         rules: &Rules,
-        name: Vec<u8>,
-        entry: &std::fs::DirEntry,
+        name: &[u8],
+        dir: &OwnedFd,
         scan: &mut Scan,
     ) -> io::Result<Option<Seen>> {
-        let file = known.and_then(|known| known.file(&name));
+        let file = known.and_then(|known| known.file(name));
         let base = match file {
             Some(file) => file.base,
             None => {
-                let path = join(rules.dir(), &name);
+                let path = join(rules.dir(), name);
                 let base = !self.table.gone.is_empty() && self.table.was_base(&path, false);
-                if !base && rules.ignores(&name, false) {
+                if !base && rules.ignores(name, false) {
                     return Ok(None);
                 }
                 base
             }
         };
-        let meta = match entry.metadata() {
-            Ok(meta) => meta,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        if !base && meta.len() > self.largest {
-            scan.skipped.push(Skipped { path: join(rules.dir(), &name), why: "too large", base });
+        let Some(found) = look(dir, name)? else { return Ok(None) };
+        if !base && u64::try_from(found.st_size).unwrap_or_default() > self.largest {
+            scan.skipped.push(Skipped { path: join(rules.dir(), name), why: "too large", base });
             return Ok(None);
         }
-        let mode = mode(meta.mode());
-        Ok(Some(Seen { name: name.into_boxed_slice(), mode, stat: stat(&meta) }))
+        Ok(Some(Seen { name: name.into(), mode: mode(found.st_mode), stat: stat(&found) }))
     }
 }
 
@@ -278,26 +277,15 @@ fn mode(of: u32) -> u32 {
     }
 }
 
-/// The same as [`stat`], from the system call's own answer.
-fn raw_stat(found: &rustix::fs::Stat) -> Stat {
+/// The part of the metadata that says whether a file may have changed.
+pub(crate) fn stat(found: &rustix::fs::Stat) -> Stat {
     let nanos = |s: i64, ns: i64| i128::from(s) * 1_000_000_000 + i128::from(ns);
     Stat {
         mtime_ns: nanos(found.st_mtime, found.st_mtime_nsec.cast_signed()),
         ctime_ns: nanos(found.st_ctime, found.st_ctime_nsec.cast_signed()),
+        // Git's index keeps the low halves only; both sides are cut alike.
         ino: found.st_ino as u32,
         size: found.st_size as u32,
-    }
-}
-
-/// The part of the metadata that says whether a file may have changed.
-pub(crate) fn stat(meta: &std::fs::Metadata) -> Stat {
-    let nanos = |s: i64, ns: i64| i128::from(s) * 1_000_000_000 + i128::from(ns);
-    Stat {
-        mtime_ns: nanos(meta.mtime(), meta.mtime_nsec()),
-        ctime_ns: nanos(meta.ctime(), meta.ctime_nsec()),
-        // Git's index keeps the low halves only; both sides are cut alike.
-        ino: meta.ino() as u32,
-        size: meta.len() as u32,
     }
 }
 

@@ -256,3 +256,53 @@ async fn a_child_without_a_base_starts_from_what_the_parent_has_now() {
         origin = Origin { repo: made.root, base: None, target: None, worked: false };
     }
 }
+
+/// A background program of the agent's that exchanges a directory of the tree with a link to somewhere else, as fast as
+/// it can, while the tree is imaged and put back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_is_exchanged_for_a_link_leads_nowhere() {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let world = World::new();
+    let (session, ready) = world.prepared().await;
+    let outside = world.dir.path().join("outside");
+    put(&outside.join("secret"), "a secret of somebody else");
+    put(&outside.join("x"), "theirs");
+    let (dir, link) = (ready.root.join("d"), ready.root.join("link"));
+    put(&dir.join("x"), "mine");
+    put(&dir.join("y"), "mine");
+    world.save(session, "first").await;
+    std::os::unix::fs::symlink(&outside, &link).unwrap();
+    let before = crate::support::files(&outside);
+    let (over, swaps) = (std::sync::atomic::AtomicBool::new(false), std::sync::atomic::AtomicU32::new(0));
+    let rounds = async {
+        for round in 0..60 {
+            put(&ready.root.join("n"), round.to_string());
+            // Whatever they meet on the way, they may fail; outside they must not be.
+            drop(world.git.savepoint(session, format!("s{round}")).await);
+            drop(world.git.restore(session, "first".to_owned()).await);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                // The agent puts back what a restore took.
+                if !dir.exists() && !link.is_dir() {
+                    drop(std::fs::create_dir(&dir));
+                }
+                if link.symlink_metadata().is_err() {
+                    drop(std::os::unix::fs::symlink(&outside, &link));
+                }
+                if renameat_with(CWD, &dir, CWD, &link, RenameFlags::EXCHANGE).is_ok() {
+                    swaps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+            }
+        });
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(rounds));
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(swaps.into_inner() > 100);
+    assert_eq!(crate::support::files(&outside), before, "nothing outside was written or removed");
+    let git = world.home(session).join("git");
+    let objects = git_in(&git, &["--git-dir=.", "cat-file", "--batch-all-objects", "--batch"]);
+    assert!(!objects.contains("a secret of somebody else"), "nothing outside was read");
+}
