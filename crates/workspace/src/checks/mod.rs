@@ -71,6 +71,8 @@ pub(crate) struct Place {
     pub(crate) project: PathBuf,
     /// Where programs leave their records.
     pub(crate) records: PathBuf,
+    /// Its session is a child of another one, from whose tree it began.
+    pub(crate) child: bool,
 }
 
 impl Git {
@@ -82,10 +84,11 @@ impl Git {
             let open = Open::load(home).map_err(|error| io_fault("reading", dir, &error))?;
             let open = open.ok_or_else(|| Fault::new(Kind::Permanent, "workspace-missing", "it is gone"))?;
             let repo = open.guard(&self.binary)?;
+            let child = self.session_at(&open.facts.common).is_some();
             let (git_dir, store, borrowed) = (open.home.git.clone(), open.store(), open.facts.borrowed);
             let project = borrowed.last().cloned().unwrap_or_else(|| git_dir.clone());
             let records = self.records.join(session.to_string());
-            return Ok(Place { repo, git_dir, store, borrowed, project, records });
+            return Ok(Place { repo, git_dir, store, borrowed, project, records, child });
         }
         let repo = Repo::theirs(&self.binary, dir);
         let answer = repo
@@ -102,6 +105,7 @@ impl Git {
             store,
             borrowed: Vec::new(),
             records: self.records.clone(),
+            child: false,
         })
     }
 

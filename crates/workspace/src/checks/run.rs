@@ -4,7 +4,7 @@
 //! failed. Start at [`Git::run_checks`].
 
 use super::Place;
-use super::slot::{Slot, Used, empty, sweep};
+use super::slot::{Kept, Slot, Used, empty, sweep};
 use crate::git::{Repo, line, revision};
 use crate::process::{self, Ended, Program, Stopped};
 use crate::session::io_fault;
@@ -31,6 +31,8 @@ struct Bench<'a> {
     objects: Vec<PathBuf>,
     runs: Vec<CheckRun>,
     blobs: Vec<Vec<u8>>,
+    /// What the build directory held before anything ran that is to be judged.
+    kept: Option<Kept>,
 }
 
 impl Git {
@@ -66,10 +68,17 @@ impl Git {
             objects,
             runs,
             blobs,
+            kept: None,
         };
         let ran = bench.sides(&place, &job, same_tree).await;
-        let slot = Arc::clone(&bench.slot);
-        blocking(move || slot.clear()).await?.map_err(|error| io_fault("clearing", &self.checks, &error))?;
+        let (slot, kept) = (Arc::clone(&bench.slot), bench.kept.take());
+        let clear = move || {
+            if let Some(kept) = kept {
+                slot.wash(&kept)?;
+            }
+            slot.clear()
+        };
+        blocking(clear).await?.map_err(|error| io_fault("clearing", &self.checks, &error))?;
         ran?;
         report.runs = bench.runs;
         Ok(CheckOutput { report, blobs: bench.blobs })
@@ -116,6 +125,10 @@ impl Place {
 
 impl Bench<'_> {
     async fn sides(&mut self, place: &Place, job: &CheckJob, same_tree: bool) -> Result<(), Fault> {
+        // Of a child, the base too is what an agent made.
+        if place.child {
+            self.judge().await?;
+        }
         if !job.base_known && !same_tree {
             self.side(place, Side::Base, &job.base).await?;
         }
@@ -126,6 +139,9 @@ impl Bench<'_> {
             .map(|run| run.check.clone())
             .collect();
         let first = self.runs.len();
+        if !same_tree {
+            self.judge().await?;
+        }
         self.side(place, Side::Result, &job.result).await?;
         if same_tree {
             // One run tells about both: the trees are the same.
@@ -141,6 +157,17 @@ impl Bench<'_> {
             if let (true, Some(check)) = (again, check) {
                 self.once_more(at, check).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// From now on code runs that is to be judged.
+    async fn judge(&mut self) -> Result<(), Fault> {
+        if self.kept.is_none() {
+            let slot = Arc::clone(&self.slot);
+            let kept = blocking(move || slot.keep()).await?;
+            self.kept =
+                Some(kept.map_err(|error| io_fault("looking at builds in", &self.git.checks, &error))?);
         }
         Ok(())
     }

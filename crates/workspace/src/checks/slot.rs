@@ -1,20 +1,26 @@
 //! Places where checks run: a throw-away checkout per side, and a build directory that stays warm.
 //!
 //! A slot belongs to one project and to one run at a time, by a lock that the kernel drops when the holder dies. Its
-//! paths are the same in every run, so that build output is replaced rather than piled up. Start at [`Slot::take`].
+//! paths are the same in every run, so that build output is replaced rather than piled up; what code that is judged
+//! wrote there goes after each run. Start at [`Slot::take`].
 
 use crate::audit::Slots;
 use crate::erase::{bytes_below, remove_tree};
 use crate::object::write_atomically;
 use crate::session::ATTRIBUTES;
 use contract::checks::Side;
-use std::fs::File;
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// The lock file of a place.
 const LOCK: &str = "lock";
+/// Stands while code runs that is to be judged.
+const JUDGING: &str = "judging";
 /// Most runs on one project at once.
 const SLOTS: u32 = 64;
 
@@ -22,8 +28,8 @@ const SLOTS: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Slot {
     dir: PathBuf,
-    /// Dropping it frees the slot.
-    _lock: File,
+    /// Dropping it frees the slot. Its time is when the last run ended.
+    lock: File,
 }
 
 impl Slot {
@@ -33,9 +39,13 @@ impl Slot {
         for number in 0..SLOTS {
             let dir = checks.join(&key[..16]).join(number.to_string());
             std::fs::create_dir_all(&dir)?;
-            let lock = File::create(dir.join(LOCK))?;
+            let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK))?;
             if lock.try_lock().is_ok() {
-                let slot = Self { dir, _lock: lock };
+                let slot = Self { dir, lock };
+                if slot.foul()? {
+                    remove_tree(&slot.target())?;
+                    remove_tree(&slot.dir.join(JUDGING))?;
+                }
                 slot.clear()?;
                 return Ok(slot);
             }
@@ -53,7 +63,31 @@ impl Slot {
         self.dir.join(format!("{}.index", name(side)))
     }
 
-    /// Build output, kept between runs. The agent's commands are never told of it.
+    /// May the build directory hold what tools would take for fresh and is not? After a run that died while code of an
+    /// agent could write there; and when the clock was set back, for tools go by the times of files.
+    fn foul(&self) -> io::Result<bool> {
+        let judging = self.dir.join(JUDGING).symlink_metadata().is_ok();
+        Ok(judging || self.lock.metadata()?.modified()? > SystemTime::now())
+    }
+
+    /// What the build directory holds, before code runs that is to be judged: it can write there.
+    pub(crate) fn keep(&self) -> io::Result<Kept> {
+        self.clear_programs()?;
+        File::create(self.dir.join(JUDGING))?;
+        Kept::look(&self.target())
+    }
+
+    /// Leaves in the build directory what was there before and was not touched: no later run builds on what the judged
+    /// code left.
+    pub(crate) fn wash(&self, kept: &Kept) -> io::Result<()> {
+        let target = self.target();
+        if kept.restore(&target).is_err() {
+            remove_tree(&target)?;
+        }
+        remove_tree(&self.dir.join(JUDGING))
+    }
+
+    /// Build output, kept between runs but for what judged code wrote. The agent's commands are never told of it.
     pub(crate) fn target(&self) -> PathBuf {
         self.dir.join("target")
     }
@@ -73,7 +107,8 @@ impl Slot {
             remove_tree(&self.index(side).with_extension("index.lock"))?;
         }
         remove_tree(&self.scratch())?;
-        self.clear_programs()
+        self.clear_programs()?;
+        self.lock.set_modified(SystemTime::now())
     }
 
     /// Removes finished programs from the build directory; what they are linked from stays.
@@ -117,13 +152,56 @@ impl Slot {
     }
 }
 
+/// The files of a directory: which ones, and when each was changed last. That time is the system's own: no program can
+/// set it.
+#[derive(Debug)]
+pub(crate) struct Kept(HashMap<PathBuf, (u64, i64, i64)>);
+
+impl Kept {
+    fn look(dir: &Path) -> io::Result<Self> {
+        let mut files = HashMap::new();
+        each(dir, &mut |path, meta| {
+            files.insert(path, (meta.ino(), meta.ctime(), meta.ctime_nsec()));
+            Ok(())
+        })?;
+        Ok(Self(files))
+    }
+
+    /// Removes every file that was not there, or was changed.
+    fn restore(&self, dir: &Path) -> io::Result<()> {
+        each(dir, &mut |path, meta| match self.0.get(&path) {
+            Some(was) if *was == (meta.ino(), meta.ctime(), meta.ctime_nsec()) => Ok(()),
+            _ => std::fs::remove_file(path),
+        })
+    }
+}
+
+/// Every entry below a directory that is none itself.
+fn each(dir: &Path, then: &mut dyn FnMut(PathBuf, &Metadata) -> io::Result<()>) -> io::Result<()> {
+    let mut waiting = vec![dir.to_path_buf()];
+    while let Some(dir) = waiting.pop() {
+        let entries = match std::fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            match entry.metadata()? {
+                meta if meta.is_dir() => waiting.push(entry.path()),
+                meta => then(entry.path(), &meta)?,
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Removes checkouts that runs which died left behind, in every slot that is free.
 pub(crate) fn sweep(checks: &Path) -> io::Result<u64> {
     let mut cleared = 0;
     for dir in places(checks) {
         let Ok(lock) = File::open(dir.join(LOCK)) else { continue };
         if lock.try_lock().is_ok() {
-            let slot = Slot { dir, _lock: lock };
+            let slot = Slot { dir, lock };
             let left = [Side::Base, Side::Result].iter().any(|side| slot.checkout(*side).exists());
             slot.clear()?;
             cleared += u64::from(left);
@@ -223,5 +301,78 @@ mod tests {
             std::fs::read_dir(&slot.dir).unwrap().flatten().map(|e| e.file_name()).collect();
         left.sort();
         assert_eq!(left, ["lock"]);
+    }
+
+    #[test]
+    fn what_judged_code_wrote_goes_and_what_it_let_be_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let slot = Slot::take(dir.path(), Path::new("/project")).unwrap();
+        let deps = slot.target().join("debug/deps");
+        std::fs::create_dir_all(&deps).unwrap();
+        for name in ["stays", "overwritten", "replaced", "gone", "linked"] {
+            std::fs::write(deps.join(name), "of the base").unwrap();
+        }
+        let of = |name: &str| std::fs::read_to_string(deps.join(name)).ok();
+        // Times of files have steps: what is kept is older than what comes.
+        let old = deps.join("stays").metadata().unwrap();
+        let clock = deps.join("clock");
+        while {
+            std::fs::write(&clock, "").unwrap();
+            clock.metadata().unwrap()
+        }
+        .modified()
+        .unwrap()
+            <= old.modified().unwrap()
+        {}
+        let kept = slot.keep().unwrap();
+        // With the very size and times that the file had.
+        std::fs::write(deps.join("overwritten"), "of an agent").unwrap();
+        let forged = File::options().write(true).open(deps.join("overwritten")).unwrap();
+        forged.set_modified(old.modified().unwrap()).unwrap();
+        std::fs::write(deps.join("other"), "of an agent").unwrap();
+        std::fs::rename(deps.join("other"), deps.join("replaced")).unwrap();
+        std::fs::remove_file(deps.join("gone")).unwrap();
+        std::fs::hard_link(deps.join("linked"), deps.join("planted")).unwrap();
+        std::fs::create_dir_all(slot.target().join("new/deep")).unwrap();
+        std::fs::write(slot.target().join("new/deep/file"), "").unwrap();
+        std::os::unix::fs::symlink("/", slot.target().join("link")).unwrap();
+        slot.wash(&kept).unwrap();
+        assert_eq!(of("stays").as_deref(), Some("of the base"));
+        for name in ["overwritten", "replaced", "gone", "planted"] {
+            assert_eq!(of(name), None, "{name}");
+        }
+        assert!(!slot.target().join("new/deep/file").exists() && !slot.dir.join(JUDGING).exists());
+        assert!(slot.target().join("link").symlink_metadata().is_err());
+    }
+
+    #[test]
+    fn a_run_that_died_and_a_clock_set_back_leave_no_build_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let take = || Slot::take(dir.path(), Path::new("/project")).unwrap();
+        let built = |slot: &Slot| slot.target().join("built");
+        let build = |slot: &Slot| {
+            std::fs::create_dir_all(slot.target()).unwrap();
+            std::fs::write(built(slot), "").unwrap();
+        };
+        let slot = take();
+        build(&slot);
+        drop(slot);
+        let slot = take();
+        assert!(built(&slot).exists(), "it stays warm");
+        drop(slot.keep().unwrap());
+        drop(slot);
+        let slot = take();
+        assert!(!built(&slot).exists());
+        build(&slot);
+        slot.lock.set_modified(SystemTime::now() + std::time::Duration::from_secs(3_600)).unwrap();
+        drop(slot);
+        assert!(!built(&take()).exists());
+        assert!(built_again(&take(), &build));
+    }
+
+    /// Once thrown away, it is kept again.
+    fn built_again(slot: &Slot, build: &dyn Fn(&Slot)) -> bool {
+        build(slot);
+        slot.foul().is_ok_and(|foul| !foul)
     }
 }

@@ -88,6 +88,39 @@ async fn equal_trees_run_once_and_known_bases_not_at_all() {
 }
 
 #[tokio::test]
+async fn what_judged_code_builds_is_not_there_for_the_next_judgement() {
+    // Both sides run what their own commit holds: the base builds, the result plants and replaces.
+    let world = declared("[checks.a]\nrun = \"sh ./build.sh\"\n");
+    world.write(
+        "build.sh",
+        "mkdir -p \"$CARGO_TARGET_DIR\"; cd \"$CARGO_TARGET_DIR\"; test -e warm || echo base > warm\n",
+    );
+    world.run(&["add", "-A"]);
+    world.run(&["commit", "-q", "-m", "builds"]);
+    let (session, ready) = world.prepared().await;
+    let plants = "cd \"$CARGO_TARGET_DIR\"; cat warm; test ! -e planted && test ! -e debug/deps/x || exit 9\n\
+                  echo agent > planted; mkdir -p debug/deps; echo agent > debug/deps/x\n";
+    put(&ready.root.join("build.sh"), plants);
+    for _ in 0..2 {
+        let output = run(&world, job(&world, session, &ready).await).await;
+        assert_eq!(told(&output), [(Side::Base, "a", Status::Passed), (Side::Result, "a", Status::Passed)]);
+        assert_eq!(log(&output, 1), "base\n", "what the base built is warm");
+    }
+    put(&ready.root.join("build.sh"), format!("{plants}echo agent > warm\n"));
+    run(&world, job(&world, session, &ready).await).await;
+    put(&ready.root.join("build.sh"), plants);
+    let output = run(&world, job(&world, session, &ready).await).await;
+    assert_eq!(log(&output, 1), "base\n");
+    // The base of a child is an agent's too.
+    let (child, child_ready) = world.child_of(session).await;
+    put(&child_ready.root.join("x"), "x");
+    let output = run(&world, job(&world, child, &child_ready).await).await;
+    assert_eq!(told(&output)[0], (Side::Base, "a", Status::Passed));
+    let output = run(&world, job(&world, session, &ready).await).await;
+    assert_eq!(told(&output)[1], (Side::Result, "a", Status::Passed), "{}", log(&output, 1));
+}
+
+#[tokio::test]
 async fn every_way_not_to_run_is_told_apart_from_failing() {
     let world = declared(
         "[checks.missing]\nrun = \"no-such-program-at-all\"\n[checks.slow]\nrun = \"sleep 600\"\ntimeout = \"50ms\"\n\
