@@ -2,7 +2,7 @@
 //!
 //! Start at the first test; each is one story.
 
-use crate::world::{DONE, World, fixes, until, write};
+use crate::world::{DONE, World, fixes, write};
 
 fn landed() -> World {
     let world = World::new();
@@ -83,47 +83,6 @@ fn gc_takes_what_is_over_and_leaves_the_record() {
     assert_eq!(world.run(&["events", "last"]).expect(0).out, events);
     world.run(&["verify"]).expect(0);
     assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
-    assert_eq!(world.git(&["for-each-ref", "refs/kapell"]), "");
-}
-
-#[test]
-fn gc_leaves_a_child_whose_parent_has_not_taken_its_result() {
-    let world = World::new();
-    // Both play this file. In the child, delegating its own goal again is refused, and it does the work itself.
-    let calls = "[[turn]]\n[[turn.call]]\ntool = \"delegate\"\nargs = { goal = \"write the file\" }\n\
-        [[turn.call]]\ntool = \"write\"\nargs = { path = \"fixed.txt\", content = \"fixed\" }\n\
-        [[turn.call]]\ntool = \"shell\"\nargs = { command = \"until [ -e go ]; do sleep 0.02; done\" }\n";
-    let model = world.script("family", &format!("{calls}{DONE}"));
-    let running = world.start(&["run", "-m", &model, "--ask", "never", "make the test pass"]);
-    let tree = || {
-        let ended = world.run(&["sessions", "tree", "--json"]);
-        if ended.code == 0 { ended.json() } else { serde_json::Value::Null }
-    };
-    until("the child is there", || tree()[0]["children"][0]["id"].is_string());
-    let id = |value: &serde_json::Value| value["id"].as_str().unwrap().to_owned();
-    let (parent, child) = (id(&tree()[0]), id(&tree()[0]["children"][0]));
-    world.run(&["pause", &parent]).expect(0);
-    let tree_of_child = format!("kapell/state/sessions/{child}/tree");
-    until("the child has written", || world.path(&tree_of_child).join("fixed.txt").is_file());
-    world.write(&format!("{tree_of_child}/go"), "");
-    running.end();
-    // The foreground stops with its session; the child goes on by itself.
-    if tree()[0]["children"][0]["status"] != "completed" {
-        world.run(&["resume", &child]).expect(0);
-    }
-    assert_eq!(tree()[0]["children"][0]["status"], "completed", "{:#}", tree());
-    assert_eq!(tree()[0]["status"], "paused", "{:#}", tree());
-    for args in [&["gc", "--dry-run"][..], &["gc"]] {
-        let told = world.run(args).expect(0).out;
-        let line = told.lines().find(|line| line.contains(&child[child.len() - 8..])).unwrap_or_default();
-        assert!(line.contains("has not taken its result yet") && line.contains("kapell resume"), "{told}");
-    }
-    assert!(world.path(&tree_of_child).join("fixed.txt").is_file());
-    world.run(&["resume", &parent]).expect(0);
-    assert_eq!(world.read("repo/fixed.txt"), "fixed");
-    let told = world.run(&["gc"]).expect(0).out;
-    assert!(!told.contains("stays") && !told.contains("work kept"), "{told}");
-    assert_eq!(std::fs::read_dir(world.path("kapell/state/sessions")).unwrap().count(), 0);
     assert_eq!(world.git(&["for-each-ref", "refs/kapell"]), "");
 }
 
