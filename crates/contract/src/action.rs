@@ -3,6 +3,7 @@
 use crate::checks::{CheckDef, Flag, Report};
 use crate::context::{Left, Sent};
 use crate::event::{Notice, TaskState};
+use crate::hooks::{Asked, HookAnswer, HookEvent};
 use crate::model::{Card, Meter, Shown, Stop, Usage};
 use crate::policy::Ruling;
 use crate::session::SessionSpec;
@@ -69,6 +70,9 @@ pub struct Call {
     /// Calls with the same mark may run as one process, each with its own result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub together: Option<Digest>,
+    /// Events of which hooks want to hear when they are about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookEvent>,
 }
 
 /// A call that is a decision, not an effect.
@@ -197,6 +201,11 @@ pub enum Work {
         /// Which action.
         to: ActionId,
     },
+    /// Ask the hooks, or tell them.
+    Hooks {
+        /// About what.
+        asked: Box<Asked>,
+    },
 }
 
 impl Work {
@@ -217,6 +226,7 @@ impl Work {
             Self::Integrate { .. } => "integrate",
             Self::Adopt { .. } => "adopt",
             Self::Rewind { .. } => "rewind",
+            Self::Hooks { .. } => "hooks",
         }
     }
 }
@@ -506,6 +516,20 @@ pub enum Done {
         to: ActionId,
         /// The savepoint of the state before the rewind, to undo it.
         undo: String,
+    },
+    /// The hooks have answered.
+    Hooked {
+        /// Each, in the order in which they were asked; who was not asked is not here.
+        answers: Vec<HookAnswer>,
+        /// What the agent is told of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        told: Option<Digest>,
+        /// Bytes of that.
+        #[serde(default, skip_serializing_if = "is_default")]
+        bytes: u64,
+        /// The call as they changed it, judged anew.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<Box<Call>>,
     },
 }
 

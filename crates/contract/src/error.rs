@@ -49,6 +49,8 @@ pub const NOT_DOWN: [&str; 5] =
 /// Code of a fault for the taking over of a child's work that is not to be had any more: nothing was changed, and
 /// another try finds as little.
 pub const CHILD_GONE: &str = "child-gone";
+/// Code of a fault for what a repository brings along to be run and nobody trusted: it goes away when a person does.
+pub const UNTRUSTED: &str = "untrusted";
 
 /// Code of a fault for a disk without space: it goes away when a person makes room, whatever was being done.
 pub const DISK_FULL: &str = "disk-full";

@@ -5,6 +5,7 @@
 use crate::action::{EffectClass, Outcome, Task, Work};
 use crate::checks::Verdict;
 use crate::context::{Left, Summary};
+use crate::hooks::HookEvent;
 use crate::intent::{ChildEnd, Intent, Source};
 use crate::record::Storable;
 use crate::session::SessionSpec;
@@ -308,6 +309,15 @@ pub enum Event {
         /// By which intent.
         by: IntentId,
     },
+    /// It is about to end so; hooks are told first.
+    Ending {
+        /// `completed`, `failed`.
+        state: Final,
+        /// Exit code by DESIGN section 7.
+        code: u8,
+        /// Why, for people.
+        why: String,
+    },
     /// The end. Nothing follows but stale outcomes.
     Ended {
         /// `completed`, `failed`, `cancelled`.
@@ -410,6 +420,13 @@ pub enum Notice {
     Compacted {
         /// In short.
         summary: Box<Summary>,
+    },
+    /// What a hook has to say.
+    Hook {
+        /// When it was asked.
+        event: HookEvent,
+        /// Its words.
+        text: Digest,
     },
     /// Kapell's own short answer.
     Told {

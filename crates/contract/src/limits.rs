@@ -30,6 +30,18 @@ pub const SAME_FAILURES: u32 = 3;
 pub const WORKAROUND_TOKENS: u64 = 10_000;
 /// An approval nobody answered is denied after this long, milliseconds (7 days).
 pub const APPROVAL_MS: u64 = 7 * 24 * 3600 * 1000;
+/// Longest time that all hooks of one event may take together, milliseconds.
+pub const HOOKS_MS: u64 = 30 * 60 * 1000;
+/// Longest time one hook may take, milliseconds.
+pub const HOOK_MAX_MS: u64 = 10 * 60 * 1000;
+/// Longest time one hook may take where its declaration says nothing, milliseconds.
+pub const HOOK_MS: u64 = 60 * 1000;
+/// Hooks a session may have.
+pub const HOOKS: usize = 64;
+/// Bytes of one hook's command.
+pub const HOOK_BYTES: usize = 4 * 1024;
+/// Times in a row that hooks may keep an agent at work which wants to yield.
+pub const HOOK_KEEPS: u32 = 8;
 /// A waiting intent gains one class per this many milliseconds (ageing).
 pub const AGEING_MS: u64 = 30_000;
 /// Bytes a notice takes in a request at most, once worded.

@@ -2,6 +2,7 @@
 //!
 //! Knows no shell and no rule: `command` makes parts of a command line, `kernel::policy` rules. Start at [`Part`].
 
+use crate::is_default;
 use serde::{Deserialize, Serialize};
 
 /// One thing that a call would run or do.
@@ -44,6 +45,18 @@ impl Arg {
         match self {
             Self::Known(text) | Self::One(text) | Self::Many(text) => text,
         }
+    }
+}
+
+/// May this argument bring that option: as it is, abbreviated, with a value behind it, or as a letter among others?
+pub fn brings(arg: &str, option: &str) -> bool {
+    if option.starts_with("--") {
+        let name = arg.split('=').next().unwrap_or(arg);
+        return name.len() > 2 && (option.starts_with(name) || name.starts_with(option));
+    }
+    match option.strip_prefix('-').filter(|letter| letter.len() == 1) {
+        Some(letter) => arg.starts_with('-') && !arg.starts_with("--") && arg.contains(letter),
+        None => arg.starts_with(option),
     }
 }
 
@@ -132,4 +145,7 @@ pub struct Ruling {
     pub verdict: Decision,
     /// The rule that decided and where it stands, in Kapell's own words.
     pub why: String,
+    /// Only a person can say yes to it: nothing bypasses it, or a person wrote that it asks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub firm: bool,
 }

@@ -1,5 +1,6 @@
 //! What a session is opened with: goal, repository, model, rights, limits, workflow.
 
+use crate::hooks::HookDef;
 use crate::model::ModelRef;
 use crate::{ActionId, Amount, CallId, Digest, SessionId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,9 @@ pub struct SessionSpec {
     /// Names of the checks the goal is about; empty = found from the goal's words, else all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub goal_checks: Vec<String>,
+    /// Who is asked or told when something happens, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookDef>,
     /// Who delegated it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,

@@ -154,7 +154,7 @@ fn every_event_has_a_golden_file() {
         TaskMoved = "task-moved", Cut = "cut", Compacted = "compacted", Uncompacted = "uncompacted",
         Repaired = "repaired", Paused = "paused", Waits = "waits", FellBack = "fell-back", Resumed = "resumed", Warned = "warned",
         Failed = "failed",
-        Recovered = "recovered", CallAnswered = "call-answered", Garbled = "garbled", CancelAsked = "cancel-asked", Ended = "ended",
+        Recovered = "recovered", CallAnswered = "call-answered", Garbled = "garbled", CancelAsked = "cancel-asked", Ending = "ending", Ended = "ended",
     );
     let ledger = every_variant!(LedgerEvent:
         Opened = "opened", Admitted = "admitted", Reserved = "reserved", Settled = "settled",

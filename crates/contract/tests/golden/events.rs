@@ -32,6 +32,7 @@ pub(crate) fn all() -> Vec<Example<Event>> {
         course(),
         limited(),
         worded(),
+        super::hooks::all(),
     ]
     .concat()
 }
@@ -259,7 +260,8 @@ fn works() -> Vec<Example<Event>> {
         control_call(finish),
     ];
     let ruled = |decision: policy::Decision| {
-        let ruling = Ruling { verdict: decision, why: "`git push`: it publishes (built-in)".into() };
+        let ruling =
+            Ruling { verdict: decision, why: "`git push`: it publishes (built-in)".into(), firm: false };
         Call { ruled: Some(ruling), ..call("call_5", "shell", EffectClass::External) }
     };
     let ruled = [policy::Decision::Allow, policy::Decision::Ask, policy::Decision::Deny].map(ruled).to_vec();

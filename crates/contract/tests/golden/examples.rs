@@ -69,6 +69,7 @@ pub(crate) fn full_call() -> Call {
         error: Some(blob("`question` is missing")),
         ruled: None,
         together: None,
+        hooks: Vec::new(),
     }
 }
 
@@ -244,6 +245,7 @@ pub(crate) fn bare_spec() -> SessionSpec {
         limits: limits(),
         budget: Amount::UNLIMITED,
         goal_checks: Vec::new(),
+        hooks: Vec::new(),
         parent: None,
     }
 }

@@ -8,6 +8,7 @@ mod board;
 mod coverage;
 mod events;
 mod examples;
+mod hooks;
 mod ledger;
 mod project;
 mod quota;
