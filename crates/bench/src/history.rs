@@ -106,5 +106,6 @@ fn call(id: String) -> Call {
         error: None,
         ruled: None,
         together: None,
+        hooks: Vec::new(),
     }
 }

@@ -216,6 +216,7 @@ pub(crate) fn engine_with(
         env: Vec::new(),
         rules: Arc::new(kernel::policy::Policy::default()),
         secrets: Arc::new(engine::Plain::default()),
+        hooks: Arc::new(contract::hooks::NoHooks),
     };
     let slots = Slots { model: 4096, tool: 4096, check: 1, workspace: 4096 };
     let options = Options { owner: format!("bench-{}", std::process::id()), slots };
@@ -241,6 +242,7 @@ pub(crate) fn spec(steps: u32) -> (SessionSpec, Vec<Vec<u8>>) {
         limits: Limits { steps_per_turn: steps.saturating_mul(2).saturating_add(10), ..Limits::default() },
         budget: Amount::UNLIMITED,
         goal_checks: Vec::new(),
+        hooks: Vec::new(),
         parent: None,
     };
     (spec, vec![goal])

@@ -2,9 +2,8 @@
 //!
 //! Start at [`words`].
 
-use crate::known::brings;
 use crate::unfold::Unfolding;
-use contract::policy::{Arg, Doubt, Part};
+use contract::policy::{Arg, Doubt, Part, brings};
 
 /// Programs with commands of their own: options before the command without and with a value.
 const GLOBAL: &[(&str, &[&str], &[&str])] = &[

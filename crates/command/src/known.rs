@@ -1,7 +1,7 @@
 //! What is known of single programs, as tables: which arguments are files, which options hide code, which variables
 //! are harmless. Start at [`operands`].
 
-use contract::policy::{Arg, How};
+use contract::policy::{Arg, How, brings};
 
 /// How a program uses its operands (arguments that are not options).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,18 +131,6 @@ const OUTPUTS: &[(&str, &str)] = &[
 ];
 /// Programs whose short options stand alone: what looks like several is one longer name.
 const LONG_LETTERS: &[&str] = &["gcc", "cc", "clang"];
-
-/// May this argument bring that option: as it is, abbreviated, with a value behind it, or as a letter among others?
-pub(crate) fn brings(arg: &str, option: &str) -> bool {
-    if option.starts_with("--") {
-        let name = arg.split('=').next().unwrap_or(arg);
-        return name.len() > 2 && (option.starts_with(name) || name.starts_with(option));
-    }
-    match option.strip_prefix('-').filter(|letter| letter.len() == 1) {
-        Some(letter) => arg.starts_with('-') && !arg.starts_with("--") && arg.contains(letter),
-        None => arg.starts_with(option),
-    }
-}
 
 /// The file that this argument makes a program write; empty = it is the next argument.
 pub(crate) fn output<'a>(program: &str, arg: &'a str) -> Option<&'a str> {

@@ -6,10 +6,12 @@ use crate::attempt::said;
 use crate::fsm::{
     ApprovalMove, ApprovalState, CallMove, CallState, Illegal, Phase, PhaseMove, Turn, TurnMove,
 };
+use crate::hooks::HookState;
 use crate::retry::RETRY;
 use crate::session::{Approval, Child, Ended, Finish, HeldUp, LandWord, Pause, Question, Session};
 use contract::action::{Control, Item, Role, Work};
 use contract::event::{Answer, Disposal, Event, Notice, Subject, TaskState};
+use contract::hooks::{Asked, HookEvent};
 use contract::intent::{Intent, Source, Wish};
 use contract::{Timestamp, limits};
 use std::sync::Arc;
@@ -89,7 +91,11 @@ impl Session {
                 self.reworded();
             }
             Event::Compacted { .. } | Event::Uncompacted { .. } | Event::Repaired { .. } => {
-                self.fold_context(event)?
+                self.fold_context(event)?;
+                if let Event::Compacted { .. } = event {
+                    self.hooks.compact = false;
+                    self.tell_hooks(Asked::of(HookEvent::PostCompact, "auto"));
+                }
             }
             Event::Waits { .. } | Event::FellBack { .. } => self.fold_limit(at, event),
             Event::Paused { .. }
@@ -97,6 +103,7 @@ impl Session {
             | Event::Failed { .. }
             | Event::Recovered { .. }
             | Event::CancelAsked { .. }
+            | Event::Ending { .. }
             | Event::Ended { .. } => self.fold_phase(at, event)?,
         }
         Ok(())
@@ -117,6 +124,7 @@ impl Session {
                     asked: at,
                 };
                 self.approvals.insert(approval.clone(), record);
+                self.tell_hooks(Asked::of(HookEvent::Notification, "permission_prompt"));
             }
             Event::ApprovalAnswered { approval, answer, .. } => self.answered(approval, *answer)?,
             Event::Asked { question, text, call, why, choices } => {
@@ -126,6 +134,8 @@ impl Session {
                 let record =
                     Question { text: *text, call: call.clone(), why: why.clone(), choices: choices.clone() };
                 self.questions.insert(question.clone(), record);
+                let asked = Asked { text: *text, ..Asked::of(HookEvent::Notification, "elicitation_dialog") };
+                self.tell_hooks(asked);
             }
             Event::Answered { question, text, bytes, .. } => {
                 self.asked_by = Some(Source::User);
@@ -189,6 +199,9 @@ impl Session {
         match event {
             Event::Paused { why, what, hint, code } => {
                 self.phase = self.phase.next(PhaseMove::Pause)?;
+                if *code != 0 {
+                    self.tell_hooks(Asked::of(HookEvent::Notification, "idle_prompt"));
+                }
                 self.retry_at = None;
                 self.held_up = None;
                 self.block = None;
@@ -197,6 +210,7 @@ impl Session {
             }
             Event::Resumed { model } => {
                 self.phase = self.phase.next(PhaseMove::Resume)?;
+                self.tell_hooks(Asked::of(HookEvent::SessionStart, "resume"));
                 self.pause = None;
                 self.failures.clear();
                 self.repeat = None;
@@ -227,6 +241,10 @@ impl Session {
                 self.counted = None;
             }
             Event::CancelAsked { .. } => self.cancel = true,
+            Event::Ending { state, code, why } => {
+                let (state, code, why) = (*state, *code, why.clone());
+                self.hooks.ending = Some(Ended { state, code, why, summary: None });
+            }
             Event::Ended { .. } if self.running.is_some() => {
                 return Err(Illegal::new("an action is in flight", event));
             }
@@ -239,6 +257,7 @@ impl Session {
                 self.block = None;
                 self.approvals.clear();
                 self.questions.clear();
+                self.hooks = HookState::default();
                 self.end = Some(Ended { state: *state, code: *code, why: why.clone(), summary: *summary });
             }
             _ => return Err(Illegal::new(self.phase, event)),
@@ -252,6 +271,7 @@ impl Session {
     }
 
     pub(crate) fn take_queued(&mut self, id: contract::IntentId) -> Result<Intent, Illegal> {
+        self.hooks.cleared.retain(|cleared| *cleared != id);
         let at = self.queue.iter().position(|queued| queued.id == id);
         Ok(self.queue.remove(at.ok_or_else(|| Illegal::new("queue", id))?))
     }
@@ -276,6 +296,7 @@ impl Session {
 
     /// Something was said to the agent: the model has the word again. `opens`: a new turn, if it had yielded.
     pub(crate) fn input(&mut self, item: Item, opens: bool) -> Result<(), Illegal> {
+        self.hooks.stop = false;
         if opens && self.turn == Turn::Yielded {
             self.turn_no += 1;
             self.steps_in_turn = 0;
@@ -369,6 +390,7 @@ impl Session {
             self.calls.clear();
             let by = if self.finish.is_some() { TurnMove::Finished } else { TurnMove::CallsAnswered };
             self.turn = self.turn.next(by)?;
+            self.say_notes();
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use contract::action::{Call, CallResult, Done, EffectClass, End, Item, Outcome, 
 use contract::checks::{Report, Side, Status, Verdict};
 use contract::error::NOT_RUN;
 use contract::event::{Event, Notice};
+use contract::hooks::{Asked, HookEvent};
 use contract::intent::Wish;
 use contract::model::{Card, ModelRef, Stop, Usage};
 use contract::{ActionId, Amount, CallId, Digest, IntentId, QuotaId, SessionId, Timestamp, limits};
@@ -31,6 +32,10 @@ pub(crate) fn fits(work: &Work, done: &Done) -> Result<(), String> {
         }
         (Work::Adopt { child, .. }, Done::Adopted { child: of, .. }) => child == of,
         (Work::Rewind { to }, Done::Rewound { to: of, .. }) => to == of,
+        (Work::Hooks { asked }, Done::Hooked { call, .. }) => {
+            let of = asked.call.as_ref().map(|call| &call.id);
+            call.as_ref().is_none_or(|call| Some(&call.id) == of)
+        }
         _ => false,
     };
     if whole { Ok(()) } else { Err(format!("this is not what a {} action gives", work.name())) }
@@ -52,6 +57,7 @@ impl Session {
             Wish::Message { text, bytes } => {
                 // What the agent does now will have to be checked anyway.
                 self.redo.take_if(|redo| matches!(redo.work, Work::Check { .. }));
+                self.hooks.kept = 0;
                 self.input(said(Role::User, text, bytes), true)
             }
             Wish::Rewind { .. } => {
@@ -199,7 +205,10 @@ impl Session {
         match done {
             Done::Prepared(prepared) => {
                 self.ready = true;
-                self.prepared.get_or_insert_with(|| prepared.clone());
+                if self.prepared.is_none() {
+                    self.prepared = Some(prepared.clone());
+                    self.tell_hooks(Asked::of(HookEvent::SessionStart, "startup"));
+                }
             }
             Done::Said { text, bytes, calls, stop, usage, private, again, tokens, .. } => {
                 let idle = *stop == Stop::MaxTokens && calls.iter().all(|call| call.error.is_some());
@@ -219,7 +228,13 @@ impl Session {
                     self.keep_savepoint(attempt.action, commit);
                 }
                 for result in results {
+                    self.tell_result(result);
                     self.answer_call(&result.call, result_item(result))?;
+                }
+            }
+            Done::Hooked { .. } => {
+                if let Work::Hooks { asked } = &attempt.work {
+                    self.hooked(asked, done)?;
                 }
             }
             Done::Checked(report) => self.checked(report),
@@ -281,6 +296,8 @@ impl Session {
             state: CallState::Open,
             approval: None,
             partial: None,
+            asked: Vec::new(),
+            waived: false,
         };
         self.calls = calls.iter().map(slot).collect();
         let by = if calls.is_empty() { TurnMove::SaidText } else { TurnMove::SaidCalls };

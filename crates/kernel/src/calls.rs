@@ -368,6 +368,7 @@ impl Draft<'_> {
             limits: self.s.limits(),
             budget: wish.budget,
             goal_checks: Vec::new(),
+            hooks: spec.hooks.clone(),
             parent: Some(parent),
         };
         let (session, cap) = (self.s.id, wish.budget);

@@ -13,6 +13,7 @@ use crate::{Illegal, fsm::Phase};
 use contract::action::{Item, Role, Work};
 use contract::context::{Act, Left, Summary};
 use contract::event::{Disposal, Event, Notice, TaskState};
+use contract::hooks::{Asked, HookEvent};
 use contract::intent::Wish;
 use contract::model::NO_RESULT;
 use contract::{Digest, IntentId, limits};
@@ -424,6 +425,8 @@ pub(crate) enum Room {
     Stuck,
     /// A model is asked first to word what has to go.
     Worded(Work),
+    /// Hooks are told first.
+    Hooks(Work),
 }
 
 impl Draft<'_> {
@@ -437,6 +440,10 @@ impl Draft<'_> {
         let before = self.s.request_tokens().saturating_add(coming);
         if before <= cap && self.s.items.len() <= limits::CONTEXT_ITEMS {
             return Ok(Room::Fits);
+        }
+        if self.s.hooked_on(HookEvent::PreCompact) && !self.s.hooks.compact {
+            let asked = Box::new(Asked::of(HookEvent::PreCompact, "auto"));
+            return Ok(Room::Hooks(Work::Hooks { asked }));
         }
         if let Some(work) = self.wording(coming) {
             return Ok(Room::Worded(work));

@@ -11,7 +11,7 @@ use crate::session::{Attempt, CallSlot, Redo};
 use crate::{retry, verdict};
 use contract::action::{Done, Effect, EffectClass, End, Integrated, Outcome, Work};
 use contract::checks::{Flag, Report, Verdict};
-use contract::error::{CHILD_GONE, CONTEXT_FULL, DISK_FULL, NOT_RUN};
+use contract::error::{CHILD_GONE, CONTEXT_FULL, DISK_FULL, NOT_RUN, UNTRUSTED};
 use contract::event::{Answer, Event, Final, LedgerEvent, Notice, Subject};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
 use contract::model::Stop;
@@ -66,7 +66,9 @@ impl Draft<'_> {
         let Some((attempt, end)) = follows else { return Ok(()) };
         match end {
             End::Done(Done::Summarised { text, bytes, .. }) => self.worded(&attempt.work, text, bytes),
-            End::Done(done) => self.done(done),
+            End::Done(done) => self.done(&attempt.work, done),
+            // Whatever became of it, it was the last thing to be done.
+            _ if self.s.hooks.ending.is_some() => self.ending().map(drop),
             End::Failed(fault) => self.failed(&attempt, fault, free),
             End::TimedOut => {
                 let what = format!("{} ran past its deadline", attempt.work.name());
@@ -128,7 +130,7 @@ impl Draft<'_> {
         self.emit_ledger(LedgerEvent::Settled { session, action: block.action, used })
     }
 
-    fn done(&mut self, done: Done) -> Result<(), Illegal> {
+    fn done(&mut self, work: &Work, done: Done) -> Result<(), Illegal> {
         match done {
             Done::Said { stop: Stop::MaxTokens, calls, .. } if calls.is_empty() => {
                 self.emit(Event::Noticed { notice: Notice::ReplyCut })
@@ -141,6 +143,10 @@ impl Draft<'_> {
             Done::Inspected { flags, .. } => self.inspected(&flags),
             Done::Integrated(integrated) => self.integrated(&integrated),
             Done::Rewound { .. } => self.rewound(),
+            Done::Hooked { answers, .. } => match work {
+                Work::Hooks { asked } => self.hooks_answered(asked, &answers),
+                _ => Ok(()),
+            },
             Done::Said { .. }
             | Done::Summarised { .. }
             | Done::Prepared(_)
@@ -317,7 +323,9 @@ impl Draft<'_> {
         }
         // Without a workspace there is nothing to go on with, unless all it takes is room.
         let unmade = matches!(attempt.work, Work::Prepare) && self.s.prepared.is_none();
-        let hopeless = unmade && fault.code != DISK_FULL;
+        // A person can put it right, and the session waits for that.
+        let waits = [DISK_FULL, UNTRUSTED].contains(&fault.code.as_str());
+        let hopeless = unmade && !waits;
         let then = if hopeless { "end" } else { "ask" };
         self.emit(Event::Failed { signature, count, then: then.into(), retry_at: None })?;
         let what = match count {
@@ -390,6 +398,11 @@ impl Draft<'_> {
 
     /// The session is over: holds are given back, children are told, the parent gets the result.
     pub(crate) fn end(&mut self, state: Final, code: u8, why: &str) -> Result<(), Illegal> {
+        if self.tell_end(state, code, why)? { Ok(()) } else { self.end_now(state, code, why) }
+    }
+
+    /// The same, whether hooks were told of it or not.
+    pub(crate) fn end_now(&mut self, state: Final, code: u8, why: &str) -> Result<(), Illegal> {
         self.settle_block()?;
         if state != Final::Completed {
             self.give_up_task()?;

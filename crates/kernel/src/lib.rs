@@ -11,6 +11,7 @@ pub mod decide;
 pub mod fsm;
 pub mod further;
 pub mod governor;
+pub mod hooks;
 pub mod ledger;
 pub mod picture;
 pub mod plan;

@@ -69,15 +69,20 @@ impl Draft<'_> {
 
     /// One selection. True when something happened and it is worth looking again.
     fn select(&mut self) -> Result<bool, Illegal> {
+        if let Some(moved) = self.ending()? {
+            return Ok(moved);
+        }
         if self.pause_wanted()?
             || self.uncompact_wanted()?
             || self.landing_refused()?
             || self.budget_came_back()?
-            || self.answer_calls()?
-            || self.spoken_before()?
-            || self.repeated()?
-            || self.cut_short()?
         {
+            return Ok(true);
+        }
+        if let Some(moved) = self.hooks_due()? {
+            return Ok(moved);
+        }
+        if self.answer_calls()? || self.spoken_before()? || self.repeated()? || self.cut_short()? {
             return Ok(true);
         }
         let now = self.ctx.now;
@@ -147,6 +152,12 @@ impl Draft<'_> {
 
     /// A message opens or continues a turn; the model answers it together with whatever else waits.
     fn message(&mut self, intent: &Intent) -> Result<bool, Illegal> {
+        if let Some(work) = self.hook_wanted().filter(|_| self.s.turn == Turn::Model) {
+            return self.ask_hooks(work);
+        }
+        if let Some(work) = self.prompt_hooks(intent) {
+            return self.ask_hooks(work);
+        }
         let agent = self.s.stage().is_some_and(|stage| stage.kind == StageKind::Agent);
         if !agent {
             self.go_to_agent("a message came in", self.s.round)?;
@@ -228,7 +239,9 @@ impl Draft<'_> {
             let blocked = arbiter::eligible(self.s, &intent.wish, self.ctx.now).err();
             let merges =
                 matches!(choice.work, Work::Model { .. }) && matches!(intent.wish, Wish::Message { .. });
-            let why = if merges && blocked.is_none() {
+            let why = if merges && !self.heard(intent) {
+                "waits for its hooks".to_owned()
+            } else if merges && blocked.is_none() {
                 disposed.push((intent.id, Disposal::Merged));
                 "delivered together with it".to_owned()
             } else if intent.wish.goal().is_some() && intent.wish.goal() == goal {
@@ -269,6 +282,10 @@ impl Draft<'_> {
                 false => Want::Nothing(Reason::Undecided),
             };
         }
+        if let Some(work) = self.hook_wanted() {
+            let (class, why) = self.hook_class(&work);
+            return Want::Work(work, class, why);
+        }
         let Some(stage) = self.s.stage() else { return Want::Nothing(Reason::NothingToDo) };
         match (stage.kind, self.s.verdict.as_ref()) {
             (StageKind::Agent, _) => match self.s.turn {
@@ -307,7 +324,7 @@ impl Draft<'_> {
             let open = open.filter(|slot| slot.state != CallState::Answered);
             let pure = open.take_while(|slot| {
                 let runs = slot.state == CallState::Open && slot.call.control.is_none();
-                runs && free(&slot.call)
+                runs && free(&slot.call) && !self.hook_pending(slot)
             });
             calls.extend(pure.map(|slot| slot.call.clone()));
         } else if let Some(mark) = self.joins(&first.call) {
@@ -315,7 +332,7 @@ impl Draft<'_> {
             let open = open.filter(|slot| slot.state != CallState::Answered);
             let same = open.take_while(|slot| {
                 let runs = slot.state == CallState::Open && slot.call.control.is_none();
-                runs && self.joins(&slot.call) == Some(mark)
+                runs && self.joins(&slot.call) == Some(mark) && !self.hook_pending(slot)
             });
             calls.extend(same.take(limits::CALLS_TOGETHER - 1).map(|slot| slot.call.clone()));
         }
@@ -347,11 +364,14 @@ impl Draft<'_> {
         let Some(slot) = self.s.calls.iter().find(|slot| slot.state == CallState::Open) else {
             return Ok(false);
         };
+        if self.hook_pending(slot) {
+            return Ok(false);
+        }
         if slot.call.control.is_some() {
             let call = slot.call.clone();
             return self.control(&call);
         }
-        let asks = self.needs_approval(&slot.call);
+        let asks = self.needs_approval(&slot.call) && !slot.waived;
         if asks && slot.approval.is_none() && self.s.live_children().next().is_none() {
             let approval = format!("a{}", self.s.seq + 1);
             let expires = self.ctx.now.plus(limits::APPROVAL_MS);

@@ -4,10 +4,12 @@
 
 use crate::context::{Anchor, Gauge};
 use crate::fsm::{ApprovalState, CallState, Phase, Turn};
+use crate::hooks::HookState;
 use crate::plan::Plan;
 use contract::action::{Call, Context, EffectClass, Item, Prepared, Todo, Work};
 use contract::checks::{CheckRun, Flag, Verdict};
 use contract::event::{Answer, Final, Subject};
+use contract::hooks::HookEvent;
 use contract::intent::{ChildEnd, Intent, Source};
 use contract::model::ModelRef;
 use contract::session::{Limits, SessionSpec, Stage};
@@ -141,11 +143,18 @@ pub struct Session {
     pub savepoints: VecDeque<(ActionId, String)>,
     /// Steps taken out of the tree's budget and not used up.
     pub block: Option<StepBlock>,
+    /// What is known of its hooks.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub hooks: HookState,
     /// What was really used so far by this session alone.
     pub used: Amount,
     /// The cap of one model call, where a person has said another than it was opened with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_cap: Option<Amount>,
+}
+
+fn is_none(hooks: &HookState) -> bool {
+    *hooks == HookState::default()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls takes a reference")]
@@ -235,6 +244,12 @@ pub struct CallSlot {
     /// What it had given when it was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<Digest>,
+    /// Hooks that were asked about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<HookEvent>,
+    /// A hook of the person's own said yes in the person's place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waived: bool,
 }
 
 /// The agent's own word on how it stands. Proves nothing.
@@ -448,6 +463,7 @@ impl Session {
             held_up: None,
             savepoints: VecDeque::new(),
             block: None,
+            hooks: HookState::default(),
             used: Amount::ZERO,
             call_cap: None,
         }

@@ -20,7 +20,7 @@ use contract::{ActionId, Amount, limits};
 pub(crate) fn slot(work: &Work) -> Slot {
     match work {
         Work::Model { .. } | Work::Summarise { .. } => Slot::Model,
-        Work::Tools { .. } => Slot::Tool,
+        Work::Tools { .. } | Work::Hooks { .. } => Slot::Tool,
         Work::Check { .. } | Work::Integrate { .. } => Slot::Check,
         Work::Prepare | Work::Inspect { .. } | Work::Adopt { .. } | Work::Rewind { .. } => Slot::Workspace,
     }
@@ -42,6 +42,7 @@ pub(crate) fn bundle(work: &Work) -> Bundle {
             let (at_once, processes) = if pure { (at_once, 0) } else { (1, 1) };
             Bundle { files: at_once * CALL_FILES, net: asks.min(at_once), processes }
         }
+        Work::Hooks { .. } => Bundle { files: CALL_FILES, net: 0, processes: 1 },
         Work::Check { .. } | Work::Integrate { .. } => Bundle { files: 2 * CALL_FILES, net: 0, processes: 1 },
         Work::Prepare | Work::Inspect { .. } | Work::Adopt { .. } | Work::Rewind { .. } => {
             Bundle { files: 2 * CALL_FILES, net: 0, processes: 0 }
@@ -64,6 +65,7 @@ pub(crate) fn allowance_ms(work: &Work) -> u64 {
             // A large batch runs in several rounds, each as long as its longest call.
             longest.saturating_mul(calls.len().div_ceil(limits::CALLS_AT_ONCE).max(1) as u64)
         }
+        Work::Hooks { .. } => limits::HOOKS_MS,
         Work::Check { .. } | Work::Integrate { .. } => limits::CHECK_MS,
         Work::Prepare | Work::Inspect { .. } | Work::Adopt { .. } | Work::Rewind { .. } => {
             limits::WORKSPACE_MS
@@ -97,6 +99,7 @@ impl Draft<'_> {
             Room::Moved => return Ok(true),
             Room::Stuck => return Ok(false),
             Room::Worded(work) => return self.word_first(work),
+            Room::Hooks(work) => return self.ask_hooks(work),
         }
         let demand = match self.demand(&choice.work) {
             Ok(demand) => demand,
@@ -230,6 +233,10 @@ impl Draft<'_> {
 
     /// Nothing can be reserved: the session stops for a person who can, or ends where nobody can.
     fn not_granted(&mut self, choice: &Choice, missing: &Missing) -> Result<bool, Illegal> {
+        if let Some(ending) = self.s.hooks.ending.clone() {
+            self.end_now(ending.state, ending.code, &ending.why)?;
+            return Ok(true);
+        }
         let (what, hint) = words(self.s.id, self.s.root(), missing);
         if self.s.phase != Phase::Active {
             // It is paused already, and somebody wanted this one thing meanwhile.

@@ -30,6 +30,7 @@ pub(crate) fn spec() -> SessionSpec {
         limits: Limits::default(),
         budget: CAP,
         goal_checks: Vec::new(),
+        hooks: Vec::new(),
         parent: None,
     }
 }
@@ -78,7 +79,11 @@ pub(crate) fn done(config: &Config, run: &Run) -> Done {
             runs: Vec::new(),
         }),
         Work::Inspect { .. } => Done::Inspected { flags: Vec::new(), files: 0 },
-        Work::Summarise { .. } | Work::Integrate { .. } | Work::Adopt { .. } | Work::Rewind { .. } => {
+        Work::Summarise { .. }
+        | Work::Integrate { .. }
+        | Work::Adopt { .. }
+        | Work::Rewind { .. }
+        | Work::Hooks { .. } => {
             unreachable!("nothing in this script leads to {:?}", run.work)
         }
     }
@@ -98,6 +103,7 @@ fn external() -> Call {
         error: None,
         ruled: None,
         together: None,
+        hooks: Vec::new(),
     }
 }
 

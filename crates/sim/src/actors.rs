@@ -13,8 +13,10 @@ use contract::checks::{CheckRun, Flag, Report, Side, Status};
 use contract::context::Sent;
 use contract::error::{CONTEXT_FULL, NOT_RUN};
 use contract::event::TaskState;
+use contract::hooks::{Asked, HookAnswer, HookDef, HookEvent};
 use contract::intent::Wish;
 use contract::model::{Card, Gauge, Meter, ModelRef, Price, Quota, Rates, Stop, Usage, Window};
+use contract::policy::Decision;
 use contract::session::{Ask, Limits, Rights, SessionSpec, Summaries};
 use contract::{ActionId, Amount, Digest, Fault, Kind, limits};
 use kernel::Session;
@@ -80,8 +82,9 @@ pub(crate) fn spec(rng: &mut Rng, story: Story) -> SessionSpec {
         call: rng.of(&[Amount::UNLIMITED, Amount::UNLIMITED, Amount { tokens: 14_000, ..Amount::UNLIMITED }]),
         ..Limits::default()
     };
+    let goal = Digest::of(&rng.next().to_le_bytes());
     SessionSpec {
-        goal: Digest::of(&rng.next().to_le_bytes()),
+        goal,
         goal_bytes: 100,
         repo: "/repo".into(),
         base: None,
@@ -95,6 +98,7 @@ pub(crate) fn spec(rng: &mut Rng, story: Story) -> SessionSpec {
         limits: bounds,
         budget: rng.of(&[Amount::UNLIMITED, Amount::UNLIMITED, Amount::UNLIMITED, tight, steps]),
         goal_checks: Vec::new(),
+        hooks: hooks(goal),
         parent: None,
     }
 }
@@ -247,8 +251,52 @@ fn done(rng: &mut Rng, run: &Run, trouble: Trouble, story: Story) -> Done {
         Work::Adopt { child, .. } => {
             Done::Adopted { child: *child, clean: rng.chance(800), text: digest, bytes: 10 }
         }
+        Work::Hooks { asked } => hooked(asked, digest),
         Work::Rewind { to } => Done::Rewound { to: *to, undo: format!("undo-{}", run.action) },
     }
+}
+
+/// One session in four has a hook for every event, confined or not. By its goal: no dice are thrown for it.
+fn hooks(goal: Digest) -> Vec<HookDef> {
+    let hook = |event| HookDef {
+        event,
+        matcher: String::new(),
+        only: String::new(),
+        run: "simulated".into(),
+        timeout_ms: 1_000,
+        from: "hooks.json".into(),
+        project: false,
+        confined: goal.0[1] < 128,
+        silent: false,
+    };
+    if goal.0[0] < 64 { HookEvent::ALL.map(hook).to_vec() } else { Vec::new() }
+}
+
+/// The call with what the session's hooks want to hear of it.
+fn heard(run: &Run, call: Call) -> Call {
+    Call { hooks: run.context.spec.hooks.iter().map(|hook| hook.event).collect(), ..call }
+}
+
+/// What hooks say: mostly nothing; never a yes in a person's place, whose yeses are counted.
+fn hooked(asked: &Asked, dice: Digest) -> Done {
+    let say = match dice.0[0] {
+        0..=24 => Some(Decision::Deny),
+        25..=40 => Some(Decision::Ask),
+        _ => None,
+    };
+    let told = (dice.0[1] < 64).then_some(dice);
+    let answer = HookAnswer {
+        hook: 0,
+        say,
+        halt: dice.0[2] < 4,
+        said: "simulated".into(),
+        failed: String::new(),
+        exit: None,
+        ms: 1,
+    };
+    let changed = asked.call.as_ref().filter(|_| dice.0[3] < 32);
+    let call = changed.map(|call| Box::new(Call { args: dice, hash: dice, ..(**call).clone() }));
+    Done::Hooked { answers: vec![answer], told, bytes: 10, call }
 }
 
 /// Arguments of a call that never goes well.
@@ -303,7 +351,7 @@ fn said(rng: &mut Rng, run: &Run, ordinal: u32, trouble: Trouble, story: Story) 
     let more = ordinal < last && rng.chance(if long(run) { 950 } else { 800 });
     let count = if more { 1 + rng.below(3) } else { 0 };
     let calls: Vec<Call> =
-        (0..count).map(|n| call(rng, &format!("c{}.{n}", run.action.step), story)).collect();
+        (0..count).map(|n| heard(run, call(rng, &format!("c{}.{n}", run.action.step), story))).collect();
     let stop = match (calls.is_empty(), rng.below(20)) {
         (true, 0) => Stop::Refusal,
         (true, 1) => Stop::MaxTokens,
@@ -347,6 +395,7 @@ fn call(rng: &mut Rng, id: &str, story: Story) -> Call {
         error,
         ruled: None,
         together: None,
+        hooks: Vec::new(),
     }
 }
 

@@ -43,16 +43,16 @@ kinds! {
     "event" Event {
         Opened, Submitted, Disposed, Selected, Started, Finished, Stale, Staged, Judged, Noticed, ApprovalAsked,
         ApprovalAnswered, Asked, Answered, CallAnswered, Garbled, ChildOpened, Planned, TaskMoved, Cut, Compacted,
-        Uncompacted, Repaired, Paused, Resumed, Warned, Failed, Recovered, CancelAsked, Ended, Waits, FellBack,
+        Uncompacted, Repaired, Paused, Resumed, Warned, Failed, Recovered, CancelAsked, Ending, Ended, Waits, FellBack,
     }
     "quota event" QuotaEvent { Declared, Taken, Settled, Queued, Lifted }
     "project event" ProjectEvent { Capped, Reserved, Settled }
     "end of a call" CallEnd { Answered, Limited, Down, Refused, Unknown }
     "ledger event" LedgerEvent { Opened, Admitted, Reserved, Settled, Overshoot, Barred, Raised }
-    "work" Work { Prepare, Model, Summarise, Tools, Check, Inspect, Integrate, Adopt, Rewind }
+    "work" Work { Prepare, Model, Summarise, Tools, Check, Inspect, Integrate, Adopt, Rewind, Hooks }
     "effect class" EffectClass { Pure, Keyed, Billed, Staged, External }
     "end of an attempt" End { Done, Failed, Cancelled, TimedOut, Unknown }
-    "result" Done { Prepared, Said, Summarised, Ran, Checked, Inspected, Integrated, Adopted, Rewound }
+    "result" Done { Prepared, Said, Summarised, Ran, Checked, Inspected, Integrated, Adopted, Rewound, Hooked }
     "call that decides" Control { Delegate, Ask, Plan, Finish, Todo, FindTools }
     "kind of fault" Kind { Transient, Permanent, UserFixable, RateLimited, Degraded }
     "error of the store" Error {
@@ -71,7 +71,7 @@ kinds! {
     "answer" Answer { Granted, Denied, Expired, Withdrawn }
     "subject of an approval" Subject { Call, RunAgain, Land }
     "notice" Notice {
-        NotConfirmed, NotIntegrated, Workaround, NextTask, Rewound, ReplyCut, ChildEnded, Compacted, Told,
+        NotConfirmed, NotIntegrated, Workaround, NextTask, Rewound, ReplyCut, ChildEnded, Compacted, Hook, Told,
     }
     "source" Source { User, Recovery, Subtask, Schedule, Planner, MainLoop }
     "wish" Wish {
@@ -107,7 +107,7 @@ const APPROVALS: [ApprovalState; 4] =
     [ApprovalState::Pending, ApprovalState::Granted, ApprovalState::Used, ApprovalState::Closed];
 
 /// Why a session pauses: words in the event, not a type. One that is not here is reported by [`Cover::paused`].
-const PAUSES: [&str; 6] = ["user", "budget", "failure", "needs-model", "limit", "stuck"];
+const PAUSES: [&str; 7] = ["user", "budget", "failure", "needs-model", "limit", "stuck", "hook"];
 
 /// An edge of one of the kernel's small state machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -276,6 +276,7 @@ impl<'a> Player<'a> {
             error: None,
             ruled: None,
             together: None,
+            hooks: Vec::new(),
         });
         let calls: Vec<Call> = calls.collect();
         let stop = if calls.is_empty() { Stop::EndTurn } else { Stop::ToolUse };
@@ -322,6 +323,7 @@ impl<'a> Player<'a> {
             limits: Limits { steps_per_turn: u32::MAX, same_failures: 0, ..Limits::default() },
             budget: Amount::UNLIMITED,
             goal_checks: Vec::new(),
+            hooks: Vec::new(),
             parent: None,
             fallback: Vec::new(),
             summaries: None,

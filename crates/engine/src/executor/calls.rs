@@ -12,9 +12,10 @@ use super::ruler::Ruler;
 use super::text::{head, suggestion};
 use super::{Job, Kept, control, find, hide};
 use contract::action::{Call, Control, EffectClass};
+use contract::hooks::{Asked, HookEvent, Hooks};
 use contract::model::{ToolSpec, ToolUse};
 use contract::policy::Ruling;
-use contract::session::Rights;
+use contract::session::{Rights, SessionSpec};
 use contract::tool::{Judged, Scope, Tool};
 use contract::{CallId, Digest, limits, text};
 use serde_json::Value;
@@ -24,6 +25,8 @@ use std::sync::Arc;
 pub(super) struct Toolbox {
     tools: Vec<Allowed>,
     decisions: Vec<ToolSpec>,
+    hooks: Arc<dyn Hooks>,
+    spec: Arc<SessionSpec>,
     /// What was found of the hidden ones, in that order.
     found: Vec<String>,
     scope: Scope,
@@ -56,7 +59,8 @@ impl Toolbox {
         let hidden: Vec<&ToolSpec> = tools.iter().filter(|it| it.hidden).map(|it| &it.spec).collect();
         decisions.extend((!hidden.is_empty()).then(|| find::spec(&hidden)));
         let found = job.run.context.found.clone();
-        Self { tools, decisions, found, scope: job.scope(), rules: Ruler::new(job) }
+        let (hooks, spec) = (Arc::clone(&job.ports.hooks), Arc::clone(&job.run.context.spec));
+        Self { tools, decisions, hooks, spec, found, scope: job.scope(), rules: Ruler::new(job) }
     }
 
     fn hidden(&self) -> Vec<&ToolSpec> {
@@ -98,6 +102,7 @@ impl Toolbox {
         // Keys of a serde_json map are sorted, so the same arguments are the same bytes.
         let bytes = wanted.args.to_string();
         let hash = Digest::chain(&Digest::of(tool.as_bytes()), bytes.as_bytes());
+        let hooks = self.hooks(&tool, &wanted.args);
         let args = kept.put(bytes);
         let judged = match room {
             Some(room) => self.judge(&tool, wanted.args, kept).and_then(|meaning| recordable(meaning, room)),
@@ -118,6 +123,7 @@ impl Toolbox {
             error: None,
             ruled: None,
             together: None,
+            hooks,
         };
         match judged {
             Ok(Meaning::Effect(Judged { class, why, hash, deadline_ms }, ruled, together)) => {
@@ -129,6 +135,33 @@ impl Toolbox {
             Err(advice) => {
                 Call { why: "nothing to run".to_owned(), error: Some(kept.put(head(advice, MOST))), ..call }
             }
+        }
+    }
+
+    /// The same call with other arguments.
+    pub(super) fn anew(&self, call: &Call, args: Value, kept: &mut Kept) -> Call {
+        let wanted = ToolUse { id: call.id.clone(), tool: call.tool.clone(), args };
+        self.call(call.id.clone(), wanted, Some(&mut DECISION_BYTES.clone()), kept)
+    }
+
+    /// Events of which hooks want to hear when they are about such a call.
+    fn hooks(&self, tool: &str, args: &Value) -> Vec<HookEvent> {
+        let fits = |event: HookEvent| {
+            let mut of = self.spec.hooks.iter().filter(|hook| hook.event == event);
+            of.any(|hook| self.hooks.fits(hook, &Asked::of(event, ""), tool, Some(args)))
+        };
+        let about = [
+            HookEvent::PreToolUse,
+            HookEvent::PermissionRequest,
+            HookEvent::PostToolUse,
+            HookEvent::PostToolUseFailure,
+        ];
+        // What ends the turn has events of its own.
+        let ends = matches!(tool, "finish" | find::NAME);
+        if self.spec.hooks.is_empty() || ends {
+            Vec::new()
+        } else {
+            about.into_iter().filter(|event| fits(*event)).collect()
         }
     }
 

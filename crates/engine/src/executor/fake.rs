@@ -123,6 +123,7 @@ impl World {
             env: Vec::new(),
             rules: Arc::new(kernel::policy::Policy::default()),
             secrets: Arc::new(super::Plain::default()),
+            hooks: Arc::new(contract::hooks::NoHooks),
         }
     }
 
@@ -141,6 +142,7 @@ impl World {
             error: None,
             ruled: None,
             together: None,
+            hooks: Vec::new(),
         }
     }
 
@@ -161,6 +163,7 @@ impl World {
             target: None,
             model: ModelRef { id: "fake/model".into(), card, quota: None },
             fallback: Vec::new(),
+            hooks: Vec::new(),
             summaries: None,
             mode: "implement".into(),
             workflow: Workflow { name: "one".into(), stages: vec![stage] },

@@ -13,6 +13,7 @@
 //!   Model      model.rs         conversation.rs + notice.rs + prompt.rs -> request -> reply -> calls.rs
 //!   Summarise  summary.rs       entries that are to go -> request -> reply -> text
 //!   Tools      tools.rs         restore? -> savepoint? -> judge again -> run -> results
+//!   Hooks      hooks.rs         savepoint? -> each hook -> a changed call judged again -> answers
 //!   the rest   workspace.rs     prepare, check, inspect, integrate, adopt, rewind
 //! ```
 //!
@@ -45,6 +46,7 @@ pub(crate) mod fake;
 mod find;
 mod goal;
 mod hide;
+mod hooks;
 mod model;
 mod notice;
 mod picture;
@@ -65,11 +67,12 @@ use ::secrets::Redactor;
 use contract::action::{CallResult, Done, End, Outcome, Run, Work};
 use contract::checks::Checks;
 use contract::context::Sent;
+use contract::hooks::Hooks;
 use contract::model::{Meter, Models, Request};
 use contract::port::{Blobs, Clock, Sink};
 use contract::tool::{Scope, Spooled, Tool};
 use contract::workspace::Workspace;
-use contract::{Amount, Cancel, Digest, Fault, Kind};
+use contract::{Amount, Cancel, Digest, Fault, Kind, SessionId};
 use kernel::policy::Policy;
 use std::path::Path;
 use std::sync::Arc;
@@ -95,16 +98,19 @@ pub struct Ports {
     pub rules: Arc<dyn Rules>,
     /// What is taken out of every text.
     pub secrets: Arc<dyn Secrets>,
+    /// Runs hooks.
+    pub hooks: Arc<dyn Hooks>,
 }
 
-/// Finds the rules that hold for a repository's sessions, as they are now.
+/// Finds the rules that hold for a session, as they are now.
 pub trait Rules: Send + Sync {
-    /// The rules. A fault refuses every call until it is put right.
-    fn of(&self, repo: &str) -> Result<Arc<Policy>, Fault>;
+    /// The rules for this repository, and for the tree of sessions with this root. A fault refuses every call until it is
+    /// put right.
+    fn of(&self, repo: &str, root: SessionId) -> Result<Arc<Policy>, Fault>;
 }
 
 impl Rules for Policy {
-    fn of(&self, _: &str) -> Result<Arc<Policy>, Fault> {
+    fn of(&self, _: &str, _: SessionId) -> Result<Arc<Policy>, Fault> {
         Ok(Arc::new(self.clone()))
     }
 }
@@ -266,6 +272,7 @@ async fn attempt(job: Arc<Job>) -> (Result<Done, Halt>, Kept) {
         Work::Integrate { result } => workspace::integrate(&job, &mut kept, result).await,
         Work::Adopt { child, commit, .. } => workspace::adopt(&job, &mut kept, *child, commit).await,
         Work::Rewind { to } => workspace::rewind(&job, *to).await,
+        Work::Hooks { asked } => hooks::ask(&job, &mut kept, asked).await,
     };
     (result, kept)
 }

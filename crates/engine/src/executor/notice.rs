@@ -36,6 +36,7 @@ pub(super) async fn words(job: &Job, notice: &Notice) -> Result<String, Fault> {
         Notice::ChildEnded { child, end } => child_ended(job, *child, end).await?,
         // Bounded by itself.
         Notice::Compacted { summary } => return compacted(job, summary).await,
+        Notice::Hook { text, .. } => job.text(*text).await?,
         Notice::Told { what } => what.clone(),
     };
     Ok(head(text, MOST))

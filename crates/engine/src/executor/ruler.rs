@@ -22,7 +22,8 @@ pub(super) struct Ruler {
 impl Ruler {
     pub(super) fn new(job: &Job) -> Self {
         let spec = &job.run.context.spec;
-        Self { policy: job.ports.rules.of(&spec.repo), ask: spec.rights.ask, reads: only_reads(&spec.mode) }
+        let policy = job.ports.rules.of(&spec.repo, spec.root(job.run.session));
+        Self { policy, ask: spec.rights.ask, reads: only_reads(&spec.mode) }
     }
 
     /// What the rules say: nothing, a word for the record, or why it is refused.

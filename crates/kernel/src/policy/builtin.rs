@@ -2,7 +2,7 @@
 //! that everybody builds from. Tables; a person's rule goes before them. Start at [`harmless`].
 
 use super::glob;
-use contract::policy::{Arg, Doubt, How, Part, Touch};
+use contract::policy::{Arg, Doubt, How, Part, Touch, brings};
 
 /// Programs that only read, whatever their arguments.
 const READERS: &[&str] = &[
@@ -195,18 +195,6 @@ pub(super) fn harmless(part: &Part) -> bool {
         "go" | "cargo" if matches!(args[..], ["version"]) => true,
         _ if matches!(args[..], ["--version" | "-V"]) && TELLERS.contains(&program) => true,
         _ => READERS.contains(&program),
-    }
-}
-
-/// May this argument bring that option: as it is, abbreviated, with a value behind it, or as a letter among others? As `command` reads it.
-fn brings(arg: &str, option: &str) -> bool {
-    if option.starts_with("--") {
-        let name = arg.split('=').next().unwrap_or(arg);
-        return name.len() > 2 && (option.starts_with(name) || name.starts_with(option));
-    }
-    match option.strip_prefix('-').filter(|letter| letter.len() == 1) {
-        Some(letter) => arg.starts_with('-') && !arg.starts_with("--") && arg.contains(letter),
-        None => arg.starts_with(option),
     }
 }
 

@@ -160,6 +160,7 @@ const CONTROL: &[&str] = &[
     ".kapell/**",
     "**/.git/hooks/**",
     "**/.git/config",
+    "**/.git",
 ];
 /// What agents note for each other, which nothing runs.
 const NOTES: &str = ".kapell/memory/*.md";

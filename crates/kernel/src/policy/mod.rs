@@ -56,18 +56,21 @@ impl Policy {
     /// May all of it run? The part with the strictest verdict decides; the first of them.
     pub fn rule(&self, setting: Setting, parts: &[Part]) -> Ruling {
         let mut worst: Option<(&Part, Decided)> = None;
+        let mut firm = false;
         for part in parts {
             let decided = self.part(setting, part);
+            firm |= decided.verdict == Decision::Ask && !["built-in", "profile"].contains(&&*decided.origin);
             if worst.as_ref().is_none_or(|(_, worst)| decided.verdict > worst.verdict) {
                 worst = Some((part, decided));
             }
         }
         let Some((part, decided)) = worst else {
-            return Ruling { verdict: Decision::Allow, why: "it runs nothing".into() };
+            return Ruling { verdict: Decision::Allow, why: "it runs nothing".into(), firm: false };
         };
         Ruling {
             verdict: decided.verdict,
             why: format!("{}{} ({})", named(part), decided.why, decided.origin),
+            firm,
         }
     }
 

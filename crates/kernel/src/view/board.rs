@@ -133,6 +133,7 @@ fn on(work: &contract::action::Work) -> String {
         }
         Work::Adopt { child, .. } => short(*child),
         Work::Rewind { to } => to.to_string(),
+        Work::Hooks { asked } => asked.event.name().to_owned(),
         Work::Prepare | Work::Check { .. } | Work::Inspect { .. } | Work::Integrate { .. } => String::new(),
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! Texts are digests: whoever shows them reads the blobs. Start at [`transcript`].
 
+use crate::hooks::word;
 use contract::action::{Call, CallResult, Done, EffectClass, End, Role, Work};
 use contract::event::{Disposal, Event, Notice};
+use contract::hooks::{Asked, HookAnswer};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
+use contract::policy::Decision;
 use contract::record::Record;
 use contract::{ActionId, CallId, Digest, Fault, IntentId, QuestionId, Seq, SessionId, Timestamp};
 use serde::Serialize;
@@ -108,6 +111,8 @@ struct Reader {
     made: Option<usize>,
     /// The model action in flight.
     asks: Option<ActionId>,
+    /// What hooks are being asked about.
+    hooks: Option<Asked>,
 }
 
 impl Reader {
@@ -125,6 +130,7 @@ impl Reader {
             Event::Disposed { intent, how: Disposal::Applied } => self.applied(at, *intent),
             Event::Started { action, work, .. } => {
                 self.asks = matches!(work, Work::Model { .. }).then_some(*action);
+                self.hooks = if let Work::Hooks { asked } = work { Some((**asked).clone()) } else { None };
             }
             Event::Finished { outcome } => match &outcome.end {
                 End::Done(done) => self.done(record, outcome.action, done),
@@ -232,9 +238,39 @@ impl Reader {
                 }
             }
             Done::Rewound { to, .. } => self.notice(record, Some(action), Notice::Rewound { to: *to }),
+            Done::Hooked { answers, told, call, .. } => {
+                self.hooked(record, action, answers, *told);
+                // Changed to what is refused: that is its answer.
+                if let Some((call, error)) = call.as_ref().and_then(|call| Some((&call.id, call.error?))) {
+                    self.answer(
+                        call,
+                        Outcome { action: Some(action), text: Some(error), ..plain(at, false) },
+                    );
+                }
+            }
             // What a model notes of entries that go is said to nobody but itself.
             Done::Summarised { .. } => {}
             Done::Prepared(_) | Done::Checked(_) | Done::Inspected { .. } | Done::Integrated(_) => {}
+        }
+    }
+
+    /// What hooks said is a call's answer, when they denied it, or a word to the agent.
+    fn hooked(
+        &mut self,
+        record: &Record<Event>,
+        action: ActionId,
+        answers: &[HookAnswer],
+        told: Option<Digest>,
+    ) {
+        let Some(asked) = self.hooks.take() else { return };
+        let denied = word(asked.event, &[], answers) == Some(Decision::Deny);
+        match (&asked.call, told) {
+            (Some(call), _) if denied && asked.event.guards() => {
+                let call = call.id.clone();
+                self.answer(&call, Outcome { action: Some(action), text: told, ..plain(record.at, false) });
+            }
+            (_, Some(text)) => self.notice(record, Some(action), Notice::Hook { event: asked.event, text }),
+            _ => {}
         }
     }
 

@@ -12,6 +12,7 @@ mod children;
 mod context;
 mod endings;
 mod fold;
+mod hooks;
 mod make;
 mod museum;
 mod project;

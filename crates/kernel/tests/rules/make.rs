@@ -45,6 +45,7 @@ pub(crate) fn spec() -> SessionSpec {
         limits: Limits::default(),
         budget: Amount::UNLIMITED,
         goal_checks: Vec::new(),
+        hooks: Vec::new(),
         parent: None,
     }
 }
@@ -71,6 +72,7 @@ fn call(id: &str, tool: &str, class: EffectClass) -> Call {
         error: None,
         ruled: None,
         together: None,
+        hooks: Vec::new(),
     }
 }
 

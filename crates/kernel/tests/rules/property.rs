@@ -5,6 +5,7 @@ use crate::make::*;
 use crate::world::{World, well};
 use contract::action::{Call, EffectClass, End, Outcome, Work};
 use contract::checks::Status;
+use contract::hooks::{HookAnswer, HookDef, HookEvent};
 use contract::intent::{Source, Wish};
 use contract::model::Stop;
 use contract::session::{Ask, Limits, SessionSpec};
@@ -52,12 +53,36 @@ fn specs() -> impl Strategy<Value = SessionSpec> {
         same_failures: 3,
         ..Limits::default()
     };
-    (budgets, asks, any::<bool>()).prop_map(move |(budget, ask, is_bare)| SessionSpec {
+    let hooked = prop_oneof![2 => Just(0u16), 1 => any::<u16>()];
+    (budgets, asks, any::<bool>(), hooked).prop_map(move |(budget, ask, is_bare, hooked)| SessionSpec {
+        hooks: hooks(hooked),
         budget,
         limits,
         workflow: if is_bare { kernel::workflow::bare() } else { kernel::workflow::standard() },
         ..asking(ask)
     })
+}
+
+/// A hook for each event whose bit is set.
+fn hooks(bits: u16) -> Vec<HookDef> {
+    let all = HookEvent::ALL.into_iter().enumerate();
+    all.filter(|(at, _)| bits & (1 << at) != 0)
+        .map(|(at, event)| HookDef {
+            confined: bits & (1 << 15) != 0 || at % 2 == 0,
+            ..crate::hooks::hook(event)
+        })
+        .collect()
+}
+
+/// What hooks say.
+fn hooked(call: Option<&Call>, n: u8) -> End {
+    use contract::policy::Decision;
+    let say =
+        [None, None, Some(Decision::Allow), Some(Decision::Ask), Some(Decision::Deny)][usize::from(n) % 5];
+    let answer = HookAnswer { halt: n.is_multiple_of(17), ..crate::hooks::answer(say) };
+    let changed =
+        call.filter(|_| n.is_multiple_of(7)).map(|call| Call { hash: text("changed"), ..call.clone() });
+    crate::hooks::answered(vec![answer], (!n.is_multiple_of(3)).then_some("so it is"), changed)
 }
 
 fn pick(world: &World, n: u8) -> SessionId {
@@ -108,6 +133,12 @@ fn calls(run: &contract::action::Run, n: u8) -> Vec<Call> {
     }
 }
 
+/// Each call with what hooks want to hear of it.
+fn heard(run: &contract::action::Run, calls: Vec<Call>) -> Vec<Call> {
+    let events: Vec<HookEvent> = run.context.spec.hooks.iter().map(|hook| hook.event).collect();
+    calls.into_iter().map(|call| Call { hooks: events.clone(), ..call }).collect()
+}
+
 fn end(world: &World, id: SessionId, n: u8, m: u8) -> End {
     let run = world.flight(id);
     let kinds = [Kind::Transient, Kind::RateLimited, Kind::Degraded, Kind::Permanent, Kind::UserFixable];
@@ -123,8 +154,9 @@ fn end(world: &World, id: SessionId, n: u8, m: u8) -> End {
         _ => match &run.work {
             Work::Model { .. } if m == 7 => said(vec![], Stop::MaxTokens),
             Work::Model { .. } if m == 8 => said(vec![], Stop::Refusal),
-            Work::Model { .. } => says(calls(run, m)),
+            Work::Model { .. } => says(heard(run, calls(run, m))),
             Work::Tools { .. } => ran(run, !m.is_multiple_of(4)),
+            Work::Hooks { asked } => hooked(asked.call.as_deref(), m),
             Work::Check { .. } if m.is_multiple_of(3) => checked("c", Status::Passed, Status::Failed),
             Work::Inspect { .. } => inspected(usize::from(m.is_multiple_of(3))),
             Work::Integrate { .. } if m.is_multiple_of(4) => integrated(None, Some("conflict")),

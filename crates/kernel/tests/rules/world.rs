@@ -467,6 +467,9 @@ pub(crate) fn well(run: &Run, work: &Work) -> End {
         Work::Adopt { child, .. } => {
             End::Done(Done::Adopted { child: *child, clean: true, text: make::text("adopted"), bytes: 7 })
         }
+        Work::Hooks { .. } => {
+            End::Done(Done::Hooked { answers: Vec::new(), told: None, bytes: 0, call: None })
+        }
         Work::Rewind { to } => End::Done(Done::Rewound { to: *to, undo: format!("undo {}", run.action) }),
     }
 }
