@@ -18,11 +18,12 @@ const OLDEST: (u32, u32) = (2, 39);
 
 /// Settings that hold in every call, over whatever a configuration file says: no program of the repository's
 /// choosing runs, nothing is asked, nothing is collected behind our back.
-const SETTINGS: [(&str, &str); 14] = [
+const SETTINGS: [(&str, &str); 15] = [
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.quotePath", "false"),
     ("core.sshCommand", "false"),
+    ("core.alternateRefsCommand", ":"),
     ("commit.gpgSign", "false"),
     ("merge.autoStash", "false"),
     ("merge.verifySignatures", "false"),
@@ -133,6 +134,8 @@ pub(crate) struct Repo {
     cwd: PathBuf,
     env: Vec<(OsString, OsString)>,
     keep: usize,
+    /// Of the user's: names of filters whose programs it brings along itself, found once.
+    filters: Option<Arc<OnceCell<Vec<OsString>>>>,
 }
 
 impl Repo {
@@ -146,12 +149,14 @@ impl Repo {
             ("GIT_ATTR_NOSYSTEM", OsStr::new("1")),
             ("GIT_NO_REPLACE_OBJECTS", OsStr::new("1")),
         ];
-        Self { git: git.clone(), cwd: git_dir.to_path_buf(), env: both(&env), keep: usize::MAX }
+        let (cwd, env) = (git_dir.to_path_buf(), both(&env));
+        Self { git: git.clone(), cwd, env, keep: usize::MAX, filters: None }
     }
 
     /// The user's: found from this directory, in the user's own environment.
     pub(crate) fn theirs(git: &Binary, dir: &Path) -> Self {
-        Self { git: git.clone(), cwd: dir.to_path_buf(), env: both(&[]), keep: usize::MAX }
+        let (cwd, env) = (dir.to_path_buf(), both(&[]));
+        Self { git: git.clone(), cwd, env, keep: usize::MAX, filters: Some(Arc::default()) }
     }
 
     /// The same with one more variable.
@@ -214,13 +219,13 @@ impl Repo {
         args: impl IntoIterator<Item = A>,
     ) -> Result<Ended, Fault> {
         let args = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        self.finish(self.program(args)).await
+        self.finish(self.tamed(args).await?).await
     }
 
     /// The same for several calls in one piece: a shell script whose first arguments are these, and after them the
     /// words that start `git`.
     pub(crate) async fn change_by(&self, script: &str, args: &[&str]) -> Result<Ended, Fault> {
-        let mut program = self.program(Vec::new());
+        let mut program = self.tamed(Vec::new()).await?;
         let words = ["sh", "-c", script, "sh"].into_iter().chain(args.iter().copied());
         program.argv = words.map(OsString::from).chain(program.argv).collect();
         self.finish(program).await
@@ -270,9 +275,44 @@ impl Repo {
         program
     }
 
+    /// The same with the repository's own filters taken away: a clone brings none along, an unpacked archive may. What
+    /// the user configured for all repositories stays, and so does Git LFS, wherever it was switched on.
+    async fn tamed(&self, args: Vec<OsString>) -> Result<Program, Fault> {
+        let mut program = self.program(args);
+        let Some(found) = &self.filters else { return Ok(program) };
+        self.git.ready().await?;
+        let names = found.get_or_try_init(|| self.brought()).await?;
+        let settings = names.iter().flat_map(|name| {
+            [("clean", ""), ("smudge", ""), ("process", ""), ("required", "false")].map(|(key, value)| {
+                let key =
+                    [OsStr::new("filter."), name, OsStr::new("."), OsStr::new(key)].join(OsStr::new(""));
+                (key, OsString::from(value))
+            })
+        });
+        // By variables: a name may hold any sign, an equals sign too.
+        let settings: Vec<(OsString, OsString)> = settings.collect();
+        program.env.push(("GIT_CONFIG_COUNT".into(), settings.len().to_string().into()));
+        for (at, (key, value)) in settings.into_iter().enumerate() {
+            program.env.push((format!("GIT_CONFIG_KEY_{at}").into(), key));
+            program.env.push((format!("GIT_CONFIG_VALUE_{at}").into(), value));
+        }
+        Ok(program)
+    }
+
+    /// Names of the filters for which the repository's own configuration names a program. Asking for them runs none.
+    async fn brought(&self) -> Result<Vec<OsString>, Fault> {
+        let args = ["config", "--includes", "--show-scope", "-z", "--get-regexp", FILTERS];
+        let program = self.program(args.map(OsString::from).to_vec());
+        let ended = process::run(program, &Cancel::new(), &mut |_| {}).await?;
+        let mut names: Vec<OsString> = brought(&ended.output);
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
     async fn run(&self, args: Vec<OsString>, stdin: Vec<u8>) -> Result<Ended, Fault> {
         self.git.ready().await?;
-        let program = Program { stdin, ..self.program(args) };
+        let program = Program { stdin, ..self.tamed(args).await? };
         let ended = process::run(program, &Cancel::new(), &mut |_| {}).await?;
         match ended.stopped {
             None => Ok(ended),
@@ -284,6 +324,37 @@ impl Repo {
     }
 }
 
+/// Settings of filters that name a program.
+const FILTERS: &str = r"^filter\..*\.(clean|smudge|process)$";
+
+/// What Git LFS writes there: the user's own program, found on the search path.
+const LFS: [&str; 6] = [
+    "git-lfs clean -- %f",
+    "git-lfs smudge -- %f",
+    "git-lfs smudge --skip -- %f",
+    "git-lfs filter-process",
+    "git-lfs filter-process --skip",
+    "",
+];
+
+/// Names out of pairs of a scope and a setting: those that the repository itself decides.
+fn brought(answer: &[u8]) -> Vec<OsString> {
+    let mut parts = answer.split(|&b| b == 0);
+    let mut names = Vec::new();
+    while let (Some(scope), Some(setting)) = (parts.next(), parts.next()) {
+        let (key, value) = match setting.iter().position(|&b| b == b'\n') {
+            Some(at) => (&setting[..at], &setting[at + 1..]),
+            None => (setting, &b""[..]),
+        };
+        let own = matches!(scope, b"local" | b"worktree");
+        let known = LFS.iter().any(|known| known.as_bytes() == value);
+        let name =
+            key.strip_prefix(b"filter.").and_then(|key| Some(&key[..key.iter().rposition(|&b| b == b'.')?]));
+        names.extend(name.filter(|_| own && !known).map(|name| OsStr::from_bytes(name).to_owned()));
+    }
+    names
+}
+
 /// What every call gets: plain answers, no questions, no locks taken just to look, paths taken literally.
 fn both(extra: &[(&str, &OsStr)]) -> Vec<(OsString, OsString)> {
     let always = [
@@ -291,6 +362,8 @@ fn both(extra: &[(&str, &OsStr)]) -> Vec<(OsString, OsString)> {
         ("GIT_TERMINAL_PROMPT", "0"),
         ("GIT_OPTIONAL_LOCKS", "0"),
         ("GIT_LITERAL_PATHSPECS", "1"),
+        // Wins over what a configuration allows: only from disk to disk, no helper of a made-up protocol.
+        ("GIT_ALLOW_PROTOCOL", "file"),
     ];
     let always = always.iter().map(|(name, value)| ((*name).into(), (*value).into()));
     always.chain(extra.iter().map(|(name, value)| ((*name).into(), (*value).to_owned()))).collect()
@@ -345,6 +418,14 @@ mod tests {
         let fault = Binary::at(old, dir.path().join("run")).ready().await.unwrap_err();
         assert_eq!(fault.code, "git-too-old");
         assert!(fault.hint.contains("2.39"));
+    }
+
+    #[test]
+    fn filters_are_taken_away_where_the_repository_brings_them() {
+        let answer = b"local\0filter.evil.clean\ntouch x; cat\0global\0filter.mine.clean\nmine\0local\0filter.lfs.process\n\
+            git-lfs filter-process\0worktree\0filter.a.b=c.smudge\nsh\nx\0";
+        assert_eq!(brought(answer), ["evil", "a.b=c"]);
+        assert_eq!(brought(b""), [""; 0]);
     }
 
     #[test]
