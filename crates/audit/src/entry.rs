@@ -3,8 +3,9 @@
 //!
 //! Pure. Start at [`entries`]; what a tool does to the world is in [`kind`].
 
-use contract::action::{Call, Done, End, Outcome, Work};
+use contract::action::{Call, Done, EffectClass, End, Outcome, Work};
 use contract::event::{Answer, Event, Subject};
+use contract::hooks::HookAnswer;
 use contract::intent::{Intent, Wish};
 use contract::policy::Decision;
 use contract::record::Record;
@@ -212,7 +213,13 @@ fn started(new: impl Fn(Category, &str, String, &str) -> Entry, work: &Work) -> 
                 let target = format!("{} ({}: {})", call.tool, call.class.name(), call.why);
                 Entry { args: Some(call.args), ..new(kind(&call.tool), &call.tool, target, "started") }
             };
-            calls.iter().map(one).collect()
+            // What runs without anybody's word was allowed by what it is.
+            let allowed = |call: &&Call| call.ruled.is_none() && call.class != EffectClass::Pure;
+            let word = |call: &Call| {
+                let why = format!("{}: {}", call.class.name(), call.why);
+                Entry { args: Some(call.args), ..new(Category::Permission, &call.tool, why, "allowed") }
+            };
+            calls.iter().filter(allowed).map(word).chain(calls.iter().map(one)).collect()
         }
         Work::Check { .. } => vec![new(Category::Process, "check", String::new(), "started")],
         Work::Integrate { result } => vec![new(Category::File, "land", result.clone(), "started")],
@@ -221,6 +228,11 @@ fn started(new: impl Fn(Category, &str, String, &str) -> Entry, work: &Work) -> 
         }
         Work::Rewind { to } => vec![new(Category::File, "rewind", to.to_string(), "started")],
         Work::Prepare => vec![new(Category::File, "prepare", String::new(), "started")],
+        Work::Hooks { asked } => {
+            let about = asked.call.as_ref().map_or(&asked.about, |call| &call.tool);
+            let target = format!("{} {about}", asked.event.name());
+            vec![new(Category::Process, "hooks", target.trim_end().into(), "started")]
+        }
         Work::Inspect { .. } => Vec::new(),
     }
 }
@@ -249,6 +261,7 @@ fn finished(new: impl Fn(Category, &str, String, &str) -> Entry, outcome: &Outco
             };
             results.iter().map(one).collect()
         }
+        End::Done(Done::Hooked { answers, .. }) => answers.iter().map(|it| hooked(&new, it)).collect(),
         End::Done(Done::Integrated(it)) => {
             let to = it.landed.clone().or(it.why.clone()).unwrap_or_default();
             vec![new(Category::File, "land", to, if it.landed.is_some() { "ok" } else { "refused" })]
@@ -261,6 +274,20 @@ fn finished(new: impl Fn(Category, &str, String, &str) -> Entry, outcome: &Outco
     };
     entries.iter_mut().for_each(|entry| entry.step.clone_from(&step));
     entries
+}
+
+/// What one hook answered.
+fn hooked(new: &impl Fn(Category, &str, String, &str) -> Entry, answer: &HookAnswer) -> Entry {
+    let word = match (answer.failed.is_empty(), answer.say) {
+        (false, _) => "failed",
+        (true, Some(Decision::Deny)) => "denied",
+        (true, Some(Decision::Ask)) => "asked",
+        (true, Some(Decision::Allow)) => "allowed",
+        (true, None) => "ok",
+    };
+    let why = if answer.failed.is_empty() { &answer.said } else { &answer.failed };
+    let target = format!("hook {}: {why}", answer.hook);
+    new(Category::Permission, "hook", target.trim_end_matches([' ', ':']).into(), word)
 }
 
 /// What the rules, or the tool itself, said to a call.

@@ -17,6 +17,8 @@ pub(crate) struct Content {
     /// Files it changes, with the digest of what they hold now; `None` = not there.
     pub(crate) files: Vec<(String, Option<Digest>)>,
     pub(crate) deadline_ms: Option<u64>,
+    /// What confines it; empty = nothing does.
+    pub(crate) held: String,
 }
 
 /// Puts it together. Deterministic: the same call on the same files has the same hash.
@@ -32,7 +34,7 @@ pub(crate) fn judged(
     env.sort();
     let files: Vec<Value> =
         content.files.iter().map(|(path, digest)| json!([path, digest.map(|d| d.to_string())])).collect();
-    let whole = json!({
+    let mut whole = json!({
         "tool": tool,
         "args": args,
         "root": scope.root.to_string_lossy(),
@@ -40,6 +42,9 @@ pub(crate) fn judged(
         "env": env,
         "files": files,
     });
+    if !content.held.is_empty() {
+        whole["held"] = content.held.into();
+    }
     let mut text = String::new();
     canonical(&whole, &mut text);
     Judged {

@@ -108,6 +108,7 @@ impl Tool for Shell {
         };
         let held = scope.confinement.as_ref().map(sandbox::in_force).transpose()?;
         let held = held.filter(contract::confine::InForce::holds);
+        let confined = held.as_ref().map(ToString::to_string).unwrap_or_default();
         let (class, why) = match (held, scope.declared.iter().any(declared)) {
             // What it does beyond the workspace is what it sends.
             (Some(held), true) => (EffectClass::Staged, format!("declared check; confined: {held}")),
@@ -124,9 +125,10 @@ impl Tool for Shell {
             ),
         };
         let content = Content {
+            files: parsed.named(&scope.root, &cwd),
+            held: confined,
             cwd: cwd.to_string_lossy().into_owned(),
             deadline_ms: Some(parsed.patience().ceiling_ms),
-            ..Content::default()
         };
         Ok(judged("shell", args, scope, class, &why, content))
     }
@@ -273,6 +275,9 @@ fn unlike_a_shell(error: &Error) -> bool {
     }
 }
 
+/// Words of a command that are looked at for names of files, and how large such a file may be to be part of the content.
+const NAMED: usize = 64;
+const NAMED_BYTES: u64 = 4 << 20;
 /// How long a command that was just started is waited for: most say something, or fail, at once.
 const FIRST_WORD: Duration = Duration::from_millis(800);
 
@@ -383,6 +388,25 @@ impl Args {
             Some(ms) => Patience::exactly(ms),
             None => Patience::from(line::base_ms(&self.line())),
         }
+    }
+
+    /// Files of the workspace that its words name, with what they hold: a yes to `sh x.sh` is one to what is in it.
+    fn named(&self, root: &Path, cwd: &Path) -> Vec<(String, Option<Digest>)> {
+        let ends = |c: char| c.is_whitespace() || "'\"`;|&<>()$=,".contains(c);
+        let line = self.line();
+        let Ok(tree) = Tree::at(root) else { return Vec::new() };
+        let mut found = Vec::new();
+        for word in line.split(ends).filter(|word| !word.is_empty() && !word.starts_with('-')).take(NAMED) {
+            let path = cwd.join(word);
+            let plain = std::fs::symlink_metadata(&path)
+                .is_ok_and(|meta| !meta.is_dir() && meta.len() <= NAMED_BYTES);
+            let name = name::show(tree.relative(&path));
+            if plain && path.starts_with(root) && !found.iter().any(|(known, _)| *known == name) {
+                let digest = tree.target(&path).ok().flatten().and_then(|target| target.digest());
+                found.push((name, digest));
+            }
+        }
+        found
     }
 
     /// Where to run: by its name, and held open when it is not the top. The command itself can go where it likes.
