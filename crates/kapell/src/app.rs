@@ -11,6 +11,8 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::guard::Locks;
 use crate::home::{self, Home};
+use crate::hooks::Runner;
+use crate::keyring::Keyring;
 use crate::keys;
 use crate::secrets::Keeper;
 use crate::term::Term;
@@ -154,12 +156,21 @@ impl App {
 
     /// Keys that are kept, where neither the environment nor a command has one.
     fn unsealed(&self, settings: &mut Settings) -> Result<(), Failure> {
+        let profile = self.profile();
+        for (_, name) in self.keyring().all().into_iter().filter(|(whose, _)| *whose == profile) {
+            if let Some(provider) = settings.providers.get_mut(&name)
+                && provider.key.is_none()
+                && provider.key_command.is_none()
+            {
+                provider.key_command = Some(Keyring::lookup(&profile, &name));
+            }
+        }
         let vault = self.vault();
         if !vault.path().exists() {
             return Ok(());
         }
         let mut keys = vault.read().map_err(|fault| Failure::from(fault).into_usage())?;
-        for (name, key) in keys.remove(&self.profile()).into_iter().flatten() {
+        for (name, key) in keys.remove(&profile).into_iter().flatten() {
             self.secrets.learn("key", &key);
             if let Some(provider) = settings.providers.get_mut(&name)
                 && provider.key.is_none()
@@ -172,13 +183,18 @@ impl App {
     }
 
     /// What was trusted of the things that repositories bring along.
-    fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> Trust {
         Trust::new(&self.home, variable("KAPELL_TRUST").as_deref() == Some("all"))
     }
 
     /// The keys that are kept.
     pub(crate) fn vault(&self) -> Vault {
         Vault::new(&self.home, variable("KAPELL_PASSPHRASE"))
+    }
+
+    /// Which keys are in the system's keyring.
+    pub(crate) fn keyring(&self) -> Keyring {
+        Keyring::new(&self.home.data)
     }
 
     /// Whose keys are used.
@@ -247,6 +263,7 @@ impl App {
             env: passed,
             rules: Arc::new(crate::policy::Files(self.home.clone())),
             secrets: Arc::<Keeper>::clone(&self.secrets),
+            hooks: Arc::new(Runner::new(&self.home, &config.sandbox, self.trust())),
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options { owner: self.owner(), slots: Slots::for_cores(cores) };

@@ -23,7 +23,8 @@ Examples:
 
 Exit codes: 0 ok, 1 failure, 2 usage, 3 refuted, 4 inconclusive, 5 stuck, 6 denied, 7 budget,
   8 needs you, 75 waiting on a limit, 124 time-out, 130 SIGINT, 143 SIGTERM.
-Environment: KAPELL_HOME (all four roots), KAPELL_MODEL, KAPELL_ASK, NO_COLOR.";
+Environment: KAPELL_HOME (all four roots), KAPELL_MODEL, KAPELL_ASK, KAPELL_PROFILE (whose keys), KAPELL_PASSPHRASE
+  (opens kept keys), KAPELL_TRUST=all (runs what repositories declare: for machines that are thrown away), NO_COLOR.";
 
 /// Bytes that `parse` shows at most.
 const PARSE_BYTES: u64 = 64 * 1024 * 1024;
@@ -138,9 +139,12 @@ pub(crate) enum Verb {
         session: String,
         /// Which approval, such as a12; without it: the one that waits
         approval: Option<String>,
-        /// Also write rules into your config.toml that allow exactly the commands that asked
+        /// Also write rules into your config.toml that allow exactly the commands that asked, in this repository
         #[arg(long)]
         always: bool,
+        /// Also allow exactly the commands that asked for as long as this session lives
+        #[arg(long = "session", id = "for_session", conflicts_with = "always")]
+        for_session: bool,
     },
     /// Say no to what a session waits for
     Deny {
@@ -230,6 +234,11 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: Option<TrustVerb>,
     },
+    /// Show the hooks of sessions here: programs that are asked before a call runs, or told what happened
+    Hooks {
+        #[command(subcommand)]
+        what: Option<HooksVerb>,
+    },
     /// List who did what; compare the journal with what was signed; copy both to be checked
     Audit {
         #[command(subcommand)]
@@ -275,6 +284,9 @@ pub(crate) enum AuthVerb {
         /// Keep it without asking the provider
         #[arg(long)]
         offline: bool,
+        /// Keep it in the system's keyring (Secret Service, by secret-tool) instead of the encrypted file
+        #[arg(long)]
+        keyring: bool,
     },
     /// Show which keys are kept, not the keys
     List,
@@ -310,6 +322,18 @@ pub(crate) enum TrustVerb {
     Show,
     /// Trust none of it any more
     Revoke,
+}
+
+/// What `hooks` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HooksVerb {
+    /// List them, and whether they are trusted; exits with 8 where one is not
+    List,
+    /// Add those of a settings file of Claude Code to your own (hooks.json beside config.toml)
+    Import {
+        /// The file; ~/.claude/settings.json when left out
+        file: Option<PathBuf>,
+    },
 }
 
 /// What `audit` does.

@@ -120,6 +120,8 @@ pub(crate) struct Config {
     pub(crate) sandbox: Confinement,
     /// What may run, of both files; the project's only ask and deny.
     pub(crate) rules: Vec<kernel::policy::Rule>,
+    /// The repository it was read for: rules may be about one.
+    pub(crate) about: Option<PathBuf>,
     /// Caps of a call, a day, a month and the project, each in money and in tokens, as [`CAP_KEYS`] names them.
     pub(crate) caps: [Of<u64>; 8],
 }
@@ -186,6 +188,7 @@ impl Default for Config {
             parsers: Vec::new(),
             sandbox: Confinement::default(),
             rules: Vec::new(),
+            about: None,
             caps: std::array::from_fn(|_| of(u64::MAX)),
         }
     }
@@ -198,7 +201,7 @@ impl Config {
         project: Option<&Path>,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
-        let mut config = Self::default();
+        let mut config = Self { about: project.map(Path::to_path_buf), ..Self::default() };
         config.file(&user.join("config.toml"), false)?;
         if let Some(top) = project {
             config.file(&top.join(".kapell").join("config.toml"), true)?;
@@ -250,7 +253,7 @@ impl Config {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, project: bool) -> Result<(), Failure> {
+    pub(crate) fn file(&mut self, path: &Path, project: bool) -> Result<(), Failure> {
         let text = match plain::text(path, FILE_BYTES) {
             Ok(text) => text,
             Err(error) if missing(&error) => return Ok(()),
@@ -677,7 +680,8 @@ mod tests {
     #[test]
     fn a_whole_project_file() {
         let project = "setup = [\"cargo fetch\"]\n[checks.test]\nrun = \"cargo test\"\nkind = \"test\"\ntimeout = \"10m\"\n";
-        assert_eq!(Files::new("", project).load(&[]).unwrap(), Config::default());
+        let config = Files::new("", project).load(&[]).unwrap();
+        assert_eq!(Config { about: None, ..config }, Config::default());
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod exit;
 mod finding;
 mod guard;
 mod home;
+mod hooks;
+mod keyring;
 mod keys;
 mod out;
 mod pick;

@@ -5,10 +5,10 @@
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::home::Home;
-use contract::Fault;
+use contract::{Fault, SessionId};
 use engine::Rules;
 use kernel::policy::Policy;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The policy over this configuration.
@@ -32,9 +32,20 @@ pub(crate) fn user_home() -> String {
 pub(crate) struct Files(pub(crate) Home);
 
 impl Rules for Files {
-    fn of(&self, repo: &str) -> Result<Arc<Policy>, Fault> {
+    fn of(&self, repo: &str, root: SessionId) -> Result<Arc<Policy>, Fault> {
         let config = Config::load(&self.0.config, Some(Path::new(repo)), |_| None)
+            .and_then(|mut config| with_session(&self.0, &mut config, root).map(|()| config))
             .map_err(|Failure { fault, .. }| fault)?;
         Ok(Arc::new(of(&self.0, &config)))
     }
+}
+
+/// Where the rules of one session, and of those below it, are written. They go with its directory.
+pub(crate) fn session_file(home: &Home, root: SessionId) -> PathBuf {
+    home.sessions_dir().join(root.to_string()).join("rules.toml")
+}
+
+/// Adds the rules that a person made for one session.
+pub(crate) fn with_session(home: &Home, config: &mut Config, root: SessionId) -> Result<(), Failure> {
+    config.file(&session_file(home, root), false)
 }

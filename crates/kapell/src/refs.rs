@@ -20,6 +20,10 @@ pub(crate) fn event(event: &Event) -> Vec<Digest> {
         Event::Started { work: Work::Tools { calls }, .. } => {
             calls.iter().for_each(|call| asked(call, &mut found))
         }
+        Event::Started { work: Work::Hooks { asked: about }, .. } => {
+            about.call.iter().for_each(|call| asked(call, &mut found));
+            found.extend(about.gave.into_iter().chain(about.text));
+        }
         Event::Submitted { intent } => found.extend(wish(&intent.wish)),
         Event::Finished { outcome } | Event::Stale { outcome } => ended(outcome, &mut found),
         Event::Noticed { notice } => noticed(notice, &mut found),
@@ -49,6 +53,7 @@ pub(crate) fn event(event: &Event) -> Vec<Digest> {
         | Event::Warned { .. }
         | Event::Failed { .. }
         | Event::Recovered { .. }
+        | Event::Ending { .. }
         | Event::CancelAsked { .. } => {}
     }
     found
@@ -87,6 +92,10 @@ fn ended(outcome: &Outcome, found: &mut Vec<Digest>) {
             found.extend(integrated.report.iter().flat_map(logs));
         }
         Done::Adopted { text, .. } | Done::Summarised { text, .. } => found.push(*text),
+        Done::Hooked { told, call, .. } => {
+            found.extend(*told);
+            call.iter().for_each(|call| asked(call, found));
+        }
         Done::Prepared(_) | Done::Inspected { .. } | Done::Rewound { .. } => {}
     }
 }
@@ -111,6 +120,7 @@ fn noticed(notice: &Notice, found: &mut Vec<Digest>) {
         Notice::NextTask { goal, .. } => found.push(*goal),
         Notice::ChildEnded { end, .. } => found.extend(end.summary),
         Notice::Compacted { summary } => found.extend(cut(summary)),
+        Notice::Hook { text, .. } => found.push(*text),
         Notice::Workaround { .. } | Notice::Rewound { .. } | Notice::ReplyCut | Notice::Told { .. } => {}
     }
 }

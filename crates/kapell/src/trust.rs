@@ -6,6 +6,8 @@
 use crate::home::create_private;
 use crate::plain;
 use contract::checks::{CheckJob, CheckOutput, Checks, Suite};
+use contract::error::UNTRUSTED;
+use contract::hooks::HookDef;
 use contract::port::Sink;
 use contract::{BoxFuture, Cancel, Digest, Fault, Kind};
 use std::collections::BTreeSet;
@@ -14,8 +16,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Files that a command names are part of it up to this size.
-const FILE_BYTES: u64 = 4 << 20;
 /// Where a check was declared, not found.
 const DECLARED: &str = ".kapell/config.toml";
 
@@ -43,16 +43,66 @@ pub(crate) fn items(suite: &Suite, repo: &str, tree: &Path) -> Vec<Item> {
     setup.chain(declared.iter().map(|check| item(&check.name, &check.run))).collect()
 }
 
+/// A hook that a project brings along.
+pub(crate) fn hook_item(hook: &HookDef, repo: &str, tree: &Path) -> Item {
+    let name = format!("hook {} {} {}", hook.event.name(), hook.matcher, hook.only);
+    let name = name.trim_end().to_owned();
+    // Where the workspace is named, what stands behind it is a file of it.
+    let here = ["\"${CLAUDE_PROJECT_DIR}\"/", "\"$CLAUDE_PROJECT_DIR\"/", "${CLAUDE_PROJECT_DIR:-.}/"]
+        .into_iter()
+        .chain(["${CLAUDE_PROJECT_DIR}/", "$CLAUDE_PROJECT_DIR/"]);
+    let files = here.fold(hook.run.clone(), |run, dir| run.replace(dir, "./"));
+    let hash = Digest::chain(&hash(repo, &name, &files, tree), hook.run.as_bytes());
+    Item { name, run: hook.run.clone(), hash }
+}
+
+/// Everything that a repository declares to be run: checks, set-up, hooks.
+pub(crate) fn all(suite: &Suite, repo: &str, tree: &Path) -> Result<Vec<Item>, Fault> {
+    let hooks = crate::hooks::file::project(tree).map_err(|failure| failure.fault)?.hooks;
+    let hooks = hooks.iter().map(|hook| hook_item(hook, repo, tree));
+    Ok(items(suite, repo, tree).into_iter().chain(hooks).collect())
+}
+
 fn hash(repo: &str, name: &str, run: &str, tree: &Path) -> Digest {
     let mut hash = Digest::chain(&Digest::of(repo.as_bytes()), format!("{name}\0{run}").as_bytes());
     let ends = |c: char| c.is_whitespace() || "'\"`;|&<>()$=".contains(c);
-    for word in run.split(ends).filter(|word| !word.is_empty() && !word.starts_with('/')) {
-        // A link to a device has no end.
-        if let Ok(bytes) = plain::read(&tree.join(word), FILE_BYTES) {
-            hash = Digest::chain(&hash, &[word.as_bytes(), b"\0", &bytes].concat());
+    let words: Vec<&str> =
+        run.split(ends).filter(|word| !word.is_empty() && !word.starts_with('/')).collect();
+    // Where the words stand for files: at the top, and where the command goes.
+    let into = words.windows(2).filter(|two| two[0] == "cd").map(|two| tree.join(two[1]));
+    let dirs: Vec<PathBuf> = std::iter::once(tree.to_owned()).chain(into).collect();
+    for word in &words {
+        let program = word.rsplit('/').next().unwrap_or(word);
+        let read =
+            RECIPES.iter().filter(|(programs, _)| programs.contains(&program)).flat_map(|(_, files)| *files);
+        for name in std::iter::once(word).chain(read) {
+            for dir in &dirs {
+                if let Some(content) = content(tree, &dir.join(name)) {
+                    hash = Digest::chain(&hash, &[name.as_bytes(), b"\0", &content.0].concat());
+                }
+            }
         }
     }
     hash
+}
+
+/// Files that programs take their commands from, whoever calls them.
+const RECIPES: [(&[&str], &[&str]); 3] = [
+    (&["make", "gmake"], &["Makefile", "makefile", "GNUmakefile"]),
+    (&["npm", "npx", "yarn", "pnpm", "bun"], &["package.json"]),
+    (&["just"], &["justfile", "Justfile", ".justfile"]),
+];
+
+/// What a file of the tree holds, by its digest; what is no plain file of it, or cannot be read, is said to be so: then
+/// nothing else can take its place unseen. `None`: there is no such file.
+fn content(tree: &Path, path: &Path) -> Option<Digest> {
+    path.symlink_metadata().ok().filter(|meta| !meta.is_dir())?;
+    let other = Some(Digest::of(b"no plain file of the tree"));
+    let (Ok(top), Ok(real)) = (tree.canonicalize(), path.canonicalize()) else { return other };
+    if !real.starts_with(top) || real.is_dir() {
+        return other;
+    }
+    plain::read(&real, u64::MAX).ok().map(|bytes| Digest::of(&bytes)).or(other)
 }
 
 /// The record of what is trusted.
@@ -72,27 +122,38 @@ impl Trust {
 
     /// The hashes that are trusted.
     pub(crate) fn hashes(&self) -> Result<BTreeSet<Digest>, Fault> {
-        let text = match std::fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(self.fault(&error)),
-        };
-        Ok(text.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect())
+        Ok(self.text()?.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect())
     }
 
-    /// From here on these are trusted, or are not.
-    pub(crate) fn set(&self, items: &[Item], trusted: bool) -> Result<(), Fault> {
-        let mut hashes = self.hashes()?;
-        for item in items {
-            if trusted {
-                hashes.insert(item.hash)
-            } else {
-                hashes.remove(&item.hash)
-            };
+    /// A hash and the repository it was trusted in, per line.
+    fn text(&self) -> Result<String, Fault> {
+        match std::fs::read_to_string(&self.path) {
+            Ok(text) => Ok(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(self.fault(&error)),
         }
+    }
+
+    /// From here on these are trusted; or nothing of this repository is any more, whatever it was like when it was.
+    pub(crate) fn set(&self, items: &[Item], repo: &str, trusted: bool) -> Result<(), Fault> {
         create_private(self.path.parent().unwrap_or(Path::new("/")))?;
+        // One at a time: what another adds meanwhile must not be lost.
+        let lock = std::fs::File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.path.with_extension("lock"));
+        let _lock = lock.and_then(|file| file.lock().map(|()| file)).map_err(|error| self.fault(&error))?;
+        let own = format!(" {}", repo.replace(['\n', '\r'], "?"));
+        let mut lines: BTreeSet<String> = self.text()?.lines().map(str::to_owned).collect();
+        for item in items {
+            let hash = item.hash.to_string();
+            lines.retain(|line| !line.starts_with(&hash));
+            lines.extend(trusted.then(|| format!("{hash}{own}")));
+        }
+        lines.retain(|line| trusted || !line.ends_with(&own));
         let beside = self.path.with_extension(format!("new.{}", std::process::id()));
-        let text: String = hashes.iter().map(|hash| format!("{hash}\n")).collect();
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         let write = || {
             let mut file =
                 std::fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
@@ -153,7 +214,7 @@ impl Checks for Trusted {
     fn find(&self, tree: PathBuf, commit: String) -> BoxFuture<'_, Result<Suite, Fault>> {
         Box::pin(async move {
             let suite = self.checks.find(tree.clone(), commit).await?;
-            let unknown = self.trust.unknown(items(&suite, &self.trust.repo(&tree), &tree))?;
+            let unknown = self.trust.unknown(all(&suite, &self.trust.repo(&tree), &tree)?)?;
             if unknown.is_empty() {
                 return Ok(suite);
             }
@@ -177,7 +238,7 @@ fn untrusted(unknown: &[Item]) -> Fault {
         "the repository declares commands that nobody here has trusted yet, or that changed: {}",
         named.join(", ")
     );
-    Fault::new(Kind::UserFixable, "untrusted", what).hint("look at them, then: kapell trust")
+    Fault::new(Kind::UserFixable, UNTRUSTED, what).hint("look at them, then: kapell trust")
 }
 
 #[cfg(test)]
@@ -220,10 +281,26 @@ mod tests {
         let trust = Trust::new(&home, false);
         let items = items(&suite("make"), "/r", dir.path());
         assert_eq!(trust.unknown(items.clone()).unwrap().len(), 2);
-        trust.set(&items, true).unwrap();
+        trust.set(&items, "/r", true).unwrap();
         assert!(trust.unknown(items.clone()).unwrap().is_empty());
-        trust.set(&items, false).unwrap();
+        trust.set(&[], "/another", false).unwrap();
+        assert!(trust.unknown(items.clone()).unwrap().is_empty());
+        // Whatever it was like when it was trusted: all of it is taken back.
+        trust.set(&[], "/r", false).unwrap();
         assert_eq!(trust.unknown(items.clone()).unwrap().len(), 2);
+        std::fs::create_dir_all(dir.path().join("ci")).unwrap();
+        for (run, file) in
+            [("make all", "Makefile"), ("npm test", "package.json"), ("cd ci && ./run.sh", "ci/run.sh")]
+        {
+            std::fs::write(dir.path().join(file), "one").unwrap();
+            let before = of(run, "/r");
+            std::fs::write(dir.path().join(file), "two").unwrap();
+            assert_ne!(before, of(run, "/r"), "{run}");
+        }
+        // A link out of the tree, and what has no end, are no part of it and hold nobody up.
+        let plain = of("sh zero", "/r");
+        std::os::unix::fs::symlink("/dev/zero", dir.path().join("zero")).unwrap();
+        assert_ne!(plain, of("sh zero", "/r"));
         assert!(Trust::new(&home, true).unknown(items).unwrap().is_empty());
     }
 }

@@ -1,4 +1,5 @@
-//! "Always" as rules: each command of a call that asked, exactly as it stands, into the person's own `config.toml`.
+//! "Always" and "for this session" as rules: each command of a call that asked, exactly as it stands; for its repository
+//! into the person's own `config.toml`, for the session into a file of the session's.
 //!
 //! A rule is written for what is known from the text and not behind the floor; for anything else none is, and that is
 //! said before the yes is given. Start at [`rules`].
@@ -7,6 +8,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::{out, policy};
+use contract::SessionId;
 use contract::action::EffectClass;
 use contract::event::Subject;
 use contract::policy::{Arg, Decision, Part};
@@ -37,7 +39,9 @@ pub(super) async fn rules(
     };
     let repo = state.spec.as_ref().map(|spec| spec.repo.clone()).unwrap_or_default();
     let ask = state.spec.as_ref().map_or(contract::session::Ask::Writes, |spec| spec.rights.ask);
-    let policy = policy::of(&app.home, &app.config(Some(Path::new(&repo)))?);
+    let mut config = app.config(Some(Path::new(&repo)))?;
+    policy::with_session(&app.home, &mut config, state.root())?;
+    let policy = policy::of(&app.home, &config);
     let place = command::Place { root: repo.clone(), home: policy::user_home() };
     let setting = Setting { ask, confined: call.class != EffectClass::External, reads: false };
     let cwd = match args["cwd"].as_str() {
@@ -68,15 +72,32 @@ fn exact(part: &Part) -> Option<Vec<String>> {
 
 fn no_rule(why: &str) -> Failure {
     let what = format!("no rule can stand for this, and nothing was approved: {why}");
-    Failure::usage("no-rule", what, "kapell approve without --always agrees to it once")
+    Failure::usage("no-rule", what, "kapell approve without --always and --session agrees to it once")
 }
 
-/// Adds them to the person's file, which must be readable before and after.
-pub(super) fn write(app: &App, rules: &[Vec<String>]) -> Result<(), Failure> {
+/// For how long, and where, a rule holds.
+pub(super) enum Scope<'a> {
+    /// In this repository, until the person takes it out.
+    Repo(&'a str),
+    /// In the tree of sessions with this root.
+    Session(SessionId),
+}
+
+/// Adds them to the file they belong in, which must be readable before and after.
+pub(super) fn write(app: &App, rules: &[Vec<String>], scope: &Scope<'_>) -> Result<(), Failure> {
     if rules.is_empty() {
         return Ok(());
     }
-    let path = app.home.config.join("config.toml");
+    let (path, line, about) = match scope {
+        Scope::Repo(repo) => {
+            let line = format!("repo = {}\n", toml::Value::String((*repo).to_owned()));
+            (app.home.config.join("config.toml"), line, format!(" in {repo}"))
+        }
+        Scope::Session(root) => {
+            (policy::session_file(&app.home, *root), String::new(), " for this session".to_owned())
+        }
+    };
+    let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
     let wrong = |error: std::io::Error| {
         let what = format!("approved once, but {} could not be written: {error}", path.display());
         Failure::usage("config-unwritable", what, "make it writable, or write the rule yourself")
@@ -90,9 +111,11 @@ pub(super) fn write(app: &App, rules: &[Vec<String>]) -> Result<(), Failure> {
     for words in rules {
         let list = toml::Value::Array(words.iter().cloned().map(toml::Value::String).collect());
         let gap = if text.is_empty() || text.ends_with("\n\n") { "" } else { "\n" };
-        text.push_str(&format!("{gap}[[policy.rule]]\ndecide = \"allow\"\ncommand = {list}\nexact = true\n"));
+        text.push_str(&format!(
+            "{gap}[[policy.rule]]\ndecide = \"allow\"\ncommand = {list}\nexact = true\n{line}"
+        ));
     }
-    std::fs::create_dir_all(&app.home.config).map_err(wrong)?;
+    std::fs::create_dir_all(dir).map_err(wrong)?;
     // What a link leads to is changed, and who may read it stays.
     let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
     let beside = real.with_extension("toml.new");
@@ -101,14 +124,14 @@ pub(super) fn write(app: &App, rules: &[Vec<String>]) -> Result<(), Failure> {
         std::fs::set_permissions(&beside, meta.permissions()).map_err(wrong)?;
     }
     std::fs::rename(&beside, &real).map_err(wrong)?;
-    if let Err(failure) = Config::load(&app.home.config, None, |_| None) {
+    if let Err(failure) = Config::default().file(&path, false) {
         std::fs::write(&path, before).map_err(wrong)?;
         return Err(failure);
     }
     if !app.global.json && !app.global.quiet {
         for words in rules {
             out::print(&format!(
-                "rule: allow exactly `{}` ({})\n",
+                "rule: allow exactly `{}`{about} ({})\n",
                 crate::show::clean::line(&words.join(" ")),
                 path.display()
             ));

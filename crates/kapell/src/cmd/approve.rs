@@ -2,7 +2,7 @@
 //!
 //! Start at [`run`].
 
-use super::always;
+use super::always::{self, Scope};
 use super::tell::{Taken, report, tell};
 use super::work::leave;
 use crate::app::{App, Wired};
@@ -22,6 +22,8 @@ pub(crate) enum Say {
     Yes,
     /// To this, and a rule for what it runs.
     Always,
+    /// To this, and a rule for what it runs while this session lives.
+    Session,
     /// No.
     No,
 }
@@ -43,7 +45,7 @@ async fn answer(app: &App, wired: &Wired, name: &str, wanted: Option<&str>, say:
     let asked = Asked::of(&*wired.store, state, &blocker).await.ok_or_else(|| nothing(session, &[]))?;
     let (hash, yes) = (asked.hash.unwrap_or_default(), say != Say::No);
     let rules = match say {
-        Say::Always => always::rules(app, &*wired.store, state, &approval).await?,
+        Say::Always | Say::Session => always::rules(app, &*wired.store, state, &approval).await?,
         _ => Vec::new(),
     };
     if !app.global.json && !app.global.quiet {
@@ -58,7 +60,9 @@ async fn answer(app: &App, wired: &Wired, name: &str, wanted: Option<&str>, say:
     let told = tell(app, wired, session, wish, Vec::new()).await?;
     // An answer that came too late is no yes, and makes no rule.
     if !matches!(told.taken, Taken::Refused(_)) {
-        always::write(app, &rules)?;
+        let repo = state.spec.as_ref().map(|spec| spec.repo.clone()).unwrap_or_default();
+        let scope = if say == Say::Session { Scope::Session(tree.root) } else { Scope::Repo(&repo) };
+        always::write(app, &rules, &scope)?;
     }
     let next = format!("kapell resume {}", short(tree.root));
     report(app, session, verb, &told, &format!("approval {approval} {word}"), &next)

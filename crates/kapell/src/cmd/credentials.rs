@@ -24,18 +24,25 @@ use std::sync::Arc;
 pub(crate) async fn run(app: &App, what: AuthVerb) -> Result<u8, Failure> {
     match what {
         AuthVerb::List => list(app),
-        AuthVerb::Set { stored, offline } => put(app, &stored, offline, false).await,
-        AuthVerb::Rotate { stored, offline } => put(app, &stored, offline, true).await,
-        AuthVerb::Remove { stored } => remove(app, &stored),
+        AuthVerb::Set { stored, offline, keyring } => {
+            put(app, &stored, Put { offline, rotate: false, keyring }).await
+        }
+        // It stays where it is.
+        AuthVerb::Rotate { stored, offline } => {
+            put(app, &stored, Put { offline, rotate: true, keyring: in_keyring(app, &stored) }).await
+        }
+        AuthVerb::Remove { stored } => remove(app, &stored).await,
     }
 }
 
 fn list(app: &App) -> Result<u8, Failure> {
     let vault = app.vault();
     let keys = vault.read().map_err(|fault| Failure::from(fault).into_usage())?;
+    let kept = app.keyring().all();
     let all: Vec<(&String, &String)> = keys
         .iter()
         .flat_map(|(profile, keys)| keys.keys().map(move |provider| (profile, provider)))
+        .chain(kept.iter().map(|(profile, provider)| (profile, provider)))
         .collect();
     if app.global.json {
         let all: Vec<_> =
@@ -54,7 +61,8 @@ fn list(app: &App) -> Result<u8, Failure> {
 }
 
 /// Takes a key from standard input. One that replaces another must be good, unless that cannot be asked on purpose.
-async fn put(app: &App, stored: &Stored, offline: bool, rotate: bool) -> Result<u8, Failure> {
+async fn put(app: &App, stored: &Stored, how: Put) -> Result<u8, Failure> {
+    let Put { offline, rotate, keyring } = how;
     let settings = settings(app)?;
     let Some(provider) = settings.providers.get(&stored.provider).cloned() else {
         let near = suggestion(&stored.provider, settings.providers.keys().map(String::as_str));
@@ -69,7 +77,7 @@ async fn put(app: &App, stored: &Stored, offline: bool, rotate: bool) -> Result<
     let vault = app.vault();
     let keys = vault.read().map_err(|fault| Failure::from(fault).into_usage())?;
     let old = keys.get(&profile).and_then(|keys| keys.get(&stored.provider));
-    if rotate && old.is_none() {
+    if rotate && old.is_none() && !keyring {
         let what = format!("no key of {profile}/{} is kept", stored.provider);
         return Err(Failure::usage("no-key", what, format!("kapell auth set {} < FILE", stored.provider)));
     }
@@ -107,7 +115,11 @@ async fn put(app: &App, stored: &Stored, offline: bool, rotate: bool) -> Result<
             return Err(Failure::failed("key-refused", format!("{}{kept}", found.what), hint));
         }
     }
-    vault.change(|keys| keys.entry(profile.clone()).or_default().insert(stored.provider.clone(), key))?;
+    if keyring {
+        app.keyring().put(&profile, &stored.provider, &key).await?;
+    } else {
+        vault.change(|keys| keys.entry(profile.clone()).or_default().insert(stored.provider.clone(), key))?;
+    }
     let what = if rotate { "auth-rotate" } else { "auth-set" };
     noted(app, what, &profile, &stored.provider)?;
     let tried = if offline { "not tried" } else { "it is good" };
@@ -115,7 +127,30 @@ async fn put(app: &App, stored: &Stored, offline: bool, rotate: bool) -> Result<
     Ok(exit::OK)
 }
 
-fn remove(app: &App, stored: &Stored) -> Result<u8, Failure> {
+/// How a key is taken.
+#[derive(Clone, Copy)]
+struct Put {
+    /// The provider is not asked.
+    offline: bool,
+    /// It replaces one.
+    rotate: bool,
+    /// It goes into the system's keyring.
+    keyring: bool,
+}
+
+fn in_keyring(app: &App, stored: &Stored) -> bool {
+    let profile = stored.profile.clone().unwrap_or_else(|| app.profile());
+    app.keyring().all().contains(&(profile, stored.provider.clone()))
+}
+
+async fn remove(app: &App, stored: &Stored) -> Result<u8, Failure> {
+    if in_keyring(app, stored) {
+        let profile = stored.profile.clone().unwrap_or_else(|| app.profile());
+        app.keyring().remove(&profile, &stored.provider).await?;
+        noted(app, "auth-remove", &profile, &stored.provider)?;
+        said(app, &profile, &stored.provider, "removed from the keyring");
+        return Ok(exit::OK);
+    }
     let vault = app.vault();
     let profile = stored.profile.clone().unwrap_or_else(|| app.profile());
     let take = |keys: &mut Keys| {

@@ -17,6 +17,7 @@ mod diff;
 mod doctor;
 mod events;
 mod gc;
+mod hooks;
 pub(crate) mod jobs;
 pub(crate) mod mcp;
 mod models;
@@ -118,8 +119,12 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Cost(options) => cost::run(app, &options).await,
         Verb::Pause { session } => pause::run(app, &session).await,
         Verb::Cancel { session } => cancel::run(app, &session).await,
-        Verb::Approve { session, approval, always } => {
-            let yes = if always { approve::Say::Always } else { approve::Say::Yes };
+        Verb::Approve { session, approval, always, for_session } => {
+            let yes = match (always, for_session) {
+                (true, _) => approve::Say::Always,
+                (_, true) => approve::Say::Session,
+                _ => approve::Say::Yes,
+            };
             approve::run(app, &session, approval.as_deref(), yes).await
         }
         Verb::Deny { session, approval } => {
@@ -140,6 +145,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Auth { what: Some(what), .. } => credentials::run(app, what).await,
         Verb::Auth { provider, .. } => auth::run(app, provider.as_deref()).await,
         Verb::Trust { what } => trust::run(app, what).await,
+        Verb::Hooks { what } => hooks::run(app, what),
         Verb::Audit { what } => audit::run(app, what).await,
         Verb::Parse { file, tool, limit } => parse::run(app, file.as_deref(), tool.as_deref(), limit),
         Verb::Policy { what } => policy::run(app, what),

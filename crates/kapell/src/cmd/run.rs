@@ -7,6 +7,7 @@ use crate::app::{App, Wired};
 use crate::args::{Format, RunOptions};
 use crate::config::{Config, NOBODY, Of, Origin, SAME};
 use crate::exit::Failure;
+use crate::hooks::file::Found;
 use crate::out;
 use crate::show::json_line;
 use crate::show::result::Summary;
@@ -56,8 +57,10 @@ async fn begin(
     let models = app.models(&config)?;
     app.secrets.refuse("goal", &goal, Path::new(&top))?;
     looked(&models, &config).await;
-    let spec = spec(&goal, top, &config, options, &models)?;
-    let wired = app.wire_to_work(&config)?;
+    let hooks = hooks(app, &top, &config)?;
+    let spec = SessionSpec { hooks: hooks.hooks, ..spec(&goal, top, &config, options, &models)? };
+    let mut wired = app.wire_to_work(&config)?;
+    wired.warnings.extend(hooks.notes);
     let summary = start(work, &wired, Plan { goal, spec, timeout }, &mut signals).await;
     leave(wired).await;
     summary
@@ -70,6 +73,15 @@ pub(super) async fn looked(models: &Registry, config: &Config) {
         models.look(id).await;
     }
     models.look(&config.compact_model.value).await;
+}
+
+/// Who is asked and told in a session on this repository. What they run stands on record, so that it holds no secret.
+pub(super) fn hooks(app: &App, top: &str, config: &Config) -> Result<Found, Failure> {
+    let found = crate::hooks::file::all(&app.home, Path::new(top), config.sandbox.profile)?;
+    for hook in &found.hooks {
+        app.secrets.refuse("command of a hook", &hook.run, Path::new(top))?;
+    }
+    Ok(found)
 }
 
 /// What is to be done.
@@ -169,6 +181,7 @@ pub(crate) fn spec(
         },
         budget: config.budget(),
         goal_checks: options.check,
+        hooks: Vec::new(),
         parent: None,
     })
 }

@@ -140,6 +140,7 @@ async fn call(wired: &Wired, made: &Made, hidden: &Hidden) -> String {
 /// A notice by its facts; the agent gets it worded.
 fn told(notice: &Notice) -> String {
     match notice {
+        Notice::Hook { event, .. } => format!("a hook ({}) said this", event.name()),
         Notice::Told { what } => what.clone(),
         Notice::Compacted { summary } => format!(
             "[from here on this stands for {} earlier entries, {} calls among them]",

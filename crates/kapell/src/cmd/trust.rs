@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::args::TrustVerb;
 use crate::exit::{self, Failure};
 use crate::show::{clean, json_page};
-use crate::trust::{Trust, items};
+use crate::trust::{self, Trust};
 use crate::{out, repo};
 use audit::log::Act;
 use contract::checks::Checks;
@@ -19,7 +19,7 @@ pub(crate) async fn run(app: &App, what: Option<TrustVerb>) -> Result<u8, Failur
     let trust = Trust::new(&app.home, false);
     // As it is committed: that is what sessions start from.
     let suite = app.workspace(&[], None).find(top.clone(), "HEAD".into()).await?;
-    let all = items(&suite, &trust.repo(&top), &top);
+    let all = trust::all(&suite, &trust.repo(&top), &top)?;
     let unknown = trust.unknown(all.clone())?;
     let (word, act) = match what {
         None => ("trusted", Some(("trust", true))),
@@ -27,7 +27,7 @@ pub(crate) async fn run(app: &App, what: Option<TrustVerb>) -> Result<u8, Failur
         Some(TrustVerb::Show) => ("", None),
     };
     if let Some((name, trusted)) = act {
-        trust.set(&all, trusted)?;
+        trust.set(&all, &trust.repo(&top), trusted)?;
         let anchors = Anchors::new(&app.home);
         for item in &all {
             let target = format!("{}: {} ({})", top.display(), item.name, item.hash.short());

@@ -6,9 +6,10 @@
 use super::{Config, Failure, File, Value};
 use contract::policy::{Decision, How};
 use kernel::policy::{Layer, Match, Rule};
+use std::path::Path;
 use toml::de::DeValue;
 
-const KEYS: [&str; 6] = ["decide", "command", "exact", "path", "access", "host"];
+const KEYS: [&str; 7] = ["decide", "command", "exact", "path", "access", "host", "repo"];
 
 impl File<'_> {
     /// Every rule of this file, behind those that are there already.
@@ -22,16 +23,21 @@ impl File<'_> {
                 return Err(self.wrong(at, "rules are a list: write [[policy.rule]]".into()));
             };
             for rule in rules {
-                config.rules.push(self.rule(rule)?);
+                let (rule, repo) = self.rule(rule)?;
+                let elsewhere = repo.is_some_and(|repo| config.about.as_deref() != Some(Path::new(&repo)));
+                if !elsewhere {
+                    config.rules.push(rule);
+                }
             }
         }
         Ok(())
     }
 
-    fn rule(&self, value: &Value<'_>) -> Result<Rule, Failure> {
+    /// A rule, and the one repository it is for.
+    fn rule(&self, value: &Value<'_>) -> Result<(Rule, Option<String>), Failure> {
         let at = value.span().start;
         let (mut verdict, mut how, mut exact) = (None, None, false);
-        let (mut command, mut path, mut host) = (None, None, None);
+        let (mut command, mut path, mut host, mut repo) = (None, None, None, None);
         for (key, value) in self.table(value, "policy.rule")? {
             match key.get_ref().as_ref() {
                 "decide" => {
@@ -55,6 +61,7 @@ impl File<'_> {
                         _ => How::Read,
                     });
                 }
+                "repo" => repo = Some(self.string(value)?),
                 "host" => host = Some(self.string(value)?.to_ascii_lowercase()),
                 other => return Err(self.unknown(key.span().start, other, "policy.rule.", KEYS.into())),
             }
@@ -87,7 +94,7 @@ impl File<'_> {
         };
         let layer = if self.project { Layer::Project } else { Layer::User };
         let place = format!("{}:{}", self.path.display(), self.line(at));
-        Ok(Rule { verdict, matches, layer, place })
+        Ok((Rule { verdict, matches, layer, place }, repo))
     }
 
     /// Words in one text, or in a list where they hold blanks.
@@ -131,6 +138,19 @@ mod tests {
         assert!(rules[0].place.ends_with("config.toml:1"), "{}", rules[0].place);
         assert_eq!((rules[2].verdict, rules[2].layer), (Decision::Deny, Layer::Project));
         assert_eq!(rules[2].matches, Match::Host("evil.com".into()));
+    }
+
+    #[test]
+    fn a_rule_about_one_repository_holds_there_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+        let rule = format!(
+            "[[policy.rule]]\ndecide = \"allow\"\ncommand = \"make\"\nrepo = {:?}\n",
+            one.display().to_string()
+        );
+        std::fs::write(dir.path().join("config.toml"), rule).unwrap();
+        let rules = |project| Config::load(dir.path(), project, |_| None).unwrap().rules.len();
+        assert_eq!((rules(Some(one.as_path())), rules(Some(other.as_path())), rules(None)), (1, 0, 0));
     }
 
     #[test]

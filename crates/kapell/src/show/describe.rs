@@ -6,6 +6,7 @@ use super::clean;
 use crate::pick::short;
 use contract::action::{Call, Done, End, Work};
 use contract::event::Dearer;
+use contract::hooks::HookAnswer;
 use contract::money::usd;
 use contract::port::Blobs;
 use serde_json::Value;
@@ -40,6 +41,10 @@ pub(crate) async fn work(blobs: &dyn Blobs, work: &Work) -> String {
         Work::Integrate { result } => format!("integrate {}", commit(result)),
         Work::Adopt { child, .. } => format!("take over the work of {}", short(*child)),
         Work::Rewind { to } => format!("rewind to before {to}"),
+        Work::Hooks { asked } => match &asked.call {
+            Some(one) => format!("hooks {}: {}", asked.event.name(), call(blobs, one).await),
+            None => format!("hooks {} {}", asked.event.name(), clean::line(&asked.about)),
+        },
     }
 }
 
@@ -55,6 +60,23 @@ pub(crate) async fn call(blobs: &dyn Blobs, call: &Call) -> String {
         Some(told) => clean::cut(&format!("{tool}: {told}"), CALL),
         None => tool,
     }
+}
+
+/// What hooks answered: the first that is more than nothing.
+fn hooked(answers: &[HookAnswer]) -> (bool, String) {
+    let telling = |answer: &&HookAnswer| answer.say.is_some() || answer.halt || !answer.failed.is_empty();
+    let Some(answer) = answers.iter().find(telling) else {
+        return (true, format!("{} asked, nothing against it", answers.len()));
+    };
+    let word = match (answer.halt, answer.failed.is_empty(), answer.say) {
+        (true, ..) => "stop",
+        (_, false, _) => "failed",
+        (_, _, say) => say.map_or("", contract::policy::Decision::name),
+    };
+    let why = clean::line(if answer.failed.is_empty() { &answer.said } else { &answer.failed });
+    let good =
+        answer.failed.is_empty() && !answer.halt && answer.say != Some(contract::policy::Decision::Deny);
+    (good, if why.is_empty() { word.to_owned() } else { format!("{word}: {why}") })
 }
 
 /// How an attempt ended, and whether that is good.
@@ -80,6 +102,7 @@ pub(crate) fn end(end: &End) -> (bool, String) {
             (Some(landed), _) => (true, format!("landed as {}", commit(landed))),
             (None, why) => (false, format!("not landed: {}", why.as_deref().unwrap_or("no reason given"))),
         },
+        End::Done(Done::Hooked { answers, .. }) => hooked(answers),
         End::Done(Done::Checked(report)) => (true, format!("{} runs", report.runs.len())),
         End::Done(_) => (true, "ok".to_owned()),
         End::Failed(fault) => (false, format!("failed: {}", clean::line(&fault.what))),
@@ -131,6 +154,7 @@ mod tests {
             error: None,
             ruled: None,
             together: None,
+            hooks: Vec::new(),
         };
         (Store(BTreeMap::from([(digest, args.as_bytes().to_vec())])), call)
     }

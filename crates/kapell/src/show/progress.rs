@@ -334,6 +334,7 @@ fn plain(event: &Event) -> Option<String> {
         Event::Uncompacted { items, .. } => format!("{} entries are shown to the model again", items.len()),
         Event::Repaired { what, .. } => format!("conversation mended: {}", clean::line(what)),
         Event::CancelAsked { .. } => "cancel was asked for".to_owned(),
+        Event::Ending { .. } => "hooks are told that it ends".to_owned(),
         Event::Ended { state, why, .. } => format!("{}: {}", state.name(), clean::line(why)),
         _ => return None,
     };

@@ -154,6 +154,56 @@ fn acts_are_listed_and_a_lost_log_is_told() {
     assert!(world.run(&["audit", "verify"]).expect(1).out.contains("nothing was signed"));
 }
 
+#[test]
+fn a_key_may_be_in_the_systems_keyring() {
+    let world = World::new();
+    let replies = vec![Reply::call("finish", &json!({"status": "done", "summary": "Done."}))];
+    let server = Server::start(Plan { script: Script::new(replies), ..Plan::default() }).unwrap();
+    world.write(
+        "kapell/config/config.toml",
+        &format!(
+            "[providers.ours]\ndialect = \"anthropic\"\nbase_url = \"{}\"\nkey_env = \"OURS_API_KEY\"\n\
+             [providers.ours.models.m]\ncontext = 100_000\noutput = 4_000\nprice = {{ input = 3, output = 15 }}\n",
+            server.url()
+        ),
+    );
+    let run = |args: &[&str], input: &str, there: bool| {
+        let mut command = world.kapell(args);
+        let path = format!("{}:/usr/bin:/bin", world.path("bin").display());
+        command.env("PATH", if there { path } else { "/nowhere".into() });
+        finish(command, input.as_bytes())
+    };
+    // Where there is none, that is said, and the key is kept nowhere.
+    let refused = run(&["auth", "set", "ours", "--offline", "--keyring"], KEY, false).expect(1);
+    assert!(
+        refused.err.contains("keyring cannot be reached") && refused.err.contains("secret-tool"),
+        "{}",
+        refused.err
+    );
+    assert!(world.run(&["auth", "list"]).expect(0).out.contains("no keys are kept"));
+    // The program as it behaves: a key by its attributes, read from standard input, printed without a line end.
+    let (tool, ring) = (world.path("bin/secret-tool"), world.path("ring"));
+    world.write(
+        "bin/secret-tool",
+        &format!(
+            "#!/bin/sh\ndo=$1; shift; [ \"$do\" = store ] && shift\nname={}/$(echo \"$*\" | tr ' /' '__')\nmkdir -p {}\n\
+             case $do in store) cat > \"$name\";; lookup) cat \"$name\";; clear) rm \"$name\";; esac\n",
+            ring.display(),
+            ring.display()
+        ),
+    );
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    run(&["auth", "set", "ours", "--offline", "--keyring"], KEY, true).expect(0);
+    assert_eq!(run(&["auth", "list"], "", true).expect(0).out, "default/ours\n");
+    assert!(!world.path("kapell/data/credentials").exists());
+    run(&["run", "-m", "ours/m", "--max-budget-usd", "1", "look around"], "", true);
+    assert!(!server.asked().is_empty() && server.asked().iter().all(|seen| seen.key == KEY));
+    run(&["auth", "rotate", "ours", "--offline"], NEW, true).expect(0);
+    assert!(!world.path("kapell/data/credentials").exists());
+    run(&["auth", "remove", "ours"], "", true).expect(0);
+    assert!(std::fs::read_dir(ring).unwrap().next().is_none());
+}
+
 const KEY: &str = "sk-first-Kept-Key-8Kq2Wz7Rt5";
 const NEW: &str = "sk-second-Kept-Key-3Hn6Yb1Xc8";
 

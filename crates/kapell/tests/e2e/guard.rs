@@ -91,6 +91,76 @@ fn what_changed_since_it_was_approved_does_not_run() {
     assert_eq!(std::fs::read_to_string(&tree).unwrap(), "hello, but not what was shown\n");
 }
 
+/// A library that makes a program believe it is eight days later; `None` where nobody can build it.
+fn eight_days_later(world: &World) -> Option<std::path::PathBuf> {
+    let source = "#define _GNU_SOURCE\n#include <time.h>\n#include <unistd.h>\n#include <sys/syscall.h>\n\
+        int clock_gettime(clockid_t id, struct timespec *at) {\n\
+        long got = syscall(SYS_clock_gettime, id, at);\n\
+        if (got == 0 && id == CLOCK_REALTIME) at->tv_sec += 8 * 24 * 3600;\n return (int)got; }\n";
+    world.write("later.c", source);
+    let (from, to) = (world.path("later.c"), world.path("later.so"));
+    let built = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&to, &from]).status();
+    built.is_ok_and(|status| status.success()).then_some(to)
+}
+
+#[test]
+fn what_nobody_answered_in_time_is_a_no_and_is_shown_as_one() {
+    let world = World::unconfined();
+    let Some(later) = eight_days_later(&world) else {
+        eprintln!("SKIPPED: there is no C compiler");
+        return;
+    };
+    let model = world.script("out", &format!("{}{}", counts(&world), fixes()));
+    world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
+    let mut command = world.kapell(&["resume", "last"]);
+    command.env("LD_PRELOAD", &later);
+    finish(command, b"").expect(0);
+    assert!(!world.path("count").exists());
+    let said = world.run(&["sessions", "transcript", "last"]).expect(0).out;
+    assert!(said.contains("nobody answered in time"), "{said}");
+    let acts = world.run(&["audit", "query", "--action", "approval", "--outcome", "expired"]).expect(0).out;
+    assert!(acts.contains("time"), "{acts}");
+    world.run(&["approve", "last"]).expect(2);
+    assert!(!world.path("count").exists());
+}
+
+#[test]
+fn a_yes_for_the_session_is_a_rule_of_the_session() {
+    let world = World::unconfined();
+    let line = "touch mark.log";
+    let twice = format!("{}{}{}", shell(line), shell(line), fixes());
+    let model = world.script("out", &twice);
+    let run =
+        |code| world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(code);
+    run(8);
+    let told = world.run(&["approve", "--session", "last"]).expect(0).out;
+    assert!(told.contains("for this session"), "{told}");
+    world.run(&["resume", "last"]).expect(0);
+    assert!(world.repo().join("mark.log").exists());
+    // In its record the second one names the rule; another session asks.
+    let events = world.run(&["events", "last", "--json"]).expect(0).out;
+    assert!(events.contains("rules.toml:1"), "{events}");
+    world.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    run(8);
+}
+
+#[test]
+fn a_yes_to_a_command_is_one_to_the_files_it_names() {
+    let world = World::unconfined();
+    world.write("repo/deploy.sh", &format!("echo shown >> {}\n", world.path("out").display()));
+    world.commit("a script");
+    let model = world.script("out", &format!("{}{}", shell("sh ./deploy.sh"), fixes()));
+    world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
+    world.run(&["approve", "last"]).expect(0);
+    let file = std::fs::read_dir(world.path("kapell/state/sessions")).unwrap().flatten();
+    let script = file.map(|entry| entry.path().join("tree/deploy.sh")).find(|path| path.exists()).unwrap();
+    std::fs::write(&script, format!("echo another >> {}\n", world.path("out").display())).unwrap();
+    world.run(&["resume", "last"]);
+    let said = world.run(&["sessions", "transcript", "last"]).expect(0).out;
+    assert!(said.contains("the content changed since it was approved"), "{said}");
+    assert_eq!(world.read("out"), "");
+}
+
 /// The binary without the word that a test machine trusts everything.
 fn wary(world: &World, args: &[&str]) -> Ended {
     let mut command = world.kapell(args);
@@ -98,8 +168,7 @@ fn wary(world: &World, args: &[&str]) -> Ended {
     finish(command, b"")
 }
 
-/// A repository that does its worst, but for filters in its own configuration: git runs those where changes are looked for.
-/// It with whoever opens it. Every trap leaves a file below `trap`.
+/// A repository that does its worst with whoever opens it. Every trap leaves a file below `trap`.
 fn hostile(world: &World) {
     std::fs::create_dir_all(world.path("trap")).unwrap();
     // What is confined could not show that it ran: for everything else it is outside.
@@ -153,11 +222,17 @@ fn hostile(world: &World) {
         "credential.helper",
         "uploadpack.packObjectsHook",
         "alias.status",
+        "filter.evil.clean",
+        "filter.evil.smudge",
+        "filter.evil.process",
+        "core.alternateRefsCommand",
     ] {
         let command = format!("sh -c '{}; cat'", trap(&key.replace('.', "-")));
         let value = if key == "alias.status" { format!("!{command}") } else { command };
         world.git(&["config", key, &value]);
     }
+    // Changed since git last looked: it would ask the filter what it is.
+    world.write("repo/readme.txt", "hello, changed\n");
 }
 
 fn trapped(world: &World) -> Vec<String> {
@@ -181,7 +256,7 @@ fn a_hostile_repository_runs_nothing_before_it_is_trusted() {
     }
     let refused = wary(&world, &["run", "-m", &model, "make the test pass"]);
     let told = format!("{}{}", refused.out, refused.err);
-    assert!(refused.code != 0 && told.contains("kapell trust"), "{told}");
+    assert!(refused.code == 8 && told.contains("kapell trust"), "{told}");
     assert_eq!(trapped(&world), [""; 0], "{told}");
     // Looking at each of them, trusting them, and only then running: what was trusted, and nothing else.
     let shown = wary(&world, &["trust", "show"]).expect(8);
@@ -193,9 +268,19 @@ fn a_hostile_repository_runs_nothing_before_it_is_trusted() {
     wary(&world, &["trust"]).expect(0);
     wary(&world, &["trust", "show"]).expect(0);
     wary(&world, &["run", "-m", &model, "--no-land", "make the test pass"]).expect(0);
-    assert_eq!(trapped(&world), ["check", "setup"]);
+    // A hook is confined as commands are, and may write where they may.
+    assert_eq!(trapped(&world), ["check", "hook", "setup"]);
     let acts = wary(&world, &["audit", "query", "--category", "config", "--action", "trust"]).expect(0).out;
-    assert_eq!(acts.lines().count(), 3, "{acts}");
+    assert_eq!(acts.lines().count(), 5, "{acts}");
+    // What was confirmed is left on a branch, which git fetches from disk: nothing of the repository's own runs for that.
+    assert!(world.git(&["branch", "--list", "kapell/*"]).contains("kapell/"));
+    // Any path becomes an address of a protocol that is a program: refused, not run.
+    let address = format!("url.ext::sh -c touch% {}.insteadOf", world.path("trap/ext").display());
+    world.git(&["config", "protocol.ext.allow", "always"]);
+    world.git(&["config", &address, &world.path("kapell").display().to_string()]);
+    let refused = wary(&world, &["run", "-m", &model, "--no-land", "make the test pass"]);
+    assert!(refused.code != 0 && refused.out.contains("not allowed"), "{refused:?}");
+    assert_eq!(trapped(&world), ["check", "hook", "setup"]);
 }
 
 #[test]
@@ -221,6 +306,9 @@ fn a_changed_item_asks_again() {
     assert!(format!("{}{}", refused.out, refused.err).contains("kapell trust"), "{refused:?}");
     assert!(!world.path("evil").exists());
     wary(&world, &["trust", "revoke"]).expect(0);
+    wary(&world, &["trust", "show"]).expect(8);
+    // Neither is what it was when it was trusted before.
+    world.git(&["checkout", "-q", "HEAD~1"]);
     wary(&world, &["trust", "show"]).expect(8);
 }
 

@@ -11,6 +11,7 @@ mod faults;
 mod formats;
 mod guard;
 mod help;
+mod hooks;
 mod life;
 mod limits;
 mod mcp;

@@ -18,6 +18,7 @@ use contract::intent::{Source, Wish};
 use contract::journal::Journal;
 use contract::money::usd;
 use contract::port::Clock as _;
+use contract::session::SessionSpec;
 use contract::{Digest, SessionId, StreamId};
 use engine::{Attend, Order};
 use kernel::fsm::Phase;
@@ -102,7 +103,8 @@ async fn open(app: &App, wired: &Wired, order: mcp::Order) -> Result<SessionId, 
     let config = run::flags(app.config(Some(Path::new(&top)))?, &options);
     let models = app.models(&config)?;
     run::looked(&models, &config).await;
-    let spec = run::spec(&goal, top, &config, options, &models)?;
+    let hooks = run::hooks(app, &top, &config)?.hooks;
+    let spec = SessionSpec { hooks, ..run::spec(&goal, top, &config, options, &models)? };
     app.declare_caps(wired, &spec.repo).await?;
     Ok(wired.engine.open(spec, vec![goal.into_bytes()]).await?)
 }
