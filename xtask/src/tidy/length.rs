@@ -15,7 +15,7 @@ const FUNCTION: usize = 70;
 /// Lines of code (no comments, blanks or tests) a crate may hold.
 const CRATE: usize = 10_000;
 /// The vocabulary stays small for ever.
-const CRATE_BUDGETS: &[(&str, usize)] = &[("contract", 3_300), ("kernel", 9_000), ("kapell", 12_400)];
+const CRATE_BUDGETS: &[(&str, usize)] = &[("contract", 3_600), ("kernel", 9_300), ("kapell", 13_800)];
 
 /// Functions that are too long, one per line: `path function lines`. A line must match to the number, so a
 /// function can shrink but not grow unseen; new lines are not added.
@@ -138,9 +138,9 @@ mod tests {
 
     #[test]
     fn the_vocabulary_has_a_budget() {
-        let tree = Tree::of(&[("crates/contract/src/a.rs", &"x();\n".repeat(3301))]);
+        let tree = Tree::of(&[("crates/contract/src/a.rs", &"x();\n".repeat(3601))]);
         assert_eq!(crates(&tree).len(), 1);
-        let comments = Tree::of(&[("crates/contract/src/a.rs", &"// x\n".repeat(3201))]);
+        let comments = Tree::of(&[("crates/contract/src/a.rs", &"// x\n".repeat(3601))]);
         assert!(crates(&comments).is_empty());
     }
 }
