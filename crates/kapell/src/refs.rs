@@ -145,7 +145,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// Fields of records whose value has the form of a digest and is none of a blob.
-    const NO_BLOBS: [&str; 4] = ["hash", "approved", "request", "prompt"];
+    const NO_BLOBS: [&str; 5] = ["hash", "approved", "request", "prompt", "together"];
 
     /// Digests in a JSON value, by the nearest name above them.
     fn named(value: &serde_json::Value, name: &str, found: &mut BTreeSet<Digest>) {
