@@ -112,7 +112,7 @@ fn a_copy_of_a_journal_that_was_cut_before_is_found_out() {
     cut.streams.get_mut(&A).unwrap().pop();
     says(&cut.checked(&signer, pin), "its end is missing");
     // A stream gone as a whole, from the list too.
-    let mut dropped = sound.clone();
+    let mut dropped = sound;
     dropped.streams.remove(&B);
     says(&dropped.checked(&signer, pin), "the list of this copy does not");
 }

@@ -105,6 +105,13 @@ struct Stopping {
     forced: bool,
 }
 
+impl Stopping {
+    /// Everything has stopped, but for a reader who is behind.
+    fn hurry(&mut self) {
+        self.until = self.until.min(Instant::now() + READER);
+    }
+}
+
 impl Drive<'_> {
     /// Follows to the end.
     pub(crate) async fn run(&mut self) -> End {
@@ -133,11 +140,8 @@ impl Drive<'_> {
                     look = true;
                     continue;
                 }
-                if let Some(end) = self.at_rest(stopping.as_ref()).await {
+                if let Some(end) = self.at_rest(&mut stopping).await {
                     return Ok(end);
-                }
-                if self.no_wait && stopping.is_none() && self.tree.held_up(self.app.now()) {
-                    stopping = Some(self.stop(exit::WAITING));
                 }
             }
             let until = stopping.as_ref().map_or(deadline, |stopping| stopping.until);
@@ -160,23 +164,16 @@ impl Drive<'_> {
                 Woken::Journal => look = true,
                 Woken::ShutDown => {
                     look = true;
-                    if behind && let Some(stopping) = &mut stopping {
-                        stopping.until = stopping.until.min(Instant::now() + READER);
-                    }
+                    stopping.iter_mut().filter(|_| behind).for_each(Stopping::hurry);
                 }
                 Woken::Progress(delta) => self.told(&delta),
                 Woken::Redraw => {
-                    self.redraw();
                     redraw = Instant::now() + between_redraws;
-                    let full = self.press() && stopping.is_none();
-                    stopping = if full { Some(self.stop(exit::WAITING)) } else { stopping };
+                    self.redraw(&mut stopping);
                 }
                 Woken::Silence => {
                     heard = Instant::now();
-                    // Who stops takes nothing over; and taking over waits for a shutdown that this loop has to carry on.
-                    if stopping.is_none() {
-                        self.look_after().await?;
-                    }
+                    self.look_after(stopping.is_some()).await?;
                 }
                 Woken::Signal(code) => match &mut stopping {
                     Some(stopping) if self.ours && !stopping.forced => self.force(stopping).await,
@@ -189,10 +186,7 @@ impl Drive<'_> {
                     self.take_in(&mut deltas).await?;
                     return Err(error.into());
                 }
-                Woken::Typed(line) => {
-                    self.typed(line).await?;
-                    look = true;
-                }
+                Woken::Typed(line) => look |= self.typed(line).await?,
             }
         }
     }
@@ -245,15 +239,19 @@ impl Drive<'_> {
     }
 
     /// Nothing is new: is that the end?
-    async fn at_rest(&mut self, stopping: Option<&Stopping>) -> Option<End> {
+    async fn at_rest(&mut self, stopping: &mut Option<Stopping>) -> Option<End> {
         let now = self.app.now();
         if let Some(stopping) = stopping {
             return stopping.shutdown.is_none().then_some(End::Stopped(stopping.code));
         }
         let root = self.tree.root();
         let over = root.phase == Phase::Ended && now.since(root.at) > AFTERMATH_MS;
-        if !over && !(self.awaited.is_empty() && self.tree.idle(now)) {
+        let rests = self.awaited.is_empty() && self.tree.idle(now);
+        if !over && !rests {
             self.withdraw(now);
+            if self.no_wait && self.tree.held_up(now) {
+                *stopping = Some(self.stop(exit::WAITING));
+            }
             return None;
         }
         if self.ask(now).await {
@@ -280,8 +278,9 @@ impl Drive<'_> {
         prompter.ask(&self.tree, &*self.wired.store, &blockers).await
     }
 
-    async fn typed(&mut self, line: Option<String>) -> Result<(), Failure> {
-        let Some(prompter) = &mut self.prompter else { return Ok(()) };
+    /// Always something to look at afterwards.
+    async fn typed(&mut self, line: Option<String>) -> Result<bool, Failure> {
+        let Some(prompter) = &mut self.prompter else { return Ok(true) };
         match prompter.understood(line) {
             Some(order) => {
                 let said = order.blobs.iter().map(|text| String::from_utf8_lossy(text));
@@ -289,7 +288,7 @@ impl Drive<'_> {
                 for text in said {
                     if let Err(failure) = self.app.secrets.refuse("answer", &text, Path::new(&repo)) {
                         self.progress.note(&failure.fault.what);
-                        return Ok(());
+                        return Ok(true);
                     }
                 }
                 self.awaited.extend(order.key.clone().map(|key| (key, order.session)));
@@ -299,7 +298,7 @@ impl Drive<'_> {
             None if prompter.is_over() => self.prompter = None,
             None => {}
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Looks how short the machine is. True when the disk has had no room for a while and nobody is there to make some:
@@ -313,10 +312,14 @@ impl Drive<'_> {
         self.ours && self.prompter.is_none() && looked.full_ms >= FULL_MS
     }
 
-    fn redraw(&mut self) {
+    /// Draws what stands anew, and stops where the disk is full.
+    fn redraw(&mut self, stopping: &mut Option<Stopping>) {
         // A line being typed must not be written over.
         if self.prompter.as_ref().is_none_or(|prompter| !prompter.is_asking()) {
             self.progress.tick(&self.tree, self.app.now());
+        }
+        if self.press() && stopping.is_none() {
+            *stopping = Some(self.stop(exit::WAITING));
         }
     }
 
@@ -354,7 +357,11 @@ impl Drive<'_> {
     }
 
     /// Long silence: whoever should be at work may have died with its process. Takes over what nobody holds.
-    async fn look_after(&mut self) -> Result<(), Failure> {
+    /// Who stops takes over nothing: that would wait for the shutdown, which waits for the loop this is called from.
+    async fn look_after(&mut self, stopping: bool) -> Result<(), Failure> {
+        if stopping {
+            return Ok(());
+        }
         // What was asked for and is not on record lies in an inbox that nobody may be reading any more.
         let idle: BTreeSet<SessionId> =
             self.tree.busy(self.app.now()).into_iter().chain(self.awaited.values().copied()).collect();

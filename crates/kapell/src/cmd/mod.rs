@@ -48,7 +48,7 @@ use crate::exit::Failure;
 /// Does what was typed; the exit code.
 pub(crate) async fn run(app: &App, cli: Cli) -> Result<u8, Failure> {
     match cli.command {
-        None => bare(app, cli).await,
+        None => Box::pin(bare(app, cli)).await,
         Some(_)
             if cli.print.is_some()
                 || cli.continue_
