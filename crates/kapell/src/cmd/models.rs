@@ -39,6 +39,9 @@ struct Usable {
     priced_by: Option<Source>,
 }
 
+/// Calls wait so long for each other all the time, under whatever limit: no news, milliseconds.
+const MOMENT_MS: u64 = 5_000;
+
 /// What became of asking one provider.
 struct Asked {
     provider: String,
@@ -65,7 +68,8 @@ impl Held {
 /// What the record says of calls under this key.
 pub(super) async fn held(journal: &dyn Journal, key: &str, now: Timestamp) -> Result<Option<Held>, Failure> {
     let known = engine::keys::quota(journal, key).await?;
-    Ok(known.verdict(now, 0, Load::default()).err().map(Held))
+    let held = known.verdict(now, 0, Load::default()).err();
+    Ok(held.filter(|held| held.until.since(now) > MOMENT_MS).map(Held))
 }
 
 /// Shows the models; the exit code.

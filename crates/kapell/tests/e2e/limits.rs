@@ -155,7 +155,8 @@ fn a_person_who_knows_better_has_a_provider_tried_now() {
     first.end().expect(0);
     assert_eq!((server.asked().len(), world.read("repo/fixed.txt").as_str()), (3, "fixed\n"));
     assert!(events(&world, "waits").iter().any(|event| event["why"] == "lifted"));
-    assert!(!models(&["ours"]).out.contains("calls wait"));
+    let listed = models(&["ours"]);
+    assert!(!listed.out.contains("calls wait"), "{}", listed.out);
     let mistyped = world.run(&["models", "--retry", "our"]).expect(2);
     assert!(mistyped.err.contains("did you mean `ours`?"), "{}", mistyped.err);
 }
