@@ -36,11 +36,18 @@ impl Anchors {
 
     /// The log's text; empty where there is none yet. What is no text in it shows as a line that is not signed.
     pub(crate) fn text(&self) -> Result<String, Fault> {
-        match std::fs::read(self.dir.join("log.jsonl")) {
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-            Err(error) => Err(self.fault(&error)),
-        }
+        Ok(String::from_utf8_lossy(&self.bytes()?.unwrap_or_default()).into_owned())
+    }
+
+    /// The log's bytes: no half of a line that somebody is adding.
+    fn bytes(&self) -> Result<Option<Vec<u8>>, Fault> {
+        let mut file = match File::open(self.dir.join("log.jsonl")) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|error| self.fault(&error))?,
+        };
+        let mut bytes = Vec::new();
+        file.lock_shared().and_then(|()| file.read_to_end(&mut bytes)).map_err(|error| self.fault(&error))?;
+        Ok(Some(bytes))
     }
 
     /// The public half of this installation's key; `None` before anything was signed.
@@ -115,17 +122,7 @@ impl Anchors {
     /// Copies log and key below another data directory. To be called before the store is copied, which may only be ahead.
     pub(crate) fn copy(&self, to: &Path) -> Result<(), Fault> {
         let to = to.join("audit");
-        let text = match File::open(self.dir.join("log.jsonl")) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(self.fault(&error)),
-            Ok(mut file) => {
-                let mut bytes = Vec::new();
-                file.lock_shared()
-                    .and_then(|()| file.read_to_end(&mut bytes))
-                    .map_err(|it| self.fault(&it))?;
-                bytes
-            }
-        };
+        let Some(text) = self.bytes()? else { return Ok(()) };
         let key = std::fs::read(self.dir.join("key")).map_err(|error| self.fault(&error))?;
         create_private(&to)?;
         for (name, bytes) in [("log.jsonl", text), ("key", key)] {

@@ -198,6 +198,8 @@ async fn verified(
     since: Option<Tip>,
 ) -> Result<Verified, Failure> {
     let anchors = Anchors::new(&app.home);
+    // Before the log: what another process adds meanwhile is kept after it is written.
+    let kept = anchors.kept();
     let pinned = key.map(str::to_owned).or_else(|| anchors.public());
     let (bodies, tip, flaw) = log::read(&anchors.text()?, pinned.as_deref());
     let mut out = Verified { lines: tip.n, head: tip, pinned: true, ..Verified::default() };
@@ -205,7 +207,7 @@ async fn verified(
     out.flawed(since.and_then(|since| log::taken_back(&bodies, tip, since)));
     out.flawed(log::gaps(&bodies, since.map_or(0, |since| since.n)));
     // A sound log that is not the one whose head was kept last: cut, put back, or begun anew.
-    if let Some(kept) = anchors.kept().filter(|_| out.findings.is_empty()) {
+    if let Some(kept) = kept.filter(|_| out.findings.is_empty()) {
         let place = anchors.kept_at().display();
         out.flawed(
             log::taken_back(&bodies, tip, kept.tip)
