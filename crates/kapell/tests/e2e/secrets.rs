@@ -17,7 +17,11 @@ const AWS: &str = "canaryAws7Jr3Tv8Lw1Zs6Qe0UyNb2Xh4";
 const GIT: &str = "canary-git-6Bm1Ck9Dn3";
 const SSH: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW";
 const SHAPED: &str = "ghp_aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hI6";
-const ALL: [&str; 9] = [KEY, ENV, DOTENV, TRACKED, NETRC, AWS, GIT, SSH, SHAPED];
+/// Looks like a template, ends in padding on one line with others, has a name of its own.
+const ODD: &str = "canary<xxx>-your-4Tb9Qs8Wd1Fe";
+const DOCKER: &str = "ZGVwbG95OmNhbmFyeS1kb2NrZXItN1JwNFpuNUtzOA==";
+const WORK: &str = "b3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0AAAAGAAAABDf";
+const ALL: [&str; 12] = [KEY, ENV, DOTENV, TRACKED, NETRC, AWS, GIT, SSH, SHAPED, ODD, DOCKER, WORK];
 
 /// A world with all of them in it.
 fn planted() -> World {
@@ -26,6 +30,12 @@ fn planted() -> World {
     world.write("repo/notes.txt", &format!("deploy with {SHAPED} and {TRACKED}\nthe second line\n"));
     world.commit("configuration");
     world.write("repo/.env.local", &format!("DATABASE_URL=postgres://app:{DOTENV}@db.internal/app\n"));
+    world.write("repo/.env.odd", &format!("DB_PASSWORD='{ODD}'\n"));
+    world.write("home/.docker/config.json", &format!("{{\"auths\":{{\"h\":{{\"auth\":\"{DOCKER}\"}}}}}}"));
+    world.write(
+        "home/.ssh/work",
+        &format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{WORK}\n-----END OPENSSH PRIVATE KEY-----\n"),
+    );
     world.git(&["config", "remote.origin.url", &format!("https://ada:{GIT}@git.example.org/x.git")]);
     world.write("home/.netrc", &format!("machine h login ada password {NETRC}\n"));
     world.write("home/.aws/credentials", &format!("[default]\naws_secret_access_key = {AWS}\n"));
@@ -91,9 +101,9 @@ fn asks(world: &World) -> Vec<Reply> {
         call("search", json!({"pattern": "canary|ghp_"})),
         call("glob", json!({"pattern": "**/*.env*"})),
         call("list", json!({"path": "."})),
-        shell(format!("cat {0}/.env {0}/.env.local notes.txt; env; git -C {0} config -l", repo.display())),
+        shell(format!("cat {0}/.env {0}/.env.local {0}/.env.odd notes.txt; env; git -C {0} config -l", repo.display())),
         shell(
-            "cat $HOME/.netrc $HOME/.aws/credentials $HOME/.ssh/id_ed25519; tail -n 2 $HOME/.ssh/id_ed25519"
+            "cat $HOME/.netrc $HOME/.aws/credentials $HOME/.docker/config.json $HOME/.ssh/*; tail -n 2 $HOME/.ssh/work"
                 .into(),
         ),
         shell(format!("base64 -w0 {0}/.env; xxd -p {0}/.env | tr -d '\\n'; rev {0}/.env", repo.display())),
