@@ -13,6 +13,8 @@ use std::time::Duration;
 const SMALL: &str = "size=6m";
 /// Room enough.
 const LARGE: &str = "size=200m";
+/// Times that a mount which is busy is tried again.
+const REMOUNTS: u32 = 50;
 
 pub(crate) fn run(_: &[String]) -> Result<()> {
     let binary = crate::programs::build("kapell", false)?;
@@ -293,10 +295,19 @@ fn mounted(place: &Place, options: &str, work: impl FnOnce() -> Result<Outcome>)
     result
 }
 
+/// Whoever watched over the commands of a run ends a moment after it, and has its record open until then.
 fn remount(place: &Place, options: &str) -> Result<()> {
     let home = place.home().display().to_string();
-    let status = Command::new("mount").args(["-o", &format!("remount,{options}"), &home]).status()?;
-    ensure!(status.success(), "remount {options}: {status}");
+    let mount = || Command::new("mount").args(["-o", &format!("remount,{options}"), &home]).output();
+    let mut out = mount()?;
+    for _ in 0..REMOUNTS {
+        if out.status.success() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        out = mount()?;
+    }
+    ensure!(out.status.success(), "remount {options}: {}", Place::text(&out));
     Ok(())
 }
 
