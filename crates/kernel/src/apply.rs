@@ -63,7 +63,7 @@ impl Session {
                     self.spec.iter().flat_map(|s| &s.workflow.stages).position(|stage| &stage.name == to);
                 self.stage = found.ok_or_else(|| Illegal::new("workflow", event))?;
                 self.round = *round;
-                // Checks belong to the stage that was left: a message that went to the agent has taken their place.
+                // Of the stage that was left: a message that went to the agent has taken their place.
                 self.redo.take_if(|redo| matches!(redo.work, Work::Check { .. }));
             }
             Event::Warned { .. } => {}
