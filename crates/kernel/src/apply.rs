@@ -63,8 +63,7 @@ impl Session {
                     self.spec.iter().flat_map(|s| &s.workflow.stages).position(|stage| &stage.name == to);
                 self.stage = found.ok_or_else(|| Illegal::new("workflow", event))?;
                 self.round = *round;
-                // Of the stage that was left: a message that went to the agent has taken their place.
-                self.redo.take_if(|redo| matches!(redo.work, Work::Check { .. }));
+                self.without_checks();
             }
             Event::Warned { .. } => {}
             Event::Judged { verdict, result, reasons } => self.judged(*verdict, result, reasons),
@@ -265,6 +264,11 @@ impl Session {
             _ => return Err(Illegal::new(self.phase, event)),
         }
         Ok(())
+    }
+
+    /// Checks of a stage that was left are not made again: a message that went to the agent has taken their place.
+    fn without_checks(&mut self) {
+        self.redo.take_if(|redo| matches!(redo.work, Work::Check { .. }));
     }
 
     /// The conversation is no longer what was counted and kept.

@@ -84,7 +84,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// A directory without a home in it.
+    /// A directory without a home in it, as far as is known.
     pub(crate) fn new(root: &str, syncs: Syncs) -> Self {
         let names = BTreeMap::from([(root.to_owned(), Node::Dir)]);
         Self {
@@ -113,6 +113,11 @@ impl Disk {
     pub(crate) fn apply(&mut self, op: &Op) {
         if !self.ours(&op.path) {
             return;
+        }
+        if op.path.starts_with(&self.data) && !self.names.contains_key(&self.home) {
+            // Nobody made it: it was there before.
+            self.names.insert(self.home.clone(), Node::Dir);
+            self.durable.insert(self.home.clone(), Node::Dir);
         }
         match &op.what {
             What::Write { inode, at, bytes } => {
