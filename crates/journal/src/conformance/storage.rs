@@ -59,6 +59,10 @@ pub(super) fn a_file_becomes_a_blob_and_is_gone(store: &Store) {
         block_on(store.journal.adopt(file)).unwrap();
         assert!(!path.exists());
     }
+    // One that is gone concerns who brought it, and nobody else.
+    let gone = contract::tool::Spooled { path, digest: Digest::of(b"gone"), bytes: 4 };
+    assert!(block_on(store.journal.adopt(gone)).is_err());
+    append(&*store.journal, tree(8), 0, None, 1).unwrap();
     assert_eq!(block_on(store.peer.blob(digest)).as_ref(), Ok(&bytes));
     let mut read = Vec::new();
     block_on(store.peer.open(digest)).unwrap().read_to_end(&mut read).unwrap();

@@ -163,9 +163,8 @@ impl Tx<'_> {
             return Ok(true);
         }
         let bytes = if blob.is_file() {
-            crate::blob::write_file(self.blobs, blob).map_err(|error| {
-                Stop::Abort(error::io(&crate::blob::path(self.blobs, blob.digest), &error))
-            })?;
+            crate::blob::write_file(self.blobs, blob)
+                .map_err(|error| error::file(&crate::blob::path(self.blobs, blob.digest), &error))?;
             self.files = true;
             None
         } else {
@@ -197,14 +196,19 @@ impl Tx<'_> {
 
     /// Takes over a file as a blob; likewise.
     pub(crate) fn adopt(&mut self, file: &Spooled) -> Result<(), Stop> {
-        let failed = |error: &std::io::Error| Stop::Abort(error::io(&file.path, error));
+        if let Err(error) = file.path.symlink_metadata()
+            && error.kind() == std::io::ErrorKind::NotFound
+        {
+            // Its session was claimed again and what was left over is gone: nothing is wrong with the store.
+            return Err(Stop::Refuse(Error::Invalid(format!("{}: {error}", file.path.display()))));
+        }
         let mut known = self.conn.prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?;
         if known.exists([file.digest.0])? {
             drop(known);
-            std::fs::remove_file(&file.path).map_err(|error| failed(&error))?;
+            std::fs::remove_file(&file.path).map_err(|error| error::file(&file.path, &error))?;
             return self.renew_blob(file.digest);
         }
-        crate::blob::adopt(self.blobs, file).map_err(|error| failed(&error))?;
+        crate::blob::adopt(self.blobs, file).map_err(|error| error::file(&file.path, &error))?;
         self.files = true;
         self.conn
             .prepare_cached("INSERT INTO blobs (digest, size, bytes) VALUES (?1, ?2, NULL)")?

@@ -49,6 +49,17 @@ pub(crate) fn sql(error: rusqlite::Error) -> Error {
     }
 }
 
+/// From the file system, about a file that a request brings. Want of descriptors says nothing about the disk: that
+/// request alone waits and comes again.
+pub(crate) fn file(path: &Path, error: &std::io::Error) -> Stop {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => {
+            Stop::Refuse(Error::Busy(format!("{}: {error}", path.display())))
+        }
+        _ => Stop::Abort(io(path, error)),
+    }
+}
+
 /// From the file system, about this path.
 pub(crate) fn io(path: &Path, error: &std::io::Error) -> Error {
     let why = format!("{}: {error}", path.display());
@@ -74,6 +85,14 @@ mod tests {
         assert!(matches!(of(ffi::SQLITE_CORRUPT), Error::Corrupt(_)));
         assert!(matches!(of(ffi::SQLITE_NOTADB), Error::Corrupt(_)));
         assert!(matches!(of(ffi::SQLITE_BUSY_SNAPSHOT), Error::Busy(_)));
+    }
+
+    #[test]
+    fn want_of_descriptors_concerns_one_request() {
+        let of = |code| file(Path::new("x"), &std::io::Error::from_raw_os_error(code));
+        assert!(matches!(of(libc::EMFILE), Stop::Refuse(Error::Busy(_))));
+        assert!(matches!(of(libc::EIO), Stop::Abort(Error::Io(_))));
+        assert!(matches!(of(libc::ENOSPC), Stop::Abort(Error::Full(_))));
     }
 
     #[test]
