@@ -77,6 +77,11 @@ impl Home {
         self.data.join("spool")
     }
 
+    /// Tokens of listeners: `PORT.token`, for as long as one listens there.
+    pub(crate) fn tokens_dir(&self) -> PathBuf {
+        self.state.join("http")
+    }
+
     /// Locks of sessions, and records of running processes beside them.
     pub(crate) fn run_dir(&self) -> PathBuf {
         self.state.join("run")

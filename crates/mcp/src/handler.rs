@@ -307,7 +307,7 @@ impl ServerHandler for Server {
     async fn subscribe(
         &self,
         request: SubscribeRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         let (text, _) = self.content(&request.uri).await.map_err(|fault| not_there(&fault))?;
         let mut followed = self.followed();
@@ -318,6 +318,7 @@ impl ServerHandler for Server {
             ));
         }
         followed.insert(request.uri, Some(Digest::of(text.as_bytes())));
+        self.client.peer.get_or_init(|| context.peer);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use rmcp::model::{CallToolResult, ContentBlock, ResourceUpdatedNotificationParam
 use rmcp::service::{Peer, RoleServer, RunningService, ServerInitializeError, ServiceExt};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
@@ -66,11 +66,15 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     running: Semaphore,
     waiting: Semaphore,
+    /// Those that came over HTTP and are told of what they follow by [`Server::tell`].
+    told: Mutex<Vec<Weak<Client>>>,
 }
 
 /// What one client asked for.
 #[derive(Default)]
 pub(crate) struct Client {
+    /// How it is told of what it follows; nothing before it follows anything.
+    pub(crate) peer: OnceLock<Peer<RoleServer>>,
     /// Resources it follows, with what they held when it was told last.
     pub(crate) follows: Mutex<BTreeMap<String, Option<Digest>>>,
     /// From which rank on it wants to be told; nothing before it says so.
@@ -87,13 +91,37 @@ impl Server {
     /// Over these tools.
     pub fn new(desk: Desk, conductor: Arc<dyn Conductor>, options: Options) -> Self {
         let (running, waiting) = (Semaphore::new(AT_ONCE), Semaphore::new(WAITING));
-        let shared = Arc::new(Shared { desk, conductor, options, running, waiting });
+        let told = Mutex::default();
+        let shared = Arc::new(Shared { desk, conductor, options, running, waiting, told });
         Self { shared, client: Arc::default() }
     }
 
     /// For another client.
     pub(crate) fn another(&self) -> Self {
         Self { shared: Arc::clone(&self.shared), client: Arc::default() }
+    }
+
+    /// For another client, that [`Self::tell`] tells of what it follows.
+    pub(crate) fn told(&self) -> Self {
+        let other = self.another();
+        let mut told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|client| client.strong_count() > 0);
+        told.push(Arc::downgrade(&other.client));
+        other
+    }
+
+    /// Tells the clients of [`Self::routes`] of changes to what they follow. Never ends.
+    pub async fn tell(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for client in told.iter().filter_map(Weak::upgrade) {
+                let Some(peer) = client.peer.get().cloned() else { continue };
+                if !peer.is_transport_closed() {
+                    Self { shared: Arc::clone(&self.shared), client }.look(&peer).await;
+                }
+            }
+        }
     }
 
     /// Serves one client until it has gone.
@@ -132,21 +160,25 @@ impl Server {
     async fn follow(&self, peer: &Peer<RoleServer>) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let followed: Vec<String> = self.followed().keys().cloned().collect();
-            for uri in followed {
-                let now = self.content(&uri).await.ok().map(|(text, _)| Digest::of(text.as_bytes()));
-                let changed = match self.followed().get_mut(&uri) {
-                    Some(held) if *held != now => {
-                        *held = now;
-                        true
-                    }
-                    _ => false,
-                };
-                if changed {
-                    // A client that has gone is noticed by whoever waits for it.
-                    let _gone =
-                        peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(uri)).await;
+            self.look(peer).await;
+        }
+    }
+
+    /// What a client follows is looked at once.
+    async fn look(&self, peer: &Peer<RoleServer>) {
+        let followed: Vec<String> = self.followed().keys().cloned().collect();
+        for uri in followed {
+            let now = self.content(&uri).await.ok().map(|(text, _)| Digest::of(text.as_bytes()));
+            let changed = match self.followed().get_mut(&uri) {
+                Some(held) if *held != now => {
+                    *held = now;
+                    true
                 }
+                _ => false,
+            };
+            if changed {
+                // A client that has gone is noticed by whoever waits for it.
+                let _gone = peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(uri)).await;
             }
         }
     }
@@ -198,7 +230,7 @@ impl Server {
     }
 
     pub(crate) async fn call(&self, name: &str, args: Map<String, Value>, asker: Asker) -> CallToolResult {
-        let Shared { desk, conductor, options, running, waiting } = &*self.shared;
+        let Shared { desk, conductor, options, running, waiting, .. } = &*self.shared;
         let Ok(_waiting) = waiting.try_acquire() else {
             return said(format!("busy: {WAITING} calls wait already; call again"));
         };

@@ -37,7 +37,8 @@ const FLOORS: &[Floor] = &[
     Floor { external: Some(&["ring", "serde", "serde_json"]), ..floor("audit", &["contract"], &[]) },
     Floor { external: Some(&["jiff", "saphyr-parser", "serde_json"]), ..floor("board", &[], &["corpus"]) },
     floor("desk", &["contract", "board"], &[]),
-    floor("mcp", &["contract", "desk"], &[]),
+    floor("door", &["contract"], &[]),
+    floor("mcp", &["contract", "desk", "door"], &[]),
     floor("journal", &["contract"], &["corpus"]),
     floor("sandbox", &["contract"], &["corpus"]),
     floor("command", &["contract"], &["corpus", "kernel"]),
@@ -59,7 +60,7 @@ const FLOORS: &[Floor] = &[
 const OWNED: &[(&str, &[&str], &str)] = &[
     (
         "tokio",
-        &["sandbox", "workspace", "tools", "providers", "engine", "mcp", "kapell", "bench", "fake"],
+        &["sandbox", "workspace", "tools", "providers", "engine", "door", "mcp", "kapell", "bench", "fake"],
         "the floors below have nothing to await with",
     ),
     (
@@ -67,6 +68,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
         &["journal", "bench"],
         "only the journal speaks SQL; the benchmark measures a bare loop as its floor",
     ),
+    ("axum", &["door", "mcp"], "HTTP is spoken by the listener, and routes are made by surfaces"),
     ("rmcp", &["mcp"], "the protocol's types stay in its leaf: whoever uses them is built with them"),
     ("libc", &["sandbox"], "only the sandbox calls the system unsafely"),
     ("clap", &["kapell"], "only the binary reads arguments"),

@@ -15,6 +15,8 @@ mod hooks;
 mod life;
 mod limits;
 mod mcp;
+mod mcp_http;
+mod mcp_refused;
 mod mcp_wide;
 mod models;
 mod museum;

@@ -1,11 +1,12 @@
 //! `mcp`: Kapell as a server of the Model Context Protocol, for the client that started it.
 //!
-//! Wires the surface (`mcp`) and the twenty tools (`desk`) to the store; what native calls do is in `calls.rs`, what is
-//! read of the old server's variables in `settings.rs`. Start at [`run`].
+//! Wires the surface (`mcp`) and the twenty tools (`desk`) to the store; what native calls do is in `calls.rs`, HTTP is
+//! opened in `http.rs`, what is read of the old server's variables in `settings.rs`. Start at [`run`].
 
 mod bridge;
 mod calls;
 mod find;
+mod http;
 mod settings;
 
 use crate::app::App;
@@ -24,6 +25,9 @@ pub(crate) struct Options {
     /// Which tools are listed; every one can be called. auto: the twenty too, where the directory has their files
     #[arg(long, value_enum, default_value = "auto", conflicts_with = "compat")]
     pub(crate) tools: Listed,
+    /// Serve any number of clients over HTTP instead, on this machine only; they read the token of this start from a file
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8000")]
+    pub(crate) http: Option<String>,
 }
 
 /// A server whose clients come along.
@@ -60,17 +64,16 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     };
     let behaves = mcp::Options { compat: options.compat.is_some(), listed };
     let server = mcp::Server::new(desk, bridge::conductor(&bridge), behaves);
-    let code = tokio::select! {
-        served = server.stdio() => match served {
-            Ok(()) => exit::OK,
-            Err(why) => {
-                bridge.left().await;
-                return Err(Failure::failed("mcp", format!("the client and this server did not come together: {why}"),
-                    "start `kapell mcp` from a client of the Model Context Protocol"));
-            }
+    let code = match &options.http {
+        Some(address) => http::serve(&app, &server, address, &mut signals).await,
+        None => tokio::select! {
+            served = server.stdio() => served.map(|()| exit::OK).map_err(|why| {
+                let what = format!("the client and this server did not come together: {why}");
+                Failure::failed("mcp", what, "start `kapell mcp` from a client of the Model Context Protocol")
+            }),
+            code = signals.next() => Ok(code),
         },
-        code = signals.next() => code,
     };
     bridge.left().await;
-    Ok(code)
+    code
 }
