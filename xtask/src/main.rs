@@ -62,7 +62,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "mcp",
-        about: "two servers on one workspace, killed at random: no acknowledged row is lost; --trials N, --calls N, --binary PATH",
+        about: "two servers on one workspace, killed at random: no acknowledged row is lost; --trials N, --calls N, --binary PATH; \
+            clients [python|typescript|inspector|conformance]",
         run: mcp::run,
     },
     Command {

@@ -1,6 +1,10 @@
-//! `cargo xtask mcp`: two servers on one workspace, killed at random; every row that was acknowledged is on disk.
+//! `cargo xtask mcp`: two servers on one workspace, killed at random; every row that was acknowledged is on disk. With
+//! `clients`: clients that nobody here wrote, over every transport (`clients.rs`).
 //!
 //! Knows the real binary and its frames, not how it works. Start at [`run`].
+
+mod clients;
+mod conformance;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -32,6 +36,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         Some(at) => Path::new(args.get(at + 1).context("--binary PATH")?).canonicalize()?,
         None => crate::programs::build("kapell", false)?,
     };
+    if args.first().is_some_and(|arg| arg == "clients") {
+        let named = args[1..].iter().take_while(|arg| !arg.starts_with("--")).cloned();
+        return clients::run(binary, &named.collect::<Vec<_>>());
+    }
     let top = crate::programs::target_dir()?.join("mcp");
     let begin = Instant::now();
     let (mut told, mut kills) = (0, 0);
