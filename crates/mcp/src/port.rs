@@ -11,6 +11,12 @@ use std::sync::Arc;
 pub trait Conductor: Send + Sync + 'static {
     /// One call. Dropping the future ends the waiting, not what was asked for.
     fn call(&self, call: Call, asker: Asker) -> BoxFuture<'static, Result<Value, Fault>>;
+
+    /// Takes secrets out of what files say, before a client sees it. `anew` when files were just written.
+    fn clean(&self, shown: &mut Value, anew: bool);
+
+    /// Why nothing with these arguments is written: they hold what stands in a secret's place where it is shown.
+    fn written_back(&self, args: &Value) -> Option<String>;
 }
 
 /// Who asks, and may lose patience.

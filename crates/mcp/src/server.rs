@@ -195,8 +195,13 @@ impl Server {
                 Ok((text(&value), "application/json"))
             }
             Some(Place::File(name, kind)) => {
-                let read = tokio::task::block_in_place(|| self.shared.desk.file(name))?;
-                Ok((String::from_utf8_lossy(&read).into_owned(), kind))
+                let shown = tokio::task::block_in_place(|| {
+                    let read = self.shared.desk.file(name)?;
+                    let mut shown = Value::String(String::from_utf8_lossy(&read).into_owned());
+                    self.shared.conductor.clean(&mut shown, false);
+                    Ok::<_, Fault>(shown)
+                })?;
+                Ok((shown.as_str().unwrap_or_default().to_owned(), kind))
             }
             None => {
                 let shown: String = uri.chars().take(200).collect();
@@ -244,8 +249,21 @@ impl Server {
             };
         }
         let Ok(_running) = running.acquire().await else { return said("the server is ending".into()) };
+        let writes = spec::find(name).is_some_and(|spec| !spec.read_only);
+        let args = Value::Object(args);
+        if let Some(why) = conductor.written_back(&args).filter(|_| writes) {
+            return said(why);
+        }
+        let Value::Object(args) = args else { return said("arguments are an object".into()) };
         // Files are read and written here and now; others go on in other threads meanwhile.
-        match tokio::task::block_in_place(|| desk.call(name, &args)) {
+        let called = || match desk.call(name, &args) {
+            Reply::Done(mut value) => {
+                conductor.clean(&mut value, writes);
+                Reply::Done(value)
+            }
+            other => other,
+        };
+        match tokio::task::block_in_place(called) {
             Reply::Done(value) => {
                 let error = !options.compat && value["success"] == false;
                 structured_as(&value, json!({"result": &value}), error)

@@ -45,6 +45,46 @@ fn resources_are_listed_by_pages_read_and_followed() {
 }
 
 #[test]
+fn secrets_are_shown_on_no_road_and_not_written_over() {
+    let world = World::new();
+    let (key, later) = ("quite-a-value-7f3k81", "another-value-93ks02");
+    world.write("repo/.env", &format!("SERVICE_TOKEN={key}\n"));
+    world.write("repo/TODO.md", &format!("- [ ] call with {key}\n"));
+    world.write("repo/persistent-memory.md", &format!("# System Updates & Status\n\n- it is {key}\n"));
+    world.write(
+        "repo/notes.txt",
+        "sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789-ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-AA\n",
+    );
+    let mut client = Client::connect(&world, &["--tools", "all"]);
+    let mut all = String::new();
+    for (tool, args) in [
+        ("read_project_file", json!({"file_path": ".env"})),
+        ("read_project_file", json!({"file_path": "TODO.md", "encoding": "latin-1"})),
+        ("read_project_file", json!({"file_path": "notes.txt"})),
+        ("search_in_files", json!({"pattern": "value", "context_lines": 1})),
+        ("get_todo_status", json!({})),
+        ("get_persistent_memory", json!({"include_metadata": true})),
+    ] {
+        all += &client.request("tools/call", json!({"name": tool, "arguments": args})).to_string();
+    }
+    all += &client.request("resources/read", json!({"uri": "kapell://files/todo"})).to_string();
+    assert!(all.contains("[secret removed: SERVICE_TOKEN]"), "{all}");
+    assert!(!all.contains("7f3k81") && !all.contains("sk-ant-api03"), "{all}");
+    // What was shown is not written back over the secret.
+    let mark = "SERVICE_TOKEN=[secret removed: SERVICE_TOKEN]\n";
+    let over = client.fails("write_project_file", json!({"file_path": ".env", "content": mark}));
+    assert!(over.contains("stands for a secret"), "{over}");
+    assert!(world.read("repo/.env").contains(key));
+    // A secret that came a moment ago is one.
+    client.call(
+        "write_project_file",
+        json!({"file_path": ".env.local", "content": format!("OTHER_SECRET={later}\n")}),
+    );
+    let read = client.call("read_project_file", json!({"file_path": ".env.local"})).to_string();
+    assert!(read.contains("[secret removed: OTHER_SECRET]") && !read.contains("93ks02"), "{read}");
+}
+
+#[test]
 fn prompts_and_the_log() {
     let world = World::new();
     let mut client = Client::connect(&world, &[]);

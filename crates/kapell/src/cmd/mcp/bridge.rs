@@ -7,23 +7,47 @@ use crate::app::{App, Wired};
 use crate::cmd::work::leave;
 use crate::exit::Failure;
 use crate::repo;
+use ::secrets::Redactor;
 use contract::board::BoardEvent;
 use contract::{BoxFuture, Fault, Seq};
 use mcp::{Asker, Call, Conductor};
 use serde_json::Value;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
+
+/// So long what is known of secrets counts as known: to look costs more than a call.
+const KNOWN: Duration = Duration::from_millis(100);
 
 /// The engine, once somebody needs it.
 pub(super) struct Bridge {
     pub(super) app: Arc<App>,
     wired: Mutex<Option<Arc<Wired>>>,
+    /// The directory the twenty tools work on.
+    workspace: PathBuf,
+    /// What knows its secrets, and since when.
+    known: std::sync::Mutex<Option<(Instant, Arc<Redactor>)>>,
 }
 
 impl Bridge {
-    pub(super) fn new(app: Arc<App>) -> Self {
-        Self { app, wired: Mutex::new(None) }
+    pub(super) fn new(app: Arc<App>, workspace: PathBuf) -> Self {
+        Self { app, wired: Mutex::new(None), workspace, known: std::sync::Mutex::default() }
+    }
+
+    /// What knows the secrets of the directory and of the repository it is in.
+    fn redactor(&self, anew: bool) -> Arc<Redactor> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, redactor)) = known.as_ref()
+            && !anew
+            && since.elapsed() < KNOWN
+        {
+            return Arc::clone(redactor);
+        }
+        let repo = repo::find_text(&self.app.cwd).map_or_else(|_| self.app.cwd.clone(), PathBuf::from);
+        let redactor = engine::Secrets::of(&*self.app.secrets, &repo, &self.workspace);
+        *known = Some((Instant::now(), Arc::clone(&redactor)));
+        redactor
     }
 
     /// The engine, configured for the repository this server was started in, if it was in one.
@@ -60,6 +84,19 @@ impl Conductor for Handle {
             let wired = bridge.wired().await.map_err(|failure| failure.fault)?;
             calls::call(&bridge.app, &wired, call, &asker).await.map_err(|failure| failure.fault)
         })
+    }
+
+    fn clean(&self, shown: &mut Value, anew: bool) {
+        self.0.redactor(anew).json(shown);
+    }
+
+    fn written_back(&self, args: &Value) -> Option<String> {
+        let text = args.to_string();
+        let mark = ::secrets::masked(&text)?;
+        Some(format!(
+            "not done: the arguments hold `{mark}`, which stands for a secret that is not shown; the mark would take its \
+             place. Leave the file that holds it to its owner, or write to another one"
+        ))
     }
 }
 

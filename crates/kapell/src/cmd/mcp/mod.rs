@@ -53,7 +53,7 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     let mut signals = Work::signals()?;
     let app = Arc::new(App::new(app.global.clone())?);
     let settings = settings::read(&app, options.compat.is_some())?;
-    let bridge = Arc::new(Bridge::new(Arc::clone(&app)));
+    let bridge = Arc::new(Bridge::new(Arc::clone(&app), settings.workspace.clone()));
     let recorder = Recorder::new(Arc::clone(&bridge));
     let clock: Arc<dyn contract::port::Clock> = Arc::<crate::clock::System>::clone(&app.clock);
     let desk = Desk::open(settings, Arc::new(recorder), clock).map_err(Failure::from)?;
