@@ -16,8 +16,6 @@ const PACKAGES: [&str; 3] = ["kernel", "journal", "workspace"];
 const SAMPLE: usize = 300;
 /// Share of the viable mutants that must be caught, per cent.
 const CAUGHT: usize = 90;
-/// Random cases per property: the whole number is for the long form of the properties themselves.
-const CASES: &str = "64";
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let value = |name: &str| args.iter().position(|a| a == name).and_then(|at| args.get(at + 1));
@@ -55,7 +53,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         "--no-shuffle",
         "--output",
     ]);
-    command.arg(&out).env("PROPTEST_CASES", CASES).stdin(Stdio::null());
+    // The everyday cases of each property: the long form is for the properties themselves.
+    command.arg(&out).env_remove("PROPTEST_CASES").stdin(Stdio::null());
     // It ends with a code of its own when a mutant survives; the outcomes say which.
     command.status().context("start cargo mutants")?;
     let report = Report::read(&out.join("mutants.out/outcomes.json"))?;

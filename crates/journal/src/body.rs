@@ -17,9 +17,8 @@ const ITSELF: u8 = 3;
 /// Bytes of a digest and of an id, with their quotes.
 const DIGEST_TEXT: usize = 66;
 const ID_TEXT: usize = 38;
-/// LZ4 cannot expand further than this, so a larger claim is damage, not a reason to allocate.
-const LZ4_MOST: usize = 255;
-/// The longest shortened bytes that are packed: a longer frame is as rare as it is large.
+/// The longest shortened bytes that are packed, and the most a damaged length can ask for: a longer frame is as rare
+/// as it is large.
 const MOST: usize = 1024 * 1024;
 /// Bytes of such a length.
 const LENGTH_MOST: usize = 3;
@@ -52,7 +51,7 @@ pub(crate) fn unpack(codec: i64, bytes: Vec<u8>) -> Option<Vec<u8>> {
         PLAIN => Some(bytes),
         WORDED => {
             let (size, block) = claimed(&bytes)?;
-            if size > MOST || size > block.len().saturating_mul(LZ4_MOST) {
+            if size > MOST {
                 return None;
             }
             let mut short = vec![0; size];

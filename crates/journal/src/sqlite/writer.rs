@@ -168,7 +168,7 @@ impl Writer {
         let done = open.and_then(|()| self.transact(&mut jobs));
         self.commits += 1;
         self.company = if jobs.len() > 1 { COMPANY } else { self.company.saturating_sub(1) };
-        self.pace = (self.pace * (NEWEST - 1) + began.elapsed()) / NEWEST;
+        self.pace = smoothed(self.pace, began.elapsed());
         match done {
             Ok(news) => {
                 self.pages += (jobs.len().min(PAGES_BESIDES) + weight / schema::PAGE_BYTES) as u64;
@@ -333,6 +333,11 @@ fn execute(conn: &Connection, sql: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// What a commit takes, mostly by the newest ones.
+fn smoothed(pace: Duration, newest: Duration) -> Duration {
+    (pace * (NEWEST - 1) + newest) / NEWEST
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,6 +355,51 @@ mod tests {
         queue.put(Box::new(Task { weight: 0, run, result: None, reply })).unwrap();
         writer.commit(&queue, usize::MAX).unwrap().tell();
         block_on(answer).unwrap()
+    }
+
+    #[test]
+    fn one_slow_commit_counts_and_is_forgotten() {
+        let mut pace = smoothed(SWIFT, SWIFT * 9);
+        assert_eq!(pace, SWIFT * 2);
+        for _ in 0..NEWEST {
+            pace = smoothed(pace, SWIFT / 10);
+        }
+        assert!(pace < SWIFT, "{pace:?}");
+    }
+
+    #[test]
+    fn heavy_requests_are_not_all_in_one_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = schema::open(dir.path(), schema::STEPS).unwrap();
+        let mut writer = Writer::new(conn, dir.path().to_owned(), Notify::default());
+        let queue = Queue::<Box<dyn Job>>::new(4);
+        for _ in 0..2 {
+            let (reply, _nobody) = oneshot::channel();
+            let run = |_: &mut Tx<'_>| Ok(());
+            queue
+                .put(Box::new(Task { weight: limits::GROUP_COMMIT_BYTES, run, result: None, reply }))
+                .unwrap();
+        }
+        assert_eq!(writer.commit(&queue, usize::MAX).unwrap().jobs.len(), 1);
+        assert_eq!(writer.commit(&queue, usize::MAX).unwrap().jobs.len(), 1);
+    }
+
+    #[test]
+    fn what_was_committed_is_merged_and_a_large_log_gives_back_its_space() {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = schema::open(dir.path(), schema::STEPS).unwrap();
+        let mut writer = Writer::new(conn, dir.path().to_owned(), Notify::default());
+        let log = || fs::metadata(schema::wal(dir.path())).unwrap().len();
+        assert!(!writer.unmerged());
+        after(&mut writer, Ok(())).unwrap();
+        assert!(writer.unmerged());
+        writer.settle();
+        assert!(!writer.unmerged() && log() > 0, "a small one is written over");
+        let large = format!("UPDATE snapshots SET bytes = zeroblob({})", limits::JOURNAL_WAL_BYTES);
+        writer.conn.execute(&large, []).unwrap();
+        assert!(log() > limits::JOURNAL_WAL_BYTES);
+        writer.settle();
+        assert_eq!(log(), 0);
     }
 
     fn rows(writer: &Writer) -> i64 {
