@@ -22,6 +22,19 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     if args.first().is_some_and(|arg| arg == "secrets") {
         return with_data("secrets", "transcripts", &args[1..]);
     }
+    if args.first().is_some_and(|arg| arg == "mcp") {
+        let debug = args.iter().any(|arg| arg == "--debug");
+        args.retain(|arg| arg != "--debug");
+        let dir = crate::programs::build_together(&["kapell", "bench", "mcp"], "echo", !debug)?;
+        args.splice(
+            1..1,
+            [dir.join("kapell"), dir.join("examples/echo")].map(|path| path.display().to_string()),
+        );
+        let status =
+            std::process::Command::new(dir.join("bench")).args(&args).current_dir(crate::root()?).status()?;
+        anyhow::ensure!(status.success(), "the benchmark ended with {status}");
+        return Ok(());
+    }
     if args.first().is_some_and(|arg| WITH_DATA.contains(&arg.as_str())) {
         args.insert(1, crate::data()?.display().to_string());
     }

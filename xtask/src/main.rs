@@ -83,7 +83,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        about: "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models; --quick runs each once, small",
+        about: "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models | mcp; --quick runs each once, small",
         run: bench::run,
     },
     Command {

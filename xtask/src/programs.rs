@@ -31,6 +31,21 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     value["target_directory"].as_str().map(PathBuf::from).context("cargo metadata names no target directory")
 }
 
+/// Builds programs of these packages, and one example, in one go (their libraries once); says where they are.
+pub(crate) fn build_together(packages: &[&str], example: &str, release: bool) -> Result<PathBuf> {
+    let mut args = vec!["build", "--quiet", "--bins", "--example", example];
+    args.extend(packages.iter().flat_map(|package| ["--package", *package]));
+    if release {
+        args.push("--release");
+    }
+    let status = crate::cargo().args(&args).current_dir(crate::root()?).status();
+    let status = status.context("cargo could not be started")?;
+    if !status.success() {
+        bail!("`cargo {}` ended with {status}", args.join(" "));
+    }
+    Ok(target_dir()?.join(if release { "release" } else { "debug" }))
+}
+
 /// Runs an optimised example of a package in the foreground with these arguments.
 pub(crate) fn example(package: &str, name: &str, args: &[String]) -> Result<()> {
     let cargo = ["run", "--quiet", "--release", "--package", package, "--example", name, "--"];

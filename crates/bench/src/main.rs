@@ -13,6 +13,7 @@ mod history;
 mod idle;
 mod limits;
 mod logs;
+mod mcp;
 mod measure;
 mod models;
 mod own;
@@ -22,7 +23,7 @@ mod stats;
 mod steps;
 mod turns;
 
-const WHAT: &str = "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models | limits | parsers | output";
+const WHAT: &str = "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models | limits | mcp | parsers | output";
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -39,6 +40,7 @@ fn main() -> anyhow::Result<()> {
         Some("context") => context::run(rest),
         Some("models") => models::run(rest),
         Some("limits") => limits::run(rest),
+        Some("mcp") => mcp::run(rest),
         Some("parsers") => logs::parsers::run(&data(rest)),
         Some("output") => logs::economy::run(&data(rest)),
         // Only started by ourselves.
