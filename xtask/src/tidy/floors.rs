@@ -70,7 +70,11 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ),
     ("axum", &["door", "mcp"], "HTTP is spoken by the listener, and routes are made by surfaces"),
     ("rmcp", &["mcp"], "the protocol's types stay in its leaf: whoever uses them is built with them"),
-    ("libc", &["sandbox"], "only the sandbox calls the system unsafely"),
+    (
+        "libc",
+        &["sandbox", "journal"],
+        "only the sandbox calls the system unsafely; the journal knows its errors by number",
+    ),
     ("clap", &["kapell"], "only the binary reads arguments"),
     ("tracing-subscriber", &["kapell"], "only the binary decides where logs go"),
     ("anyhow", &["kapell", "xtask", "bench", "power", "fake"], "libraries have typed errors"),
