@@ -4,6 +4,7 @@
 //! Pure. Start at [`entries`]; what a tool does to the world is in [`kind`].
 
 use contract::action::{Call, Done, EffectClass, End, Outcome, Work};
+use contract::confine::HostAsked;
 use contract::event::{Answer, Event, Subject};
 use contract::hooks::HookAnswer;
 use contract::intent::{Intent, Wish};
@@ -259,7 +260,14 @@ fn finished(new: impl Fn(Category, &str, String, &str) -> Entry, outcome: &Outco
                     word(it.ok),
                 )
             };
-            results.iter().map(one).collect()
+            let mut entries: Vec<Entry> = results.iter().map(one).collect();
+            entries.extend(results.iter().flat_map(|it| &it.asked).map(|it| knock(&new, it)));
+            entries
+        }
+        End::Done(Done::Checked(report)) => {
+            let mut entries = vec![new(Category::Session, "step", String::new(), "ok")];
+            entries.extend(report.runs.iter().flat_map(|run| &run.asked).map(|it| knock(&new, it)));
+            entries
         }
         End::Done(Done::Hooked { answers, .. }) => answers.iter().map(|it| hooked(&new, it)).collect(),
         End::Done(Done::Integrated(it)) => {
@@ -288,6 +296,14 @@ fn hooked(new: &impl Fn(Category, &str, String, &str) -> Entry, answer: &HookAns
     let why = if answer.failed.is_empty() { &answer.said } else { &answer.failed };
     let target = format!("hook {}: {why}", answer.hook);
     new(Category::Permission, "hook", target.trim_end_matches([' ', ':']).into(), word)
+}
+
+/// A host that a command asked for through the proxy, and whether it was let through.
+fn knock(new: &impl Fn(Category, &str, String, &str) -> Entry, asked: &HostAsked) -> Entry {
+    let times = if asked.times > 1 { format!(", {} times", asked.times) } else { String::new() };
+    let why = if asked.why.is_empty() { String::new() } else { format!(": {}", asked.why) };
+    let target = format!("{}:{}{times}{why}", asked.host, asked.port);
+    new(Category::Network, "connect", target, if asked.passed { "ok" } else { "denied" })
 }
 
 /// What the rules, or the tool itself, said to a call.

@@ -84,6 +84,7 @@ pub(crate) fn outcome(run: Run) -> Result<Outcome> {
                 images: Vec::new(),
                 pixels: Vec::new(),
                 tokens: None,
+                asked: Vec::new(),
             };
             Done::Ran { results: calls.iter().map(result).collect(), savepoint: None }
         }
@@ -107,5 +108,6 @@ fn call(id: String) -> Call {
         ruled: None,
         together: None,
         hooks: Vec::new(),
+        held: None,
     }
 }

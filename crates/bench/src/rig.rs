@@ -102,6 +102,7 @@ impl Tool for Nothing {
             why: "nothing".into(),
             hash: Digest::default(),
             deadline_ms: None,
+            held: None,
         })
     }
 

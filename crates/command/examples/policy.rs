@@ -4,6 +4,7 @@
 //! wrote a rule: what is counted is what Kapell says by itself, today and in a sandbox. Start at `main`.
 
 use command::{Place, parts};
+use contract::confine::Network;
 use contract::policy::{Decision, Part};
 use contract::session::Ask;
 use kernel::policy::{Policy, Setting};
@@ -64,7 +65,7 @@ fn place(line: &Line) -> Place {
 }
 
 fn setting(confined: bool) -> Setting {
-    Setting { ask: Ask::External, confined, reads: false }
+    Setting { ask: Ask::External, confined, caged: confined.then_some(Network::Off), reads: false }
 }
 
 fn row(policy: &Policy, name: &str, lines: &[&Line]) {

@@ -2,6 +2,7 @@
 //! Knows the rules the table is about. Start at [`the_table_holds`].
 
 use command::{Place, parts};
+use contract::confine::Network;
 use contract::policy::Decision;
 use contract::session::Ask;
 use kernel::policy::{Layer, Match, Policy, Rule, Setting};
@@ -22,7 +23,7 @@ fn policy() -> Policy {
     rules.push(rule(Decision::Deny, Match::Host("*.evil.com".into())));
     rules.push(rule(Decision::Deny, Match::Host("evil.com".into())));
     let own = ["/home/me/.local/state/kapell", "/home/me/.config/kapell"].map(str::to_owned).to_vec();
-    Policy { rules, home: "/home/me".into(), own }
+    Policy { rules, home: "/home/me".into(), own, hosts: Vec::new() }
 }
 
 #[test]
@@ -34,7 +35,8 @@ fn the_table_holds() {
         lines += 1;
         let parts = parts(&text.replace('⏎', "\n"), &place, "/w/proj");
         let given = [false, true].map(|confined| {
-            let setting = Setting { ask: Ask::External, confined, reads: false };
+            let caged = confined.then_some(Network::Off);
+            let setting = Setting { ask: Ask::External, confined, caged, reads: false };
             policy.rule(setting, &parts)
         });
         let names = format!("{}/{}", given[0].verdict.name(), given[1].verdict.name());

@@ -1,6 +1,7 @@
 //! What may run, what a crash in the middle of it means, and how it ended.
 
 use crate::checks::{CheckDef, Flag, Report};
+use crate::confine::{HostAsked, InForce};
 use crate::context::{Left, Sent};
 use crate::event::{Notice, TaskState};
 use crate::hooks::{Asked, HookAnswer, HookEvent};
@@ -73,6 +74,9 @@ pub struct Call {
     /// Events of which hooks want to hear when they are about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookEvent>,
+    /// What would confine the command it runs, when it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<InForce>,
 }
 
 /// A call that is a decision, not an effect.
@@ -611,4 +615,7 @@ pub struct CallResult {
     /// Tokens of the text, where the model's tokenizer is public.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
+    /// Hosts that commands asked for through the proxy since the last result that told of any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<HostAsked>,
 }

@@ -1,5 +1,6 @@
 //! Checks: what is run to find out whether a change holds, and the verdict over the runs.
 
+use crate::confine::{HostAsked, InForce};
 use crate::{BoxFuture, Cancel, Digest, Fault, SessionId, port::Sink};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -87,6 +88,12 @@ pub struct CheckRun {
     /// Tests passed and failed, when the output says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<Tests>,
+    /// What confined it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<InForce>,
+    /// Hosts that it asked for through the proxy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<HostAsked>,
 }
 
 /// Counted tests.

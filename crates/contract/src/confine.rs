@@ -69,12 +69,41 @@ pub struct Confinement {
     pub read: Vec<PathBuf>,
     /// What it may write besides: build output, caches.
     pub write: Vec<PathBuf>,
+    /// Whom it may ask, where only listed hosts are reached.
+    pub hosts: Hosts,
+    /// Bytes of one file that it writes; 0 = what the disk takes.
+    pub file: u64,
     /// A person has said that it may run where the system offers less than the profile needs.
     pub degraded: bool,
     /// Bytes of memory that all of it may take, whatever the profile, where the system can hold it to that; 0 = any.
     pub memory: u64,
     /// Processes and threads, likewise; 0 = the usual number.
     pub processes: u64,
+}
+
+/// Hosts that commands may ask: `NAME`, `*.NAME` (all below it), each also with `:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hosts {
+    /// Listed by a person: a command may ask them, and ask them again.
+    pub allow: Vec<String>,
+    /// Of these, those that may have an address of one's own network.
+    pub private: Vec<String>,
+}
+
+/// A host that a command asked for, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostAsked {
+    /// Its name, as the command said it.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// It was let through.
+    pub passed: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// How often.
+    pub times: u32,
 }
 
 /// What holds a command, as it is recorded and shown.

@@ -178,6 +178,19 @@ pub const CHECK_ONE_MS: u64 = 10 * 60 * 1000;
 pub const WORKSPACE_MS: u64 = 10 * 60 * 1000;
 /// How long past its deadline an action may stay silent before it is given up, milliseconds.
 pub const OVERDUE_MS: u64 = 15_000;
+/// Bytes of one file that a command writes.
+pub const COMMAND_FILE_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+/// Bytes of the head of a request to the proxy of a command.
+pub const GATE_HEAD_BYTES: usize = 64 * 1024;
+/// How long a program may take to say what it wants of that proxy, milliseconds.
+pub const GATE_HEAD_MS: u64 = 30_000;
+/// How long a host may take to be found, and to answer, milliseconds.
+pub const GATE_CONNECT_MS: u64 = 10_000;
+/// Connections of one command through it at once.
+pub const GATE_CALLS: usize = 128;
+/// Hosts of one command that are kept for the record, one by one.
+pub const GATE_ASKED: usize = 32;
+
 /// How long an action told to stop at once may stay silent before it is dropped, milliseconds.
 pub const STOP_NOW_MS: u64 = 2_000;
 /// Stop ladder: wait after INT, then after TERM, milliseconds.

@@ -1,7 +1,7 @@
 //! The Tool port: spec + schema + effect class + limits + run, in one value.
 
 use crate::action::EffectClass;
-use crate::confine::Confinement;
+use crate::confine::{Confinement, HostAsked, InForce};
 use crate::model::{Image, ToolSpec};
 use crate::policy::Part;
 use crate::port::{Blobs, Sink};
@@ -51,6 +51,8 @@ pub struct Judged {
     pub hash: Digest,
     /// Its own deadline, if it asked for one.
     pub deadline_ms: Option<u64>,
+    /// What would confine the command it runs, if it runs one.
+    pub held: Option<InForce>,
 }
 
 /// What a tool gives back. An error a model can react to is an output with `ok: false`.
@@ -70,6 +72,8 @@ pub struct Output {
     pub stopped: Option<Stopped>,
     /// Pictures the model sees besides the text.
     pub images: Vec<Image>,
+    /// Hosts that commands asked for through the proxy.
+    pub asked: Vec<HostAsked>,
 }
 
 /// A whole output in a file, written and synced. Who gets it makes a blob of it ([`Blobs::adopt`]) or removes it.
@@ -105,6 +109,7 @@ impl Output {
             exit: None,
             stopped: None,
             images: Vec::new(),
+            asked: Vec::new(),
         }
     }
 

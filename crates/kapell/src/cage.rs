@@ -19,14 +19,21 @@ fn less(held: &InForce) -> String {
         Ok(()) => "the kernel lacks a layer".to_owned(),
     };
     let comes_to = match held.holds() {
-        // FORMATS.md says what stays open.
+        // ARCHITECTURE.md says what stays open.
         true => "commands are confined by the rest",
         false => "what changes anything waits for your yes",
     };
     format!("{why}: {comes_to}, as you accepted: {held}")
 }
 
-/// Does a command need no yes for what it changes, since a savepoint takes that back?
-pub(crate) fn takes_back(asked: &Confinement) -> bool {
-    sandbox::in_force(asked).is_ok_and(|held| held.holds() && held.network == Network::Off)
+/// Does a command need no yes for what it changes, since a savepoint takes that back? And what of the network it reaches,
+/// where a whole sandbox holds it.
+pub(crate) fn takes_back(asked: &Confinement) -> (bool, Option<Network>) {
+    let held = sandbox::in_force(asked).ok().filter(|held| held.holds() && held.network != Network::On);
+    (held.is_some(), held.as_ref().and_then(caged))
+}
+
+/// What of the network reaches what is held like this, if it is held by a whole sandbox.
+pub(crate) fn caged(held: &InForce) -> Option<Network> {
+    (held.holds() && held.namespaces && held.network != Network::On).then_some(held.network)
 }

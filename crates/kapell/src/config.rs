@@ -186,7 +186,7 @@ impl Default for Config {
             web: WebRules::default(),
             web_proxy: None,
             parsers: Vec::new(),
-            sandbox: Confinement::default(),
+            sandbox: sandbox::usual(),
             rules: Vec::new(),
             about: None,
             caps: std::array::from_fn(|_| of(u64::MAX)),

@@ -20,7 +20,10 @@ pub(crate) fn of(home: &Home, config: &Config) -> Policy {
     let real = own.iter().filter_map(|dir| std::fs::canonicalize(dir).ok()).map(|path| text(&path));
     let real: Vec<String> = real.filter(|dir| !own.contains(dir)).collect();
     own.extend(real);
-    Policy { rules: config.rules.clone(), home: user_home(), own }
+    // By their names: of a port no command line tells.
+    let name = |host: &String| host.split(':').next().unwrap_or_default().to_owned();
+    let hosts = config.sandbox.hosts.allow.iter().map(name).collect();
+    Policy { rules: config.rules.clone(), home: user_home(), own, hosts }
 }
 
 /// The directory that `~` means.

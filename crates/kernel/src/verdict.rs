@@ -96,7 +96,17 @@ mod tests {
     use contract::Digest;
 
     fn run(check: &str, side: Side, status: Status) -> CheckRun {
-        CheckRun { check: check.into(), side, status, exit: None, log: Digest::default(), ms: 1, tests: None }
+        CheckRun {
+            check: check.into(),
+            side,
+            status,
+            exit: None,
+            log: Digest::default(),
+            ms: 1,
+            tests: None,
+            held: None,
+            asked: Vec::new(),
+        }
     }
 
     fn report(rows: &[(&str, Status, Status)]) -> Report {

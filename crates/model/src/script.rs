@@ -69,6 +69,7 @@ pub(crate) fn done(config: &Config, run: &Run) -> Done {
                 images: Vec::new(),
                 pixels: Vec::new(),
                 tokens: None,
+                asked: Vec::new(),
             };
             Done::Ran { results: calls.iter().map(result).collect(), savepoint: None }
         }
@@ -104,6 +105,7 @@ fn external() -> Call {
         ruled: None,
         together: None,
         hooks: Vec::new(),
+        held: None,
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::cgroup::Limits;
 use crate::confine::{self, Offers};
 use crate::environ;
+use crate::gate::Log;
 use crate::patience::Patience;
 use crate::pty::{Size, Terminal};
 use crate::run::Error;
@@ -33,6 +34,7 @@ pub struct Command {
     pub(crate) record: Option<PathBuf>,
     pub(crate) confined: Option<(Confinement, Offers)>,
     pub(crate) limits: Limits,
+    pub(crate) log: Option<Log>,
 }
 
 /// What a command reads.
@@ -87,6 +89,7 @@ impl Command {
             record: None,
             confined: None,
             limits: Limits::default(),
+            log: None,
         }
     }
 
@@ -194,6 +197,13 @@ impl Command {
         }
         let offers = confine::offers().clone();
         self.confine_with(confinement, offers)
+    }
+
+    /// Tells here, as it comes, whom it asks on the network; otherwise at its end.
+    #[must_use]
+    pub fn tells(mut self, log: Log) -> Self {
+        self.log = Some(log);
+        self
     }
 
     /// The same with no more than these offers, to see what less comes to.

@@ -27,6 +27,7 @@ mod command;
 mod confine;
 mod environ;
 mod flow;
+pub mod gate;
 pub mod helper;
 pub mod job;
 mod keeper;

@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Descriptors that go over at once, at most.
-const MOST: usize = 4;
+const MOST: usize = 5;
 
 /// Sends these, the descriptors with the first byte. How many bytes went: the others go by themselves.
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, Errno> {

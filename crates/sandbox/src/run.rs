@@ -8,16 +8,19 @@ use crate::capture::Captured;
 use crate::command::{Command, Input};
 use crate::confine::Plan;
 use crate::flow::Flow;
+use crate::gate::{Gate, Log};
 use crate::keeper::{self, Begun, Warden};
 use crate::record::{self, Record};
 use crate::waiting::Waiting;
-use crate::watch::{End, Silence, Stop, Stream, Watch};
+use crate::watch::{End, Silence, Stop, Stream, Watch, Way};
 use contract::cancel::Cancel;
 #[cfg(doc)]
 use contract::cancel::Urgency;
+use contract::confine::HostAsked;
 use contract::tool::Stopped;
 use contract::{Fault, Kind};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::fmt;
 use std::fs::File;
@@ -53,6 +56,8 @@ pub struct Ended {
     pub survivors: u32,
     /// Processes that could not be killed: another user's, or stuck in the kernel.
     pub left: u32,
+    /// Whom it asked on the network, where it could ask listed hosts only; nothing, where that is told elsewhere.
+    pub asked: Vec<HostAsked>,
 }
 
 impl Ended {
@@ -247,12 +252,15 @@ pub async fn run(
     let (plan, spawn) = (spawn.plan.clone(), spawn.encode());
     let record = command.record.as_deref().map(|dir| Record::open(dir, &token)).transpose();
     let record = record.map_err(failed("writing its record"))?;
-    let pipes = begin(&command, &directory, &spawn);
+    let log = command.log.clone().unwrap_or_default();
+    let (gate, theirs) = way_out(plan.as_ref()).map_err(failed("making a way out"))?;
+    let pipes = begin(&command, &directory, theirs, &spawn);
     if let (Err(_), Some(record)) = (&pipes, &record) {
         record.close().map_err(failed("removing its record"))?;
     }
     let Pipes { mut control, rest, warden, output, stderr } = pipes.map_err(failed("starting the helper"))?;
     drop(directory);
+    let gate = served(&command, &log, gate);
     // Our copy of a terminal's slave would keep its master from ever telling the end.
     let command = Command { input: Input::Bytes(Vec::new()), ..command };
     // An error here means that the warden is gone, which reading tells as well.
@@ -268,6 +276,7 @@ pub async fn run(
         record: record.as_ref(),
         warden,
         progress,
+        gate,
     };
     let result = watch.follow(&cancel).await;
     let Watch { control, stop, silence, outputs: [output, stderr], end, warden, .. } = watch;
@@ -278,10 +287,7 @@ pub async fn run(
         // It is dead or does not listen: nobody else sees to what it started.
         group.kill();
     }
-    let never_ran = matches!(
-        result,
-        Err(Error::Directory { .. } | Error::Exec { .. } | Error::Confine { .. } | Error::Mount { .. })
-    );
+    let never_ran = result.as_ref().is_err_and(Error::came_first);
     if let Some(record) = record.as_ref().filter(|_| never_ran || end.clean == Some(0)) {
         record.close().map_err(failed("removing its record"))?;
     }
@@ -298,6 +304,7 @@ pub async fn run(
         waited: silence.waited.filter(|_| stop.why == Some(Stopped::NeedsInput)),
         survivors: end.survivors,
         left: end.clean.unwrap_or(0),
+        asked: if command.log.is_some() { Vec::new() } else { log.taken() },
     })
 }
 
@@ -315,11 +322,17 @@ impl Ended {
             waited: None,
             survivors: 0,
             left: 0,
+            asked: Vec::new(),
         }
     }
 }
 
 impl Error {
+    /// Nothing of the command ran.
+    fn came_first(&self) -> bool {
+        matches!(self, Self::Directory { .. } | Self::Exec { .. } | Self::Confine { .. } | Self::Mount { .. })
+    }
+
     /// Adds names that the watching half does not know.
     fn about(mut self, command: &Command, plan: Option<&Plan>) -> Self {
         if let Self::Mount { number, source } = self {
@@ -365,10 +378,29 @@ fn open_directory(command: &Command) -> Result<Arc<OwnedFd>, Error> {
     })
 }
 
+/// Both ends of what the listening socket of its way out comes over, where it gets one.
+fn way_out(plan: Option<&Plan>) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+    if !plan.is_some_and(Plan::has_gate) {
+        return Ok((None, None));
+    }
+    let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    Ok((Some(pair.0), Some(pair.1)))
+}
+
+/// What answers at the listening socket that comes over this one.
+fn served(command: &Command, log: &Log, gate: Option<OwnedFd>) -> Way {
+    let hosts = command.confined.as_ref().map(|(asked, _)| asked.hosts.clone()).unwrap_or_default();
+    match gate {
+        Some(socket) => Box::pin(Gate::new(hosts, log.clone()).open(socket)),
+        None => Box::pin(std::future::pending()),
+    }
+}
+
 /// Makes the pipes and gives a warden the order. Our copies of the command's ends close here.
-fn begin(command: &Command, directory: &OwnedFd, order: &[u8]) -> io::Result<Pipes> {
+fn begin(command: &Command, directory: &OwnedFd, gate: Option<OwnedFd>, order: &[u8]) -> io::Result<Pipes> {
     let given = |fds: &[BorrowedFd<'_>]| -> io::Result<(UnixStream, Option<Warden>, usize)> {
-        let Begun { socket, warden, rest } = keeper::begin(order, fds)?;
+        let fds: Vec<_> = fds.iter().copied().chain(gate.as_ref().map(AsFd::as_fd)).collect();
+        let Begun { socket, warden, rest } = keeper::begin(order, &fds)?;
         Ok((UnixStream::from_std(socket)?, warden, rest))
     };
     if let Input::Terminal { slave, master } = &command.input {

@@ -26,6 +26,17 @@ pub(crate) fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
+/// Forks into namespaces of its own, by `CLONE_NEW...` flags; `None` in the child. The same holds as for [`fork`].
+#[expect(unsafe_code, reason = "clone has no safe wrapper; the helper has one thread")]
+pub(crate) fn fork_into(flags: u32) -> io::Result<Option<Pid>> {
+    let flags = libc::c_long::from(flags) | libc::c_long::from(libc::SIGCHLD);
+    // SAFETY: without a stack and without shared memory it is a fork; called in the single-threaded helper only.
+    match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(i32::try_from(pid).ok().and_then(Pid::from_raw)),
+    }
+}
+
 /// What a new process needs to become a program; all of it is made before there is one.
 struct Becoming {
     path: *const c_char,
@@ -177,18 +188,23 @@ impl AsRawFd for Owned {
     }
 }
 
-/// Closes every descriptor above standard error except this one.
-#[expect(unsafe_code, reason = "closes descriptors nobody in this process owns")]
-pub(crate) fn close_all_but(keep: BorrowedFd<'_>) -> io::Result<()> {
-    let keep = keep.as_raw_fd().unsigned_abs();
+/// Closes every descriptor above standard error except these.
+#[expect(unsafe_code, reason = "closes descriptors nobody in this process uses any more")]
+pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     const FIRST: u32 = 3;
-    // SAFETY: called at the helper's start, when `keep` is the only descriptor above 2 that anything owns.
-    unsafe {
-        if keep > FIRST {
-            check(libc::close_range(FIRST, keep - 1, 0))?;
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    keep.sort_unstable();
+    let mut from = FIRST;
+    for fd in keep.into_iter().filter(|fd| *fd >= FIRST).chain([u32::MAX]) {
+        if fd > from {
+            let last = if fd == u32::MAX { fd } else { fd - 1 };
+            // SAFETY: called where a process begins, in which nothing but what is kept is used, and no owner of another one
+            // is dropped: it ends by exit.
+            check(unsafe { libc::close_range(from, last, 0) })?;
         }
-        check(libc::close_range(keep + 1, u32::MAX, 0))
+        from = fd.saturating_add(1);
     }
+    Ok(())
 }
 
 /// Leaves what is shared with other processes behind, by `CLONE_NEW...` flags.

@@ -130,13 +130,25 @@ fn is_anonymous(pipe: &str) -> bool {
 fn tree(top: Pid) -> Option<Vec<Thread>> {
     let mut threads = Vec::new();
     let mut open = proc::children_of(top);
+    let first = open.clone();
     while let Some(pid) = open.pop() {
-        for tid in proc::threads(pid) {
-            threads.extend(thread(pid, tid)?);
+        let below = proc::children_of(pid);
+        // The first process of a command that counts its own shows nothing of itself: it waits for what is below it.
+        let waits = first.contains(&pid) && !below.is_empty() && hides(pid);
+        if !waits {
+            for tid in proc::threads(pid) {
+                threads.extend(thread(pid, tid)?);
+            }
         }
-        open.extend(proc::children_of(pid));
+        open.extend(below);
     }
     (!threads.is_empty()).then_some(threads)
+}
+
+/// Nobody of its own user may look into it.
+fn hides(pid: Pid) -> bool {
+    let link = fs::read_link(format!("/proc/{}/exe", pid.as_raw_pid()));
+    link.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// `None`: at work. `Some(None)`: over.

@@ -16,6 +16,7 @@ use contract::limits::{INPUT_LOOK_MS, OUTPUT_DRAIN_MS, STOP_KILL_MS};
 use contract::tool::Stopped;
 use rustix::process::Pid;
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -31,7 +32,11 @@ pub(crate) struct Watch<'a> {
     pub(crate) record: Option<&'a Record>,
     pub(crate) warden: Option<Warden>,
     pub(crate) progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
+    pub(crate) gate: Way,
 }
+
+/// What serves the command's way out, if it has any. Never ends.
+pub(crate) type Way = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Watch<'_> {
     /// Until everything has ended and all output is read.
@@ -56,6 +61,7 @@ impl Watch<'_> {
                     }
                     self.hear()?;
                 }
+                () = &mut self.gate => {}
                 () = until(look) => self.look(),
                 () = until(self.stop.due) => {
                     if over {
@@ -144,6 +150,7 @@ impl Watch<'_> {
                         Step::Namespaces => Error::Confine { layer: "namespaces".to_owned(), source },
                         Step::Landlock => Error::Confine { layer: "landlock".to_owned(), source },
                         Step::Seccomp => Error::Confine { layer: "seccomp".to_owned(), source },
+                        Step::Limits => Error::Confine { layer: "limits".to_owned(), source },
                         Step::Mount(number) => Error::Mount { number: number.into(), source },
                     });
                 }

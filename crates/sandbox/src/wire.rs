@@ -112,13 +112,21 @@ pub(crate) enum Step {
     Namespaces,
     Landlock,
     Seccomp,
+    Limits,
     /// The entry of the plan with this number.
     Mount(u16),
 }
 
 impl Step {
-    const PLAIN: [Self; 6] =
-        [Self::Session, Self::Directory, Self::Exec, Self::Namespaces, Self::Landlock, Self::Seccomp];
+    const PLAIN: [Self; 7] = [
+        Self::Session,
+        Self::Directory,
+        Self::Exec,
+        Self::Namespaces,
+        Self::Landlock,
+        Self::Seccomp,
+        Self::Limits,
+    ];
 
     fn number(self) -> i32 {
         match self {

@@ -237,6 +237,7 @@ fn done(rng: &mut Rng, run: &Run, trouble: Trouble, story: Story) -> Done {
                 images: Vec::new(),
                 pixels: Vec::new(),
                 tokens: None,
+                asked: Vec::new(),
             });
             let results = results.collect();
             let savepoint = (run.class != EffectClass::Pure).then(|| format!("save-{}", run.action));
@@ -320,6 +321,8 @@ fn report(rng: &mut Rng, base_known: bool, action: ActionId) -> Report {
         log: Digest::default(),
         ms: 1,
         tests: None,
+        held: None,
+        asked: Vec::new(),
     };
     use Status::{CouldNotRun, Failed, Flaky, Passed};
     let result = rng.of(&[Passed, Passed, Passed, Passed, Passed, Failed, Failed, CouldNotRun, Flaky]);
@@ -396,6 +399,7 @@ fn call(rng: &mut Rng, id: &str, story: Story) -> Call {
         ruled: None,
         together: None,
         hooks: Vec::new(),
+        held: None,
     }
 }
 

@@ -128,7 +128,9 @@ impl Tool for JobTool {
                     output = work => output,
                 }
             };
-            result.await.unwrap_or_else(|fault: Fault| Output::error(fault.to_string()))
+            let mut output = result.await.unwrap_or_else(|fault: Fault| Output::error(fault.to_string()));
+            output.asked = self.jobs.asked(scope.session);
+            output
         })
     }
 }

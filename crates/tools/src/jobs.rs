@@ -5,8 +5,10 @@
 //! what a dead process ran can still be read there.
 
 use crate::args::refuse;
+use contract::confine::HostAsked;
 use contract::limits::{JOBS, OUTPUT_DISK_BYTES};
 use contract::{Fault, Kind, SessionId};
+use sandbox::gate::Log;
 use sandbox::job::{self, Job, Status};
 use sandbox::{Command, Size};
 use std::collections::HashMap;
@@ -21,6 +23,8 @@ pub struct Jobs {
     /// Bytes of one's output that are kept.
     keep: u64,
     live: Mutex<HashMap<SessionId, Vec<Live>>>,
+    /// Hosts that a session's jobs asked for, as it comes.
+    logs: Mutex<HashMap<SessionId, Log>>,
 }
 
 /// One of a session.
@@ -35,7 +39,7 @@ pub(crate) struct Live {
 impl Jobs {
     /// With their directories below this one.
     pub fn new(root: PathBuf) -> Self {
-        Self { root: Some(root), keep: OUTPUT_DISK_BYTES, live: Mutex::default() }
+        Self { root: Some(root), keep: OUTPUT_DISK_BYTES, ..Self::default() }
     }
 
     /// Keeps so much of one's output, the newest.
@@ -47,6 +51,13 @@ impl Jobs {
     /// Kills all of a session's. Call it when nobody executes the session here any more.
     pub fn end(&self, session: SessionId) {
         self.lock().remove(&session);
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
+    }
+
+    /// Hosts that a session's jobs asked for since this was asked last.
+    pub(crate) fn asked(&self, session: SessionId) -> Vec<HostAsked> {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.get(&session).map(Log::taken).unwrap_or_default()
     }
 
     /// Directories of all jobs a session ever had, by name, the oldest first.
@@ -84,7 +95,9 @@ impl Jobs {
             let what = format!("cannot make {}: {error}", dir.display());
             Fault::new(Kind::UserFixable, "no-directory", what).hint("check free disk space")
         })?;
-        let command = command.keep(usize::try_from(self.keep).unwrap_or(usize::MAX));
+        let log =
+            self.logs.lock().unwrap_or_else(PoisonError::into_inner).entry(session).or_default().clone();
+        let command = command.keep(usize::try_from(self.keep).unwrap_or(usize::MAX)).tells(log);
         let started = Live { name, job: Arc::new(Job::start(command, &dir, size)?), seen: Arc::default() };
         own.push(started.clone());
         Ok(started)

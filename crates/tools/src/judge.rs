@@ -4,6 +4,7 @@
 use crate::name;
 use crate::tree::Tree;
 use contract::action::EffectClass;
+use contract::confine::InForce;
 use contract::tool::{Judged, Scope};
 use contract::{Digest, Fault, limits};
 use serde_json::{Value, json};
@@ -17,8 +18,8 @@ pub(crate) struct Content {
     /// Files it changes, with the digest of what they hold now; `None` = not there.
     pub(crate) files: Vec<(String, Option<Digest>)>,
     pub(crate) deadline_ms: Option<u64>,
-    /// What confines it; empty = nothing does.
-    pub(crate) held: String,
+    /// What would confine the command it runs.
+    pub(crate) held: Option<InForce>,
 }
 
 /// Puts it together. Deterministic: the same call on the same files has the same hash.
@@ -42,8 +43,9 @@ pub(crate) fn judged(
         "env": env,
         "files": files,
     });
-    if !content.held.is_empty() {
-        whole["held"] = content.held.into();
+    // Nothing that holds is no part of it: the same as where nobody asked for a sandbox.
+    if let Some(held) = content.held.as_ref().filter(|held| held.holds()) {
+        whole["held"] = held.to_string().into();
     }
     let mut text = String::new();
     canonical(&whole, &mut text);
@@ -52,6 +54,7 @@ pub(crate) fn judged(
         why: why.to_owned(),
         hash: Digest::of(text.as_bytes()),
         deadline_ms: content.deadline_ms.map(|ms| ms.min(limits::TOOL_MAX_MS)),
+        held: content.held,
     }
 }
 

@@ -1,5 +1,5 @@
 //! `shell`: a command, run so that nothing of it is left alive; by itself where its words are plain, else by a shell.
-//! Staged when it is confined to the workspace and reaches no network, or when the project declares that very line as a
+//! Staged when it is confined to the workspace and to hosts that may be asked again, if any, or when the project declares that very line as a
 //! check or set-up; external otherwise. Knows nothing of processes (`sandbox`). Start at [`Shell`].
 
 mod gather;
@@ -14,7 +14,7 @@ use crate::spool::{Place, Spool, Whole};
 use crate::tree::Tree;
 use crate::{Options, job, name, view};
 use contract::action::EffectClass;
-use contract::confine::Network;
+use contract::confine::{InForce, Network};
 use contract::limits::{COMMAND_BYTES, JOB_MS, OUTPUT_MEMORY_BYTES, OUTPUT_VIEW_BYTES, TOOL_MAX_MS};
 use contract::model::ToolSpec;
 use contract::port::{Delta, Sink};
@@ -107,26 +107,10 @@ impl Tool for Shell {
             same && cwd == scope.root && !parsed.stays()
         };
         let held = scope.confinement.as_ref().map(sandbox::in_force).transpose()?;
-        let held = held.filter(contract::confine::InForce::holds);
-        let confined = held.as_ref().map(ToString::to_string).unwrap_or_default();
-        let (class, why) = match (held, scope.declared.iter().any(declared)) {
-            // What it does beyond the workspace is what it sends.
-            (Some(held), true) => (EffectClass::Staged, format!("declared check; confined: {held}")),
-            (Some(held), false) if held.network == Network::Off => {
-                (EffectClass::Staged, format!("confined: {held}"))
-            }
-            (Some(held), false) => {
-                (EffectClass::External, format!("what it sends cannot be taken back; {held}"))
-            }
-            (None, true) => (EffectClass::Staged, "declared check".to_owned()),
-            (None, false) => (
-                EffectClass::External,
-                "not confined: what it touches outside the workspace is unknown".to_owned(),
-            ),
-        };
+        let (class, why) = meaning(held.as_ref(), scope.declared.iter().any(declared));
         let content = Content {
             files: parsed.named(&scope.root, &cwd),
-            held: confined,
+            held,
             cwd: cwd.to_string_lossy().into_owned(),
             deadline_ms: Some(parsed.patience().ceiling_ms),
         };
@@ -190,7 +174,9 @@ impl Tool for Shell {
                 let total = spool.total();
                 let whole = whole(spool).await;
                 let view = watched.view(&whole, total, sink);
-                Ok::<_, Fault>(output(&ended, patience, view, whole))
+                let mut output = output(&ended, patience, view, whole);
+                output.asked.extend(self.jobs.asked(scope.session));
+                Ok::<_, Fault>(output)
             };
             result.await.unwrap_or_else(|fault| Output::error(fault.to_string()))
         })
@@ -247,6 +233,24 @@ impl Shell {
         view.summary =
             Some(view.summary.map_or_else(|| said.clone(), |summary| format!("{summary}; {said}")));
         Ok(Ok(output(&ended, args.patience(), view, whole)))
+    }
+}
+
+/// What it comes to, held by this or by nothing.
+fn meaning(held: Option<&InForce>, declared: bool) -> (EffectClass, String) {
+    match (held.filter(|held| held.holds()), declared) {
+        // What it does beyond the workspace is what it sends.
+        (Some(held), true) => (EffectClass::Staged, format!("declared check; confined: {held}")),
+        (Some(held), false) if held.network == Network::On => {
+            (EffectClass::External, format!("what it sends cannot be taken back; {held}"))
+        }
+        // Whom a person listed may be asked, and asked again.
+        (Some(held), false) => (EffectClass::Staged, format!("confined: {held}")),
+        (None, true) => (EffectClass::Staged, "declared check".to_owned()),
+        (None, false) => (
+            EffectClass::External,
+            "not confined: what it touches outside the workspace is unknown".to_owned(),
+        ),
     }
 }
 
@@ -429,6 +433,9 @@ async fn whole(spool: Spool) -> Whole {
     }
 }
 
+/// Hosts that were refused, of which the agent is told by name.
+const REFUSED: usize = 4;
+
 /// What the model sees: the output, then a line in brackets about how it ended.
 fn output(ended: &Ended, patience: Patience, view: view::View, whole: Whole) -> Output {
     let mut notes = vec![match (ended.stopped, ended.exit, ended.signal) {
@@ -463,6 +470,11 @@ fn output(ended: &Ended, patience: Patience, view: view::View, whole: Whole) -> 
     if ended.left > 0 {
         notes.push(format!("{} processes could not be killed", ended.left));
     }
+    let refused: Vec<&str> =
+        ended.asked.iter().filter(|it| !it.passed).map(|it| it.why.as_str()).take(REFUSED).collect();
+    if !refused.is_empty() {
+        notes.push(format!("the sandbox refused: {}", refused.join(", ")));
+    }
     let (ok, exit, stopped) = (ended.ok(), ended.exit, ended.stopped);
     notes.extend(view.summary);
     let mut text = view.text;
@@ -475,7 +487,7 @@ fn output(ended: &Ended, patience: Patience, view: view::View, whole: Whole) -> 
         Whole::File(file) => (None, Some(file)),
         Whole::Lost(_) => (None, None),
     };
-    Output { ok, full, spooled, exit, stopped, ..Output::ok(text) }
+    Output { ok, full, spooled, exit, stopped, asked: ended.asked.clone(), ..Output::ok(text) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 pub(crate) use contract::tool::Stopped;
 
-use contract::confine::Confinement;
+use contract::confine::{Confinement, HostAsked};
 use contract::{Cancel, Fault, Kind};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -39,6 +39,8 @@ pub(crate) struct Ended {
     pub(crate) errors: Vec<u8>,
     pub(crate) stopped: Option<Stopped>,
     pub(crate) ms: u64,
+    /// Hosts that it asked for.
+    pub(crate) asked: Vec<HostAsked>,
 }
 
 /// Runs a program to its end, or stops it; nothing it started is alive afterwards. Dropping the future kills it.
@@ -73,6 +75,7 @@ pub(crate) async fn run(
         errors: ended.stderr.into_bytes(),
         stopped: ended.stopped,
         ms: ended.duration_ms,
+        asked: ended.asked,
     })
 }
 
@@ -99,6 +102,7 @@ pub(crate) async fn finish(program: Program) -> Result<Ended, Fault> {
         errors: output.stderr,
         stopped: None,
         ms: 0,
+        asked: Vec::new(),
     })
 }
 

@@ -241,7 +241,7 @@ impl Tool for Agent {
     fn judge(&self, args: &Value, _: &Scope) -> Result<Judged, Fault> {
         let hash = Digest::of(args.to_string().as_bytes());
         let why = "the world knows keys".into();
-        Ok(Judged { class: EffectClass::Keyed, why, hash, deadline_ms: None })
+        Ok(Judged { class: EffectClass::Keyed, why, hash, deadline_ms: None, held: None })
     }
 
     fn run<'a>(&'a self, args: Value, scope: Scope, _: Cancel, _: &'a dyn Sink) -> BoxFuture<'a, Output> {

@@ -277,6 +277,7 @@ impl<'a> Player<'a> {
             ruled: None,
             together: None,
             hooks: Vec::new(),
+            held: None,
         });
         let calls: Vec<Call> = calls.collect();
         let stop = if calls.is_empty() { Stop::EndTurn } else { Stop::ToolUse };
@@ -358,6 +359,7 @@ fn results(calls: &[Call], turn: &Turn) -> Done {
             images: vec![("image/png".to_owned(), text); called.map_or(0, |called| called.images)],
             pixels: Vec::new(),
             tokens: None,
+            asked: Vec::new(),
         }
     };
     Done::Ran { results: calls.iter().map(result).collect(), savepoint: None }

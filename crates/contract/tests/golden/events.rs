@@ -8,6 +8,7 @@ use contract::action::{
     Call, CallResult, Control, Done, EffectClass, End, Integrated, Outcome, Prepared, Todo, Work,
 };
 use contract::checks::{CheckKind, Flag, Verdict};
+use contract::confine::InForce;
 use contract::context::{Act, Left, Sent, Summary};
 use contract::event::{Answer, Dearer, Disposal, Event, Final, Notice, Other, Subject, TaskState};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
@@ -268,6 +269,8 @@ fn works() -> Vec<Example<Event>> {
     let lint =
         |id: &str| Call { together: Some(blob("eslint --quiet")), ..call(id, "shell", EffectClass::Staged) };
     let together = vec![lint("call_6"), lint("call_7")];
+    let confined = |held: InForce| Call { held: Some(held), ..call("call_6", "shell", EffectClass::Staged) };
+    let confined = held().map(confined).to_vec();
     let approved = Event::Started {
         action: action(2, 9),
         attempt: 2,
@@ -297,6 +300,7 @@ fn works() -> Vec<Example<Event>> {
         ("started-tools-approved", approved),
         ("started-tools-ruled", started(Work::Tools { calls: ruled }, EffectClass::External)),
         ("started-tools-together", started(Work::Tools { calls: together }, EffectClass::Staged)),
+        ("started-tools-confined", started(Work::Tools { calls: confined }, EffectClass::Staged)),
         ("started-check", started(Work::Check { base_known: true }, EffectClass::Pure)),
         ("started-inspect", started(Work::Inspect { result: commit('b') }, EffectClass::Pure)),
         ("started-integrate", started(Work::Integrate { result: commit('b') }, EffectClass::Keyed)),
@@ -430,10 +434,8 @@ fn prepared() -> Vec<Example<Event>> {
     ]
 }
 
-fn ends() -> Vec<Example<Event>> {
-    let ended = |end| Event::Finished { outcome: outcome(end) };
-    let failed = |kind| ended(End::Failed(bare_fault(kind)));
-    let full_result = CallResult {
+fn full_result() -> CallResult {
+    CallResult {
         call: "call_1".into(),
         ok: false,
         text: blob("head and tail"),
@@ -444,12 +446,20 @@ fn ends() -> Vec<Example<Event>> {
         images: Vec::new(),
         pixels: Vec::new(),
         tokens: None,
-    };
+        asked: Vec::new(),
+    }
+}
+
+fn ends() -> Vec<Example<Event>> {
+    let ended = |end| Event::Finished { outcome: outcome(end) };
+    let failed = |kind| ended(End::Failed(bare_fault(kind)));
+    let full_result = full_result();
     let bare_result = CallResult { ok: true, full: None, exit: None, changed: false, ..full_result.clone() };
     let images = vec![("image/png".to_owned(), blob("a picture"))];
     let seen = CallResult { images, ..bare_result.clone() };
     let measured = CallResult { pixels: vec![(640, 480)], ..seen.clone() };
     let counted = CallResult { tokens: Some(4), ..bare_result.clone() };
+    let knocked = CallResult { asked: asked_for(), ..bare_result.clone() };
     let stopped = Outcome { written: vec![full_result.clone()], ..outcome(End::Cancelled) };
     let ran = |results, savepoint| done(Done::Ran { results, savepoint });
     let landed = Integrated {
@@ -479,7 +489,9 @@ fn ends() -> Vec<Example<Event>> {
             ("finished-ran-images", ran(vec![seen], None)),
             ("finished-ran-pixels", ran(vec![measured], None)),
             ("finished-ran-counted", ran(vec![counted], None)),
+            ("finished-ran-asked", ran(vec![knocked], None)),
             ("finished-checked", done(Done::Checked(report()))),
+            ("finished-checked-confined", done(Done::Checked(confined_report()))),
             ("finished-inspected", done(Done::Inspected { flags: vec![flag], files: 3 })),
             ("finished-integrated", done(Done::Integrated(landed))),
             ("finished-integrated-not", done(Done::Integrated(left))),

@@ -4,6 +4,7 @@
 
 use contract::action::{Call, Control, EffectClass, Task};
 use contract::checks::{CheckDef, CheckKind, CheckRun, Report, Side, Status, Tests};
+use contract::confine::{HostAsked, InForce, Network, Profile};
 use contract::model::{Card, ModelRef, Price, Quota, Rates, Stop, Tier, Usage, Window};
 use contract::session::{Ask, Edge, Limits, Parent, Rights, SessionSpec, Stage, StageKind, Workflow};
 use contract::{ActionId, Amount, Digest, Fault, IntentId, Kind, SessionId, Timestamp};
@@ -70,6 +71,7 @@ pub(crate) fn full_call() -> Call {
         ruled: None,
         together: None,
         hooks: Vec::new(),
+        held: None,
     }
 }
 
@@ -88,6 +90,40 @@ pub(crate) fn call(id: &str, tool: &str, class: EffectClass) -> Call {
 
 pub(crate) fn control_call(control: Control) -> Call {
     Call { control: Some(control), ..call("call_2", "control", EffectClass::Pure) }
+}
+
+/// What confines commands, each word once.
+pub(crate) fn held() -> [InForce; 3] {
+    let whole = InForce {
+        profile: Profile::WorkspaceWrite,
+        network: Network::Hosts,
+        landlock: 7,
+        seccomp: true,
+        namespaces: true,
+    };
+    let less = InForce { profile: Profile::ReadOnly, network: Network::Off, namespaces: false, ..whole };
+    let none = InForce {
+        profile: Profile::Full,
+        network: Network::On,
+        landlock: 0,
+        seccomp: false,
+        namespaces: false,
+    };
+    [whole, less, none]
+}
+
+/// Hosts that a command asked for: one let through, one not.
+pub(crate) fn asked_for() -> Vec<HostAsked> {
+    let passed =
+        HostAsked { host: "packages.example".into(), port: 443, passed: true, why: String::new(), times: 12 };
+    let refused = HostAsked {
+        host: "evil.example".into(),
+        passed: false,
+        why: "evil.example:443 is not among the hosts that commands may ask".into(),
+        times: 1,
+        ..passed
+    };
+    vec![passed, refused]
 }
 
 pub(crate) fn tasks() -> Vec<Task> {
@@ -116,6 +152,8 @@ pub(crate) fn report() -> Report {
         log: blob(check),
         ms: 1_234,
         tests,
+        held: None,
+        asked: Vec::new(),
     };
     let tests = Tests { passed: 12, failed: 1, ignored: 2 };
     Report {
@@ -129,6 +167,15 @@ pub(crate) fn report() -> Report {
             run("clippy", Side::Result, Status::Flaky, Some(1), None),
         ],
     }
+}
+
+/// The same with what confined each run, and whom it asked.
+pub(crate) fn confined_report() -> Report {
+    let mut report = report();
+    for (run, held) in report.runs.iter_mut().zip(held()) {
+        (run.held, run.asked) = (Some(held), asked_for());
+    }
+    report
 }
 
 pub(crate) fn usage() -> Usage {

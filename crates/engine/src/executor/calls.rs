@@ -124,10 +124,11 @@ impl Toolbox {
             ruled: None,
             together: None,
             hooks,
+            held: None,
         };
         match judged {
-            Ok(Meaning::Effect(Judged { class, why, hash, deadline_ms }, ruled, together)) => {
-                Call { class, why, hash, deadline_ms, ruled, together, ..call }
+            Ok(Meaning::Effect(Judged { class, why, hash, deadline_ms, held }, ruled, together)) => {
+                Call { class, why, hash, deadline_ms, held, ruled, together, ..call }
             }
             Ok(Meaning::Decision(decision)) => {
                 Call { why: "answered by Kapell itself".to_owned(), control: Some(decision), ..call }
@@ -186,7 +187,8 @@ impl Toolbox {
                 {
                     return Err(why);
                 }
-                let ruled = self.rules.ruled(&*it.tool, &args, &self.scope, judged.class)?;
+                let ruled =
+                    self.rules.ruled(&*it.tool, &args, &self.scope, judged.class, judged.held.as_ref())?;
                 let together = it.tool.together(&args, &self.scope);
                 Ok(Meaning::Effect(judged, ruled, together))
             }

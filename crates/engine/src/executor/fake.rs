@@ -143,6 +143,7 @@ impl World {
             ruled: None,
             together: None,
             hooks: Vec::new(),
+            held: None,
         }
     }
 
@@ -277,7 +278,7 @@ impl Tool for FakeTool {
         }
         let class = args.get("class").map_or(self.class, |it| serde_json::from_value(it.clone()).unwrap());
         let hash = Digest::of(args.to_string().as_bytes());
-        Ok(Judged { class, why: "a fake".into(), hash, deadline_ms: Some(5_000) })
+        Ok(Judged { class, why: "a fake".into(), hash, deadline_ms: Some(5_000), held: None })
     }
 
     fn run<'a>(
@@ -357,6 +358,8 @@ impl Checks for World {
             log: Digest::of(&log),
             ms: 1,
             tests: None,
+            held: None,
+            asked: Vec::new(),
         };
         let runs = sides.iter().flat_map(|side| job.suite.checks.iter().map(|it| run(it, *side))).collect();
         let report = Report { base: job.base, result: job.result, same_tree: false, runs };

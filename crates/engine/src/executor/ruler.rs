@@ -5,6 +5,7 @@
 use super::Job;
 use contract::Fault;
 use contract::action::EffectClass;
+use contract::confine::{InForce, Network};
 use contract::policy::{Decision, Ruling};
 use contract::session::Ask;
 use contract::tool::{Scope, Tool};
@@ -33,6 +34,7 @@ impl Ruler {
         args: &Value,
         scope: &Scope,
         class: EffectClass,
+        held: Option<&InForce>,
     ) -> Result<Option<Ruling>, String> {
         let parts = tool.parts(args, scope, class);
         if parts.is_empty() {
@@ -47,7 +49,9 @@ impl Ruler {
             self.policy.as_ref().map_err(|fault| format!("not run: the rules cannot be read: {fault}"))?;
         // What is not external is kept to the workspace by the tool itself, or declared by the project.
         let confined = class != EffectClass::External;
-        let ruling = policy.rule(Setting { ask: self.ask, confined, reads: self.reads }, &parts);
+        let whole = held.filter(|held| confined && held.holds() && held.namespaces);
+        let caged = whole.map(|held| held.network).filter(|network| *network != Network::On);
+        let ruling = policy.rule(Setting { ask: self.ask, confined, caged, reads: self.reads }, &parts);
         match ruling.verdict {
             Decision::Deny => Err(format!("not run: denied: {}", ruling.why)),
             Decision::Allow if confined => Ok(None),

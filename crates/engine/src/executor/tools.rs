@@ -92,10 +92,13 @@ async fn one(job: &Job, call: &Call, together: usize) -> Result<Ran, Halt> {
         return Ok(Ran::refused(format!("not run: this Kapell has no tool `{}`", call.tool)));
     };
     let scope = Scope { together, ..job.scope() };
-    if let Err(why) = still_the_same(job.run.approved, call, tool.judge(&args, &scope)) {
+    let judged = tool.judge(&args, &scope);
+    let held = judged.as_ref().ok().and_then(|judged| judged.held.clone());
+    if let Err(why) = still_the_same(job.run.approved, call, judged) {
         return Ok(Ran::refused(why));
     }
-    if let Err(why) = still_ruled(job, call, Ruler::new(job).ruled(&**tool, &args, &scope, call.class)) {
+    let ruled = Ruler::new(job).ruled(&**tool, &args, &scope, call.class, held.as_ref());
+    if let Err(why) = still_ruled(job, call, ruled) {
         return Ok(Ran::refused(why));
     }
     if job.cancel.is_cancelled() || !job.gate.enter() {
@@ -178,7 +181,7 @@ async fn in_time(job: &Job, call: &Call, tool: &dyn Tool, args: Value, scope: Sc
 }
 
 fn record(job: &Job, call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
-    let Output { ok, mut text, full, exit, images, .. } = ran.output;
+    let Output { ok, mut text, full, exit, images, asked, .. } = ran.output;
     let whole = ran.whole;
     let pixels: Option<Vec<_>> = images.iter().map(|image| super::picture::pixels(&image.bytes)).collect();
     let images = images.into_iter().map(|image| (image.media_type, kept.put(image.bytes))).collect();
@@ -199,6 +202,7 @@ fn record(job: &Job, call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
         images,
         // All of them or none: which is which goes by the place.
         pixels: pixels.unwrap_or_default(),
+        asked,
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::app::App;
 use crate::config::Config;
 use crate::exit::Failure;
-use crate::{out, policy};
+use crate::{cage, out, policy};
 use contract::SessionId;
 use contract::action::EffectClass;
 use contract::event::Subject;
@@ -43,7 +43,9 @@ pub(super) async fn rules(
     policy::with_session(&app.home, &mut config, state.root())?;
     let policy = policy::of(&app.home, &config);
     let place = command::Place { root: repo.clone(), home: policy::user_home() };
-    let setting = Setting { ask, confined: call.class != EffectClass::External, reads: false };
+    let confined = call.class != EffectClass::External;
+    let caged = call.held.as_ref().filter(|_| confined).and_then(cage::caged);
+    let setting = Setting { ask, confined, caged, reads: false };
     let cwd = match args["cwd"].as_str() {
         Some(cwd) if cwd.starts_with('/') => cwd.to_owned(),
         Some(cwd) => format!("{repo}/{cwd}"),

@@ -10,6 +10,7 @@ use crate::exit::{self, Failure};
 use crate::show::{clean, json_page};
 use crate::{cage, out, policy, repo};
 use command::Place;
+use contract::confine::Network;
 use contract::policy::{Arg, Decision, How, Part};
 use kernel::policy::{Layer, Policy, Setting};
 use serde_json::{Value, json};
@@ -37,9 +38,15 @@ fn surroundings(app: &App, cwd: Option<PathBuf>, confined: bool) -> Result<Surro
     let top = repo::find(&start).ok();
     let config = app.config(top.as_deref())?;
     let root = top.unwrap_or_else(|| start.clone());
-    let confined = confined || cage::takes_back(&config.sandbox);
-    let setting =
-        Setting { ask: config.ask.value, confined, reads: kernel::policy::only_reads(&config.mode.value) };
+    let (held, network) = cage::takes_back(&config.sandbox);
+    let caged = if held { network } else { confined.then_some(Network::Off) };
+    let confined = confined || held;
+    let setting = Setting {
+        ask: config.ask.value,
+        confined,
+        caged,
+        reads: kernel::policy::only_reads(&config.mode.value),
+    };
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let cwd = cwd.map_or_else(|| start.clone(), |cwd| start.join(cwd));
     let cwd = text(&std::path::absolute(&cwd).unwrap_or(cwd));

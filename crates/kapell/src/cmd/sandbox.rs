@@ -96,5 +96,8 @@ async fn tried(app: &App, asked: Confinement, words: &[String]) -> Result<u8, Fa
     drop(running);
     sandbox::unseal(&made);
     let ended = ended.map_err(contract::Fault::from)?;
+    for refused in ended.asked.iter().filter(|it| !it.passed) {
+        out::complain(&format!("kapell: refused: {}\n", crate::show::clean::line(&refused.why)));
+    }
     Ok(ended.exit.and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::FAILURE))
 }

@@ -155,6 +155,7 @@ mod tests {
             ruled: None,
             together: None,
             hooks: Vec::new(),
+            held: None,
         };
         (Store(BTreeMap::from([(digest, args.as_bytes().to_vec())])), call)
     }
@@ -184,6 +185,7 @@ mod tests {
             images: Vec::new(),
             pixels: Vec::new(),
             tokens: None,
+            asked: Vec::new(),
         };
         let ran = |results| end(&End::Done(Done::Ran { results, savepoint: None }));
         assert_eq!(ran(vec![result(true, Some(0))]), (true, "ok".into()));

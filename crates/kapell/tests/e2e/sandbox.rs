@@ -2,7 +2,9 @@
 //!
 //! What a confinement holds is proved in `crates/sandbox/tests/confined.rs`; here, that it is there.
 
-use crate::world::{World, fixes, shell};
+use crate::world::{DONE, Ended, World, call, finish, fixes, shell, until};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 
 const ON: &str = "[sandbox]\nprofile = \"workspace-write\"\n";
 
@@ -115,4 +117,168 @@ fn checks_of_one_message_are_one_process_and_each_has_its_own_result() {
     let results = of("\"results\":");
     let oks: Vec<usize> = results.iter().map(|text| text.matches("\"ok\":true").count()).collect();
     assert_eq!(oks[..3], [3, 1, 1], "{results:#?}");
+}
+
+#[test]
+fn it_is_on_where_nobody_wrote_anything_and_off_where_somebody_did() {
+    let Some(world) = confined("") else { return };
+    let shown = world.run(&["sandbox", "--json"]).expect(0).json();
+    assert_eq!(shown["in_force"]["profile"], "workspace-write", "{shown:#}");
+    world.run(&["policy", "explain", "touch made.log"]).expect(0);
+    world.write("kapell/config/config.toml", "[sandbox]\nprofile = \"full\"\n");
+    let shown = world.run(&["sandbox", "--json"]).expect(0).json();
+    assert_eq!(shown["in_force"]["profile"], "full", "{shown:#}");
+    world.run(&["policy", "explain", "touch made.log"]).expect(8);
+}
+
+/// The binary where nobody gets namespaces, as in many containers. `None`: they cannot be taken away here.
+fn without_namespaces(world: &World, args: &[&str]) -> Option<Ended> {
+    let kapell = world.kapell(args);
+    let line = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all -- \"$@\"";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", line, "sh"]).arg(kapell.get_program());
+    command.args(kapell.get_args()).env_clear().current_dir(world.repo());
+    command.envs(kapell.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let can = std::process::Command::new("unshare")
+        .args([
+            "--user",
+            "--map-root-user",
+            "sh",
+            "-c",
+            "echo 0 > /proc/sys/user/max_user_namespaces && setpriv --version",
+        ])
+        .output();
+    if !can.is_ok_and(|out| out.status.success()) {
+        println!("SKIPPED: namespaces cannot be taken away here");
+        return None;
+    }
+    Some(finish(command, b""))
+}
+
+#[test]
+fn where_the_kernel_offers_less_nothing_runs_until_somebody_accepts_it() {
+    let Some(world) = confined("") else { return };
+    let out = world.path("out.txt");
+    let line = format!("echo x > {}; echo $((40 + 2)) > made.log; cat made.log", out.display());
+    let model = world.script("out", &format!("{}{}", shell(&line), fixes()));
+    let run = ["run", "-m", &model, "make the test pass"];
+    let Some(refused) = without_namespaces(&world, &run) else { return };
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    for told in ["it lacks namespaces", "degraded = true", "kapell sandbox"] {
+        assert!(refused.err.contains(told), "{told}: {}", refused.err);
+    }
+    world.write("kapell/config/config.toml", "[sandbox]\ndegraded = true\n");
+    let Some(ended) = without_namespaces(&world, &run) else { return };
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("there are no namespaces"), "{}", ended.err);
+    // Held by what there is, and on record as that.
+    assert!(!out.exists());
+    let events = world.run(&["events", "last"]).expect(0).out;
+    let held = "\"held\":{\"profile\":\"workspace-write\",\"network\":\"off\",";
+    assert!(events.contains(held) && events.contains("\"namespaces\":false"), "{events}");
+    assert!(world.run(&["sessions", "transcript", "last"]).expect(0).out.contains("     42\n"));
+}
+
+#[test]
+fn what_held_a_command_and_a_check_is_on_record() {
+    let Some(world) = confined("") else { return };
+    let model = world.script("out", &format!("{}{}", shell("touch made.log"), fixes()));
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(0);
+    let events = world.run(&["events", "last"]).expect(0).lines();
+    let started =
+        events.iter().find(|it| it["event"]["started"]["work"]["tools"]["calls"][0]["tool"] == "shell");
+    let held = &started.unwrap()["event"]["started"]["work"]["tools"]["calls"][0]["held"];
+    assert_eq!((&held["profile"], &held["namespaces"]), (&"workspace-write".into(), &true.into()), "{held}");
+    let report =
+        |it: &&serde_json::Value| it["event"]["finished"]["outcome"]["end"]["done"]["checked"].is_object();
+    let checked = events.iter().find(report).unwrap();
+    let runs = checked["event"]["finished"]["outcome"]["end"]["done"]["checked"]["runs"].as_array().unwrap();
+    assert!(!runs.is_empty() && runs.iter().all(|run| run["held"]["seccomp"] == true), "{runs:#?}");
+    world.write("kapell/config/config.toml", "[sandbox]\nprofile = \"full\"\n");
+    world.run(&["run", "-m", &model, "--ask", "never", "--no-land", "again"]);
+    let events = world.run(&["events", "last"]).expect(0).out;
+    assert!(events.contains("\"held\":{\"profile\":\"full\","), "{events}");
+}
+
+/// Answers every request with one line; its port. Not at the address that programs ask without a proxy.
+fn page() -> u16 {
+    let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _head = stream.read(&mut [0; 4096]);
+            let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nthe page\n");
+        }
+    }));
+    port
+}
+
+/// A line for bash that asks the proxy for a page, without a program for it.
+fn asks(host: &str) -> String {
+    format!(
+        "exec 3<>/dev/tcp/127.0.0.1/${{http_proxy##*:}}; printf \"GET http://{host}/ HTTP/1.1\\r\\n\\r\\n\" >&3; cat <&3"
+    )
+}
+
+#[test]
+fn listed_hosts_are_reached_by_the_proxy_alone_and_both_verdicts_are_on_record() {
+    let Some(world) = confined("") else { return };
+    let host = format!("127.0.0.2:{}", page());
+    let config = |private: &str| {
+        let text = format!("[sandbox]\nnetwork = \"hosts\"\nhosts = [\"{host}\"]\nprivate = [{private}]\n");
+        world.write("kapell/config/config.toml", &text);
+    };
+    config(&format!("\"{host}\""));
+    world.write("repo/fetch.sh", &asks(&host).replace("cat <&3", "grep -q page <&3"));
+    let check = "[checks.test]\nrun = \"bash fetch.sh && grep -q fixed fixed.txt\"\nkind = \"test\"\n";
+    world.write("repo/.kapell/config.toml", check);
+    world.commit("a check that fetches");
+    let past = format!("exec 3<>/dev/tcp/{}", host.replace(':', "/"));
+    let turns = [shell(&asks(&host)), shell(&asks("evil.example")), shell(&past), fixes()].concat();
+    let model = world.script("out", &turns);
+    // What listed hosts are asked can be asked again, so that nobody has to say yes.
+    world.run(&["run", "-m", &model, "make the test pass"]).expect(0);
+    let told = world.run(&["sessions", "transcript", "last"]).expect(0).out;
+    assert!(told.contains("the page"), "{told}");
+    assert!(told.contains("the sandbox refused: evil.example:80 is not among the hosts"), "{told}");
+    assert!(told.contains("Connection refused"), "{told}");
+    let acts = world.run(&["audit", "query", "--category", "network", "--json"]).expect(0).json();
+    let count = |outcome: &str| {
+        acts["entries"].as_array().unwrap().iter().filter(|it| it["outcome"] == outcome).count()
+    };
+    // The command's, and the check's.
+    assert!(count("ok") >= 2 && count("denied") == 1, "{acts:#}");
+    // An address of one's own network is not reached for being listed.
+    config("");
+    world.run(&["run", "-m", &model, "--no-land", "again"]);
+    let told = world.run(&["sessions", "transcript", "last"]).expect(0).out;
+    assert!(told.contains("leads to this machine") && !told.contains("the page"), "{told}");
+}
+
+#[test]
+fn a_confined_background_command_and_terminal_are_used_and_end_with_the_session() {
+    let Some(world) = confined("") else { return };
+    let mark = world.path("x").display().to_string().replace('/', "");
+    let line = format!("echo ready; read -r x; echo \"got $x\"; exec -a {mark} sleep 600");
+    let turns = [
+        call("shell", &format!("command = '{line}', background = true")),
+        call("job", "action = \"write\", job = \"j1\", text = \"word\\n\""),
+        call("shell", "command = 'test -t 0 && echo a $((6 * 7)) terminal; read -r x', terminal = true"),
+        call("job", "action = \"read\", job = \"j2\""),
+        call("job", "action = \"read\", job = \"j1\", wait_ms = 2000"),
+        DONE.to_owned(),
+        DONE.to_owned(),
+    ];
+    let model = world.script("server", &turns.concat());
+    world.run(&["run", "-m", &model, "--ask", "never", "--no-land", "goal"]);
+    let told = world.run(&["sessions", "transcript", "last"]).expect(0).out;
+    for words in ["ready\n", "got word", "a 42 terminal"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let alive = || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        lines.filter(|line| line.starts_with(mark.as_bytes())).count()
+    };
+    until("it is gone", || alive() == 0);
 }

@@ -1,7 +1,8 @@
-//! What Kapell knows of commands by itself: those that only read what is here, those that reach beyond the machine, hosts
-//! that everybody builds from. Tables; a person's rule goes before them. Start at [`harmless`].
+//! What Kapell knows of commands by itself: those that only read what is here, those that reach beyond the machine.
+//! Tables; a person's rule goes before them. Start at [`harmless`].
 
-use super::glob;
+use super::Setting;
+use contract::confine::Network;
 use contract::policy::{Arg, Doubt, How, Part, Touch, brings};
 
 /// Programs that only read, whatever their arguments.
@@ -301,11 +302,15 @@ const REACHES: &[(&str, &[&str], &str)] = &[
     ("usermod", &[], "it needs more rights"),
 ];
 
-/// What a sandbox stops by itself: it gives no more rights, and shows neither keys nor the hosts of clouds.
+/// What a sandbox stops by itself, whatever of the network it reaches: it gives no more rights, and shows no keys.
 const STOPPED: &[&str] = &["it asks for more rights", "it acts on accounts", "it needs more rights"];
 
 /// Why a person is asked where no rule says anything.
-pub(super) fn asks(part: &Part, confined: bool) -> Option<String> {
+pub(super) fn asks(part: &Part, setting: Setting) -> Option<String> {
+    // Without a network nobody is reached, and what has a door on this machine (a daemon's socket) is not in sight.
+    if setting.caged == Some(Network::Off) {
+        return None;
+    }
     if part.doubts.contains(&Doubt::Elsewhere) {
         return Some(Doubt::Elsewhere.to_string());
     }
@@ -321,48 +326,9 @@ pub(super) fn asks(part: &Part, confined: bool) -> Option<String> {
             Some(arg) => commands.is_empty() || arg.known().is_none_or(|text| commands.contains(&text)),
             None => commands.is_empty(),
         };
-        if hit && !(confined && STOPPED.contains(why)) {
+        if hit && !(setting.confined && STOPPED.contains(why)) {
             return Some((*why).to_owned());
         }
     }
     None
-}
-
-/// Registries, documentation and code hosts; and this machine.
-const HOSTS: &[&str] = &[
-    "localhost",
-    "127.0.0.1",
-    "::1",
-    "0.0.0.0",
-    "crates.io",
-    "*.crates.io",
-    "docs.rs",
-    "*.rust-lang.org",
-    "*.npmjs.org",
-    "registry.yarnpkg.com",
-    // tidy: allow(machine): what everybody's builds speak to, not this machine's
-    "pypi.org",
-    "*.pythonhosted.org",
-    "rubygems.org",
-    "*.golang.org",
-    "pkg.go.dev",
-    "go.dev",
-    "repo.maven.apache.org",
-    "repo1.maven.org",
-    "github.com",
-    "raw.githubusercontent.com",
-    "codeload.github.com",
-    "objects.githubusercontent.com",
-    "api.github.com",
-    "gitlab.com",
-    "bitbucket.org",
-    "developer.mozilla.org",
-    "docs.python.org",
-    "deb.debian.org",
-    "archive.ubuntu.com",
-];
-
-/// A host that may be spoken to from within a sandbox without a rule.
-pub(super) fn known_host(host: &str) -> bool {
-    HOSTS.iter().any(|known| glob::word(known, host))
 }

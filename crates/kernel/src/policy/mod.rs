@@ -11,6 +11,7 @@ mod rule;
 
 pub use rule::{Layer, Match, Matched, Rule};
 
+use contract::confine::Network;
 use contract::policy::{Arg, Decision, Doubt, How, Part, Ruling, Touch};
 use contract::session::Ask;
 
@@ -23,6 +24,8 @@ pub struct Policy {
     pub home: String,
     /// Kapell's own directories: no call changes what is in them.
     pub own: Vec<String>,
+    /// Hosts that what is confined may ask without a rule; a name, or `*.name`.
+    pub hosts: Vec<String>,
 }
 
 /// What a call may do at most, and what holds it.
@@ -32,6 +35,8 @@ pub struct Setting {
     pub ask: Ask,
     /// A sandbox keeps it to the workspace and to known hosts, or the tool itself does.
     pub confined: bool,
+    /// What of the network reaches a command that a whole sandbox holds; `None`: none holds it, or the network is open.
+    pub caged: Option<Network>,
     /// The mode only reads.
     pub reads: bool,
 }
@@ -115,7 +120,7 @@ impl Policy {
         if setting.ask == Ask::Never {
             return of(Decision::Allow, "ask = never", "nobody is asked".into());
         }
-        if let Some(why) = builtin::asks(part, setting.confined) {
+        if let Some(why) = builtin::asks(part, setting) {
             return of(Decision::Ask, "built-in", why);
         }
         if !setting.confined {
@@ -125,11 +130,19 @@ impl Policy {
             };
             return of(Decision::Ask, "profile", why);
         }
-        let doubt = part.doubts.iter().find(|doubt| !matches!(doubt, Doubt::Code | Doubt::Variable(_)));
-        if let Some(doubt) = doubt {
+        // Where the network is held as well, whom it would speak to is no question.
+        let held = |doubt: &&Doubt| {
+            matches!(doubt, Doubt::Code | Doubt::Variable(_))
+                || (setting.caged.is_some() && matches!(doubt, Doubt::Host | Doubt::Elsewhere))
+        };
+        if let Some(doubt) = part.doubts.iter().find(|doubt| !held(doubt)) {
             return of(Decision::Ask, "profile", doubt.to_string());
         }
-        let strange = |host: &&String| !builtin::known_host(host) && self.host(host) != Some(Decision::Allow);
+        if setting.caged.is_some() {
+            return of(Decision::Allow, "profile", "the sandbox confines it".into());
+        }
+        let known = |host: &str| self.hosts.iter().any(|pattern| glob::word(pattern, host));
+        let strange = |host: &&String| !known(host) && self.host(host) != Some(Decision::Allow);
         if let Some(host) = part.hosts.iter().find(strange) {
             return of(Decision::Ask, "profile", format!("it speaks to {host}, which no rule allows"));
         }

@@ -23,11 +23,16 @@ fn touching(line: &str, how: How, path: &str) -> Part {
     Part { touches: vec![Touch { path: Some(path.into()), inside, how }], ..part(line) }
 }
 
-const OPEN: Setting = Setting { ask: Ask::External, confined: false, reads: false };
+const OPEN: Setting = Setting { ask: Ask::External, confined: false, caged: None, reads: false };
 const CONFINED: Setting = Setting { confined: true, ..OPEN };
 
 fn policy(rules: &[Rule]) -> Policy {
-    Policy { rules: rules.to_vec(), home: "/home/me".into(), own: vec!["/home/me/.kapell".into()] }
+    Policy {
+        rules: rules.to_vec(),
+        home: "/home/me".into(),
+        own: vec!["/home/me/.kapell".into()],
+        hosts: vec!["github.com".into()],
+    }
 }
 
 fn verdict(rules: &[Rule], setting: Setting, part: &Part) -> Decision {
@@ -216,4 +221,29 @@ fn paths_and_hosts() {
         verdict(&[host(Decision::Deny, "github.com")], CONFINED, &speaks("github.com")),
         Decision::Deny
     );
+}
+
+#[test]
+fn where_a_sandbox_holds_the_network_nobody_is_asked_whom_it_would_speak_to() {
+    let offline = Setting { caged: Some(Network::Off), ..CONFINED };
+    let listed = Setting { caged: Some(Network::Hosts), ..CONFINED };
+    let speaks = Part { hosts: vec!["evil.com".into()], ..part("curl x") };
+    let out = touching("cp a", How::Write, "/srv/x/a");
+    let doubtful = |doubt| Part { doubts: vec![doubt], ..part("make x") };
+    for (it, is) in [
+        (speaks, [Decision::Ask, Decision::Allow, Decision::Allow]),
+        (out, [Decision::Ask, Decision::Allow, Decision::Allow]),
+        (part("git push"), [Decision::Ask, Decision::Ask, Decision::Allow]),
+        (part("docker run x"), [Decision::Ask, Decision::Ask, Decision::Allow]),
+        (doubtful(Doubt::Host), [Decision::Ask, Decision::Allow, Decision::Allow]),
+        (doubtful(Doubt::Program), [Decision::Ask; 3]),
+        (doubtful(Doubt::Input), [Decision::Ask; 3]),
+        (doubtful(Doubt::Unread("x".into())), [Decision::Ask; 3]),
+    ] {
+        let given = [CONFINED, listed, offline].map(|setting| verdict(&[], setting, &it));
+        assert_eq!(given, is, "{it:?}");
+    }
+    // What people wrote holds all the same.
+    assert_eq!(verdict(&[rule(Decision::Deny, "git push")], offline, &part("git push")), Decision::Deny);
+    assert_eq!(verdict(&[rule(Decision::Ask, "git push")], offline, &part("git push")), Decision::Ask);
 }

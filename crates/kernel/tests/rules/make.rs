@@ -73,6 +73,7 @@ fn call(id: &str, tool: &str, class: EffectClass) -> Call {
         ruled: None,
         together: None,
         hooks: Vec::new(),
+        held: None,
     }
 }
 
@@ -168,6 +169,7 @@ pub(crate) fn ran(run: &Run, ok: bool) -> End {
         images: Vec::new(),
         pixels: Vec::new(),
         tokens: None,
+        asked: Vec::new(),
     };
     let savepoint = (run.class != EffectClass::Pure).then(|| format!("savepoint {}", run.action));
     End::Done(Done::Ran { results: calls.iter().map(result).collect(), savepoint })
@@ -194,6 +196,8 @@ pub(crate) fn checked(result: &str, base: Status, status: Status) -> End {
         log: text("log"),
         ms: 1,
         tests: None,
+        held: None,
+        asked: Vec::new(),
     };
     let runs = vec![run(Side::Base, base), run(Side::Result, status)];
     report(Report { base: "base".into(), result: result.into(), same_tree: false, runs })

@@ -1,26 +1,30 @@
-//! Confines this process, which is about to become a command: its view of files, its network, what it may do to them,
-//! which calls it has. Runs in the warden's child, which has one thread.
+//! Confines this process, which is about to become a command or its first process: its view of files and processes, its
+//! network, what it may do to them, which calls it has. Runs in the warden's child, which has one thread.
 //! Knows no profile; carries out a [`Plan`]. Start at [`enter`].
 
 use super::plan::{Entry, Plan, Show};
 use super::{calls, landlock};
-use crate::sys;
+use crate::gate::PORT;
 use crate::wire::Step;
+use crate::{pass, sys};
 use contract::confine::Network;
 use rustix::fs::{Mode, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, unmount,
 };
-use rustix::process::{Resource, Rlimit, fchdir, getgid, getuid, setrlimit};
+use rustix::process::{
+    Gid, Pid, Resource, Rlimit, Uid, WaitOptions, fchdir, getgid, getrlimit, getuid, setrlimit, waitpid,
+};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, UnshareFlags, capabilities, remove_capability_from_bounding_set,
     set_capabilities,
 };
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A directory that every system has; the new root is made on it, where nobody else sees it.
@@ -29,18 +33,47 @@ const BASE: &str = "/usr";
 const OLD: &str = "/.old";
 /// Processes of one command at most, where they are counted (a user namespace, a group of the kernel's).
 pub(crate) const PROCESSES: u64 = 8_192;
+/// Of a thousand.
+const FIRST_TO_GO: &str = "500";
+/// The options of an overlay have no way to write these.
+const NO_OPTION: &[u8] = b",:\\";
 
 type Failed = (Step, io::Error);
 
+/// Who one is outside of a user namespace of one's own.
+pub(crate) type Who = Option<(Uid, Gid)>;
+
+/// Forks a process that counts from 1 again, with who it is to be; `None` in it, and then [`settle`] is its first deed.
+/// The superuser needs no user namespace for it, and keeps the ownership of files as it is.
+pub(crate) fn fork_first() -> io::Result<(Option<Pid>, Who)> {
+    let who = (getuid(), getgid());
+    let numbers = UnshareFlags::NEWPID;
+    if who.0.is_root()
+        && let Ok(forked) = sys::fork_into(numbers.bits())
+    {
+        return Ok((forked, None));
+    }
+    let forked = sys::fork_into((numbers | UnshareFlags::NEWUSER).bits())?;
+    Ok((forked, Some(who)))
+}
+
+/// Becomes the same user as outside.
+pub(crate) fn settle(who: Who) -> io::Result<()> {
+    let Some((uid, gid)) = who else { return Ok(()) };
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("{0} {0} 1", uid.as_raw()))?;
+    fs::write("/proc/self/gid_map", format!("{0} {0} 1", gid.as_raw()))
+}
+
 /// Confines this process and goes to its directory. Returns with an error where any layer cannot be had: whoever called
 /// must end then.
-pub(crate) fn enter(plan: &Plan, cwd: OwnedFd) -> Result<(), Failed> {
-    let no_dump = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, no_dump).map_err(|errno| (Step::Namespaces, errno.into()))?;
+pub(crate) fn enter(plan: &Plan, cwd: OwnedFd, gate: Option<OwnedFd>) -> Result<(), Failed> {
+    limit(plan).map_err(|error| (Step::Limits, error))?;
     if plan.namespaces {
         let path = fs::read_link(format!("/proc/self/fd/{}", cwd.as_raw_fd()));
         let path = path.map_err(|error| (Step::Directory, error))?;
-        own_namespaces(plan.network).map_err(|error| (Step::Namespaces, error))?;
+        own_spaces(plan.network).map_err(|error| (Step::Namespaces, error))?;
+        gate.map_or(Ok(()), way_out).map_err(|error| (Step::Namespaces, error))?;
         fill(&plan.entries)?;
         go(&path, &cwd).map_err(|error| (Step::Directory, error))?;
     } else {
@@ -54,36 +87,65 @@ pub(crate) fn enter(plan: &Plan, cwd: OwnedFd) -> Result<(), Failed> {
 }
 
 /// Only what this needs, to see whether the kernel grants it.
-pub(super) fn probe() -> Result<(), Failed> {
-    own_namespaces(Network::Off).map_err(|error| (Step::Namespaces, error))?;
-    let entries = [
-        Entry::new("/usr", Show::Read("/usr".into())),
-        Entry::new("/proc", Show::Read("/proc".into())),
-        Entry::new("/tmp", Show::Own(None)),
-    ];
-    fill(&entries)
+pub(super) fn probe() -> io::Result<()> {
+    let (forked, who) = fork_first()?;
+    let Some(child) = forked else {
+        let entries = [
+            Entry::new("/usr", Show::Read("/usr".into())),
+            Entry::new("/proc", Show::Processes),
+            Entry::new("/tmp", Show::Own(None)),
+        ];
+        let tried = settle(who).and_then(|()| own_spaces(Network::Off));
+        let tried = tried.and_then(|()| fill(&entries).map_err(|(_, error)| error));
+        let code = tried.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EPERM), |()| 0);
+        std::process::exit(code)
+    };
+    let status = waitpid(Some(child), WaitOptions::empty())?;
+    match status.and_then(|(_, status)| status.exit_status()) {
+        Some(0) => Ok(()),
+        Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+        None => Err(io::Error::other("trying them was ended by a signal")),
+    }
 }
 
-/// A mount namespace and, unless the whole network is allowed, a network of its own, in which only the loopback is up.
-/// The superuser needs no user namespace for it, and keeps the ownership of files as it is.
-fn own_namespaces(network: Network) -> io::Result<()> {
+/// The most that one process of it may take; how many there are of them only where it counts its own.
+fn limit(plan: &Plan) -> io::Result<()> {
+    at_most(Resource::Core, 0)?;
+    // The first to go where memory runs short; a system that does not say who goes first needs no word of it.
+    let _unsaid = fs::write("/proc/self/oom_score_adj", FIRST_TO_GO);
+    let count = if plan.namespaces { plan.processes } else { 0 };
+    for (resource, most) in [(Resource::Fsize, plan.file), (Resource::Nproc, count)] {
+        if most > 0 {
+            at_most(resource, most)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is lower already stays so.
+fn at_most(resource: Resource, most: u64) -> io::Result<()> {
+    let most = getrlimit(resource).maximum.map_or(most, |now| now.min(most));
+    Ok(setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
+}
+
+/// A view of files, shared memory and, unless the whole network is allowed, a network of its own, in which only the
+/// loopback is up.
+fn own_spaces(network: Network) -> io::Result<()> {
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC;
     if network != Network::On {
         flags |= UnshareFlags::NEWNET;
     }
-    let (uid, gid) = (getuid(), getgid());
-    if !(uid.is_root() && unshare(flags).is_ok()) {
-        unshare(flags | UnshareFlags::NEWUSER)?;
-        fs::write("/proc/self/setgroups", "deny")?;
-        fs::write("/proc/self/uid_map", format!("{0} {0} 1", uid.as_raw()))?;
-        fs::write("/proc/self/gid_map", format!("{0} {0} 1", gid.as_raw()))?;
-        let processes = Rlimit { current: Some(PROCESSES), maximum: Some(PROCESSES) };
-        // The limit may be lower already.
-        let _lower_is_fine = setrlimit(Resource::Nproc, processes);
-    }
+    unshare(flags)?;
     if network != Network::On {
         sys::loopback_up()?;
     }
+    Ok(())
+}
+
+/// Listens in here, for Kapell to answer from outside.
+fn way_out(gate: OwnedFd) -> io::Result<()> {
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, PORT))?;
+    pass::send(&gate, &[0], &[listener.as_fd()])?;
     Ok(())
 }
 
@@ -153,6 +215,20 @@ fn place(Entry { at, show }: &Entry) -> io::Result<()> {
             stand_in(at, true)?;
             tmpfs(at, c"mode=1777,size=25%")
         }
+        Show::Processes => {
+            stand_in(at, true)?;
+            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+            match mount("proc", at, "proc", flags, c"") {
+                // Parts of the system's own are covered, as containers do, and must stay so.
+                Err(Errno::PERM) => bind(Path::new("/proc"), sys::RDONLY | sys::NOSUID),
+                mounted => Ok(mounted?),
+            }
+        }
+        Show::Over(below, changes) => match over(at, below, changes) {
+            Ok(()) => Ok(()),
+            // Not on this file system, or somebody else's changes are under way: then it stays as it is.
+            Err(_) => bind(below, sys::RDONLY | sys::NOSUID),
+        },
         Show::Link(to) => std::os::unix::fs::symlink(to, at),
         Show::Nothing if fs::symlink_metadata(at).is_ok_and(|meta| meta.is_dir()) => {
             tmpfs(at, c"mode=0,size=4k")?;
@@ -162,6 +238,29 @@ fn place(Entry { at, show }: &Entry) -> io::Result<()> {
         Show::Nothing => bind(Path::new("/dev/null"), sys::RDONLY | sys::NOSUID | sys::NODEV),
         Show::Device => Ok(()),
     }
+}
+
+/// Shows a directory of which all changes go into another one. One command at a time: two overlays over the same changes
+/// do not see each other's.
+fn over(at: &Path, below: &Path, changes: &Path) -> io::Result<()> {
+    let odd = |path: &Path| path.as_os_str().as_bytes().iter().any(|byte| NO_OPTION.contains(byte));
+    if odd(below) || odd(changes) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let changes = before(changes);
+    for name in ["up", "work"] {
+        fs::create_dir_all(changes.join(name))?;
+    }
+    let lock = fs::File::create(changes.join("lock"))?;
+    lock.try_lock().map_err(io::Error::from)?;
+    stand_in(at, true)?;
+    let (below, changes) = (before(below), changes.display());
+    let options =
+        format!("lowerdir={},upperdir={changes}/up,workdir={changes}/work,userxattr", below.display());
+    mount("overlay", at, "overlay", MountFlags::NOSUID | MountFlags::NODEV, &*CString::new(options)?)?;
+    // Held until the first process of the command ends.
+    std::mem::forget(lock);
+    Ok(())
 }
 
 fn before(path: &Path) -> PathBuf {

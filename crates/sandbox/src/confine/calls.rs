@@ -13,6 +13,7 @@ use seccompiler::{
 };
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::OnceLock;
 
 /// Not permitted, whatever the arguments.
 const REFUSED: &[libc::c_long] = &[
@@ -101,10 +102,41 @@ const TYPING: [u64; 2] = [libc::TIOCSTI, 0x541C];
 /// Bit of a number that another way to call has (x32).
 const FOREIGN: u32 = 0x4000_0000;
 
+/// The filters for such a plan as bytes, compiled once per process: to compile them takes longer than to start a command.
+pub(super) fn compiled(namespaces: bool, network: Network) -> io::Result<Vec<Vec<u8>>> {
+    static KEPT: [OnceLock<Vec<Vec<u8>>>; 4] = [const { OnceLock::new() }; 4];
+    let kept = &KEPT[usize::from(namespaces) * 2 + usize::from(network == Network::On)];
+    if let Some(kept) = kept.get() {
+        return Ok(kept.clone());
+    }
+    let programs = programs(namespaces, network)?;
+    Ok(kept.get_or_init(|| programs.iter().map(|program| written(program)).collect()).clone())
+}
+
+fn written(program: &[sock_filter]) -> Vec<u8> {
+    let one = |it: &sock_filter| {
+        let [c, d] = it.code.to_ne_bytes();
+        let [k0, k1, k2, k3] = it.k.to_ne_bytes();
+        [c, d, it.jt, it.jf, k0, k1, k2, k3]
+    };
+    program.iter().flat_map(one).collect()
+}
+
+fn read(bytes: &[u8]) -> BpfProgram {
+    let (all, _) = bytes.as_chunks::<8>();
+    let one = |[c, d, jt, jf, k @ ..]: &[u8; 8]| sock_filter {
+        code: u16::from_ne_bytes([*c, *d]),
+        jt: *jt,
+        jf: *jf,
+        k: u32::from_ne_bytes(*k),
+    };
+    all.iter().map(one).collect()
+}
+
 /// Filters the calls of this process and of whatever it starts.
 pub(super) fn filter(plan: &Plan) -> io::Result<()> {
-    for program in programs(plan)? {
-        apply_filter(&program).map_err(|error| match error {
+    for program in &plan.filters {
+        apply_filter(&read(program)).map_err(|error| match error {
             seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => error,
             other => io::Error::other(other.to_string()),
         })?;
@@ -112,14 +144,14 @@ pub(super) fn filter(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-fn programs(plan: &Plan) -> io::Result<Vec<BpfProgram>> {
+fn programs(namespaces: bool, network: Network) -> io::Result<Vec<BpfProgram>> {
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
         REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     let spaces = || SPACES.map(|flag| vec![masked(0, flag)]).to_vec();
     refused.insert(libc::SYS_unshare, any(spaces())?);
     refused.insert(libc::SYS_clone, any(spaces())?);
     refused.insert(libc::SYS_ioctl, any(TYPING.map(|request| vec![equals(1, request)]).to_vec())?);
-    refused.insert(libc::SYS_socket, any(sockets(plan))?);
+    refused.insert(libc::SYS_socket, any(sockets(namespaces, network))?);
     // Limits of others; its own are number 0.
     refused.insert(libc::SYS_prlimit64, any(vec![vec![differs(0, 0)]])?);
     let absent = ABSENT.iter().map(|call| (*call, Vec::new())).collect();
@@ -132,13 +164,13 @@ fn programs(plan: &Plan) -> io::Result<Vec<BpfProgram>> {
 
 /// Families of sockets that stay: local ones where only its own are in sight, the internet where there is one or where it
 /// is cut off by itself, and the kernel's answers about addresses. Nothing raw.
-fn sockets(plan: &Plan) -> Vec<Vec<Option<SeccompCondition>>> {
-    let internet = plan.namespaces || plan.network == Network::On;
+fn sockets(namespaces: bool, network: Network) -> Vec<Vec<Option<SeccompCondition>>> {
+    let internet = namespaces || network == Network::On;
     let mut families = vec![libc::AF_NETLINK];
     if internet {
         families.extend([libc::AF_INET, libc::AF_INET6]);
     }
-    if plan.namespaces {
+    if namespaces {
         families.push(libc::AF_UNIX);
     }
     let others = families.iter().map(|family| differs(0, *family)).collect();
@@ -208,20 +240,20 @@ mod tests {
     fn every_plan_has_a_filter() {
         for namespaces in [true, false] {
             for network in [Network::Off, Network::Hosts, Network::On] {
-                let plan = Plan { namespaces, network, entries: Vec::new() };
-                let programs = programs(&plan).unwrap();
+                let programs = programs(namespaces, network).unwrap();
                 // What the kernel takes at most.
-                assert!(programs.iter().all(|program| program.len() < 4096), "{plan:?}");
+                assert!(programs.iter().all(|program| program.len() < 4096), "{namespaces} {network:?}");
+                let kept = compiled(namespaces, network).unwrap();
+                let same =
+                    |(bytes, program): (&Vec<u8>, &BpfProgram)| written(&read(bytes)) == written(program);
+                assert!(kept.len() == programs.len() && kept.iter().zip(&programs).all(same));
             }
         }
     }
 
     #[test]
     fn the_internet_is_left_where_it_is_cut_off_elsewhere() {
-        let families = |namespaces, network| {
-            let rules = sockets(&Plan { namespaces, network, entries: Vec::new() });
-            rules[0].len()
-        };
+        let families = |namespaces, network| sockets(namespaces, network)[0].len();
         assert_eq!(families(true, Network::Off), 4);
         assert_eq!(families(false, Network::Off), 1);
         assert_eq!(families(false, Network::On), 3);

@@ -61,7 +61,7 @@ fn restrict(plan: &Plan) -> Result<(), RulesetError> {
             Show::Read(source) if !plan.namespaces => (source, read),
             Show::Write(source) if !plan.namespaces => (source, write),
             Show::Own(Some(dir)) if !plan.namespaces => (dir, write),
-            Show::Write(_) | Show::Own(_) if plan.namespaces => (&entry.at, write),
+            Show::Write(_) | Show::Own(_) | Show::Over(..) if plan.namespaces => (&entry.at, write),
             Show::Device => (&entry.at, device),
             _ => continue,
         };

@@ -5,7 +5,7 @@
 //! Three layers, each by itself enough for most of it:
 //!
 //! - **Namespaces**: a new root that holds only what the plan names, read-only but for the workspace, its build output and
-//!   directories of its own that stand for `/tmp` and the home; no network but its own loopback; shared memory and
+//!   directories of its own that stand for `/tmp` and the home; what tools fetched, with changes kept apart; no network but its own loopback; shared memory and
 //!   terminals of its own. What git in the workspace runs or obeys is mounted read-only, and git's directory cannot be
 //!   moved, since something is mounted on it.
 //! - **Landlock**: the same rules again for files, abstract sockets and signals; and the whole of it where there are no
@@ -13,8 +13,9 @@
 //!   and names, modes, owners and times of files are not its business. Local sockets are refused there altogether.
 //! - **seccomp**: no debugging of others, mounts, new namespaces, kernel interfaces, raw sockets.
 //!
-//! Processes of others stay in sight (`/proc`): their command lines can be read, not their memory, files or environment,
-//! and they cannot be signalled. A repository that a command makes somewhere below the workspace is its own, hooks
+//! A command's processes are its own (a namespace of numbers, whose first process is `helper/first.rs`): it sees and signals
+//! no other. Where there are no namespaces, command lines of others can be read, and signalled they cannot be from
+//! Landlock 6 on. A repository that a command makes somewhere below the workspace is its own, hooks
 //! included: who runs git there runs them.
 
 mod apply;
@@ -24,9 +25,10 @@ mod place;
 mod plan;
 mod rules;
 
-pub(crate) use apply::{PROCESSES, enter};
+pub(crate) use apply::{PROCESSES, Who, enter, fork_first, settle};
 pub(crate) use plan::Plan;
 
+use crate::gate::PORT;
 use crate::run::Error;
 use contract::confine::{Confinement, InForce, LANDLOCK, Network, Profile};
 use place::{Disk, Place};
@@ -47,6 +49,8 @@ pub struct Offers {
     pub namespaces: Result<(), String>,
 }
 
+/// The oldest one that keeps a command from sockets with abstract names.
+const ABSTRACT: u32 = 6;
 /// Tells the helper to try what it takes.
 pub(crate) const PROBE: &str = "probe";
 /// Variables that lead out of what it sees, or into it before its first line.
@@ -102,6 +106,13 @@ fn held(asked: &Confinement, offers: &Offers) -> Result<InForce, Error> {
     if let Err(why) = &offers.namespaces {
         missing.push(format!("namespaces ({why})"));
     }
+    // Names of sockets that are no files belong to the network.
+    if network == Network::On && (LANDLOCK..ABSTRACT).contains(&offers.landlock) {
+        missing.push(format!(
+            "Landlock {ABSTRACT} or newer, where the network is open (there is {})",
+            offers.landlock
+        ));
+    }
     if !missing.is_empty() && !asked.degraded {
         return Err(Error::Unconfined { profile: profile.name(), missing: missing.join(", ") });
     }
@@ -124,7 +135,7 @@ pub(crate) fn plan(
     }
     let failed = crate::run::failed("making the directories of a confined command");
     if let Some(scratch) = &asked.scratch {
-        ["tmp", "home"]
+        ["tmp", "home", "changes"]
             .iter()
             .try_for_each(|name| std::fs::create_dir_all(scratch.join(name)))
             .map_err(failed)?;
@@ -143,8 +154,31 @@ pub(crate) fn plan(
     } else if let Some(scratch) = &asked.scratch {
         env.push(("TMPDIR".into(), scratch.join("tmp").into()));
     }
+    if held.network == Network::Hosts {
+        through_the_gate(env);
+    }
     let asked = Confinement { network: held.network, ..asked.clone() };
-    Ok(Some(rules::derive(&asked, &Place::new(env), &Disk, held.namespaces)))
+    let mut plan = rules::derive(&asked, &Place::new(env), &Disk, held.namespaces);
+    if held.seccomp {
+        plan.filters = calls::compiled(held.namespaces, held.network)
+            .map_err(crate::run::failed("compiling the filter of system calls"))?;
+    }
+    Ok(Some(plan))
+}
+
+/// Tells programs of the one way out.
+fn through_the_gate(env: &mut Vec<(OsString, OsString)>) {
+    env.retain(|(name, _)| !name.to_ascii_lowercase().to_string_lossy().ends_with("_proxy"));
+    let address = format!("http://127.0.0.1:{PORT}");
+    let names = ["http_proxy", "https_proxy", "all_proxy"];
+    for name in names.into_iter().flat_map(|name| [name.to_owned(), name.to_ascii_uppercase()]) {
+        env.push((name.into(), address.clone().into()));
+    }
+    for name in ["no_proxy", "NO_PROXY"] {
+        env.push((name.into(), "localhost,127.0.0.1,::1".into()));
+    }
+    // Node asks no proxy unless it is told to.
+    env.push(("NODE_USE_ENV_PROXY".into(), "1".into()));
 }
 
 /// Makes what a command could otherwise make: git's hooks, its configuration, and the file by which both are taken from
@@ -209,10 +243,7 @@ fn probe() -> Result<(), String> {
 
 /// The helper's part: tries, and ends with the number of the error.
 pub(crate) fn try_out() -> ! {
-    let code = match apply::probe() {
-        Ok(()) => 0,
-        Err((_, error)) => error.raw_os_error().unwrap_or(libc::EPERM),
-    };
+    let code = apply::probe().map_or_else(|error| error.raw_os_error().unwrap_or(libc::EPERM), |()| 0);
     std::process::exit(code)
 }
 

@@ -46,13 +46,11 @@ const KEYS: [&str; 10] = [
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Below the home directory: tools and what they are built from, never files of keys. Where those lie beside them, the
 /// others are named one by one.
-const TOOLS: [&str; 50] = [
+const TOOLS: [&str; 49] = [
     ".cargo/bin",
     ".cargo/env",
     ".cargo/config.toml",
     ".cargo/config",
-    ".cargo/registry",
-    ".cargo/git",
     ".rustup",
     ".nvm",
     ".fnm",
@@ -76,14 +74,14 @@ const TOOLS: [&str; 50] = [
     ".asdf",
     ".local/share/mise",
     ".sdkman/candidates",
-    ".m2/repository",
     ".gradle/wrapper",
     "go/bin",
-    "go/pkg",
     ".goenv",
     ".ghcup/bin",
     ".ghcup/ghc",
     ".cabal/bin",
+    ".cabal/packages",
+    ".cabal/store",
     ".opam",
     ".juliaup",
     ".julia/packages",
@@ -95,12 +93,26 @@ const TOOLS: [&str; 50] = [
     ".dotnet/shared",
     ".dotnet/templates",
     ".dotnet/tools",
+    ".nuget/packages",
     ".nix-profile",
     ".elan",
 ];
+/// Below the home directory: what tools fetched. A command's changes to it stay its session's own, so that nobody's next
+/// build is made of what a command put there.
+const CACHES: [&str; 9] = [
+    ".cargo/registry",
+    ".cargo/git",
+    ".npm",
+    ".cache/pip",
+    ".cache/uv",
+    ".cache/go-build",
+    ".cache/yarn",
+    "go/pkg",
+    ".m2/repository",
+];
 /// Variables that name such a directory; a second word names parts of it.
-const TOOL_VARIABLES: [(&str, &[&str]); 16] = [
-    ("CARGO_HOME", &["bin", "env", "config.toml", "config", "registry", "git"]),
+const TOOL_VARIABLES: [(&str, &[&str]); 14] = [
+    ("CARGO_HOME", &["bin", "env", "config.toml", "config"]),
     ("RUSTUP_HOME", &[]),
     ("NVM_DIR", &[]),
     ("VOLTA_HOME", &[]),
@@ -113,7 +125,16 @@ const TOOL_VARIABLES: [(&str, &[&str]); 16] = [
     ("ASDF_DATA_DIR", &[]),
     ("JAVA_HOME", &[]),
     ("GOROOT", &[]),
-    ("GOPATH", &["bin", "pkg"]),
+    ("GOPATH", &["bin"]),
+];
+/// The same for what tools fetched.
+const CACHE_VARIABLES: [(&str, &[&str]); 8] = [
+    ("CARGO_HOME", &["registry", "git"]),
+    ("npm_config_cache", &[]),
+    ("PIP_CACHE_DIR", &[]),
+    ("UV_CACHE_DIR", &[]),
+    ("GOCACHE", &[]),
+    ("GOPATH", &["pkg"]),
     ("GOMODCACHE", &[]),
     ("JULIA_DEPOT_PATH", &["packages"]),
 ];
@@ -123,11 +144,15 @@ pub(super) const SEALED: [&str; 3] = ["hooks", "config", "commondir"];
 
 /// The plan for a command: in the order in which it is carried out. `namespaces` = the kernel has them for us.
 pub(super) fn derive(asked: &Confinement, place: &Place, files: &dyn Files, namespaces: bool) -> Plan {
-    let mut list = List { files, entries: Vec::new(), namespaces };
+    let homes = if place.has_home() { Vec::from_iter(files.real(&place.home)) } else { Vec::new() };
+    let mut list = List { files, entries: Vec::new(), namespaces, homes };
     for path in SYSTEM {
         list.read(Path::new(path));
     }
-    if asked.network != Network::Off {
+    if namespaces {
+        list.entries.push(Entry::new("/proc", Show::Processes));
+    }
+    if asked.network == Network::On {
         NAMES.iter().for_each(|path| list.read(Path::new(path)));
     }
     if !namespaces {
@@ -136,6 +161,7 @@ pub(super) fn derive(asked: &Confinement, place: &Place, files: &dyn Files, name
     }
     list.own(asked, place);
     list.tools(place);
+    list.caches(asked, place);
     asked.read.iter().filter(|path| place.may_show(path)).for_each(|path| list.read(path));
     let writes = asked.profile == Profile::WorkspaceWrite;
     if writes {
@@ -151,13 +177,16 @@ pub(super) fn derive(asked: &Confinement, place: &Place, files: &dyn Files, name
         list.hide(&KEYS);
     }
     let entries = list.in_order();
-    Plan { namespaces, network: asked.network, entries }
+    let processes = if asked.processes == 0 { super::PROCESSES } else { asked.processes };
+    Plan { namespaces, network: asked.network, processes, file: asked.file, entries, filters: Vec::new() }
 }
 
 struct List<'a> {
     files: &'a dyn Files,
     entries: Vec<Entry>,
     namespaces: bool,
+    /// Where the home really is.
+    homes: Vec<PathBuf>,
 }
 
 impl List<'_> {
@@ -172,7 +201,8 @@ impl List<'_> {
 
     fn show(&mut self, path: &Path, how: fn(PathBuf) -> Show) {
         let Some(real) = self.files.real(path) else { return };
-        if real == Path::new("/") {
+        // By whatever name: the home as a whole is shown only to who works in it.
+        if real == Path::new("/") || (real != path && self.homes.iter().any(|home| home.starts_with(&real))) {
             return;
         }
         if real != path {
@@ -214,6 +244,31 @@ impl List<'_> {
         }
         let dirs: Vec<PathBuf> = place.path.iter().filter(|dir| place.may_show(dir)).cloned().collect();
         dirs.iter().for_each(|dir| self.read(dir));
+    }
+
+    /// What was fetched once need not be fetched again; what is fetched now is the session's.
+    fn caches(&mut self, asked: &Confinement, place: &Place) {
+        let mut dirs: Vec<PathBuf> = Vec::new();
+        if place.has_home() {
+            dirs.extend(CACHES.map(|cache| place.home.join(cache)));
+        }
+        for (name, parts) in CACHE_VARIABLES {
+            let Some(dir) = place.variable(name).filter(|dir| place.may_show(dir)) else { continue };
+            dirs.extend(parts.iter().map(|part| dir.join(part)));
+            dirs.extend(parts.is_empty().then_some(dir));
+        }
+        for dir in dirs {
+            let real =
+                self.files.real(&dir).filter(|real| !self.homes.iter().any(|home| home.starts_with(real)));
+            match (&asked.scratch, real) {
+                (Some(scratch), Some(real)) if self.namespaces => {
+                    let name = dir.to_string_lossy().replace('/', "%");
+                    let changes = scratch.join("changes").join(name);
+                    self.entries.push(Entry::new(dir, Show::Over(real, changes)));
+                }
+                _ => self.read(&dir),
+            }
+        }
     }
 
     /// Nothing can be opened there; of a link, where it leads.
@@ -355,10 +410,10 @@ mod tests {
     fn a_workspace_is_written_and_its_hooks_are_not() {
         assert_eq!(
             text(&asked(), true),
-            "/usr read\n/bin link to usr/bin\n/etc read\n/proc read\n/tmp own\n/var/tmp own\n/dev/shm own\n/home/u own\n\
-             /data/bin read\n/etc/shadow nothing\n/home/u/w write\n/home/u/build write\n/home/u/.cargo/registry read\n\
-             /home/u/go/pkg read\n/home/u/.cargo/bin read\n/home/u/w/.git write\n/home/u/w/.git/hooks read\n\
-             /home/u/w/.git/config read\n"
+            "/usr read\n/bin link to usr/bin\n/etc read\n/proc own processes\n/tmp own\n/var/tmp own\n/dev/shm own\n\
+             /home/u own\n/data/bin read\n/etc/shadow nothing\n/home/u/w write\n/home/u/build write\n\
+             /home/u/.cargo/bin read\n/home/u/.cargo/registry read\n/home/u/go/pkg read\n/home/u/w/.git write\n\
+             /home/u/w/.git/hooks read\n/home/u/w/.git/config read\n"
         );
     }
 
@@ -366,6 +421,13 @@ mod tests {
     fn reading_only_writes_nothing() {
         let text = text(&Confinement { profile: Profile::ReadOnly, ..asked() }, true);
         assert!(!text.contains(" write") && text.contains("/home/u/w read\n/"), "{text}");
+    }
+
+    #[test]
+    fn what_was_fetched_is_there_and_what_changes_of_it_is_the_sessions_own() {
+        let text = text(&Confinement { scratch: Some("/s".into()), ..asked() }, true);
+        assert!(text.contains("/home/u/.cargo/registry own changes\n/home/u/go/pkg own changes\n"), "{text}");
+        assert!(text.contains("/home/u/.cargo/bin read\n"), "{text}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ fn prepare() -> io::Result<(OwnedFd, OwnedFd)> {
     // Fails only for the leader of a group, which has left Kapell's group already.
     let _session = setsid();
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
-    sys::close_all_but(socket.as_fd())?;
+    sys::close_all_but(&[socket.as_fd()])?;
     // 0, 1 and 2 stay taken, so that no other descriptor lands there and is overwritten before an exec.
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;

@@ -4,6 +4,7 @@
 //! Its environment is empty, so that a command cannot read secrets from its parent in /proc.
 
 mod children;
+mod first;
 mod keeper;
 mod warden;
 

@@ -15,6 +15,9 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// Bytes of a file that a confined command writes at most.
+const FILE: u64 = 64_000_000;
+
 /// One try.
 pub(crate) struct Attempt {
     pub(crate) name: String,
@@ -179,6 +182,7 @@ impl World {
         if self.path("socket").exists() && !self.path("out/socket").exists() {
             fs::hard_link(self.path("socket"), self.path("out/socket")).unwrap();
         }
+        self.write("home/.cargo/registry/keep", "kept\n");
         for name in [".ssh/id_rsa", ".cargo/credentials.toml", ".gitconfig"] {
             self.write(&format!("home/{name}"), "# SECRET\n");
         }
@@ -243,6 +247,7 @@ impl World {
             workspace: self.path("ws"),
             scratch: Some(self.path("scratch")),
             read: vec![self.path("self"), self.path("suid")],
+            file: FILE,
             ..Confinement::default()
         }
     }

@@ -10,13 +10,13 @@
 //! resolve goes there, unless its form says that it belongs to somebody's own network ([`address::at_home`]): what the
 //! proxy then connects to is the proxy's to judge.
 
-use super::address;
 use crate::args::refuse;
 use contract::cancel::Urgency;
 use contract::limits::{WEB_BYTES, WEB_MS, WEB_REDIRECTS, WEB_URL_BYTES};
 use contract::{BoxFuture, Cancel, Fault, Kind, text};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use reqwest::{Client, NoProxy, Proxy, Response, Url};
+use sandbox::gate::address;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;

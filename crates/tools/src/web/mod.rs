@@ -6,15 +6,14 @@
 //! here changes. Asking any other is external: what stands in the address leaves this machine, so somebody has to say
 //! yes, and nobody repeats it unasked.
 
-mod address;
 mod get;
 mod html;
 
-#[cfg(any(test, fuzzing))]
-pub(crate) use address::public;
 pub use get::{Rules, Way};
 #[cfg(any(test, fuzzing))]
 pub(crate) use html::text as text_of_html;
+#[cfg(any(test, fuzzing))]
+pub(crate) use sandbox::gate::address::public;
 
 use crate::args::{blocking, parse, refuse};
 use crate::judge::{Content, judged};

@@ -79,7 +79,7 @@ fn fetcher(rules: Rules) -> WebFetch {
         })
     }
     fn local(ip: IpAddr) -> Result<(), &'static str> {
-        if ip.is_loopback() { Ok(()) } else { address::public(ip) }
+        if ip.is_loopback() { Ok(()) } else { public(ip) }
     }
     WebFetch { net: Net::told(rules, Arc::new(lookup), local) }
 }

@@ -10,7 +10,7 @@ use crate::process::{self, Ended, Program, Stopped};
 use crate::session::io_fault;
 use crate::{Git, blocking};
 use contract::checks::{CheckDef, CheckJob, CheckKind, CheckOutput, CheckRun, Report, Side, Status, Suite};
-use contract::confine::{Network, Profile};
+use contract::confine::{Confinement, InForce, Network, Profile};
 use contract::port::{Delta, Sink};
 use contract::{Cancel, Digest, Fault, Kind, limits};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ struct Bench<'a> {
     sink: &'a dyn Sink,
     /// Where the checkouts borrow their objects from.
     objects: Vec<PathBuf>,
+    /// What holds every command of it; `None`: nobody said that anything should.
+    held: Option<InForce>,
     runs: Vec<CheckRun>,
     blobs: Vec<Vec<u8>>,
     /// What the build directory held before anything ran that is to be judged.
@@ -58,6 +60,7 @@ impl Git {
         let records = place.records.clone();
         let (runs, blobs) = (Vec::new(), Vec::new());
         let objects = place.objects();
+        let held = self.confined.as_ref().map(|asked| sandbox::in_force(&writing(asked))).transpose()?;
         let mut bench = Bench {
             git: self,
             slot,
@@ -66,6 +69,7 @@ impl Git {
             cancel: &cancel,
             sink,
             objects,
+            held,
             runs,
             blobs,
             kept: None,
@@ -189,7 +193,7 @@ impl Bench<'_> {
                 let checks = &self.suite.checks;
                 let failed = checks
                     .iter()
-                    .map(|check| record(check, side, Status::CouldNotRun, &ended, &log))
+                    .map(|check| self.record(check, side, Status::CouldNotRun, &ended, &log))
                     .collect::<Vec<_>>();
                 self.runs.extend(failed);
                 self.blobs.push(log);
@@ -200,7 +204,8 @@ impl Bench<'_> {
             self.note(format!("{} on {}", check.name, word(side)));
             let ended = self.run(&check.run, &cwd, check.timeout_ms).await?;
             let log = self.clean(&ended.output);
-            self.runs.push(record(check, side, status(&ended), &ended, &log));
+            let run = self.record(check, side, status(&ended), &ended, &log);
+            self.runs.push(run);
             self.blobs.push(log);
         }
         Ok(())
@@ -220,7 +225,7 @@ impl Bench<'_> {
                 [first.as_slice(), b"\n--- the same check, once more ---\n", &self.clean(&ended.output)]
                     .concat();
             let ms = self.runs[at].ms + ended.ms;
-            self.runs[at] = CheckRun { ms, ..record(check, Side::Result, Status::Flaky, &ended, &log) };
+            self.runs[at] = CheckRun { ms, ..self.record(check, Side::Result, Status::Flaky, &ended, &log) };
             self.blobs.push(log);
         }
         Ok(())
@@ -250,9 +255,7 @@ impl Bench<'_> {
         program.env.push(("CARGO_TARGET_DIR".into(), target.clone().into()));
         if let Some(confined) = &self.git.confined {
             std::fs::create_dir_all(&target).map_err(|error| io_fault("making", &target, &error))?;
-            let mut confined = confined.clone();
-            // A check builds, whatever the agent's mode may do.
-            confined.profile = confined.profile.max(Profile::WorkspaceWrite);
+            let mut confined = writing(confined);
             confined.workspace = cwd.to_path_buf();
             confined.scratch = Some(self.slot.scratch());
             confined.read.extend(self.objects.iter().cloned());
@@ -286,10 +289,26 @@ impl Bench<'_> {
         let confined = self.git.confined.as_ref();
         match confined.is_some_and(|it| it.profile != Profile::Full && it.network == Network::Off) {
             true => {
-                " The sandbox gives it no network: fetch what it needs beforehand, or write `network = \"on\"` under \
+                " The sandbox gives it no network: fetch what it needs beforehand, or write `network = \"hosts\"` under \
                  [sandbox] into your own config.toml."
             }
             false => "",
+        }
+    }
+
+    fn record(&self, check: &CheckDef, side: Side, status: Status, ended: &Ended, log: &[u8]) -> CheckRun {
+        let ran = status != Status::CouldNotRun;
+        let counted = (ran && check.kind == CheckKind::Test).then(|| output::read(log, &check.run).tests);
+        CheckRun {
+            check: check.name.clone(),
+            side,
+            status,
+            exit: ended.code,
+            log: Digest::of(log),
+            ms: ended.ms,
+            tests: counted.flatten(),
+            held: self.held.clone(),
+            asked: ended.asked.clone(),
         }
     }
 
@@ -323,16 +342,7 @@ fn after(ended: &Ended) -> String {
     }
 }
 
-fn record(check: &CheckDef, side: Side, status: Status, ended: &Ended, log: &[u8]) -> CheckRun {
-    let ran = status != Status::CouldNotRun;
-    let counted = (ran && check.kind == CheckKind::Test).then(|| output::read(log, &check.run).tests);
-    CheckRun {
-        check: check.name.clone(),
-        side,
-        status,
-        exit: ended.code,
-        log: Digest::of(log),
-        ms: ended.ms,
-        tests: counted.flatten(),
-    }
+/// A check builds, whatever the agent's mode may do.
+fn writing(asked: &Confinement) -> Confinement {
+    Confinement { profile: asked.profile.max(Profile::WorkspaceWrite), ..asked.clone() }
 }

@@ -29,7 +29,7 @@ const V4: &[Range] = &[
 ];
 
 /// Nothing, or what this address is instead of everybody's.
-pub(crate) fn public(address: IpAddr) -> Result<(), &'static str> {
+pub fn public(address: IpAddr) -> Result<(), &'static str> {
     match address {
         IpAddr::V4(address) => public_v4(address),
         IpAddr::V6(address) => public_v6(address),
@@ -37,7 +37,7 @@ pub(crate) fn public(address: IpAddr) -> Result<(), &'static str> {
 }
 
 /// Does a name by its form belong to this machine or to somebody's own network? RFC 6761, 6762, 8375, and what people use.
-pub(crate) fn at_home(name: &str) -> bool {
+pub fn at_home(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let ends = ["localhost", "local", "internal", "home.arpa", "lan", "corp", "home", "intranet", "private"];
     // A name without a dot is nobody's but one's own.
