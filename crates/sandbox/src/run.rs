@@ -338,6 +338,8 @@ impl Error {
         if let Self::Mount { number, source } = self {
             let place = plan.and_then(|plan| plan.place(number));
             let layer = place.map_or_else(|| format!("mount {number}"), |place| place.display().to_string());
+            let link = source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+            let source = if link { io::Error::other("a symbolic link is in its way") } else { source };
             return Self::Confine { layer, source };
         }
         match &mut self {

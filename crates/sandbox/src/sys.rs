@@ -229,18 +229,17 @@ pub(crate) const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 pub(crate) const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
 pub(crate) const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
 
-/// Takes rights from a mount, and from all below it.
+/// Takes rights from the mount that this is the top of, and from all below it.
 #[expect(unsafe_code, reason = "mount_setattr has no safe wrapper")]
-pub(crate) fn restrict_mount(at: &Path, limits: u64, below: bool) -> io::Result<()> {
-    let path = CString::new(at.as_os_str().as_bytes())?;
+pub(crate) fn restrict_mount(top: BorrowedFd<'_>, limits: u64, below: bool) -> io::Result<()> {
     let attributes = libc::mount_attr { attr_set: limits, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = if below { libc::AT_RECURSIVE } else { 0 };
+    let flags = libc::AT_EMPTY_PATH | if below { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: both pointers are to live values, and the size is that of the second.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
-            path.as_ptr(),
+            top.as_raw_fd(),
+            c"".as_ptr(),
             flags,
             &raw const attributes,
             size_of::<libc::mount_attr>(),

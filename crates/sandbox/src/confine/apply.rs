@@ -3,16 +3,14 @@
 //! Knows no profile; carries out a [`Plan`]. Start at [`enter`].
 
 use super::plan::{Entry, Plan, Show};
+use super::tree::Tree;
 use super::{calls, landlock};
 use crate::gate::PORT;
 use crate::wire::Step;
 use crate::{pass, sys};
 use contract::confine::Network;
-use rustix::fs::{Mode, OFlags, fstat};
+use rustix::fs::fstat;
 use rustix::io::Errno;
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, unmount,
-};
 use rustix::process::{
     Gid, Pid, Resource, Rlimit, Uid, WaitOptions, fchdir, getgid, getrlimit, getuid, setrlimit, waitpid,
 };
@@ -20,23 +18,15 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, UnshareFlags, capabilities, remove_capability_from_bounding_set,
     set_capabilities,
 };
-use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// A directory that every system has; the new root is made on it, where nobody else sees it.
-const BASE: &str = "/usr";
-/// Where the old root hangs while the new one is filled.
-const OLD: &str = "/.old";
 /// Processes of one command at most, where they are counted (a user namespace, a group of the kernel's).
 pub(crate) const PROCESSES: u64 = 8_192;
 /// Of a thousand.
 const FIRST_TO_GO: &str = "500";
-/// The options of an overlay have no way to write these.
-const NO_OPTION: &[u8] = b",:\\";
 
 type Failed = (Step, io::Error);
 
@@ -69,20 +59,21 @@ pub(crate) fn settle(who: Who) -> io::Result<()> {
 /// must end then.
 pub(crate) fn enter(plan: &Plan, cwd: OwnedFd, gate: Option<OwnedFd>) -> Result<(), Failed> {
     limit(plan).map_err(|error| (Step::Limits, error))?;
+    let mut tree = None;
     if plan.namespaces {
         let path = fs::read_link(format!("/proc/self/fd/{}", cwd.as_raw_fd()));
         let path = path.map_err(|error| (Step::Directory, error))?;
         own_spaces(plan.network).map_err(|error| (Step::Namespaces, error))?;
         gate.map_or(Ok(()), way_out).map_err(|error| (Step::Namespaces, error))?;
-        fill(&plan.entries)?;
-        go(&path, &cwd).map_err(|error| (Step::Directory, error))?;
+        let filled = tree.insert(fill(&plan.entries)?);
+        go(filled, &path, &cwd).map_err(|error| (Step::Directory, error))?;
     } else {
         // Before the rules hold: it may be a place that they do not show.
         fchdir(&cwd).map_err(|errno| (Step::Directory, errno.into()))?;
     }
     drop(cwd);
     keep_few_rights().map_err(|error| (Step::Namespaces, error))?;
-    landlock::hold(plan).map_err(|error| (Step::Landlock, error))?;
+    landlock::hold(plan, tree.as_ref()).map_err(|error| (Step::Landlock, error))?;
     calls::filter(plan).map_err(|error| (Step::Seccomp, error))
 }
 
@@ -96,7 +87,7 @@ pub(super) fn probe() -> io::Result<()> {
             Entry::new("/tmp", Show::Own(None)),
         ];
         let tried = settle(who).and_then(|()| own_spaces(Network::Off));
-        let tried = tried.and_then(|()| fill(&entries).map_err(|(_, error)| error));
+        let tried = tried.and_then(|()| fill(&entries).map(drop).map_err(|(_, error)| error));
         let code = tried.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EPERM), |()| 0);
         std::process::exit(code)
     };
@@ -155,144 +146,27 @@ fn unshare(flags: UnshareFlags) -> io::Result<()> {
 }
 
 /// Makes a new root that holds these and nothing else.
-fn fill(entries: &[Entry]) -> Result<(), Failed> {
+fn fill(entries: &[Entry]) -> Result<Tree, Failed> {
     let step = |error: io::Error| (Step::Namespaces, error);
-    new_root().map_err(step)?;
-    devices().map_err(step)?;
+    let mut tree = Tree::new().map_err(step)?;
     for (number, entry) in entries.iter().enumerate() {
-        place(entry).map_err(|error| (Step::Mount(u16::try_from(number).unwrap_or(u16::MAX)), error))?;
+        let failed = |error| (Step::Mount(u16::try_from(number).unwrap_or(u16::MAX)), error);
+        tree.place(entry).map_err(failed)?;
     }
-    unmount(OLD, UnmountFlags::DETACH).map_err(|errno| step(errno.into()))?;
-    fs::remove_dir(OLD).map_err(step)?;
-    sys::restrict_mount(Path::new("/"), sys::RDONLY | sys::NOSUID | sys::NODEV, false).map_err(step)
-}
-
-fn new_root() -> io::Result<()> {
-    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
-    tmpfs(Path::new(BASE), c"mode=0755,size=16m")?;
-    fs::create_dir(format!("{BASE}{OLD}"))?;
-    rustix::process::pivot_root(BASE, format!("{BASE}{OLD}"))?;
-    std::env::set_current_dir("/")
-}
-
-fn tmpfs(at: &Path, options: &CStr) -> io::Result<()> {
-    Ok(mount("tmpfs", at, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options)?)
-}
-
-/// Devices that everybody needs, terminals of its own, and the usual names for what is open.
-fn devices() -> io::Result<()> {
-    fs::create_dir("/dev")?;
-    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
-        let at = PathBuf::from(format!("/dev/{name}"));
-        fs::write(&at, "")?;
-        mount_bind_recursive(format!("{OLD}{}", at.display()), &at)?;
-    }
-    fs::create_dir("/dev/pts")?;
-    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    mount("devpts", "/dev/pts", "devpts", flags, c"newinstance,ptmxmode=0666,mode=0620")?;
-    let links = [
-        ("ptmx", "pts/ptmx"),
-        ("fd", "/proc/self/fd"),
-        ("stdin", "fd/0"),
-        ("stdout", "fd/1"),
-        ("stderr", "fd/2"),
-    ];
-    links.iter().try_for_each(|(name, to)| std::os::unix::fs::symlink(to, format!("/dev/{name}")))
-}
-
-fn place(Entry { at, show }: &Entry) -> io::Result<()> {
-    let bind = |source: &Path, limits: u64| {
-        let source = before(source);
-        let is_dir = fs::symlink_metadata(&source)?.is_dir();
-        stand_in(at, is_dir)?;
-        mount_bind_recursive(&source, at)?;
-        sys::restrict_mount(at, limits, true)
-    };
-    match show {
-        Show::Read(source) => bind(source, sys::RDONLY | sys::NOSUID),
-        Show::Write(source) | Show::Own(Some(source)) => bind(source, sys::NOSUID | sys::NODEV),
-        Show::Own(None) => {
-            stand_in(at, true)?;
-            tmpfs(at, c"mode=1777,size=25%")
-        }
-        Show::Processes => {
-            stand_in(at, true)?;
-            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-            match mount("proc", at, "proc", flags, c"") {
-                // Parts of the system's own are covered, as containers do, and must stay so.
-                Err(Errno::PERM) => bind(Path::new("/proc"), sys::RDONLY | sys::NOSUID),
-                mounted => Ok(mounted?),
-            }
-        }
-        Show::Over(below, changes) => match over(at, below, changes) {
-            Ok(()) => Ok(()),
-            // Not on this file system, or somebody else's changes are under way: then it stays as it is.
-            Err(_) => bind(below, sys::RDONLY | sys::NOSUID),
-        },
-        Show::Link(to) => std::os::unix::fs::symlink(to, at),
-        Show::Nothing if fs::symlink_metadata(at).is_ok_and(|meta| meta.is_dir()) => {
-            tmpfs(at, c"mode=0,size=4k")?;
-            sys::restrict_mount(at, sys::RDONLY, false)
-        }
-        // A device where none may be opened.
-        Show::Nothing => bind(Path::new("/dev/null"), sys::RDONLY | sys::NOSUID | sys::NODEV),
-        Show::Device => Ok(()),
-    }
-}
-
-/// Shows a directory of which all changes go into another one. One command at a time: two overlays over the same changes
-/// do not see each other's.
-fn over(at: &Path, below: &Path, changes: &Path) -> io::Result<()> {
-    let odd = |path: &Path| path.as_os_str().as_bytes().iter().any(|byte| NO_OPTION.contains(byte));
-    if odd(below) || odd(changes) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let changes = before(changes);
-    for name in ["up", "work"] {
-        fs::create_dir_all(changes.join(name))?;
-    }
-    let lock = fs::File::create(changes.join("lock"))?;
-    lock.try_lock().map_err(io::Error::from)?;
-    stand_in(at, true)?;
-    let (below, changes) = (before(below), changes.display());
-    let options =
-        format!("lowerdir={},upperdir={changes}/up,workdir={changes}/work,userxattr", below.display());
-    mount("overlay", at, "overlay", MountFlags::NOSUID | MountFlags::NODEV, &*CString::new(options)?)?;
-    // Held until the first process of the command ends.
-    std::mem::forget(lock);
-    Ok(())
-}
-
-fn before(path: &Path) -> PathBuf {
-    Path::new(OLD).join(path.strip_prefix("/").unwrap_or(path))
-}
-
-/// Something to mount on.
-fn stand_in(at: &Path, is_dir: bool) -> io::Result<()> {
-    if fs::symlink_metadata(at).is_ok() {
-        return Ok(());
-    }
-    if is_dir {
-        return fs::create_dir_all(at);
-    }
-    at.parent().map_or(Ok(()), fs::create_dir_all)?;
-    fs::write(at, "")
+    tree.close().map_err(step)?;
+    Ok(tree)
 }
 
 /// To the same directory by its name: the open one belongs to the view that was left, in which everything is still
 /// there.
-fn go(path: &Path, open: &OwnedFd) -> io::Result<()> {
-    std::env::set_current_dir(path)?;
-    if path == Path::new("/") {
-        return Ok(());
-    }
-    let here = rustix::fs::open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let (here, wanted) = (fstat(&here)?, fstat(open)?);
-    match (here.st_dev, here.st_ino) == (wanted.st_dev, wanted.st_ino) {
-        true => Ok(()),
+fn go(tree: &Tree, path: &Path, open: &OwnedFd) -> io::Result<()> {
+    let here = tree.open(path)?;
+    let (there, wanted) = (fstat(&here)?, fstat(open)?);
+    if path != Path::new("/") && (there.st_dev, there.st_ino) != (wanted.st_dev, wanted.st_ino) {
         // Somebody exchanged it meanwhile.
-        false => Err(Errno::STALE.into()),
+        return Err(Errno::STALE.into());
     }
+    Ok(fchdir(&here)?)
 }
 
 /// Whatever a program may gain by being the superuser's, it keeps only rights over files it can reach.

@@ -6,6 +6,7 @@
 //! changing mode, owner and times of a file; that needs the view of files of a mount namespace.
 
 use super::plan::{Plan, Show};
+use super::tree::Tree;
 use crate::sys;
 use ::landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
@@ -23,9 +24,9 @@ pub(super) fn version() -> u32 {
     sys::landlock_version().min(KNOWN as u32)
 }
 
-/// Holds this process and whatever it starts to the plan.
-pub(super) fn hold(plan: &Plan) -> io::Result<()> {
-    restrict(plan).map_err(|error| match std::error::Error::source(&error) {
+/// Holds this process and whatever it starts to the plan, in this view of files where it has one of its own.
+pub(super) fn hold(plan: &Plan, tree: Option<&Tree>) -> io::Result<()> {
+    restrict(plan, tree).map_err(|error| match std::error::Error::source(&error) {
         // The system's own word, where there is one.
         Some(source) => match source.source().and_then(|source| source.downcast_ref::<io::Error>()) {
             Some(io) => io
@@ -37,7 +38,7 @@ pub(super) fn hold(plan: &Plan) -> io::Result<()> {
     })
 }
 
-fn restrict(plan: &Plan) -> Result<(), RulesetError> {
+fn restrict(plan: &Plan, tree: Option<&Tree>) -> Result<(), RulesetError> {
     let all = AccessFs::from_all(KNOWN);
     let read = AccessFs::from_read(KNOWN);
     let write = all & !(AccessFs::MakeChar | AccessFs::MakeBlock);
@@ -65,7 +66,14 @@ fn restrict(plan: &Plan) -> Result<(), RulesetError> {
             Show::Device => (&entry.at, device),
             _ => continue,
         };
-        rules = allow(rules, path, rights)?;
+        rules = match tree {
+            // As it was mounted, not by a name that leads elsewhere meanwhile.
+            Some(tree) => match tree.open(path) {
+                Ok(open) => rules.add_rule(PathBeneath::new(open, rights))?,
+                Err(_) => rules,
+            },
+            None => allow(rules, path, rights)?,
+        };
     }
     rules.restrict_self().map(drop)
 }

@@ -7,7 +7,8 @@
 //! - **Namespaces**: a new root that holds only what the plan names, read-only but for the workspace, its build output and
 //!   directories of its own that stand for `/tmp` and the home; what tools fetched, with changes kept apart; no network but its own loopback; shared memory and
 //!   terminals of its own. What git in the workspace runs or obeys is mounted read-only, and git's directory cannot be
-//!   moved, since something is mounted on it.
+//!   moved, since something is mounted on it; nor can a directory on the way to a mount. All of it is put together by
+//!   descriptors (`tree.rs`), so that another command of the session cannot lead it astray by renaming and linking.
 //! - **Landlock**: the same rules again for files, abstract sockets and signals; and the whole of it where there are no
 //!   namespaces. Rules add up from the root downwards, so that `.git/hooks` cannot be taken out of a writable workspace;
 //!   and names, modes, owners and times of files are not its business. Local sockets are refused there altogether.
@@ -24,6 +25,7 @@ mod landlock;
 mod place;
 mod plan;
 mod rules;
+mod tree;
 
 pub(crate) use apply::{PROCESSES, Who, enter, fork_first, settle};
 pub(crate) use plan::Plan;
@@ -141,12 +143,8 @@ pub(crate) fn plan(
             .map_err(failed)?;
     }
     if held.namespaces && held.profile == Profile::WorkspaceWrite {
-        // Nothing can be mounted on a link: it could be put in another one's place.
-        if asked.workspace.join(".git").is_symlink() {
-            let source = io::Error::other("it is a symbolic link, which a command could replace");
-            return Err(Error::Confine { layer: ".git".to_owned(), source });
-        }
         seal(&asked.workspace).map_err(crate::run::failed("closing git's hooks and configuration"))?;
+        closable(&asked.workspace)?;
     }
     env.retain(|(name, _)| !CLEARED.iter().any(|cleared| name == *cleared));
     if held.namespaces {
@@ -214,6 +212,24 @@ pub fn seal(workspace: &Path) -> io::Result<Vec<PathBuf>> {
         _ => {}
     }
     Ok(made)
+}
+
+/// What is closed is what it should be: on a link nothing can be mounted, and what it leads to could be put in its place.
+fn closable(workspace: &Path) -> Result<(), Error> {
+    let git = workspace.join(".git");
+    let is_dir = git.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    let parts = rules::SEALED.iter().filter(|_| is_dir).map(|name| (git.join(name), *name == "hooks"));
+    for (path, dir) in std::iter::once((git.clone(), is_dir)).chain(parts) {
+        let odd = match path.symlink_metadata() {
+            Ok(meta) if meta.is_symlink() => "it is a symbolic link, which leads elsewhere",
+            Ok(meta) if dir && !meta.is_dir() => "it is no directory",
+            Ok(meta) if !dir && !meta.is_file() => "it is no plain file",
+            _ => continue,
+        };
+        let (layer, source) = (path.display().to_string(), io::Error::other(odd));
+        return Err(Error::Confine { layer, source });
+    }
+    Ok(())
 }
 
 /// Removes what [`seal`] made, as far as nobody filled it since. For a workspace that is not Kapell's.
@@ -284,6 +300,30 @@ mod tests {
         );
         let full = Confinement { profile: Profile::Full, ..Confinement::default() };
         assert!(held(&full, &old).unwrap().to_string().starts_with("full: nothing"));
+    }
+
+    #[test]
+    fn what_is_no_plain_part_of_a_repository_is_not_closed_but_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let git = dir.path().join(".git");
+        let refused = || closable(dir.path()).err().map(|error| error.to_string());
+        assert_eq!(refused(), None);
+        std::fs::create_dir(&git).unwrap();
+        std::fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+        seal(dir.path()).unwrap();
+        assert_eq!(refused(), None);
+        for name in rules::SEALED {
+            let path = git.join(name);
+            std::fs::rename(&path, git.join("kept")).unwrap();
+            std::os::unix::fs::symlink("kept", &path).unwrap();
+            let said = refused().unwrap();
+            assert!(said.contains(name) && said.contains("symbolic link"), "{said}");
+            std::fs::remove_file(&path).unwrap();
+            std::fs::rename(git.join("kept"), &path).unwrap();
+        }
+        std::fs::rename(&git, dir.path().join("g")).unwrap();
+        std::os::unix::fs::symlink("g", &git).unwrap();
+        assert!(refused().unwrap().contains("symbolic link"));
     }
 
     #[test]

@@ -144,6 +144,9 @@ pub(super) const SEALED: [&str; 3] = ["hooks", "config", "commondir"];
 
 /// The plan for a command: in the order in which it is carried out. `namespaces` = the kernel has them for us.
 pub(super) fn derive(asked: &Confinement, place: &Place, files: &dyn Files, namespaces: bool) -> Plan {
+    // As it really is: it is opened over no link.
+    let scratch = asked.scratch.as_ref().map(|dir| files.real(dir).unwrap_or_else(|| dir.clone()));
+    let asked = &Confinement { scratch, ..asked.clone() };
     let homes = if place.has_home() { Vec::from_iter(files.real(&place.home)) } else { Vec::new() };
     let mut list = List { files, entries: Vec::new(), namespaces, homes };
     for path in SYSTEM {
@@ -274,11 +277,7 @@ impl List<'_> {
     /// Nothing can be opened there; of a link, where it leads.
     fn hide(&mut self, keys: &[&str]) {
         for key in keys.iter().map(Path::new) {
-            let place = match self.files.kind(key) {
-                Some(Kind::Link(_)) => self.files.real(key),
-                Some(_) => Some(key.to_owned()),
-                None => None,
-            };
+            let place = self.files.kind(key).and_then(|_| self.files.real(key));
             let shown = |path: &PathBuf| self.entries.iter().any(|entry| path.starts_with(&entry.at));
             if let Some(path) = place.filter(shown) {
                 self.entries.push(Entry::new(path, Show::Nothing));
@@ -308,18 +307,24 @@ impl List<'_> {
     fn git(&mut self, workspace: &Path) {
         let Some(top) = self.files.real(workspace).filter(|_| self.namespaces) else { return };
         let git = top.join(".git");
-        match self.files.kind(&git) {
-            Some(Kind::Dir) if self.files.kind(&git.join("HEAD")).is_some() => {
-                self.entries.push(Entry::new(git.clone(), Show::Write(git.clone())));
-                for name in SEALED.map(|name| git.join(name)) {
-                    if self.files.kind(&name).is_some() {
-                        self.entries.push(Entry::new(name.clone(), Show::Read(name)));
+        // By whatever names it is shown.
+        let place = |entry: &Entry| match &entry.show {
+            Show::Write(source) => top.strip_prefix(source).ok().map(|rest| entry.at.join(rest).join(".git")),
+            _ => None,
+        };
+        for at in self.entries.iter().filter_map(place).collect::<Vec<_>>() {
+            match self.files.kind(&git) {
+                Some(Kind::Dir) if self.files.kind(&git.join("HEAD")).is_some() => {
+                    self.entries.push(Entry::new(&at, Show::Write(git.clone())));
+                    for name in SEALED.iter().filter(|name| self.files.kind(&git.join(name)).is_some()) {
+                        self.entries.push(Entry::new(at.join(name), Show::Read(git.join(name))));
                     }
                 }
+                // A file that names the directory, one that holds no repository yet, or a link, which nothing can be
+                // mounted on: then nothing runs.
+                Some(_) => self.entries.push(Entry::new(at, Show::Read(git.clone()))),
+                None => {}
             }
-            // A file that names the directory, or one that holds no repository yet.
-            Some(Kind::File | Kind::Dir) => self.entries.push(Entry::new(git.clone(), Show::Read(git))),
-            _ => {}
         }
     }
 
@@ -415,6 +420,29 @@ mod tests {
              /home/u/.cargo/bin read\n/home/u/.cargo/registry read\n/home/u/go/pkg read\n/home/u/w/.git write\n\
              /home/u/w/.git/hooks read\n/home/u/w/.git/config read\n"
         );
+    }
+
+    #[test]
+    fn hooks_are_closed_by_every_name_of_the_workspace() {
+        let files = Fake::new(&["/home/u/w/.git/HEAD", "/home/u/w/.git/hooks/", "/data/link>/home/u/w"]);
+        let asked =
+            Confinement { workspace: "/data/link".into(), write: vec!["/home/u/w".into()], ..asked() };
+        let plan = derive(&asked, &place(), &files, true);
+        let shown =
+            |at: &str| plan.entries.iter().find(|entry| entry.at == Path::new(at)).map(|it| it.show.clone());
+        for at in ["/data/link", "/home/u/w"] {
+            assert_eq!(shown(at), Some(Show::Write("/home/u/w".into())), "{at}");
+            let hooks = Show::Read("/home/u/w/.git/hooks".into());
+            assert_eq!(shown(&format!("{at}/.git/hooks")), Some(hooks), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_gits_directory_is_shown_as_nothing_that_can_be_mounted() {
+        let files = Fake::new(&["/home/u/w/a", "/home/u/w/.git>../x"]);
+        let plan = derive(&asked(), &place(), &files, true);
+        let git = plan.entries.iter().find(|entry| entry.at == Path::new("/home/u/w/.git")).unwrap();
+        assert_eq!(git.show, Show::Read("/home/u/w/.git".into()));
     }
 
     #[test]

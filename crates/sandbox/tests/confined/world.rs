@@ -23,11 +23,13 @@ pub(crate) struct Attempt {
     pub(crate) name: String,
     pub(crate) sign: String,
     line: String,
+    /// What somebody else has done before, unconfined, in the workspace.
+    before: String,
 }
 
 impl Attempt {
     pub(crate) fn new(name: &str, sign: &str, line: &str) -> Self {
-        Self { name: name.into(), sign: sign.into(), line: line.into() }
+        Self { name: name.into(), sign: sign.into(), line: line.into(), before: String::new() }
     }
 }
 
@@ -35,8 +37,9 @@ impl Attempt {
 pub(crate) fn attempts() -> Vec<Attempt> {
     let lines = include_str!("escapes.tsv").lines().filter(|line| !line.starts_with('#'));
     let split = |line: &str| {
-        let parts: Vec<&str> = line.splitn(3, '\t').collect();
-        Attempt::new(parts[0], parts[1], parts[2])
+        let parts: Vec<&str> = line.splitn(4, '\t').collect();
+        let before = parts.get(3).copied().unwrap_or_default().to_owned();
+        Attempt { before, ..Attempt::new(parts[0], parts[1], parts[2]) }
     };
     lines.map(split).collect()
 }
@@ -165,6 +168,10 @@ impl World {
                 gone.unwrap();
             }
         }
+        // What an attempt has put in the way of the next ones.
+        if self.path("scratch/home/.cargo").is_symlink() {
+            fs::remove_file(self.path("scratch/home/.cargo")).unwrap();
+        }
         fs::create_dir_all(self.path("out")).unwrap();
         for entry in fs::read_dir(self.path("out")).unwrap().flatten() {
             let kept = ["secret", "socket"].contains(&entry.file_name().to_str().unwrap());
@@ -215,6 +222,7 @@ impl World {
         let port = |number: u16| number.to_string();
         let mut all = vec![
             ("HOME".to_owned(), text(self.path("home"))),
+            ("TOP".to_owned(), text(self.top.clone())),
             ("OUT".to_owned(), text(self.path("out"))),
             ("SELF".to_owned(), text(self.path("self"))),
             ("SUID".to_owned(), text(self.path("suid"))),
@@ -258,6 +266,10 @@ impl World {
 
     pub(crate) fn tried_with(&self, attempt: &Attempt, confined: Option<(Confinement, Offers)>) -> Tried {
         self.reset();
+        if !attempt.before.is_empty() {
+            let ran = self.run(&attempt.before, None);
+            assert!(ran.worked, "{}: {}", attempt.name, ran.said);
+        }
         let before = image(&self.path("ws"));
         let ran = self.run(&attempt.line, confined);
         let (kind, rest) = attempt.sign.split_once(':').unwrap_or((&attempt.sign, ""));
