@@ -150,7 +150,8 @@ pub(super) fn derive(asked: &Confinement, place: &Place, files: &dyn Files, name
     let homes = if place.has_home() { Vec::from_iter(files.real(&place.home)) } else { Vec::new() };
     let mut list = List { files, entries: Vec::new(), namespaces, homes };
     for path in SYSTEM {
-        list.read(Path::new(path));
+        // If the home is in there, its own one covers it.
+        list.show(Path::new(path), Show::Read);
     }
     if namespaces {
         list.entries.push(Entry::new("/proc", Show::Processes));
@@ -172,7 +173,7 @@ pub(super) fn derive(asked: &Confinement, place: &Place, files: &dyn Files, name
         asked.write.iter().for_each(|path| list.write(path));
         list.git(&asked.workspace);
     } else {
-        list.read(&asked.workspace);
+        list.show(&asked.workspace, Show::Read);
         // What it builds is its own: a check that only reads still has to compile.
         asked.write.iter().for_each(|path| list.read(path));
     }
@@ -193,9 +194,12 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    /// Readable at its name and at its real place.
+    /// Readable at its name and at its real place; never the home as a whole, by whatever name.
     fn read(&mut self, path: &Path) {
-        self.show(path, Show::Read);
+        let holds_home = |real: PathBuf| self.homes.iter().any(|home| home.starts_with(&real));
+        if !self.files.real(path).is_some_and(holds_home) {
+            self.show(path, Show::Read);
+        }
     }
 
     fn write(&mut self, path: &Path) {
@@ -204,7 +208,7 @@ impl List<'_> {
 
     fn show(&mut self, path: &Path, how: fn(PathBuf) -> Show) {
         let Some(real) = self.files.real(path) else { return };
-        // By whatever name: the home as a whole is shown only to who works in it.
+        // The home as a whole is shown only to who works in it.
         if real == Path::new("/") || (real != path && self.homes.iter().any(|home| home.starts_with(&real))) {
             return;
         }
@@ -229,7 +233,9 @@ impl List<'_> {
         if self.namespaces {
             self.entries.push(Entry::new("/dev/shm", Show::Own(None)));
             if place.has_home() {
-                self.entries.push(Entry::new(&place.home, Show::Own(own("home"))));
+                let names = self.homes.iter().chain([&place.home]);
+                let homes: Vec<Entry> = names.map(|name| Entry::new(name, Show::Own(own("home")))).collect();
+                self.entries.extend(homes);
             }
         }
     }
@@ -434,6 +440,37 @@ mod tests {
             assert_eq!(shown(at), Some(Show::Write("/home/u/w".into())), "{at}");
             let hooks = Show::Read("/home/u/w/.git/hooks".into());
             assert_eq!(shown(&format!("{at}/.git/hooks")), Some(hooks), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_home_by_another_name_is_hidden_as_well() {
+        let files = Fake::new(&[
+            "/home/u>/var/home/u",
+            "/var/home/u/.ssh/id",
+            "/var/home/u/w/.git/HEAD",
+            "/usr/bin/",
+        ]);
+        let variables = [("NVM_DIR", "/var/home/u"), ("GOROOT", "/var/home"), ("RUSTUP_HOME", "/home/u")];
+        let place = Place {
+            home: "/home/u".into(),
+            path: ["/usr/bin", "/var/home/u", "/home/u"].map(PathBuf::from).to_vec(),
+            variables: variables.map(|(name, value)| (name.into(), value.into())).to_vec(),
+        };
+        let asked = Confinement {
+            workspace: "/var/home/u/w".into(),
+            read: vec!["/var/home/u".into(), "/var".into()],
+            ..Confinement::default()
+        };
+        for namespaces in [true, false] {
+            let plan = derive(&asked, &place, &files, namespaces);
+            for entry in &plan.entries {
+                let own = matches!(entry.show, Show::Own(_));
+                assert!(own || !Path::new("/var/home/u").starts_with(&entry.at), "{entry:?}");
+                assert!(own || entry.at != Path::new("/home/u"), "{entry:?}");
+            }
+            let homes = plan.entries.iter().filter(|entry| entry.at.ends_with("home/u"));
+            assert_eq!(homes.count(), if namespaces { 2 } else { 0 });
         }
     }
 
