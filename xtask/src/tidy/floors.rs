@@ -40,7 +40,7 @@ const FLOORS: &[Floor] = &[
     floor("door", &["contract"], &[]),
     floor("mcp", &["contract", "desk", "door"], &[]),
     floor("journal", &["contract"], &["corpus"]),
-    floor("sandbox", &["contract"], &["corpus"]),
+    floor("sandbox", &["contract", "secrets"], &["corpus"]),
     floor("command", &["contract"], &["corpus", "kernel"]),
     floor("workspace", &["contract", "sandbox", "output"], &["corpus"]),
     floor("providers", &["contract"], &["tools", "sandbox", "corpus", "fake"]),

@@ -39,6 +39,30 @@ fn it_is_shown_and_tried() {
 }
 
 #[test]
+fn what_the_environment_keeps_under_other_names_reaches_no_command() {
+    let Some(world) = confined(ON) else { return };
+    let canary = "kanarienvogel";
+    let kept = [
+        ("GIT_CONFIG_COUNT", "1".to_owned()),
+        ("GIT_CONFIG_KEY_0", "http.https://host.example/.extraheader".to_owned()),
+        ("GIT_CONFIG_VALUE_0", format!("AUTHORIZATION: basic {canary}")),
+        ("GIT_CONFIG_VALUE_1", format!("AUTHORIZATION: basic {canary}")),
+        ("BUNDLE_GEMS__EXAMPLE__COM", format!("me:{canary}")),
+        ("KAPELL_ACME_KEY", canary.to_owned()),
+        ("NPM_TOKEN_PROD", canary.to_owned()),
+        ("PIP_INDEX_URL", format!("https://me:{canary}@host.example/simple")),
+        ("HTTPS_PROXY", format!("http://me:{canary}@proxy.example:3128")),
+    ];
+    for profile in ["workspace-write", "full"] {
+        let mut command = world.kapell(&["sandbox", "--profile", profile, "--", "env"]);
+        command.envs(kept.iter().map(|(name, value)| (name, value)));
+        let ended = finish(command, b"").expect(0);
+        assert!(!ended.out.contains(canary), "{}", ended.out);
+        assert!(ended.out.contains("PIP_INDEX_URL=https://host.example/simple"), "{}", ended.out);
+    }
+}
+
+#[test]
 fn an_agents_commands_are_confined_and_need_no_yes() {
     let Some(world) = confined(ON) else { return };
     let out = world.path("out.txt");
