@@ -97,6 +97,15 @@ const SPACES: [i32; 8] = [
     libc::CLONE_NEWCGROUP,
     0x80, // CLONE_NEWTIME
 ];
+/// How a process runs, which is named first.
+const RUNNING: [libc::c_long; 4] = [
+    libc::SYS_sched_setscheduler,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setattr,
+    libc::SYS_sched_setaffinity,
+];
+/// The same, with what the number means before it: the word for a process.
+const RUNNING_OF: [(libc::c_long, i32); 2] = [(libc::SYS_setpriority, 0), (libc::SYS_ioprio_set, 1)];
 /// Puts characters into a terminal as if they were typed; and what a console does besides.
 const TYPING: [u64; 2] = [libc::TIOCSTI, 0x541C];
 /// Bit of a number that another way to call has (x32).
@@ -154,6 +163,15 @@ fn programs(namespaces: bool, network: Network) -> io::Result<Vec<BpfProgram>> {
     refused.insert(libc::SYS_socket, any(sockets(namespaces, network))?);
     // Limits of others; its own are number 0.
     refused.insert(libc::SYS_prlimit64, any(vec![vec![differs(0, 0)]])?);
+    if !namespaces {
+        // Nor how others run. Where it counts its own processes it sees no other.
+        for call in RUNNING {
+            refused.insert(call, any(vec![vec![differs(0, 0)]])?);
+        }
+        for (call, process) in RUNNING_OF {
+            refused.insert(call, any(vec![vec![differs(0, process)], vec![differs(1, 0)]])?);
+        }
+    }
     let absent = ABSENT.iter().map(|call| (*call, Vec::new())).collect();
     let mut all = vec![compile(absent, libc::ENOSYS)?, compile(refused, libc::EPERM)?];
     if cfg!(target_arch = "x86_64") {

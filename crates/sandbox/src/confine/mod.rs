@@ -15,7 +15,7 @@
 //! - **seccomp**: no debugging of others, mounts, new namespaces, kernel interfaces, raw sockets.
 //!
 //! A command's processes are its own (a namespace of numbers, whose first process is `helper/first.rs`): it sees and signals
-//! no other. Where there are no namespaces, command lines of others can be read, and signalled they cannot be from
+//! no other. Where there are no namespaces, what /proc tells of others can be read, and signalled they cannot be from
 //! Landlock 6 on. A repository that a command makes somewhere below the workspace is its own, hooks
 //! included: who runs git there runs them.
 
