@@ -139,6 +139,7 @@ fn escapes_from_rules_alone() {
         "see the local sockets of others",
         "see the mounts of others",
         "see the limits of others",
+        "more processes than its share",
         "read shared memory of System V",
         "the workspace moved away",
     ];

@@ -25,6 +25,10 @@ use std::path::Path;
 
 /// Processes of one command at most, where they are counted (a user namespace, a group of the kernel's).
 pub(crate) const PROCESSES: u64 = 8_192;
+/// Numbers below this are given once only.
+const KEPT_NUMBERS: u64 = 300;
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
+const PID_MAX: &str = "/proc/sys/kernel/pid_max";
 /// Of a thousand.
 const FIRST_TO_GO: &str = "500";
 
@@ -110,7 +114,17 @@ fn limit(plan: &Plan) -> io::Result<()> {
             at_most(resource, most)?;
         }
     }
+    // The superuser is not counted; but numbers run out for everybody.
+    if count > 0 && fs::read_to_string(RELEASE).is_ok_and(|release| numbers_are_its_own(&release)) {
+        let _less_is_no_number = fs::write(PID_MAX, (count + KEPT_NUMBERS).to_string());
+    }
     Ok(())
+}
+
+/// Is the highest process number one of each namespace of them? Before, it was one for the whole system.
+fn numbers_are_its_own(release: &str) -> bool {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (6, 14)
 }
 
 /// What is lower already stays so.
@@ -195,4 +209,26 @@ fn give_up(kept: CapabilitySet) -> io::Result<()> {
     let few = |set: CapabilitySet| set.intersection(kept);
     let (effective, permitted) = (few(now.effective), few(now.permitted));
     Ok(set_capabilities(None, CapabilitySets { effective, permitted, inheritable: few(now.inheritable) })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_own_highest_number_is_never_written() {
+        for (release, own) in [
+            ("6.14.0-rc1\n", true),
+            ("6.18.3", true),
+            ("7.0.1-arch", true),
+            ("6.13.12-200.fc41.x86_64", false),
+            ("6.1.0-28-amd64", false),
+            ("5.15.0", false),
+            ("4.4.0", false),
+            ("", false),
+            ("x", false),
+        ] {
+            assert_eq!(numbers_are_its_own(release), own, "{release}");
+        }
+    }
 }

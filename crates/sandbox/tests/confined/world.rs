@@ -17,6 +17,8 @@ use std::process::{Command, Stdio};
 
 /// Bytes of a file that a confined command writes at most.
 const FILE: u64 = 64_000_000;
+/// Its processes and threads.
+const PROCESSES: u64 = 500;
 
 /// One try.
 pub(crate) struct Attempt {
@@ -256,6 +258,7 @@ impl World {
             scratch: Some(self.path("scratch")),
             read: vec![self.path("self"), self.path("suid")],
             file: FILE,
+            processes: PROCESSES,
             ..Confinement::default()
         }
     }
