@@ -99,5 +99,7 @@ async fn tried(app: &App, asked: Confinement, words: &[String]) -> Result<u8, Fa
     for refused in ended.asked.iter().filter(|it| !it.passed) {
         out::complain(&format!("kapell: refused: {}\n", crate::show::clean::line(&refused.why)));
     }
-    Ok(ended.exit.and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::FAILURE))
+    // As shells tell of a signal.
+    let code = ended.exit.or(ended.signal.map(|signal| 128 + signal));
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::FAILURE))
 }

@@ -338,7 +338,7 @@ mod tests {
         std::fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
         std::fs::write(git.join("config"), "[core]\n").unwrap();
         let made = seal(dir.path()).unwrap();
-        assert_eq!(made, [git.join("hooks"), git.join("commondir")]);
+        assert_eq!(made, ["hooks", "commondir", "config.worktree"].map(|name| git.join(name)));
         assert!(seal(dir.path()).unwrap().is_empty());
         std::fs::write(git.join("hooks/mine"), "x").unwrap();
         unseal(&made);

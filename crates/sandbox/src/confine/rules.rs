@@ -140,7 +140,9 @@ const CACHE_VARIABLES: [(&str, &[&str]); 8] = [
 ];
 /// What git runs or obeys, below the git directory: closed even while it is not there ([`super::seal`] makes what is
 /// missing).
-pub(super) const SEALED: [&str; 3] = ["hooks", "config", "commondir"];
+pub(super) const SEALED: [&str; 4] = ["hooks", "config", "commondir", "config.worktree"];
+/// How deep repositories of submodules are looked for: the name of one may have slashes.
+const MODULES_DEPTH: u32 = 6;
 
 /// The plan for a command: in the order in which it is carried out. `namespaces` = the kernel has them for us.
 pub(super) fn derive(asked: &Confinement, place: &Place, files: &dyn Files, namespaces: bool) -> Plan {
@@ -185,6 +187,9 @@ pub(super) fn derive(asked: &Confinement, place: &Place, files: &dyn Files, name
     Plan { namespaces, network: asked.network, processes, file: asked.file, entries, filters: Vec::new() }
 }
 
+/// How the place of a directory is shown.
+type How = fn(PathBuf) -> Show;
+
 struct List<'a> {
     files: &'a dyn Files,
     entries: Vec<Entry>,
@@ -206,7 +211,7 @@ impl List<'_> {
         self.show(path, Show::Write);
     }
 
-    fn show(&mut self, path: &Path, how: fn(PathBuf) -> Show) {
+    fn show(&mut self, path: &Path, how: How) {
         let Some(real) = self.files.real(path) else { return };
         // The home as a whole is shown only to who works in it.
         if real == Path::new("/") || (real != path && self.homes.iter().any(|home| home.starts_with(&real))) {
@@ -322,8 +327,9 @@ impl List<'_> {
             match self.files.kind(&git) {
                 Some(Kind::Dir) if self.files.kind(&git.join("HEAD")).is_some() => {
                     self.entries.push(Entry::new(&at, Show::Write(git.clone())));
-                    for name in SEALED.iter().filter(|name| self.files.kind(&git.join(name)).is_some()) {
-                        self.entries.push(Entry::new(at.join(name), Show::Read(git.join(name))));
+                    for (source, how) in self.sealed(&git) {
+                        let rest = source.strip_prefix(&git).unwrap_or(&source);
+                        self.entries.push(Entry::new(at.join(rest), how(source.clone())));
                     }
                 }
                 // A file that names the directory, one that holds no repository yet, or a link, which nothing can be
@@ -332,6 +338,32 @@ impl List<'_> {
                 None => {}
             }
         }
+    }
+
+    /// What is there of it in this git directory and in those of submodules, which git runs and obeys as well; and the
+    /// directories on the way, which are mounts so that nobody moves them.
+    fn sealed(&self, git: &Path) -> Vec<(PathBuf, How)> {
+        let is_dir = |path: &PathBuf| matches!(self.files.kind(path), Some(Kind::Dir));
+        let (mut all, mut repositories) = (Vec::<(PathBuf, How)>::new(), vec![git.to_owned()]);
+        let mut below = vec![(git.join("modules"), MODULES_DEPTH)];
+        while let Some((dir, depth)) = below.pop() {
+            if depth == 0 || !is_dir(&dir) {
+                continue;
+            }
+            for inner in self.files.list(&dir).into_iter().filter(is_dir) {
+                let holds = self.files.kind(&inner.join("HEAD")).is_some();
+                below.push((if holds { inner.join("modules") } else { inner.clone() }, depth - 1));
+                if holds {
+                    all.push((inner.clone(), Show::Write));
+                    repositories.push(inner);
+                }
+            }
+            all.push((dir, Show::Write));
+        }
+        let parts = repositories.iter().flat_map(|dir| SEALED.map(|name| dir.join(name)));
+        let there = parts.filter(|part| matches!(self.files.kind(part), Some(Kind::Dir | Kind::File)));
+        all.extend(there.map(|part| (part, Show::Read as How)));
+        all
     }
 
     /// Outer directories before what lies in them; of two at the same place the later one; nothing twice.
@@ -363,7 +395,7 @@ impl List<'_> {
 }
 
 fn on_purpose(entry: &Entry) -> bool {
-    entry.at.file_name().is_some_and(|name| name == ".git")
+    entry.at.components().any(|part| part.as_os_str() == ".git")
 }
 
 #[cfg(test)]

@@ -112,8 +112,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Request>, Refused> {
             return Err(Refused::new(411, "a body must say its length (Content-Length)"));
         }
         if name == "content-length" {
-            let said =
-                std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse::<u64>().ok());
+            // Exactly as the other side reads it: what is longer than it seems there is a second request.
+            let digits = header.value.iter().all(u8::is_ascii_digit);
+            let said = std::str::from_utf8(header.value).ok().filter(|_| digits);
+            let said = said.and_then(|text| text.parse::<u64>().ok());
             match (said, body) {
                 (Some(said), None) => body = Some(said),
                 _ => return Err(bad("the length of the body is not clear")),
@@ -132,7 +134,8 @@ fn authority(text: &str, usual: Option<u16>) -> Option<(String, u16)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']')?;
-            (host, after.strip_prefix(':'))
+            let port = after.strip_prefix(':');
+            (host, if after.is_empty() { None } else { Some(port?) })
         }
         None => match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),

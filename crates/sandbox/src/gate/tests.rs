@@ -125,6 +125,22 @@ async fn a_second_request_on_the_same_connection_goes_nowhere() {
 }
 
 #[tokio::test]
+async fn a_length_or_a_name_that_others_read_otherwise_goes_nowhere() {
+    let server = echo().await;
+    let (gate, proxy) = gate(&["a.example", "[::1]:80"], &[], server, true).await;
+    for length in ["+5", "-0", "0x5", "5, 5", "\u{a0}5", "5 5", ""] {
+        let head = format!("POST http://a.example/ HTTP/1.1\r\nContent-Length: {length}\r\n\r\nabcde");
+        let heard = asks(proxy, &[head.as_bytes()]).await;
+        assert!(heard.starts_with("HTTP/1.1 400"), "{length:?}: {heard}");
+    }
+    let heard = asks(proxy, &[b"GET http://[::1]x/ HTTP/1.1\r\n\r\n"]).await;
+    assert!(heard.starts_with("HTTP/1.1 400"), "{heard}");
+    assert_eq!(told(&gate), []);
+    let heard = asks(proxy, &[b"POST http://a.example/ HTTP/1.1\r\nContent-Length:  5 \r\n\r\nabcde"]).await;
+    assert!(heard.starts_with("HTTP/1.1 200") && heard.ends_with("abcde"), "{heard}");
+}
+
+#[tokio::test]
 async fn what_is_kept_has_an_end() {
     let (gate, _) = gate(&[], &[], "127.0.0.1:9".parse().unwrap(), true).await;
     for n in 0..2 * GATE_ASKED {

@@ -203,6 +203,11 @@ impl World {
         copy(&self.path("git"), &self.path("ws/.git"));
         fs::create_dir_all(self.path("ws/.git/hooks")).unwrap();
         self.write("ws/.git/commondir", ".\n");
+        self.write("ws/.git/config.worktree", "kept\n");
+        let sub = "ws/.git/modules/a/sub";
+        fs::create_dir_all(self.path(&format!("{sub}/hooks"))).unwrap();
+        self.write(&format!("{sub}/HEAD"), "ref: refs/heads/main\n");
+        self.write(&format!("{sub}/config"), "kept\n");
     }
 
     /// A repository with one commit, to be copied.
