@@ -106,8 +106,8 @@ pub(crate) fn one_object(answer: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = answer.iter().position(|&b| b == b'\n')?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let size: usize = head.split(' ').nth(2)?.parse().ok()?;
-    let bytes = answer.get(end + 1..end + 1 + size)?;
-    Some((bytes, answer.get(end + size + 2..)?))
+    let (bytes, rest) = answer.get(end + 1..)?.split_at_checked(size)?;
+    Some((bytes, rest.strip_prefix(b"\n")?))
 }
 
 /// Changes with the contents they need.
