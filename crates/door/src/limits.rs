@@ -9,6 +9,12 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections that are open at once; others wait in the system's queue. Each is one descriptor.
     pub connections: usize,
+    /// Bytes of a request's head, at least 8,192.
+    pub head_bytes: usize,
+    /// Headers of a request.
+    pub headers: usize,
+    /// Are bodies taken whose length is not told (`Transfer-Encoding`)?
+    pub chunked: bool,
     /// Bytes of one request's body.
     pub body_bytes: usize,
     /// Bytes of bodies that are held at once, whoever sent them.
@@ -28,6 +34,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 512,
+            head_bytes: 64 << 10,
+            headers: 100,
+            chunked: true,
             body_bytes: 8 << 20,
             held_bytes: 64 << 20,
             head: Duration::from_secs(30),

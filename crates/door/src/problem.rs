@@ -9,9 +9,12 @@ use serde_json::json;
 /// Why a request was not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    status: StatusCode,
-    code: &'static str,
-    detail: String,
+    /// As HTTP has it.
+    pub status: StatusCode,
+    /// A stable short name.
+    pub code: &'static str,
+    /// What to do.
+    pub detail: String,
     header: Option<(HeaderName, &'static str)>,
 }
 
@@ -41,9 +44,11 @@ impl IntoResponse for Problem {
             json!({"title": title, "status": self.status.as_u16(), "code": self.code, "detail": self.detail});
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, kind, format!("{body}\n")).into_response();
-        if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        if let Some((name, value)) = &self.header {
+            response.headers_mut().insert(name.clone(), HeaderValue::from_static(value));
         }
+        // For a surface that words its refusals itself.
+        response.extensions_mut().insert(self);
         response
     }
 }

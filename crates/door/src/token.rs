@@ -26,10 +26,8 @@ impl Token {
             Fault::new(Kind::UserFixable, "no-token", what)
                 .hint("make that directory writable for you alone, or set KAPELL_HOME=/some/directory")
         };
-        let mut bytes = [0; BYTES];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| failed(&"the system has no random bytes"))?;
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        write(dir, &file, &text).map_err(|error| failed(&error))?;
+        let text = secret().map_err(|why| failed(&why))?;
+        write_private(&file, text.as_bytes()).map_err(|error| failed(&error))?;
         Ok(Self { text, file })
     }
 
@@ -48,8 +46,17 @@ impl Drop for Token {
     }
 }
 
-/// Readers see a whole token or none: it gets its name when it is written.
-fn write(dir: &Path, file: &Path, text: &str) -> io::Result<()> {
+/// 256 random bits, in hexadecimal.
+pub fn secret() -> Result<String, &'static str> {
+    let mut bytes = [0; BYTES];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| "the system has no random bytes")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Writes a file that only its owner can read, in a directory that only they can enter, which is made where it is missing.
+/// Readers see all of it or what was there before: it gets its name when it is written.
+pub fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = file.parent().unwrap_or(Path::new("."));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let mut rights = std::fs::metadata(dir)?.permissions();
     if rights.mode() & 0o077 != 0 {
@@ -60,7 +67,8 @@ fn write(dir: &Path, file: &Path, text: &str) -> io::Result<()> {
     // Of an earlier process with this number, that was killed here.
     drop(std::fs::remove_file(&new));
     let mut open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    open.write_all(text.as_bytes())?;
+    open.write_all(bytes)?;
+    open.sync_all()?;
     std::fs::rename(&new, file)
 }
 

@@ -264,6 +264,8 @@ pub(crate) enum Verb {
     Sandbox(SandboxOptions),
     /// Serve a client of the Model Context Protocol over standard input and output
     Mcp(crate::cmd::mcp::Options),
+    /// Be the daemon of this person: run sessions in one long-lived process and answer programs and browsers over HTTP
+    Serve(crate::cmd::serve::Options),
     /// Look at everything Kapell needs and say what is wrong
     Doctor,
     /// Remove what is not needed any more: workspaces of ended sessions, stale records, caches

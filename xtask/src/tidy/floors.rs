@@ -39,6 +39,7 @@ const FLOORS: &[Floor] = &[
     floor("desk", &["contract", "board"], &[]),
     floor("door", &["contract"], &[]),
     floor("mcp", &["contract", "desk", "door"], &[]),
+    floor("api", &["contract", "door"], &[]),
     floor("journal", &["contract"], &["corpus"]),
     floor("sandbox", &["contract", "secrets"], &["corpus"]),
     floor("command", &["contract"], &["corpus", "kernel"]),
@@ -60,7 +61,19 @@ const FLOORS: &[Floor] = &[
 const OWNED: &[(&str, &[&str], &str)] = &[
     (
         "tokio",
-        &["sandbox", "workspace", "tools", "providers", "engine", "door", "mcp", "kapell", "bench", "fake"],
+        &[
+            "sandbox",
+            "workspace",
+            "tools",
+            "providers",
+            "engine",
+            "door",
+            "mcp",
+            "api",
+            "kapell",
+            "bench",
+            "fake",
+        ],
         "the floors below have nothing to await with",
     ),
     (
@@ -68,7 +81,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
         &["journal", "bench"],
         "only the journal speaks SQL; the benchmark measures a bare loop as its floor",
     ),
-    ("axum", &["door", "mcp"], "HTTP is spoken by the listener, and routes are made by surfaces"),
+    ("axum", &["door", "mcp", "api"], "HTTP is spoken by the listener, and routes are made by surfaces"),
     ("rmcp", &["mcp"], "the protocol's types stay in its leaf: whoever uses them is built with them"),
     (
         "libc",

@@ -23,7 +23,7 @@ struct World {
 async fn world(limits: Limits) -> World {
     let dir = tempfile::tempdir().unwrap();
     let door = Door::open(address("0").unwrap(), dir.path(), limits).await.unwrap();
-    let (address, token) = (door.address(), std::fs::read_to_string(door.token_file()).unwrap());
+    let (address, token) = (door.address(), std::fs::read_to_string(door.token_file().unwrap()).unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
     let routes = Router::new()
         .route("/hello", get(async || "hello"))
@@ -118,7 +118,7 @@ async fn what_others_reach_is_refused_and_says_what_to_type() {
     let one = Door::open(address("0").unwrap(), dir.path(), Limits::default()).await.unwrap();
     let two = Door::open(one.address(), dir.path(), Limits::default()).await.unwrap_err();
     assert_eq!(two.code, "no-listener");
-    assert!(one.token_file().exists(), "who came second took nothing away");
+    assert!(one.token_file().unwrap().exists(), "who came second took nothing away");
 }
 
 #[tokio::test]

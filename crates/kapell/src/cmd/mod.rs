@@ -31,6 +31,7 @@ mod retry;
 mod rewind;
 mod run;
 mod sandbox;
+pub(crate) mod serve;
 mod sessions;
 mod spend;
 mod tell;
@@ -151,6 +152,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Policy { what } => policy::run(app, what),
         Verb::Sandbox(options) => sandbox::run(app, &options).await,
         Verb::Mcp(options) => mcp::run(app, &options).await,
+        Verb::Serve(options) => serve::run(app, &options).await,
         Verb::Doctor => doctor::run(app).await,
         Verb::Gc { dry_run } => gc::run(app, dry_run).await,
     }

@@ -6,6 +6,8 @@ mod audit;
 mod bad_input;
 mod budgets;
 mod context;
+mod daemon;
+mod daemon_refused;
 mod damage;
 mod faults;
 mod formats;

@@ -5,7 +5,7 @@
 use crate::world::{World, fixes, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
@@ -111,7 +111,7 @@ impl Drop for Served {
 }
 
 /// One answer, whole.
-pub(crate) fn answer(stream: &mut BufReader<TcpStream>) -> Answer {
+pub(crate) fn answer(stream: &mut impl BufRead) -> Answer {
     let mut head = String::new();
     while stream.read_line(&mut head).unwrap() > 2 {}
     let head = head.to_lowercase();
@@ -132,7 +132,7 @@ pub(crate) fn answer(stream: &mut BufReader<TcpStream>) -> Answer {
 }
 
 /// The next piece of a body that comes in pieces.
-fn chunk(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+fn chunk(stream: &mut impl BufRead) -> Option<Vec<u8>> {
     let mut line = String::new();
     stream.read_line(&mut line).unwrap();
     let length = usize::from_str_radix(line.trim(), 16).unwrap_or_default();

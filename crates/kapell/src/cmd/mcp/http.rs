@@ -36,7 +36,7 @@ fn refused(fault: contract::Fault) -> Failure {
 fn tell(app: &App, door: &Door) {
     let at = format!("http://{}", door.address());
     let (url, older) = (format!("{at}{}", mcp::PATH), format!("{at}{}", mcp::EVENTS));
-    let file = door.token_file().display().to_string();
+    let file = door.token_file().map(|file| file.display().to_string()).unwrap_or_default();
     if app.global.json {
         let line = json!({"url": url, "sse": older, "token_file": file, "pid": std::process::id()});
         out::print(&format!("{line}\n"));

@@ -1,0 +1,102 @@
+//! Kapell over HTTP: what `kapell serve` answers, as docs/api.md tells it, to programs and to the console.
+//!
+//! A surface: translates requests and does nothing itself. What it asks Kapell goes through [`Host`], which the binary
+//! fulfils; no engine, no store, no environment here. Start at [`Api::routes`]; who is let in is `door`'s matter.
+
+pub mod life;
+mod login;
+mod page;
+mod port;
+mod problem;
+mod rate;
+mod read;
+
+pub use page::Page;
+pub use port::{Filter, Host, Read};
+pub use problem::Refused;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use contract::{Fault, Kind};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What is said of the daemon to whoever greets it.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Of the binary.
+    pub version: &'static str,
+    /// Of records for programs.
+    pub schema: u32,
+    /// Of this start.
+    pub boot: String,
+}
+
+/// What every route works with.
+pub struct Api {
+    host: Arc<dyn Host>,
+    about: About,
+    /// True once the daemon is on its way out.
+    closing: watch::Receiver<bool>,
+    rates: rate::Rates,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("about", &self.about).finish_non_exhaustive()
+    }
+}
+
+/// What a handler gives.
+type Answered = Result<Answer, Refused>;
+
+/// A JSON document that goes out as it is.
+#[derive(Debug)]
+struct Answer(Value);
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        ([("content-type", "application/json")], self.0.to_string()).into_response()
+    }
+}
+
+impl Api {
+    /// Over this host; `closing` turns true when the daemon begins to end.
+    pub fn new(host: Arc<dyn Host>, about: About, closing: watch::Receiver<bool>) -> Arc<Self> {
+        Arc::new(Self { host, about, closing, rates: rate::Rates::default() })
+    }
+
+    /// Every route, to be put behind a listener; [`Api::around`] belongs around what that says.
+    pub fn routes(self: &Arc<Self>) -> Router {
+        let all = Router::new().merge(life::routes(self)).merge(read::routes(self));
+        let all = all.fallback(async || Refused::of_status(StatusCode::NOT_FOUND));
+        all.layer(from_fn_with_state(Arc::clone(self), rate::pass))
+    }
+
+    /// Names each request, and words every refusal as RFC 9457 wants it, whoever refused.
+    pub fn around(self: &Arc<Self>, routes: Router) -> Router {
+        routes.layer(from_fn_with_state(Arc::clone(self), problem::dress))
+    }
+
+    /// Who may come in over the loopback besides programs with the token.
+    pub fn logins(self: &Arc<Self>) -> Arc<dyn door::Logins> {
+        Arc::new(login::Entry)
+    }
+
+    async fn read(&self, read: Read) -> Answered {
+        self.host.read(read).await.map(Answer)
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+}
+
+/// The daemon is on its way out.
+fn closing() -> Refused {
+    let fault = Fault::new(Kind::Transient, "closing", "this daemon is ending");
+    Refused::from(fault.hint("ask again in a moment: what replaces it goes on with every session"))
+}

@@ -1,0 +1,104 @@
+//! `serve`: the daemon. Sessions in one process that lives on, and the HTTP API of docs/api.md over it.
+//!
+//! Wires the surface (`api`) to the engine; what calls do is in `host.rs`, where it listens in `listen.rs`. Start at [`run`].
+
+mod host;
+mod listen;
+mod lists;
+
+use crate::app::App;
+use crate::cmd::work::{Work, leave};
+use crate::exit::{self, Failure};
+use crate::home::create_private;
+use crate::out;
+use crate::show::stream::SCHEMA;
+use crate::signals::Signals;
+use api::life::{Found, Run};
+use api::{About, Api};
+use contract::SessionId;
+use contract::port::Clock;
+use engine::Engine;
+use host::{Daemon, Handle};
+use listen::Listeners;
+use serde_json::json;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What is asked for.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// Listen on the loopback too, for browsers; port 0 takes any that is free
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "7373")]
+    pub(crate) tcp: Option<u16>,
+}
+
+/// Serves until a signal comes; the exit code.
+pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
+    let mut signals = Work::signals()?;
+    let app = Arc::new(App::new(app.global.clone())?);
+    app.home.create()?;
+    create_private(&app.home.run_dir())?;
+    let run = Run::new(app.home.run_dir());
+    let mut reign = run.reign().map_err(refused)?;
+    let files = listen::more_files();
+    let wired = Arc::new(app.wire_to_work(&app.config(None)?)?);
+    wired
+        .warnings
+        .iter()
+        .for_each(|why| out::complain(&format!("warning: {}\n", crate::show::clean::line(why))));
+    let (end, closing) = watch::channel(false);
+    let boot = SessionId::v7(app.now().0, app.clock.random()).to_string();
+    let daemon = Arc::new(Daemon { app: Arc::clone(&app), wired: Arc::clone(&wired) });
+    let about = About { version: env!("CARGO_PKG_VERSION"), schema: SCHEMA, boot: boot.clone() };
+    let api = Api::new(Arc::new(Handle(daemon)), about, closing);
+    let token = door::secret().map_err(|why| Failure::failed("no-token", why, "try again"))?;
+    let listeners = Listeners::open(&run, &api, &token, options.tcp, files).await.map_err(refused)?;
+    let url = listeners.url();
+    let found = Found { v: 1, boot, pid: std::process::id(), socket: run.socket(), url, token };
+    reign.tell(found.clone())?;
+    tell(&app, &found);
+    let (leave_off, stop) = watch::channel(());
+    let ruling = async {
+        signals.next().await;
+        end.send_replace(true);
+        stopped(&wired.engine, &mut signals).await;
+        drop(leave_off);
+    };
+    tokio::join!(listeners.serve(&api, stop), ruling);
+    drop(api);
+    // A request that is still being answered holds it; what runs was ended above.
+    if let Some(wired) = Arc::into_inner(wired) {
+        leave(wired).await;
+    }
+    drop(reign);
+    Ok(exit::OK)
+}
+
+fn refused(fault: contract::Fault) -> Failure {
+    Failure::from(fault).into_usage()
+}
+
+/// Stops what runs, in order; asked again, at once. Every session can be resumed, and the next daemon does.
+async fn stopped(engine: &Engine, signals: &mut Signals) {
+    let mut stopping = std::pin::pin!(engine.shutdown());
+    loop {
+        tokio::select! {
+            () = &mut stopping => return,
+            _again = signals.next() => engine.force().await,
+        }
+    }
+}
+
+/// Where it is, for people; for programs with `--json`.
+fn tell(app: &App, found: &Found) {
+    if app.global.json {
+        let line = json!({
+            "boot": found.boot, "pid": found.pid, "socket": found.socket.display().to_string(), "url": found.url,
+        });
+        out::print(&format!("{line}\n"));
+    } else if !app.global.quiet {
+        let socket = found.socket.display();
+        let url = found.url.as_ref().map(|url| format!(" and {url}")).unwrap_or_default();
+        out::complain(&format!("serving at {socket}{url}\n"));
+    }
+}
