@@ -4,13 +4,15 @@
 //! nothing: what was decided is done by who asked, once this has answered. Start at [`step`].
 
 use crate::core::{Core, Moment, Step};
+use crate::meter::Meter;
 use crate::store;
 use contract::action::{End, Outcome};
 use contract::journal::{Class, Error, Journal};
-use contract::{Fault, Seq, SessionId, StreamId};
+use contract::{BoxFuture, Fault, Seq, SessionId, StreamId};
 use kernel::further;
 use kernel::{Governor, Illegal, Input, Session};
 use std::sync::MutexGuard;
+use std::time::Instant;
 
 /// What a step needs of the process around it.
 pub trait Host: Sync {
@@ -22,6 +24,10 @@ pub trait Host: Sync {
     fn moment(&self) -> Moment;
     /// These may try again.
     fn poke_all(&self, sessions: Vec<SessionId>);
+    /// Where times are counted, if anybody wants to know them.
+    fn meter(&self) -> Option<&Meter> {
+        None
+    }
 }
 
 /// What became durable, and the blobs that went with it.
@@ -86,7 +92,11 @@ async fn attempt(
             continue;
         }
         let known = Known::of(core, &governor, &shared);
+        let began = host.meter().map(|_| Instant::now());
         let decided = core.step(&mut governor, input, host.moment()).map(|mut step| {
+            if let (Some(meter), Some(began)) = (host.meter(), began) {
+                meter.decisions.took(began.elapsed());
+            }
             step.batch.blobs = blobs;
             step.batch.consume = rows;
             let commit = (!step.is_empty()).then(|| host.journal().append(std::mem::take(&mut step.batch)));
@@ -99,13 +109,22 @@ async fn attempt(
         Err(illegal) => return Err(contradiction(host, core.state.id, root, &known, &illegal).await),
     };
     if let Some(commit) = commit
-        && let Err(error) = commit.await
+        && let Err(error) = timed(host, commit).await
         && !contract::planted!(EffectFirst)
     {
         undo(host, core.state.id, core.state.root(), &known);
         return Err(error);
     }
     Ok(step)
+}
+
+/// A commit, and how long it was waited for.
+async fn timed<T>(host: &impl Host, commit: BoxFuture<'static, T>) -> T {
+    let Some(meter) = host.meter() else { return commit.await };
+    let began = Instant::now();
+    let done = commit.await;
+    meter.commits.took(began.elapsed());
+    done
 }
 
 /// Where the streams stood that were decided upon.

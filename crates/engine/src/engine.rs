@@ -9,6 +9,7 @@ use crate::core::{Core, Moment};
 use crate::executor::{self, Ports};
 use crate::guard::Guard;
 use crate::lease::Leases;
+use crate::meter::Meter;
 use crate::named;
 use crate::recent::Recent;
 use crate::task::{self, Kind, Task};
@@ -123,6 +124,7 @@ pub(crate) struct Shared {
     /// Shared by those who open, attend and wake sessions; a shutdown waits for all of them.
     waking: tokio::sync::RwLock<()>,
     leases: Leases,
+    meter: Meter,
     breakdowns: Breakdowns,
     recent: Arc<Recent>,
     progress: broadcast::Sender<Progress>,
@@ -168,6 +170,7 @@ impl Engine {
             taking: Default::default(),
             waking: tokio::sync::RwLock::default(),
             leases: Leases::default(),
+            meter: Meter::default(),
             breakdowns: Breakdowns::default(),
             recent,
             progress: broadcast::channel(PROGRESS).0,
@@ -263,6 +266,11 @@ impl Engine {
         executor::rebuild(&self.shared.ports, run).await
     }
 
+    /// How long its decisions and commits have taken.
+    pub fn meter(&self) -> &Meter {
+        &self.shared.meter
+    }
+
     /// The store.
     pub fn journal(&self) -> &Arc<dyn Journal> {
         &self.shared.journal
@@ -351,6 +359,10 @@ impl Host for Shared {
 
     fn moment(&self) -> Moment {
         Moment { now: self.ports.clock.now(), random: self.ports.clock.random() }
+    }
+
+    fn meter(&self) -> Option<&Meter> {
+        Some(&self.meter)
     }
 
     /// Tells those that are here.

@@ -266,6 +266,10 @@ pub(crate) enum Verb {
     Mcp(crate::cmd::mcp::Options),
     /// Be the daemon of this person: run sessions in one long-lived process and answer programs and browsers over HTTP
     Serve(crate::cmd::serve::Options),
+    /// Print what is measured of all sessions, as Prometheus reads it
+    Metrics,
+    /// List what failed: each kind of failure once, with how often, first and last
+    Errors(crate::cmd::errors::Options),
     /// Look at everything Kapell needs and say what is wrong
     Doctor,
     /// Remove what is not needed any more: workspaces of ended sessions, stale records, caches

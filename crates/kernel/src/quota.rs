@@ -364,6 +364,11 @@ impl Quota {
         self.places.iter().find(|place| place.session == session).map(|place| place.until)
     }
 
+    /// The provider's circuit breaker, as the newest event has left it.
+    pub fn breaker_state(&self) -> Breaker {
+        self.health.breaker()
+    }
+
     /// Calls under way at this moment.
     pub fn under_way(&self, now: Timestamp) -> u64 {
         self.flying(now).count() as u64

@@ -36,6 +36,7 @@ const FLOORS: &[Floor] = &[
     },
     Floor { external: Some(&["ring", "serde", "serde_json"]), ..floor("audit", &["contract"], &[]) },
     Floor { external: Some(&["jiff", "saphyr-parser", "serde_json"]), ..floor("board", &[], &["corpus"]) },
+    floor("telemetry", &["contract", "kernel"], &[]),
     floor("desk", &["contract", "board"], &[]),
     floor("door", &["contract"], &[]),
     floor("mcp", &["contract", "desk", "door"], &[]),

@@ -15,11 +15,13 @@ mod credentials;
 mod demo;
 mod diff;
 mod doctor;
+pub(crate) mod errors;
 mod events;
 mod gc;
 mod hooks;
 pub(crate) mod jobs;
 pub(crate) mod mcp;
+mod metrics;
 mod models;
 mod parse;
 mod pause;
@@ -153,6 +155,8 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Sandbox(options) => sandbox::run(app, &options).await,
         Verb::Mcp(options) => mcp::run(app, &options).await,
         Verb::Serve(options) => serve::run(app, &options).await,
+        Verb::Metrics => metrics::run(app).await,
+        Verb::Errors(options) => errors::run(app, &options).await,
         Verb::Doctor => doctor::run(app).await,
         Verb::Gc { dry_run } => gc::run(app, dry_run).await,
     }

@@ -30,5 +30,6 @@ mod resources;
 mod sandbox;
 mod secrets;
 mod store;
+mod telemetry;
 mod tools;
 mod world;

@@ -10,7 +10,7 @@ use std::process::Command;
 const KEY: &str = "sk-e2e-very-secret";
 
 /// A server that writes the file the check wants, and finishes.
-fn server() -> Server {
+pub(crate) fn server() -> Server {
     let write =
         Reply::text("I write it.").and_call("write", &json!({"path": "fixed.txt", "content": "fixed\n"}));
     let finish = Reply::call("finish", &json!({"status": "done", "summary": "All done."}));
@@ -19,7 +19,7 @@ fn server() -> Server {
 }
 
 /// A provider `ours` at this address, whose model `m` costs 3 and 15 dollars for a million tokens.
-fn configured(world: &World, dialect: &str, url: &str) {
+pub(crate) fn configured(world: &World, dialect: &str, url: &str) {
     let text = format!(
         "[providers.ours]\ndialect = \"{dialect}\"\nbase_url = \"{url}\"\nkey_env = \"OURS_API_KEY\"\n\
          [providers.ours.models.m]\ncontext = 100_000\noutput = 4_000\nprice = {{ input = 3, output = 15 }}\n"
@@ -27,7 +27,7 @@ fn configured(world: &World, dialect: &str, url: &str) {
     world.write("kapell/config/config.toml", &text);
 }
 
-fn with_key(world: &World, args: &[&str]) -> Ended {
+pub(crate) fn with_key(world: &World, args: &[&str]) -> Ended {
     let mut command: Command = world.kapell(args);
     command.env("OURS_API_KEY", KEY);
     finish(command, b"")

@@ -1,0 +1,15 @@
+//! What is measured and told of sessions: folds of the records that are on disk, and the formats others read.
+//!
+//! Pure but for [`read`], which pages through the Journal port. Knows no HTTP client, no clock and no configuration; nothing
+//! here is on the way of a decision. Start at [`station`] (what surfaces ask), [`metric`] (the measures) and [`fold`] (records
+//! to values).
+#![warn(missing_docs)]
+
+pub mod faults;
+pub mod fold;
+pub mod metric;
+pub mod prometheus;
+pub mod read;
+pub mod series;
+pub mod sheet;
+pub mod station;
