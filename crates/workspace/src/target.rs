@@ -58,11 +58,32 @@ pub(crate) enum Place<'a> {
     Ref,
 }
 
+/// Is the work tree one that belongs to this git directory, as `.git` in it says? Git itself believes a repository's own
+/// `core.worktree`, which may name any directory of the person's.
+fn leads_back(git_dir: &Path, top: &Path) -> Result<(), Fault> {
+    let real = |path: &Path| path.canonicalize().ok();
+    let dot = top.join(".git");
+    let named = match read_plain(&dot) {
+        Ok(Some(text)) => top.join(line(&text).strip_prefix("gitdir:").unwrap_or_default().trim()),
+        _ => dot,
+    };
+    if real(&named).is_some_and(|named| Some(named) == real(git_dir)) {
+        return Ok(());
+    }
+    let what = format!(
+        "the repository's configuration says that its files are in {}, which is another place",
+        top.display()
+    );
+    Err(Fault::new(Kind::UserFixable, "foreign-worktree", what)
+        .hint("look at it, then: git config --unset core.worktree"))
+}
+
 impl Target {
     /// Looks at the repository a session works for, and refuses when it is not the one it was prepared from.
     pub(crate) async fn look(binary: &Binary, facts: &Facts, wanted: Option<&str>) -> Result<Self, Fault> {
         let repo = Repo::theirs(binary, &facts.repo);
         let mut ask = vec!["rev-parse", "--path-format=absolute", "--git-common-dir"];
+        ask.extend((!facts.bare).then_some("--absolute-git-dir"));
         ask.extend((!facts.bare).then_some("--show-toplevel"));
         let answer = repo.call(ask).await?;
         let mut lines = answer.split(|&b| b == b'\n');
@@ -73,7 +94,9 @@ impl Target {
                 Fault::new(Kind::UserFixable, "origin-changed", what).hint("put the old one back there")
             );
         }
-        let top = (!facts.bare).then(|| path(lines.next().unwrap_or_default()));
+        let mut next = || path(lines.next().unwrap_or_default());
+        let top = if facts.bare { None } else { Some((next(), next())) };
+        let top = top.map(|(git_dir, top)| leads_back(&git_dir, &top).map(|()| top)).transpose()?;
         let format = "--format=%(refname)%00%(objectname)%00%(worktreepath)%00";
         let full = wanted.map(|name| format!("refs/heads/{name}"));
         let mut ask = vec!["for-each-ref", format, "refs/heads/kapell"];

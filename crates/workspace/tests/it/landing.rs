@@ -66,6 +66,29 @@ async fn rebases_onto_a_moved_target_after_checking_the_merged_tree() {
 }
 
 #[tokio::test]
+async fn a_repository_that_names_another_place_for_its_files_is_not_landed_in() {
+    let world = World::new();
+    let (session, ready) = world.prepared().await;
+    put(&ready.root.join("planted.txt"), "mine\n");
+    let result = world.commit(session).await;
+    // As an unpacked archive may bring it along: the files go there, says git.
+    let outside = world.repo.parent().unwrap().to_path_buf();
+    world.run(&["config", "core.worktree", outside.to_str().unwrap()]);
+    let landing = Landing {
+        base: ready.base.clone(),
+        result: result.clone(),
+        target: ready.target.clone(),
+        land: true,
+    };
+    let fault = world.land_with(session, landing, None).await.unwrap_err();
+    assert_eq!(fault.code, "foreign-worktree", "{fault}");
+    assert!(fault.hint.contains("core.worktree"), "{fault}");
+    assert!(!outside.join("planted.txt").exists());
+    world.run(&["config", "--unset", "core.worktree"]);
+    assert_eq!(why(&world.land(session, &ready, &result, None).await), "landed");
+}
+
+#[tokio::test]
 async fn a_conflict_names_the_files_and_leaves_the_branch() {
     let world = World::new();
     let (session, ready) = world.prepared().await;
