@@ -8,6 +8,7 @@ use crate::port::{Blobs, Sink};
 use crate::{BoxFuture, Cancel, Digest, Fault, SessionId};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -32,6 +33,17 @@ pub struct Scope {
     pub together: usize,
     /// Reads earlier outputs.
     pub blobs: Arc<dyn Blobs>,
+    /// Finds secrets, for who shows pieces of a text that goes on before and behind them; `None`: there are none.
+    pub masks: Option<Arc<dyn Masks>>,
+}
+
+/// Where secrets are in a text. Whatever a tool gives back is looked through once more, but what reaches over the end of
+/// a piece is in neither of two pieces.
+pub trait Masks: Send + Sync {
+    /// Ranges of bytes, in order and apart, with what is shown in their place.
+    fn of(&self, text: &[u8]) -> Vec<(Range<usize>, String)>;
+    /// Of a text that may go on: how many of its bytes can be shown by now. What follows may become a secret.
+    fn settled(&self, text: &[u8]) -> usize;
 }
 
 impl std::fmt::Debug for Scope {

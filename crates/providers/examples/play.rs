@@ -52,6 +52,7 @@ async fn play() {
             "cargo fmt --check".into(),
         ],
         blobs: store.clone(),
+        masks: None,
     };
     let tools = tools::all(&tools::Options::default());
     let (start, mut actions, mut thought) = (Instant::now(), 0, Duration::ZERO);

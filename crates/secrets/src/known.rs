@@ -30,6 +30,8 @@ const HALVED_BYTES: usize = 24;
 const HALF_BYTES: (usize, usize) = (12, 24);
 /// Values this long are looked for in base64 and hexadecimal, too.
 const ENCODED_BYTES: usize = 10;
+/// Fewer bytes of its beginning are not held to be one.
+const BEGUN_BYTES: usize = 4;
 /// Longer forms are not compared anew at each place of a text that is nothing but their period.
 const LONG_BYTES: usize = 256;
 /// White space around a line end that a program put into a value.
@@ -123,6 +125,15 @@ impl Known {
     /// Does a text hold one?
     pub(crate) fn is_in(&self, text: &str) -> bool {
         self.automaton.is_match(text)
+    }
+
+    /// Bytes at the end of a text that are the beginning of one.
+    pub(crate) fn begun(&self, text: &[u8]) -> usize {
+        let begun = |form: &Form| {
+            let most = text.len().min(form.bytes.len().saturating_sub(1));
+            (BEGUN_BYTES..=most).rev().find(|n| text.ends_with(&form.bytes[..*n]))
+        };
+        self.forms.iter().filter_map(begun).max().unwrap_or(0)
     }
 
     /// Where they stand, over line ends that a program put into them.

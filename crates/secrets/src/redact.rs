@@ -45,6 +45,11 @@ pub fn masked(text: &str) -> Option<&str> {
     Some(&mark[..end])
 }
 
+/// Of a text that goes on: how much of its end is held back at most.
+const HELD_BYTES: usize = 16 * 1024;
+/// Letters and digits of a word without an end that may become a token.
+const WORD_LETTERS: usize = 8;
+
 /// Takes out what it knows, and what has the form of a secret.
 #[derive(Default)]
 pub struct Redactor {
@@ -87,6 +92,26 @@ impl Redactor {
             Some(span) => span.start,
             None => end,
         }
+    }
+
+    /// Of a text that may go on at any time: the bytes that can be shown by now. Held back is what may become a secret: the
+    /// beginning of a known value, of a private key's block, of a value behind a telling name, and a long word without an end.
+    pub fn settled(&self, text: &[u8]) -> usize {
+        let recent = text.len().saturating_sub(HELD_BYTES);
+        let tail = &text[recent..];
+        let line = memchr::memrchr(b'\n', tail).map_or(0, |at| at + 1);
+        let word = tail.iter().rposition(u8::is_ascii_whitespace).map_or(0, |at| at + 1);
+        let letters = tail[word..].iter().filter(|byte| byte.is_ascii_alphanumeric()).count();
+        let told = std::str::from_utf8(&tail[line..]).is_ok_and(pattern::is_telling) && word < tail.len();
+        let ends = [
+            (letters >= WORD_LETTERS).then_some(word),
+            told.then_some(line),
+            pattern::open_key(tail),
+            self.known.as_ref().map(|known| tail.len() - known.begun(tail)),
+        ];
+        let end = recent + ends.into_iter().flatten().min().unwrap_or(tail.len());
+        let over = self.find(text).into_iter().find(|span| span.start < end && end < span.end);
+        over.map_or(end, |span| span.start)
     }
 
     /// Where the secrets of these bytes are, in order, none in another.
@@ -213,6 +238,23 @@ impl Redactor {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_may_become_a_secret_is_not_settled() {
+        let redactor = Redactor::new(Secret::new("PASS", "correct horse battery 77"));
+        for (text, shown) in [
+            ("done\n", "done\n"),
+            (">>> ", ">>> "),
+            ("name? ", "name? "),
+            ("$ ls", "$ ls"),
+            ("a ghp_aB3dE6gH9j", "a "),
+            ("it is correct hor", "it is "),
+            ("x\n-----BEGIN PRIVATE KEY-----\nMIIE\n", "x\n"),
+            ("x\nAPI_KEY=ab", "x\n"),
+        ] {
+            assert_eq!(&text[..redactor.settled(text.as_bytes())], shown, "{text}");
+        }
+    }
 
     const GITHUB: &str = "ghp_aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hI6";
 

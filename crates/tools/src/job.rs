@@ -5,7 +5,7 @@
 use crate::args::{parse, refuse};
 use crate::jobs::{Jobs, Live};
 use crate::judge::{Content, judged};
-use crate::{keys, view};
+use crate::{keys, mask, view};
 use contract::action::EffectClass;
 use contract::cancel::Urgency;
 use contract::limits::{
@@ -13,7 +13,7 @@ use contract::limits::{
 };
 use contract::model::ToolSpec;
 use contract::port::Sink;
-use contract::tool::{Judged, Output, Scope, Stopped, Tool};
+use contract::tool::{Judged, Masks, Output, Scope, Stopped, Tool};
 use contract::{BoxFuture, Cancel, Fault, Kind};
 use sandbox::Size;
 use sandbox::job::{self, Status};
@@ -142,7 +142,7 @@ impl JobTool {
         let live = self.jobs.live(scope.session, name);
         let Some(live) = live else {
             return match args.action {
-                Action::Read => past(name, &dir, args.after),
+                Action::Read => past(name, &dir, args.after, scope),
                 _ => {
                     let ended =
                         job::look(&dir).map_or_else(|_| "it has ended".to_owned(), |status| status.ended);
@@ -152,8 +152,8 @@ impl JobTool {
         };
         match args.action {
             Action::List => Ok(Output::ok(self.list(scope))),
-            Action::Read => read(args, &live).await,
-            Action::Write => write(args, &live).await,
+            Action::Read => read(args, &live, scope).await,
+            Action::Write => write(args, &live, scope).await,
             Action::Resize => {
                 let size = args.size()?;
                 match live.job.resize(size) {
@@ -168,7 +168,7 @@ impl JobTool {
                 live.job.stop(Urgency::Graceful);
                 let ladder = Duration::from_millis(STOP_INT_MS + STOP_TERM_MS + 2 * STOP_KILL_MS);
                 live.job.until(ladder, |status| !status.ended.is_empty()).await;
-                Ok(seen(&live, None))
+                Ok(seen(&live, None, scope))
             }
         }
     }
@@ -182,15 +182,15 @@ impl JobTool {
     }
 }
 
-async fn read(args: &Args, live: &Live) -> Result<Output, Fault> {
+async fn read(args: &Args, live: &Live, scope: &Scope) -> Result<Output, Fault> {
     let from = args.after.unwrap_or_else(|| *live.seen.lock().unwrap_or_else(PoisonError::into_inner));
     let wait = Duration::from_millis(args.wait_ms.unwrap_or(0));
     let news = |status: &Status| status.bytes > from || !status.ended.is_empty() || !status.waits.is_empty();
     live.job.until(wait, news).await;
-    Ok(seen(live, args.after))
+    Ok(seen(live, args.after, scope))
 }
 
-async fn write(args: &Args, live: &Live) -> Result<Output, Fault> {
+async fn write(args: &Args, live: &Live, scope: &Scope) -> Result<Output, Fault> {
     let mut bytes = args.text.clone().unwrap_or_default().into_bytes();
     for key in args.keys.iter().flatten() {
         bytes.extend(keys::bytes(key).map_err(refuse)?);
@@ -213,18 +213,21 @@ async fn write(args: &Args, live: &Live) -> Result<Output, Fault> {
             break;
         }
     }
-    Ok(seen(live, None))
+    Ok(seen(live, None, scope))
 }
 
 /// What the agent sees of one that runs here: its screen, or what is new; and how it is.
-pub(crate) fn seen(live: &Live, after: Option<u64>) -> Output {
+pub(crate) fn seen(live: &Live, after: Option<u64>, scope: &Scope) -> Output {
     let status = live.job.status();
     let mut seen = live.seen.lock().unwrap_or_else(PoisonError::into_inner);
     let (mut text, end) = match (live.job.shown(), after) {
         (Some(shown), None) => {
             let rows = shown.rows.iter().rposition(|row| !row.is_empty()).map_or(0, |last| last + 1);
-            let text: String =
-                shown.rows[..rows].iter().map(|row| format!("{}\n", view::plain(row.as_bytes()))).collect();
+            let rows: Vec<String> =
+                shown.rows[..rows].iter().map(|row| view::plain(row.as_bytes())).collect();
+            let (text, ends) = mask::joined(&rows, usize::from(shown.size.columns));
+            let spots = scope.masks.as_ref().map_or_else(Vec::new, |masks| masks.of(text.as_bytes()));
+            let text = mask::screen(&text, &ends, &spots);
             let (row, column) = shown.cursor;
             let Size { columns, rows } = shown.size;
             (
@@ -234,7 +237,10 @@ pub(crate) fn seen(live: &Live, after: Option<u64>) -> Output {
                 status.bytes,
             )
         }
-        (_, after) => piece(live.job.dir(), after.unwrap_or(*seen)),
+        (_, after) => {
+            let grows = status.ended.is_empty() && status.waits.is_empty();
+            piece(live.job.dir(), after.unwrap_or(*seen), grows, scope)
+        }
     };
     *seen = end;
     text.push_str(&format!("[{} {}]", live.name, line(&status)));
@@ -242,35 +248,65 @@ pub(crate) fn seen(live: &Live, after: Option<u64>) -> Output {
 }
 
 /// What is left of one that does not run here any more.
-fn past(name: &str, dir: &Path, after: Option<u64>) -> Result<Output, Fault> {
+fn past(name: &str, dir: &Path, after: Option<u64>, scope: &Scope) -> Result<Output, Fault> {
     let status = job::look(dir).map_err(|error| {
         Fault::new(Kind::Permanent, "no-job", format!("what {name} said of itself cannot be read: {error}"))
     })?;
     let from = after.unwrap_or_else(|| status.bytes.saturating_sub(OUTPUT_VIEW_BYTES as u64));
-    let (mut text, _) = piece(dir, from);
+    let (mut text, _) = piece(dir, from, false, scope);
     text.push_str(&format!("[{name} {}]", line(&status)));
     Ok(Output::ok(text))
 }
 
-/// What was written from here on, as far as it may be shown at once, with where to go on.
-fn piece(dir: &Path, from: u64) -> (String, u64) {
+/// What was written from here on, as far as it may be shown at once, with where to go on. While it `grows`, a word without
+/// an end that may become a secret is not shown.
+fn piece(dir: &Path, from: u64, grows: bool, scope: &Scope) -> (String, u64) {
     let piece = match job::read(dir, from, OUTPUT_VIEW_BYTES) {
         Ok(piece) => piece.lines(),
         Err(error) => return (format!("[its output cannot be read: {error}]\n"), from),
     };
-    let next = piece.from + piece.bytes.len() as u64;
+    let whole = piece.from + piece.bytes.len() as u64;
+    let (bytes, next) = match &scope.masks {
+        Some(masks) => clean(dir, &piece, grows, &**masks),
+        None => (piece.bytes, whole),
+    };
     let mut text = String::new();
     if piece.from > from {
         text.push_str(&format!("[bytes {from} to {} are not kept any more]\n", piece.from));
     }
-    text.push_str(&view::plain(&piece.bytes));
+    text.push_str(&view::plain(&bytes));
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    if next < piece.end {
+    if next < whole {
+        text.push_str(&format!("[{} bytes without an end are not shown yet]\n", piece.end - next));
+    } else if next < piece.end {
         text.push_str(&format!("[{} bytes more; `read` goes on at byte {next}]\n", piece.end - next));
     }
     (text, next)
+}
+
+/// Bytes before and behind a piece that are looked at, for what reaches over its ends.
+const AROUND_BYTES: usize = 64 * 1024;
+
+/// A piece without secrets, and where the next one begins.
+fn clean(dir: &Path, piece: &job::Piece, grows: bool, masks: &dyn Masks) -> (Vec<u8>, u64) {
+    let end = piece.from + piece.bytes.len() as u64;
+    let before = piece.from.saturating_sub(AROUND_BYTES as u64);
+    let around = job::read(dir, before, OUTPUT_VIEW_BYTES + 2 * AROUND_BYTES).ok();
+    // Where some of it is lost, there is nothing that reaches over.
+    let around = around.filter(|it| it.from <= piece.from && it.from + it.bytes.len() as u64 >= end);
+    let (first, bytes, last) = match &around {
+        Some(around) => (around.from, &around.bytes, around.from + around.bytes.len() as u64 == around.end),
+        None => (piece.from, &piece.bytes, end == piece.end),
+    };
+    let at = |number: u64| usize::try_from(number - first).unwrap_or(bytes.len());
+    let mut show = at(piece.from)..at(end);
+    if grows && last {
+        show.end = masks.settled(bytes).clamp(show.start, show.end);
+    }
+    let (shown, next) = mask::part(bytes, show, &masks.of(bytes));
+    (shown, first + next as u64)
 }
 
 /// How one is, in a line.
@@ -425,6 +461,40 @@ mod tests {
         // A name is never given twice.
         let text = world.shell(json!({"command": "echo three", "background": true}));
         assert!(text.starts_with("three\n[j3 "), "{text}");
+    }
+
+    /// Knows one value.
+    struct Known(&'static str);
+
+    impl Masks for Known {
+        fn of(&self, text: &[u8]) -> Vec<(std::ops::Range<usize>, String)> {
+            let text = String::from_utf8_lossy(text);
+            text.match_indices(self.0).map(|(at, value)| (at..at + value.len(), "[x]".into())).collect()
+        }
+
+        fn settled(&self, text: &[u8]) -> usize {
+            let begun = (1..self.0.len()).rev().find(|n| text.ends_with(&self.0.as_bytes()[..*n]));
+            text.len() - begun.unwrap_or(0)
+        }
+    }
+
+    #[test]
+    fn no_piece_shows_a_part_of_a_secret() {
+        let mut world = World::new();
+        world.bench.scope.masks = Some(Arc::new(Known("hunter2-and-more")));
+        let line = "printf 'it is hunter2-'; read -r x; printf 'and-more, yes\\n'; read -r y";
+        let text = world.shell(json!({"command": line, "background": true}));
+        assert!(text.starts_with("it is \n[8 bytes without an end are not shown yet]\n[j1 "), "{text}");
+        world.job(json!({"action": "write", "job": "j1", "text": "\n"}));
+        let mut all = String::new();
+        for after in 0..30 {
+            all.push_str(&world.job(json!({"action": "read", "job": "j1", "after": after})).text);
+        }
+        assert_eq!(all.lines().next(), Some("it is [x], yes"));
+        // What is said of it names its command, which is the model's own word.
+        for line in all.lines().filter(|line| !line.starts_with("[j1 ")) {
+            assert!(!line.contains("nter2") && !line.contains("d-mo"), "{line}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod judge;
 mod keys;
 mod learn;
 mod list;
+mod mask;
 mod memory;
 mod memory_read;
 mod memory_write;

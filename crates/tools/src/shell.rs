@@ -246,7 +246,11 @@ fn meaning(held: Option<&InForce>, declared: bool) -> (EffectClass, String) {
         }
         // Whom a person listed may be asked, and asked again.
         (Some(held), false) => (EffectClass::Staged, format!("confined: {held}")),
-        (None, true) => (EffectClass::Staged, "declared check".to_owned()),
+        // Its words are trusted; what they run is the agent's by now.
+        (None, true) => (
+            EffectClass::External,
+            "declared check, not confined: the files that it runs may have been changed".to_owned(),
+        ),
         (None, false) => (
             EffectClass::External,
             "not confined: what it touches outside the workspace is unknown".to_owned(),
@@ -296,7 +300,7 @@ impl Shell {
         let command = self.command(argv, args, scope)?.patience(patience);
         let live = self.jobs.start(scope.session, command, args.terminal.then(Size::default))?;
         live.job.until(FIRST_WORD, |status| status.bytes > 0 || !status.ended.is_empty()).await;
-        Ok(job::seen(&live, None))
+        Ok(job::seen(&live, None, scope))
     }
 
     fn command(&self, argv: Vec<String>, args: &Args, scope: &Scope) -> Result<Command, Fault> {
@@ -635,15 +639,17 @@ mod tests {
     }
 
     #[test]
-    fn only_a_declared_check_is_staged() {
+    fn what_nothing_confines_is_external_a_declared_check_too() {
         let bench = Bench::new();
         std::fs::create_dir(bench.root().join("sub")).unwrap();
         let class = |args| {
             bench.judge(&Shell::new(&Options::default()), args).map(|judged| (judged.class, judged.why))
         };
-        let staged = (EffectClass::Staged, "declared check".to_owned());
-        assert_eq!(class(json!({"command": " cargo test\n"})), Ok(staged.clone()));
-        assert_eq!(class(json!({"command": "cargo test", "cwd": "."})), Ok(staged));
+        for args in [json!({"command": " cargo test\n"}), json!({"command": "cargo test", "cwd": "."})] {
+            let (class, why) = class(args).unwrap();
+            assert_eq!(class, EffectClass::External);
+            assert!(why.starts_with("declared check, not confined"), "{why}");
+        }
         for args in [
             json!({"command": "cargo test; curl x"}),
             json!({"command": "cargo test", "cwd": "sub"}),

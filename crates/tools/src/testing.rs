@@ -60,6 +60,7 @@ impl Bench {
             confinement: None,
             together: 1,
             blobs: Arc::new(store),
+            masks: None,
         };
         Self { dir, scope, lines: Arc::default() }
     }

@@ -4,14 +4,15 @@
 //! Knows no secret: the port does. Start at [`Hidden`].
 
 use super::{Finished, Job, Ports};
-use ::secrets::{Redactor, Stream};
+use ::secrets::{Redactor, Stream, mask};
 use contract::Digest;
 use contract::action::{Outcome, Run};
 use contract::model::{Message, Reply, Request};
 use contract::port::{Delta, Sink};
-use contract::tool::Output;
+use contract::tool::{Masks, Output};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -56,6 +57,34 @@ impl Hidden {
             })
             .collect();
         Finished { outcome: recorded(&redactor, outcome, &moved), blobs }
+    }
+}
+
+/// Secrets in what a tool shows piece by piece, as they are known when it looks.
+pub(super) struct Looked {
+    ports: Ports,
+    repo: String,
+    session: contract::SessionId,
+}
+
+impl Looked {
+    pub(super) fn new(ports: &Ports, run: &Run) -> Self {
+        Self { ports: ports.clone(), repo: run.context.spec.repo.clone(), session: run.session }
+    }
+
+    fn redactor(&self) -> Arc<Redactor> {
+        self.ports.secrets.of(Path::new(&self.repo), &self.ports.workspace.root(self.session))
+    }
+}
+
+impl Masks for Looked {
+    fn of(&self, text: &[u8]) -> Vec<(Range<usize>, String)> {
+        let found = self.redactor().find(text);
+        found.into_iter().map(|span| (span.start..span.end, mask(&span.label))).collect()
+    }
+
+    fn settled(&self, text: &[u8]) -> usize {
+        self.redactor().settled(text)
     }
 }
 

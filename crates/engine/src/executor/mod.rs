@@ -302,6 +302,7 @@ impl Job {
             confinement: None,
             together: 1,
             blobs: Arc::clone(&self.ports.blobs),
+            masks: Some(Arc::new(hide::Looked::new(&self.ports, &self.run))),
         }
     }
 
