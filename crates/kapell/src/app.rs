@@ -256,7 +256,11 @@ impl App {
         let ports = Ports {
             blobs: Arc::<Sqlite>::clone(&store),
             workspace: Arc::<workspace::Git>::clone(&git),
-            checks: Arc::new(Trusted { checks: Arc::<workspace::Git>::clone(&git), trust: self.trust() }),
+            checks: Arc::new(Trusted {
+                git: Arc::<workspace::Git>::clone(&git),
+                trust: self.trust(),
+                sandbox: config.sandbox.clone(),
+            }),
             tools,
             models: self.asked(&models, config),
             clock: Arc::<System>::clone(&self.clock),

@@ -26,6 +26,11 @@ fn less(held: &InForce) -> String {
     format!("{why}: {comes_to}, as you accepted: {held}")
 }
 
+/// Is a command kept to its workspace here?
+pub(crate) fn confines(asked: &Confinement) -> bool {
+    sandbox::in_force(asked).is_ok_and(|held| held.holds())
+}
+
 /// Does a command need no yes for what it changes, since a savepoint takes that back? And what of the network it reaches,
 /// where a whole sandbox holds it.
 pub(crate) fn takes_back(asked: &Confinement) -> (bool, Option<Network>) {

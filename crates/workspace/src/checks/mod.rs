@@ -77,7 +77,7 @@ pub(crate) struct Place {
 
 impl Git {
     /// The repository behind a directory: Kapell's own when it is a session's workspace, else the user's.
-    async fn place(&self, dir: &Path) -> Result<Place, Fault> {
+    pub(crate) async fn place(&self, dir: &Path) -> Result<Place, Fault> {
         if let Some(session) = self.session_of(dir) {
             // Read without the session's lock: landing holds it while it has a merged tree checked.
             let home = self.home(session);
