@@ -154,7 +154,7 @@ impl Kept {
             let ended = scene.step(record, round, &["resume", "last", "--output-format", "stream-json"])?;
             match ended.code {
                 Some(0) => return Self::of(&scene),
-                Some(8) => drop(scene.step(record, "approve", &["approve", "last", "--json"])?),
+                Some(8) => drop(scene.step(record, "approve", &["approve", "last", "--unseen", "--json"])?),
                 other => bail!("resume ended with {other:?}: {}", ended.err),
             }
         }

@@ -137,8 +137,11 @@ pub(crate) enum Verb {
     Approve {
         /// Which session
         session: String,
-        /// Which approval, such as a12; without it: the one that waits
+        /// Which approval, such as a12; without it: the one that waits, which a terminal shows first
         approval: Option<String>,
+        /// Without a terminal: to the one that waits, whatever it is, also where nobody was shown it
+        #[arg(long, conflicts_with = "approval")]
+        unseen: bool,
         /// Also write rules into your config.toml that allow exactly the commands that asked, in this repository
         #[arg(long)]
         always: bool,

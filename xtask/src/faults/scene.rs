@@ -146,7 +146,7 @@ impl Scene<'_> {
         let opening = self.opening();
         let acts: [(&'static str, i32, Vec<&str>); 3] = [
             ("run", 8, opening.iter().map(String::as_str).collect()),
-            ("approve", 0, vec!["approve", "last", "--json"]),
+            ("approve", 0, vec!["approve", "last", "--unseen", "--json"]),
             ("resume", 0, vec!["resume", "last"]),
         ];
         let mut ended = Vec::new();

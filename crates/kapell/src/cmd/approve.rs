@@ -1,4 +1,5 @@
-//! `approve` and `deny`: a yes or no to exactly the content that is shown, from any terminal.
+//! `approve` and `deny`: a yes or no to exactly the content that is shown, from any terminal. A yes names what it is to,
+//! or is given where it is shown.
 //!
 //! Start at [`run`].
 
@@ -6,7 +7,7 @@ use super::always::{self, Scope};
 use super::tell::{Taken, report, tell};
 use super::work::leave;
 use crate::app::{App, Wired};
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::out;
 use crate::pick::{self, short};
 use crate::show::asked::Asked;
@@ -14,6 +15,7 @@ use crate::tree::{Blocker, Need, Tree};
 use contract::SessionId;
 use contract::intent::Wish;
 use kernel::fsm::ApprovalState;
+use std::io::BufRead;
 
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,21 +30,40 @@ pub(crate) enum Say {
     No,
 }
 
+/// Which approval is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which<'a> {
+    /// The one of this name: it was shown, or its name would not be known. No two of a session have the same.
+    Named(&'a str),
+    /// The one that waits, once the person has looked at it.
+    Shown,
+    /// The one that waits, whatever it is.
+    Any,
+}
+
 /// Answers an approval; the exit code.
-pub(crate) async fn run(app: &App, name: &str, approval: Option<&str>, say: Say) -> Result<u8, Failure> {
+pub(crate) async fn run(app: &App, name: &str, which: Which<'_>, say: Say) -> Result<u8, Failure> {
     let wired = app.wire()?;
-    let done = answer(app, &wired, name, approval, say).await;
+    let done = answer(app, &wired, name, which, say).await;
     leave(wired).await;
     done
 }
 
-async fn answer(app: &App, wired: &Wired, name: &str, wanted: Option<&str>, say: Say) -> Result<u8, Failure> {
+async fn answer(app: &App, wired: &Wired, name: &str, which: Which<'_>, say: Say) -> Result<u8, Failure> {
     let session = pick::session(&*wired.store, name).await?;
     let tree = Tree::open(&wired.engine, session).await?;
+    let wanted = match which {
+        Which::Named(name) => Some(name),
+        Which::Shown | Which::Any => None,
+    };
     let (session, approval) = find(&tree, session, wanted)?;
     let Some(state) = tree.get(session) else { return Err(nothing(session, &[])) };
     let blocker = Blocker { session, kind: Need::Approval(approval.clone()) };
     let asked = Asked::of(&*wired.store, state, &blocker).await.ok_or_else(|| nothing(session, &[]))?;
+    if which == Which::Shown && !seen(app, &asked)? {
+        out::print("nothing was approved\n");
+        return Ok(exit::NEEDS_YOU);
+    }
     let (hash, yes) = (asked.hash.unwrap_or_default(), say != Say::No);
     let rules = match say {
         Say::Always | Say::Session => always::rules(app, &*wired.store, state, &approval).await?,
@@ -66,6 +87,23 @@ async fn answer(app: &App, wired: &Wired, name: &str, wanted: Option<&str>, say:
     }
     let next = format!("kapell resume {}", short(tree.root));
     report(app, session, verb, &told, &format!("approval {approval} {word}"), &next)
+}
+
+/// Does the person who looks at it now say yes? Another one than they saw before may wait by now, so that nobody who
+/// cannot be shown it agrees to it by the session alone.
+fn seen(app: &App, asked: &Asked) -> Result<bool, Failure> {
+    let page: String = asked.content.lines().map(|line| format!("    {line}\n")).collect();
+    if !app.term.can_ask() || app.global.json {
+        let what = format!("a yes is to something that was shown: {} {}\n{page}", asked.id, asked.title);
+        let yes = asked.commands.first().cloned().unwrap_or_default();
+        return Err(Failure::usage("which-approval", what.trim_end(), yes));
+    }
+    out::print(&format!("approval {}: {}\n{page}yes / no? ", asked.id, asked.title));
+    // What was typed before it was shown is no answer to it.
+    let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    Ok(read.is_ok() && ["y", "yes"].contains(&line.trim().to_lowercase().as_str()))
 }
 
 /// The approval that is meant: in the named session, else in one below it.

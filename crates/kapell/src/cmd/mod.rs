@@ -122,16 +122,22 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Cost(options) => cost::run(app, &options).await,
         Verb::Pause { session } => pause::run(app, &session).await,
         Verb::Cancel { session } => cancel::run(app, &session).await,
-        Verb::Approve { session, approval, always, for_session } => {
+        Verb::Approve { session, approval, unseen, always, for_session } => {
             let yes = match (always, for_session) {
                 (true, _) => approve::Say::Always,
                 (_, true) => approve::Say::Session,
                 _ => approve::Say::Yes,
             };
-            approve::run(app, &session, approval.as_deref(), yes).await
+            let which = match &approval {
+                Some(name) => approve::Which::Named(name),
+                None if unseen => approve::Which::Any,
+                None => approve::Which::Shown,
+            };
+            approve::run(app, &session, which, yes).await
         }
         Verb::Deny { session, approval } => {
-            approve::run(app, &session, approval.as_deref(), approve::Say::No).await
+            let which = approval.as_deref().map_or(approve::Which::Any, approve::Which::Named);
+            approve::run(app, &session, which, approve::Say::No).await
         }
         Verb::Answer { session, text } => answer::run(app, &session, &text).await,
         Verb::Rewind { session, action } => rewind::run(app, &session, action).await,

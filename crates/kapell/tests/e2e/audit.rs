@@ -123,7 +123,7 @@ fn acts_are_listed_and_a_lost_log_is_told() {
     let world = World::unconfined();
     let model = world.script("out", &format!("{}{}", shell("touch made.log"), fixes()));
     world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
-    world.run(&["approve", "last"]).expect(0);
+    world.run(&["approve", "--unseen", "last"]).expect(0);
     world.run(&["resume", "last"]).expect(0);
     let listed = world.run(&["audit", "query", "--json", "--limit", "10000"]).expect(0).json();
     let entries = listed["entries"].as_array().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Start at the first test.
 
-use crate::world::{DONE, Ended, World, call, finish, fixes, shell, until};
+use crate::world::{DONE, Ended, UNCONFINED, World, call, finish, fixes, shell, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::net::TcpListener;
@@ -32,10 +32,10 @@ fn a_killed_process_leaves_its_question_open_and_nothing_run() {
     running.signal(Signal::KILL);
     running.end();
     assert!(!world.path("count").exists());
-    world.run(&["approve", "last"]).expect(0);
+    world.run(&["approve", "--unseen", "last"]).expect(0);
     assert!(!world.path("count").exists(), "approve runs nothing itself");
     // Answered twice, used once.
-    world.run(&["approve", "last"]).expect(2);
+    world.run(&["approve", "--unseen", "last"]).expect(2);
     world.run(&["deny", "last"]).expect(2);
     world.run(&["resume", "last"]).expect(0);
     assert_eq!(world.read("count"), "once\n");
@@ -53,7 +53,7 @@ fn a_message_is_no_approval_whatever_it_says() {
         let ended = world.run(&["resume", "last", words]).expect(0);
         assert!(ended.err.contains("withdrawn"), "{}", ended.err);
         assert!(!world.path("count").exists(), "`{words}` was taken for a yes");
-        world.run(&["approve", "last"]).expect(2);
+        world.run(&["approve", "--unseen", "last"]).expect(2);
     }
 }
 
@@ -63,7 +63,7 @@ fn a_yes_is_for_one_call_and_for_what_was_shown() {
     let twice = format!("{}{}{}", counts(&world), counts(&world), fixes());
     let model = world.script("out", &twice);
     world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
-    world.run(&["approve", "last"]).expect(0);
+    world.run(&["approve", "--unseen", "last"]).expect(0);
     // The same words again are another call, with a question of their own.
     world.run(&["resume", "last"]).expect(8);
     assert_eq!(world.read("count"), "once\n");
@@ -81,7 +81,7 @@ fn what_changed_since_it_was_approved_does_not_run() {
     world.run(&["run", "-m", &model, "--ask", "writes", "make the test pass"]).expect(8);
     let id =
         world.shown()["session_id"].as_str().or(world.shown()["id"].as_str()).unwrap_or_default().to_owned();
-    world.run(&["approve", "last"]).expect(0);
+    world.run(&["approve", "--unseen", "last"]).expect(0);
     let file = std::fs::read_dir(world.path("kapell/state/sessions")).unwrap().flatten();
     let tree = file.map(|entry| entry.path().join("tree/readme.txt")).find(|path| path.exists()).unwrap();
     std::fs::write(&tree, "hello, but not what was shown\n").unwrap();
@@ -120,7 +120,7 @@ fn what_nobody_answered_in_time_is_a_no_and_is_shown_as_one() {
     assert!(said.contains("nobody answered in time"), "{said}");
     let acts = world.run(&["audit", "query", "--action", "approval", "--outcome", "expired"]).expect(0).out;
     assert!(acts.contains("time"), "{acts}");
-    world.run(&["approve", "last"]).expect(2);
+    world.run(&["approve", "--unseen", "last"]).expect(2);
     assert!(!world.path("count").exists());
 }
 
@@ -133,7 +133,7 @@ fn a_yes_for_the_session_is_a_rule_of_the_session() {
     let run =
         |code| world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(code);
     run(8);
-    let told = world.run(&["approve", "--session", "last"]).expect(0).out;
+    let told = world.run(&["approve", "--unseen", "--session", "last"]).expect(0).out;
     assert!(told.contains("for this session"), "{told}");
     world.run(&["resume", "last"]).expect(0);
     assert!(world.repo().join("mark.log").exists());
@@ -151,7 +151,7 @@ fn a_yes_to_a_command_is_one_to_the_files_it_names() {
     world.commit("a script");
     let model = world.script("out", &format!("{}{}", shell("sh ./deploy.sh"), fixes()));
     world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
-    world.run(&["approve", "last"]).expect(0);
+    world.run(&["approve", "--unseen", "last"]).expect(0);
     let file = std::fs::read_dir(world.path("kapell/state/sessions")).unwrap().flatten();
     let script = file.map(|entry| entry.path().join("tree/deploy.sh")).find(|path| path.exists()).unwrap();
     std::fs::write(&script, format!("echo another >> {}\n", world.path("out").display())).unwrap();
@@ -323,6 +323,45 @@ fn what_is_found_where_nothing_is_declared_needs_no_trust() {
     assert!(wary(&world, &["trust", "show"]).expect(0).out.contains("nothing to trust"));
     let ended = wary(&world, &["run", "-m", &model, "--no-land", "make the test pass"]);
     assert!(ended.err.contains("step 2 model"), "{ended:?}");
+    // What it runs is the repository's code: where nothing confines that, a person looks first.
+    world.write("kapell/config/config.toml", UNCONFINED);
+    let refused = wary(&world, &["run", "-m", &model, "--no-land", "make the test pass"]).expect(8);
+    assert!(format!("{}{}", refused.out, refused.err).contains("kapell trust"), "{refused:?}");
+    let shown = wary(&world, &["trust", "show"]).expect(8).out;
+    assert!(shown.contains("setup: `cargo fetch") && shown.contains("test: `cargo test`"), "{shown}");
+    wary(&world, &["trust"]).expect(0);
+    let ended = wary(&world, &["run", "-m", &model, "--no-land", "make the test pass"]);
+    assert!(ended.err.contains("step 2 model"), "{ended:?}");
+}
+
+#[test]
+fn trust_is_about_what_is_committed_and_holds_until_it_is_taken_back() {
+    let world = World::new();
+    world.write("repo/check.sh", "grep -q fixed fixed.txt\n");
+    world.write("repo/.kapell/config.toml", "[checks.test]\nrun = \"sh ./check.sh\"\nkind = \"test\"\n");
+    world.commit("a script");
+    // A session starts from the commit: what is changed and not committed is no part of it.
+    world.write("repo/check.sh", "grep -q fixed fixed.txt # being changed\n");
+    wary(&world, &["trust"]).expect(0);
+    let model = world.script("out", &format!("{}{}", shell("touch made.log"), fixes()));
+    let run = ["run", "-m", &model, "--no-land", "--ask", "writes", "make the test pass"];
+    wary(&world, &run).expect(8);
+    // Its word is taken back while the session waits: the session's own record of the suite is no trust.
+    wary(&world, &["trust", "revoke"]).expect(0);
+    let refused = until_no_question(&world).expect(8);
+    assert!(format!("{}{}", refused.out, refused.err).contains("kapell trust"), "{refused:?}");
+    wary(&world, &["trust"]).expect(0);
+    wary(&world, &["resume", "last"]).expect(8);
+    until_no_question(&world).expect(0);
+}
+
+/// Says yes to whatever the newest session asks and goes on with it, until it waits for something else; how that ended.
+fn until_no_question(world: &World) -> Ended {
+    let mut ended = world.run(&["sessions", "show", "last"]);
+    while world.run(&["approve", "--unseen", "last"]).code == 0 {
+        ended = wary(world, &["resume", "last"]);
+    }
+    ended
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn what_a_hook_changes_is_what_runs_and_is_judged_anew() {
     let model = world.script("out", &format!("{}{}", shell("echo original"), fixes()));
     world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
     // The person is asked about what will run.
-    let shown = world.run(&["approve", "last"]).expect(0).out;
+    let shown = world.run(&["approve", "--unseen", "last"]).expect(0).out;
     assert!(shown.contains("echo changed"), "{shown}");
     world.run(&["resume", "last"]).expect(0);
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "changed\n");

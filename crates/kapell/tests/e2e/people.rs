@@ -27,7 +27,7 @@ fn an_external_call_waits_for_a_yes_from_any_terminal() {
     assert!(approved.out.contains("once and for exactly this"), "{}", approved.out);
     assert!(approved.out.contains("next: kapell resume"), "{}", approved.out);
     assert_eq!(world.read("outside.log"), "");
-    world.run(&["approve", "last"]).expect(2);
+    world.run(&["approve", "--unseen", "last"]).expect(2);
     world.run(&["resume", "last"]).expect(0);
     assert_eq!(world.read("outside.log"), "once\n");
     assert_eq!(world.read("repo/fixed.txt"), "fixed\n");

@@ -30,7 +30,7 @@ fn always_writes_a_rule_for_exactly_what_asked() {
     std::os::unix::fs::symlink("own.toml", &link).unwrap();
     std::fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     world.run(&["run", "-m", &model, "--ask", "external", "make the test pass"]).expect(8);
-    let approved = world.run(&["approve", "--always", "last"]).expect(0);
+    let approved = world.run(&["approve", "--unseen", "--always", "last"]).expect(0);
     assert!(approved.out.contains("rule: allow exactly `touch made.log` in "), "{}", approved.out);
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&own).unwrap().permissions());
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink() && mode & 0o777 == 0o600, "{mode:o}");

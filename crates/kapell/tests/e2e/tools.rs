@@ -126,7 +126,7 @@ fn a_page_of_a_host_that_nobody_allowed_waits_for_a_yes() {
     );
     assert_eq!(asked.load(Ordering::SeqCst), 0);
     // Somebody says yes: the address is still one of this machine, and nobody connects to it.
-    world.run(&["approve", "last"]).expect(0);
+    world.run(&["approve", "--unseen", "last"]).expect(0);
     world.run(&["resume", "last"]);
     assert_eq!(asked.load(Ordering::SeqCst), 0);
     let events = world.run(&["sessions", "transcript", "last"]).expect(0).out;
