@@ -5,6 +5,7 @@
 
 pub mod life;
 mod login;
+mod measure;
 mod page;
 mod port;
 mod problem;
@@ -71,7 +72,8 @@ impl Api {
 
     /// Every route, to be put behind a listener; [`Api::around`] belongs around what that says.
     pub fn routes(self: &Arc<Self>) -> Router {
-        let all = Router::new().merge(life::routes(self)).merge(read::routes(self));
+        let all =
+            Router::new().merge(life::routes(self)).merge(read::routes(self)).merge(measure::routes(self));
         let all = all.fallback(async || Refused::of_status(StatusCode::NOT_FOUND));
         all.layer(from_fn_with_state(Arc::clone(self), rate::pass))
     }

@@ -26,6 +26,17 @@ pub enum Read {
     Ready,
     /// A page of sessions, newest first.
     Sessions(Filter, Page),
+    /// The page for Prometheus, as a text.
+    Metrics,
+    /// Points of measures for charts.
+    Series {
+        /// Which; `None` = all. With `*` at its end: all that begin so.
+        name: Option<String>,
+        /// From this moment on.
+        since: Timestamp,
+        /// So much time stands behind each point, milliseconds; 0 = the least there is.
+        step_ms: u64,
+    },
 }
 
 /// Which sessions.

@@ -2,9 +2,10 @@
 //!
 //! Start at the first test.
 
+use crate::daemon::Daemon;
 use crate::models::{configured, server, with_key};
-use crate::world::{DONE, Ended, World, call, fixes};
-use serde_json::Value;
+use crate::world::{DONE, Ended, World, call, fixes, until};
+use serde_json::{Value, json};
 
 /// The value of this line of an exposition.
 #[track_caller]
@@ -90,6 +91,30 @@ fn what_waits_for_a_person_is_seen_and_hostile_names_stay_one_line() {
     assert!(value(&page, "kapell_needs_you_seconds") > 0.0);
     assert!(!page.contains(world.path("asks.toml").to_str().unwrap()), "paths of scripts stay here");
     assert!(page.contains("model=\"builtin/script\""));
+}
+
+#[test]
+fn a_daemon_tells_the_same_and_what_only_it_knows() {
+    let world = World::new();
+    world.run(&["run", "-m", &world.script("well", &fixes()), "make the test pass"]).expect(0);
+    let mut daemon = Daemon::start(&world, &[]);
+    let answer = daemon.ask("GET /metrics", &[], "");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);
+    well_formed(&answer.body);
+    assert_eq!(value(&answer.body, "kapell_sessions{state=\"completed\"}"), 1.0);
+    assert!(value(&answer.body, "process_resident_memory_bytes") > 1e6);
+    assert!(value(&answer.body, "process_open_fds") > 3.0);
+    assert!(value(&answer.body, "kapell_journal_commit_seconds_count") >= 0.0);
+    until("the first point is there", || {
+        daemon.get("/v1/metrics/series?name=kapell_sessions")["series"] != json!([])
+    });
+    let series = daemon.get("/v1/metrics/series?name=kapell_sess*&step_ms=10000");
+    let rows = series["series"].as_array().unwrap();
+    let completed = rows.iter().find(|row| row["labels"]["state"] == "completed").unwrap();
+    assert_eq!(completed["points"].as_array().unwrap().last(), Some(&json!(1)));
+    assert_eq!(daemon.ask("GET /v1/metrics/series?since=noon", &[], "").status, 422);
+    assert_eq!(daemon.end(), Some(0));
 }
 
 fn errors(world: &World) -> Ended {

@@ -3,6 +3,7 @@
 //! Start at [`Handle`]; what is listed is in `lists.rs`.
 
 use super::lists;
+use super::measure::Measured;
 use crate::app::{App, Wired};
 use crate::exit::Failure;
 use api::{Host, Read, Refused};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub(super) struct Daemon {
     pub(super) app: Arc<App>,
     pub(super) wired: Arc<Wired>,
+    pub(super) measured: Measured,
 }
 
 /// A handle of the daemon that calls can take along.
@@ -50,6 +52,10 @@ impl Daemon {
                 Ok(json!({"status": "ready"}))
             }
             Read::Sessions(filter, page) => lists::sessions(&self.app, &self.wired, &filter, &page).await,
+            Read::Metrics => Ok(self.measured.page(&self.wired, self.app.now()).await?.into()),
+            Read::Series { name, since, step_ms } => {
+                Ok(self.measured.series(name.as_deref(), since, step_ms).await)
+            }
         }
     }
 }

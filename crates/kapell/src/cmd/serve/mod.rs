@@ -5,6 +5,7 @@
 mod host;
 mod listen;
 mod lists;
+mod measure;
 
 use crate::app::App;
 use crate::cmd::work::{Work, leave};
@@ -20,6 +21,7 @@ use contract::port::Clock;
 use engine::Engine;
 use host::{Daemon, Handle};
 use listen::Listeners;
+use measure::Measured;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -48,9 +50,13 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
         .for_each(|why| out::complain(&format!("warning: {}\n", crate::show::clean::line(why))));
     let (end, closing) = watch::channel(false);
     let boot = SessionId::v7(app.now().0, app.clock.random()).to_string();
-    let daemon = Arc::new(Daemon { app: Arc::clone(&app), wired: Arc::clone(&wired) });
+    let daemon = Arc::new(Daemon {
+        app: Arc::clone(&app),
+        wired: Arc::clone(&wired),
+        measured: Measured::new(app.now()),
+    });
     let about = About { version: env!("CARGO_PKG_VERSION"), schema: SCHEMA, boot: boot.clone() };
-    let api = Api::new(Arc::new(Handle(daemon)), about, closing);
+    let api = Api::new(Arc::new(Handle(Arc::clone(&daemon))), about, closing);
     let token = door::secret().map_err(|why| Failure::failed("no-token", why, "try again"))?;
     let listeners = Listeners::open(&run, &api, &token, options.tcp, files).await.map_err(refused)?;
     let url = listeners.url();
@@ -64,7 +70,10 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
         stopped(&wired.engine, &mut signals).await;
         drop(leave_off);
     };
-    tokio::join!(listeners.serve(&api, stop), ruling);
+    tokio::select! {
+        _ = async { tokio::join!(listeners.serve(&api, stop), ruling) } => {}
+        () = measure::ticking(daemon) => {}
+    }
     drop(api);
     // A request that is still being answered holds it; what runs was ended above.
     if let Some(wired) = Arc::into_inner(wired) {
