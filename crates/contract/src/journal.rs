@@ -105,6 +105,17 @@ pub struct Listed {
     pub ended: bool,
 }
 
+/// What a stream grew by in one append. A hint for who follows many streams: what was written is read from the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grown {
+    /// Its place in the store's log; grows from commit to commit.
+    pub place: u64,
+    /// Which stream.
+    pub stream: StreamId,
+    /// Number of its last event then.
+    pub seq: Seq,
+}
+
 /// One finding of [`Journal::verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
@@ -264,6 +275,10 @@ pub trait Journal: crate::port::Blobs + fmt::Debug {
     fn read(&self, stream: StreamId, after: Seq, limit: usize) -> BoxFuture<'_, Result<Vec<Stored>, Error>>;
     /// Sessions, newest first.
     fn sessions(&self, unfinished_only: bool) -> BoxFuture<'_, Result<Vec<Listed>, Error>>;
+    /// The place in the store's log of the newest append, whoever made it; 0 = none yet.
+    fn place(&self) -> BoxFuture<'_, Result<u64, Error>>;
+    /// What streams grew by after this place of the store's log, in the order of the commits, at most `limit`.
+    fn grown(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Grown>, Error>>;
     /// Leaves an intent in a session's inbox; durable when it resolves.
     fn submit(&self, intent: Intent) -> BoxFuture<'_, Result<Submitted, Error>>;
     /// What waits in a session's inbox, oldest first.

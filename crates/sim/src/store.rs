@@ -6,7 +6,7 @@ use crate::rng::Rng;
 use crate::swarm::{Backend, Fault as Trouble, Swarm, Without};
 use contract::intent::Intent;
 use contract::journal::{
-    Batch, Error, Head, Journal, Lease, Listed, Mail, Snapshot, Stored, Submitted, Verified,
+    Batch, Error, Grown, Head, Journal, Lease, Listed, Mail, Snapshot, Stored, Submitted, Verified,
 };
 use contract::port::Blobs;
 use contract::{BoxFuture, Digest, Fault, Fence, Seq, SessionId, StreamId, Timestamp};
@@ -349,6 +349,14 @@ impl Journal for Handle {
 
     fn sessions(&self, unfinished_only: bool) -> BoxFuture<'_, Result<Vec<Listed>, Error>> {
         self.below().sessions(unfinished_only)
+    }
+
+    fn place(&self) -> BoxFuture<'_, Result<u64, Error>> {
+        self.below().place()
+    }
+
+    fn grown(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Grown>, Error>> {
+        self.below().grown(after, limit)
     }
 
     fn submit(&self, intent: Intent) -> BoxFuture<'_, Result<Submitted, Error>> {

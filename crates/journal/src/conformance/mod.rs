@@ -65,6 +65,7 @@ pub const CASES: &[Case] = cases![
     streams::records_are_bytes_whoever_wrote_them,
     streams::broken_batches_are_refused,
     streams::a_change_wakes_who_waits,
+    streams::what_grew_is_told_in_the_order_of_the_commits,
     leases::a_lease_is_held_by_one,
     leases::a_lapsed_lease_is_taken_with_the_next_fence,
     leases::a_forced_lease_changes_hands,

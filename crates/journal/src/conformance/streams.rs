@@ -192,3 +192,22 @@ pub(super) fn a_change_wakes_who_waits(store: &Store) {
     block_on(second);
     submit.join().unwrap();
 }
+
+pub(super) fn what_grew_is_told_in_the_order_of_the_commits(store: &Store) {
+    let journal = &*store.journal;
+    assert_eq!(block_on(journal.place()), Ok(0));
+    append(journal, tree(1), 0, None, 2).unwrap();
+    block_on(journal.append(batch(vec![to(tree(2), 0, None, 1), to(tree(1), 2, None, 3)]))).unwrap();
+    assert!(append(journal, tree(1), 0, None, 1).is_err());
+    append(&*store.peer, tree(2), 1, None, 1).unwrap();
+    for journal in [&store.journal, &store.peer] {
+        let all = block_on(journal.grown(0, 100)).unwrap();
+        let told: Vec<_> = all.iter().map(|grown| (grown.stream, grown.seq)).collect();
+        assert_eq!(told, [(tree(1), 2), (tree(2), 1), (tree(1), 5), (tree(2), 2)]);
+        assert!(all.windows(2).all(|two| two[0].place < two[1].place));
+        assert_eq!(block_on(journal.place()), Ok(all[3].place));
+        assert_eq!(block_on(journal.grown(all[0].place, 2)).unwrap(), all[1..3]);
+        assert_eq!(block_on(journal.grown(all[3].place, 2)).unwrap(), []);
+        assert_eq!(block_on(journal.grown(u64::MAX, 2)).unwrap(), []);
+    }
+}

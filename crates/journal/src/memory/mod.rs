@@ -11,7 +11,7 @@ use crate::notify::Notify;
 use crate::rules;
 use contract::intent::Intent;
 use contract::journal::{
-    Batch, Error, Head, Journal, Lease, Listed, Mail, Snapshot, Stored, Submitted, Verified,
+    Batch, Error, Grown, Head, Journal, Lease, Listed, Mail, Snapshot, Stored, Submitted, Verified,
 };
 use contract::port::Blobs;
 use contract::tool::Spooled;
@@ -283,6 +283,14 @@ impl Journal for Memory {
 
     fn sessions(&self, unfinished_only: bool) -> BoxFuture<'_, Result<Vec<Listed>, Error>> {
         ready(self.read_state(|state| state.sessions(unfinished_only)))
+    }
+
+    fn place(&self) -> BoxFuture<'_, Result<u64, Error>> {
+        ready(self.read_state(State::place))
+    }
+
+    fn grown(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Grown>, Error>> {
+        ready(self.read_state(|state| state.grown(after, limit)))
     }
 
     fn submit(&self, intent: Intent) -> BoxFuture<'_, Result<Submitted, Error>> {

@@ -5,7 +5,7 @@
 use crate::rules::{self, Held, genesis};
 use contract::intent::Intent;
 use contract::journal::{
-    Append, Batch, Damage, Error, Head, Lease, Listed, Mail, Snapshot, Stored, Submitted, Verified,
+    Append, Batch, Damage, Error, Grown, Head, Lease, Listed, Mail, Snapshot, Stored, Submitted, Verified,
 };
 use contract::{Digest, Fence, Seq, SessionId, StreamId, Timestamp, limits};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
     streams: BTreeMap<StreamId, Stream>,
+    /// Which stream grew to which number, append by append.
+    log: Vec<(StreamId, Seq)>,
     inbox: BTreeMap<u64, (SessionId, String)>,
     keys: BTreeMap<(SessionId, String), u64>,
     pub(super) blobs: BTreeMap<Digest, Arc<[u8]>>,
@@ -99,7 +101,18 @@ impl State {
             stream.records.push(Stored { seq: head.seq, bytes: bytes.clone(), hash: head.hash });
         }
         stream.ended = append.ended;
+        self.log.push((append.stream, head.seq));
         head
+    }
+
+    pub(super) fn place(&self) -> u64 {
+        self.log.len() as u64
+    }
+
+    pub(super) fn grown(&self, after: u64, limit: usize) -> Vec<Grown> {
+        let after = usize::try_from(after).unwrap_or(usize::MAX).min(self.log.len());
+        let places = (after as u64 + 1..).zip(&self.log[after..]);
+        places.take(limit).map(|(place, &(stream, seq))| Grown { place, stream, seq }).collect()
     }
 
     pub(super) fn head(&self, stream: StreamId) -> Head {

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 pub(super) const HEADERS: &str =
     "SELECT id, stream, first, count, prev, nth, ended, hash, seal FROM log WHERE id > ?1 ORDER BY id";
 /// The last row of the log.
-const LAST: &str = "SELECT coalesce(max(id), 0) FROM log";
+pub(super) const LAST: &str = "SELECT coalesce(max(id), 0) FROM log";
 /// One header, the records and their codec.
 pub(crate) const FRAME: &str =
     "SELECT id, stream, first, count, prev, nth, ended, hash, seal, records, codec FROM log WHERE id = ?1";

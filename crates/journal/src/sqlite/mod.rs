@@ -31,7 +31,7 @@ use crate::rules;
 use append::Prepared;
 use contract::intent::Intent;
 use contract::journal::{
-    Batch, Error, Head, Journal, Lease, Listed, Mail, Snapshot, Stored, Submitted, Verified,
+    Batch, Error, Grown, Head, Journal, Lease, Listed, Mail, Snapshot, Stored, Submitted, Verified,
 };
 use contract::port::Blobs;
 use contract::tool::Spooled;
@@ -260,6 +260,14 @@ impl Journal for Sqlite {
 
     fn sessions(&self, unfinished_only: bool) -> BoxFuture<'_, Result<Vec<Listed>, Error>> {
         self.view(move |reader| reader.sessions(unfinished_only))
+    }
+
+    fn place(&self) -> BoxFuture<'_, Result<u64, Error>> {
+        answer(self.query(|reader| reader.place()))
+    }
+
+    fn grown(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Grown>, Error>> {
+        answer(self.query(move |reader| reader.grown(after, limit)))
     }
 
     fn submit(&self, intent: Intent) -> BoxFuture<'_, Result<Submitted, Error>> {

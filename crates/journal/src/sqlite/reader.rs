@@ -7,7 +7,7 @@ use super::heads::{self, FRAME, Heads, Tip};
 use super::{blobs, inbox, leases, snapshots};
 use crate::frame::{self, Header};
 use crate::queue::{Popped, Queue, Weigh};
-use contract::journal::{Error, Head, Lease, Listed, Mail, Snapshot, Stored};
+use contract::journal::{Error, Grown, Head, Lease, Listed, Mail, Snapshot, Stored};
 use contract::{Digest, Fault, Seq, SessionId, StreamId};
 use rusqlite::{Connection, OptionalExtension};
 use std::io::BufRead;
@@ -186,6 +186,34 @@ impl Reader {
         prev.filter(|prev| prev.stream == frame.stream && prev.last() + 1 == frame.first)
             .map(|prev| prev.hash)
             .ok_or_else(|| damaged(stream, frame.first - 1, "its row is not what was written"))
+    }
+
+    /// The last row of the log.
+    pub(crate) fn place(&self) -> Result<u64, Error> {
+        let mut statement = self.conn.prepare_cached(heads::LAST).map_err(error::sql)?;
+        statement.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs).map_err(error::sql)
+    }
+
+    /// Rows of the log after this one, by their streams' names. What is damaged in them is met by who reads the stream.
+    pub(crate) fn grown(&self, after: u64, limit: usize) -> Result<Vec<Grown>, Error> {
+        self.grown_rows(after, limit).map_err(error::sql)
+    }
+
+    fn grown_rows(&self, after: u64, limit: usize) -> rusqlite::Result<Vec<Grown>> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT l.id, s.name, l.first + l.count - 1 FROM log l JOIN streams s ON s.id = l.stream
+             WHERE l.id > ?1 ORDER BY l.id",
+        )?;
+        let mut rows = statement.query([i64::try_from(after).unwrap_or(i64::MAX)])?;
+        let mut out = Vec::new();
+        while out.len() < limit {
+            let Some(row) = rows.next()? else { break };
+            if let Ok(stream) = row.get_ref(1)?.as_str()?.parse() {
+                let (place, seq) = (row.get::<_, i64>(0)?, row.get::<_, i64>(2)?);
+                out.push(Grown { place: place.unsigned_abs(), stream, seq: seq.unsigned_abs() });
+            }
+        }
+        Ok(out)
     }
 
     /// Sessions, newest first.
