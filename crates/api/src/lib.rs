@@ -3,6 +3,7 @@
 //! A surface: translates requests and does nothing itself. What it asks Kapell goes through [`Host`], which the binary
 //! fulfils; no engine, no store, no environment here. Start at [`Api::routes`]; who is let in is `door`'s matter.
 
+mod feed;
 pub mod life;
 mod login;
 mod measure;
@@ -12,6 +13,7 @@ mod problem;
 mod rate;
 mod read;
 
+pub use feed::{Hub, Source, Told};
 pub use page::Page;
 pub use port::{Filter, Host, Read};
 pub use problem::Refused;
@@ -39,6 +41,7 @@ pub struct About {
 /// What every route works with.
 pub struct Api {
     host: Arc<dyn Host>,
+    hub: Hub,
     about: About,
     /// True once the daemon is on its way out.
     closing: watch::Receiver<bool>,
@@ -66,14 +69,28 @@ impl IntoResponse for Answer {
 
 impl Api {
     /// Over this host; `closing` turns true when the daemon begins to end.
-    pub fn new(host: Arc<dyn Host>, about: About, closing: watch::Receiver<bool>) -> Arc<Self> {
-        Arc::new(Self { host, about, closing, rates: rate::Rates::default() })
+    pub fn new(
+        host: Arc<dyn Host>,
+        source: Arc<dyn Source>,
+        about: About,
+        closing: watch::Receiver<bool>,
+    ) -> Arc<Self> {
+        let hub = Hub::new(source, about.clone(), closing.clone());
+        Arc::new(Self { host, hub, about, closing, rates: rate::Rates::default() })
+    }
+
+    /// What follows the journal for all who watch. Somebody has to let it run.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Every route, to be put behind a listener; [`Api::around`] belongs around what that says.
     pub fn routes(self: &Arc<Self>) -> Router {
-        let all =
-            Router::new().merge(life::routes(self)).merge(read::routes(self)).merge(measure::routes(self));
+        let all = Router::new()
+            .merge(life::routes(self))
+            .merge(read::routes(self))
+            .merge(measure::routes(self))
+            .merge(feed::routes(self));
         let all = all.fallback(async || Refused::of_status(StatusCode::NOT_FOUND));
         all.layer(from_fn_with_state(Arc::clone(self), rate::pass))
     }

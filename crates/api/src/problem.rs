@@ -108,7 +108,7 @@ pub(crate) fn status(fault: &Fault) -> StatusCode {
         "method" => StatusCode::METHOD_NOT_ALLOWED,
         "slow-body" => StatusCode::REQUEST_TIMEOUT,
         "several-approvals" | "ambiguous-session" | "session-over" | "no-savepoint" | "hash-differs"
-        | "key-reused" | "refused" | "job-ended" => StatusCode::CONFLICT,
+        | "key-reused" | "cursor-ahead" | "refused" | "job-ended" => StatusCode::CONFLICT,
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
         "media-type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "rate-limited" | "busy" => StatusCode::TOO_MANY_REQUESTS,

@@ -154,6 +154,7 @@ mod tests {
             content: String::new(),
             commands: Vec::new(),
             hash: Some(Digest::of(b"content")),
+            more: serde_json::Map::new(),
         };
         Prompter { asking: Some((blocker, asked)), ..Prompter::new(Timestamp(1)) }
     }

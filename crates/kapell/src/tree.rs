@@ -175,14 +175,7 @@ impl Tree {
 
     /// What the sessions of the tree wait for, the root's own first.
     pub(crate) fn blockers(&self, now: Timestamp) -> Vec<Blocker> {
-        let need = |state: &Session| match (&state.pause, state.waiting(now)) {
-            (Some(pause), _) => Some(Need::Resume { code: pause.code }),
-            (None, Some(Waiting::Approval(id))) => Some(Need::Approval(id)),
-            (None, Some(Waiting::Answer(id))) => Some(Need::Answer(id)),
-            _ => None,
-        };
-        let open = self.sessions().filter(|state| state.phase != Phase::Ended);
-        open.filter_map(|state| Some(Blocker { session: state.id, kind: need(state)? })).collect()
+        self.sessions().filter_map(|state| blocker(state, now)).collect()
     }
 
     /// Sessions that have not ended and do not wait for a person.
@@ -190,6 +183,18 @@ impl Tree {
         let busy = |state: &&Session| state.phase != Phase::Ended && !self.rests(state, now);
         self.sessions().filter(busy).map(|state| state.id).collect()
     }
+}
+
+/// What a session waits for, when it is a person.
+pub(crate) fn blocker(state: &Session, now: Timestamp) -> Option<Blocker> {
+    let kind = match (&state.pause, state.waiting(now)) {
+        _ if state.phase == Phase::Ended => return None,
+        (Some(pause), _) => Need::Resume { code: pause.code },
+        (None, Some(Waiting::Approval(id))) => Need::Approval(id),
+        (None, Some(Waiting::Answer(id))) => Need::Answer(id),
+        _ => return None,
+    };
+    Some(Blocker { session: state.id, kind })
 }
 
 /// The call of the parent that waits for this session, if it was delegated.

@@ -40,7 +40,7 @@ const FLOORS: &[Floor] = &[
     floor("desk", &["contract", "board"], &[]),
     floor("door", &["contract"], &[]),
     floor("mcp", &["contract", "desk", "door"], &[]),
-    floor("api", &["contract", "door"], &[]),
+    floor("api", &["contract", "kernel", "door"], &["journal"]),
     floor("journal", &["contract"], &["corpus"]),
     floor("sandbox", &["contract", "secrets"], &["corpus"]),
     floor("command", &["contract"], &["corpus", "kernel"]),

@@ -160,7 +160,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Policy { what } => policy::run(app, what),
         Verb::Sandbox(options) => sandbox::run(app, &options).await,
         Verb::Mcp(options) => mcp::run(app, &options).await,
-        Verb::Serve(options) => serve::run(app, &options).await,
+        Verb::Serve(options) => Box::pin(serve::run(app, &options)).await,
         Verb::Metrics => metrics::run(app).await,
         Verb::Errors(options) => errors::run(app, &options).await,
         Verb::Doctor => doctor::run(app).await,

@@ -2,7 +2,7 @@
 //!
 //! Reads the session's state and its blobs; answers nothing. Start at [`Asked::of`].
 
-use super::{clean, text};
+use super::{clean, headline, text};
 use crate::pick::short;
 use crate::tree::{Blocker, Need};
 use contract::action::{Call, Work};
@@ -10,7 +10,7 @@ use contract::event::Subject;
 use contract::port::Blobs;
 use contract::{Digest, SessionId};
 use kernel::Session;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Something that waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +29,23 @@ pub(crate) struct Asked {
     pub(crate) commands: Vec<String>,
     /// What a yes is bound to.
     pub(crate) hash: Option<Digest>,
+    /// What a screen shows besides, for programs.
+    pub(crate) more: Map<String, Value>,
 }
 
 impl Asked {
     /// What this session waits for.
     pub(crate) async fn of(blobs: &dyn Blobs, state: &Session, blocker: &Blocker) -> Option<Self> {
+        let mut asked = Self::asked(blobs, state, blocker).await?;
+        asked.more.insert("short".into(), short(state.id).into());
+        if let Some(spec) = &state.spec {
+            asked.more.insert("goal".into(), headline(blobs, spec.goal).await.into());
+        }
+        asked.more.insert("used".into(), json!(state.used));
+        Some(asked)
+    }
+
+    async fn asked(blobs: &dyn Blobs, state: &Session, blocker: &Blocker) -> Option<Self> {
         match &blocker.kind {
             Need::Approval(id) => Self::approval(blobs, state, id).await,
             Need::Answer(id) => Self::question(blobs, state, id).await,
@@ -47,6 +59,7 @@ impl Asked {
                     content: String::new(),
                     commands: vec![clean::line(&pause.hint)],
                     hash: None,
+                    more: fields(json!({"asked_at": state.at.to_string()})),
                 })
             }
         }
@@ -54,9 +67,12 @@ impl Asked {
 
     async fn approval(blobs: &dyn Blobs, state: &Session, id: &str) -> Option<Self> {
         let approval = state.approvals.get(id)?;
+        let mut more =
+            fields(json!({"asked_at": approval.asked.to_string(), "expires": approval.expires.to_string()}));
         let (title, content) = match &approval.subject {
             Subject::Call { call } => {
                 let slot = state.calls.iter().find(|slot| slot.call.id == *call)?;
+                more.extend(risk(&slot.call));
                 let title = format!(
                     "may this {} call run? It is {} ({})",
                     clean::line(&slot.call.tool),
@@ -69,7 +85,10 @@ impl Asked {
                 let redo = state.redo.as_ref();
                 let content = match redo.map(|redo| &redo.work) {
                     Some(Work::Tools { calls }) => match calls.first() {
-                        Some(call) => exact(blobs, call).await,
+                        Some(call) => {
+                            more.extend(risk(call));
+                            exact(blobs, call).await
+                        }
                         None => String::new(),
                     },
                     _ => String::new(),
@@ -80,6 +99,7 @@ impl Asked {
                 (title, content)
             }
             Subject::Land { result } => {
+                more.insert("diff".into(), true.into());
                 let flags = state.flags.iter().map(|flag| {
                     format!(
                         "{}: {} ({})\n",
@@ -102,6 +122,7 @@ impl Asked {
             content,
             commands: vec![format!("kapell approve {session} {id}"), format!("kapell deny {session} {id}")],
             hash: Some(approval.hash),
+            more,
         })
     }
 
@@ -122,6 +143,10 @@ impl Asked {
             content,
             commands: vec![format!("kapell answer {} \"your answer\"", short(state.id))],
             hash: None,
+            more: fields(json!({
+                "asked_at": state.at.to_string(),
+                "choices": question.choices.iter().map(|choice| clean::line(choice)).collect::<Vec<_>>(),
+            })),
         })
     }
 
@@ -144,7 +169,7 @@ impl Asked {
 
     /// For programs.
     pub(crate) fn json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "session_id": self.session.to_string(),
             "kind": self.kind,
             "id": self.id,
@@ -152,8 +177,28 @@ impl Asked {
             "content": self.content,
             "commands": self.commands,
             "hash": self.hash.map(|hash| hash.to_string()),
-        })
+        });
+        for (name, more) in &self.more {
+            value[name] = more.clone();
+        }
+        value
     }
+}
+
+fn fields(of: Value) -> Map<String, Value> {
+    match of {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// What a call is, and what the rules said of it.
+fn risk(call: &Call) -> Map<String, Value> {
+    fields(json!({
+        "tool": clean::line(&call.tool),
+        "class": call.class.name(),
+        "rule": clean::line(call.ruled.as_ref().map_or(&call.why, |ruled| &ruled.why)),
+    }))
 }
 
 /// A call's arguments, every one of them, as they would run.
@@ -210,6 +255,7 @@ mod tests {
             content: "command: x".into(),
             commands: vec!["kapell approve 1 a4".into()],
             hash: None,
+            more: Map::new(),
         };
         assert_eq!(asked.page(), "approval a4: may it?\n    command: x\n  type: kapell approve 1 a4\n");
     }

@@ -12,6 +12,7 @@ use contract::model::{Stop, Usage};
 use contract::port::{Blobs, Delta};
 use contract::{ActionId, CallId, IntentId, QuestionId, SessionId};
 use engine::engine::Progress;
+use kernel::Session;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -42,12 +43,16 @@ impl Stream {
     /// The lines of a piece of progress: of a model's text alone, where they are wanted. The first piece of an attempt
     /// begins a message, so that a reply which broke off and is asked for again is told apart from what it said before.
     pub(crate) fn delta(&mut self, tree: &Tree, progress: &Progress) -> Vec<String> {
+        self.piece(tree.get(progress.session), progress)
+    }
+
+    /// The same by the state of the session alone, where it is known.
+    pub(crate) fn piece(&mut self, state: Option<&Session>, progress: &Progress) -> Vec<String> {
         let Delta::Text(text) = &progress.delta else { return Vec::new() };
         if !self.partial {
             return Vec::new();
         }
         let (id, of) = (progress.session, (progress.action, progress.attempt));
-        let state = tree.get(id);
         let above = state.and_then(tree::parent).map(|parent| parent.call.clone());
         let event = |event: Value| json_line(&partial(id, of, above.as_ref(), event));
         let mut lines = Vec::new();

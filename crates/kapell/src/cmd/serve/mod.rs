@@ -2,6 +2,7 @@
 //!
 //! Wires the surface (`api`) to the engine; what calls do is in `host.rs`, where it listens in `listen.rs`. Start at [`run`].
 
+mod feed;
 mod host;
 mod listen;
 mod lists;
@@ -19,6 +20,7 @@ use api::{About, Api};
 use contract::SessionId;
 use contract::port::Clock;
 use engine::Engine;
+use feed::Watched;
 use host::{Daemon, Handle};
 use listen::Listeners;
 use measure::Measured;
@@ -56,7 +58,8 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
         measured: Measured::new(app.now()),
     });
     let about = About { version: env!("CARGO_PKG_VERSION"), schema: SCHEMA, boot: boot.clone() };
-    let api = Api::new(Arc::new(Handle(Arc::clone(&daemon))), about, closing);
+    let watched = Arc::new(Watched(Arc::clone(&daemon)));
+    let api = Api::new(Arc::new(Handle(Arc::clone(&daemon))), watched, about, closing.clone());
     let token = door::secret().map_err(|why| Failure::failed("no-token", why, "try again"))?;
     let listeners = Listeners::open(&run, &api, &token, options.tcp, files).await.map_err(refused)?;
     let url = listeners.url();
@@ -71,7 +74,10 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
         drop(leave_off);
     };
     tokio::select! {
-        _ = async { tokio::join!(listeners.serve(&api, stop), ruling) } => {}
+        _ = async {
+            let told = feed::tell(&wired.engine, api.hub(), closing);
+            tokio::join!(listeners.serve(&api, stop), ruling, told)
+        } => {}
         () = measure::ticking(daemon) => {}
     }
     drop(api);
