@@ -20,10 +20,17 @@ pub(crate) fn of(home: &Home, config: &Config) -> Policy {
     let real = own.iter().filter_map(|dir| std::fs::canonicalize(dir).ok()).map(|path| text(&path));
     let real: Vec<String> = real.filter(|dir| !own.contains(dir)).collect();
     own.extend(real);
-    // By their names: of a port no command line tells.
-    let name = |host: &String| host.split(':').next().unwrap_or_default().to_owned();
-    let hosts = config.sandbox.hosts.allow.iter().map(name).collect();
+    let hosts = config.sandbox.hosts.allow.iter().map(|host| name(host).to_owned()).collect();
     Policy { rules: config.rules.clone(), home: user_home(), own, hosts }
+}
+
+/// Of a listed host its name alone: of a port no command line tells.
+fn name(host: &str) -> &str {
+    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None if host.matches(':').count() > 1 => host,
+        None => host.split(':').next().unwrap_or_default(),
+    }
 }
 
 /// The directory that `~` means.
@@ -51,4 +58,22 @@ pub(crate) fn session_file(home: &Home, root: SessionId) -> PathBuf {
 /// Adds the rules that a person made for one session.
 pub(crate) fn with_session(home: &Home, config: &mut Config, root: SessionId) -> Result<(), Failure> {
     config.file(&session_file(home, root), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_known_by_name_whatever_their_port() {
+        for (host, is) in [
+            ("crates.io", "crates.io"),
+            ("*.example.org:443", "*.example.org"),
+            ("[::1]:443", "::1"),
+            ("[::1]", "::1"),
+            ("fe80::1", "fe80::1"),
+        ] {
+            assert_eq!(name(host), is);
+        }
+    }
 }

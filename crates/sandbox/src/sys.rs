@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -155,6 +156,30 @@ pub(crate) fn unblock_signals() -> io::Result<()> {
         libc::sigemptyset(&mut set);
         check(libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()))
     }
+}
+
+/// The group that [`pass_on`] passes signals on to.
+static PASSED_TO: AtomicI32 = AtomicI32::new(0);
+
+/// From here on a request to end that this process gets is one to this group. As the first process of its numbers, it
+/// gets none that it does not handle.
+#[expect(unsafe_code, reason = "signal handlers have no safe wrapper")]
+pub(crate) fn pass_on(group: Pid) -> io::Result<()> {
+    extern "C" fn pass(signal: libc::c_int) {
+        // SAFETY: nothing but a number read and a system call, both allowed in a handler.
+        unsafe { libc::kill(-PASSED_TO.load(Ordering::Relaxed), signal) };
+    }
+    PASSED_TO.store(group.as_raw_pid(), Ordering::Relaxed);
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the action is whole before it is read, and its handler is a function that lives for ever.
+        unsafe {
+            let mut action = std::mem::zeroed::<libc::sigaction>();
+            action.sa_sigaction = pass as *const () as libc::sighandler_t;
+            action.sa_flags = libc::SA_RESTART;
+            check(libc::sigaction(signal, &action, std::ptr::null_mut()))?;
+        }
+    }
+    unblock_signals()
 }
 
 /// A descriptor that is readable when a child has ended. SIGCHLD must be blocked.

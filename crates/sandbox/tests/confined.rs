@@ -262,6 +262,18 @@ fn works() {
             world.run(line, Some((world.confinement(Profile::WorkspaceWrite), sandbox::offers().clone())));
         assert!(inside.worked, "{line}\n{}", inside.said);
     }
+    // While one command holds the changes of a cache, another one writes there too.
+    world.reset();
+    let confined = |line: &str| {
+        world.run(line, Some((world.confinement(Profile::WorkspaceWrite), sandbox::offers().clone())))
+    };
+    let tried = std::thread::scope(|scope| {
+        let first = "echo one > ~/.cargo/registry/one; touch begun; until test -e over; do sleep 0.02; done";
+        let second = "until test -e begun; do sleep 0.02; done; test $(cat ~/.cargo/registry/keep) = kept && echo \
+            two > ~/.cargo/registry/two; echo $? > over; test $(cat over) = 0";
+        [first, second].map(|line| scope.spawn(move || confined(line))).map(|run| run.join().unwrap())
+    });
+    assert!(tried.iter().all(|tried| tried.worked), "{} {}", tried[0].said, tried[1].said);
     // With the whole network the neighbours on it are reached.
     let open =
         contract::confine::Confinement { network: Network::On, ..world.confinement(Profile::WorkspaceWrite) };

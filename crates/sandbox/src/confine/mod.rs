@@ -175,8 +175,16 @@ fn through_the_gate(env: &mut Vec<(OsString, OsString)>) {
     for name in ["no_proxy", "NO_PROXY"] {
         env.push((name.into(), "localhost,127.0.0.1,::1".into()));
     }
-    // Node asks no proxy unless it is told to.
+    // Node asks no proxy unless it is told to, Java's tools by properties only; each may have been given others.
     env.push(("NODE_USE_ENV_PROXY".into(), "1".into()));
+    let java =
+        ["http", "https"].map(|of| format!("-D{of}.proxyHost=127.0.0.1 -D{of}.proxyPort={PORT}")).join(" ");
+    for name in ["MAVEN_OPTS", "GRADLE_OPTS", "SBT_OPTS"] {
+        match env.iter_mut().find(|(it, _)| *it == *name) {
+            Some((_, value)) => value.push(format!(" {java}")),
+            None => env.push((name.into(), java.clone().into())),
+        }
+    }
 }
 
 /// Makes what a command could otherwise make: git's hooks, its configuration, and the file by which both are taken from

@@ -98,7 +98,7 @@ impl Tree {
             Show::Processes => self.processes(at),
             Show::Over(below, changes) => match self.over(at, below, changes) {
                 Ok(()) => Ok(()),
-                // Not on this file system, or somebody else's changes are under way: then it stays as it is.
+                // Not on this file system, or too many commands change it by now: then it stays as it is.
                 Err(_) => self.bind(at, below, sys::RDONLY | sys::NOSUID, false),
             },
             Show::Link(to) => Ok(symlinkat(to, &self.top().top, at.strip_prefix("/").unwrap_or(at))?),
@@ -222,10 +222,8 @@ impl Tree {
         let none = || io::Error::from(io::ErrorKind::InvalidInput);
         let (parent, name) = (changes.parent().ok_or_else(none)?, changes.file_name().ok_or_else(none)?);
         let changes = directory(&self.source(parent)?, name)?;
-        let [up, work] = ["up", "work"].map(|name| directory(&changes, OsStr::new(name)));
-        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let lock = fs::File::from(openat(&changes, "lock", flags, Mode::RUSR | Mode::WUSR)?);
-        lock.try_lock().map_err(io::Error::from)?;
+        let (lock, slot) = free(&changes)?;
+        let [up, work] = ["up", "work"].map(|name| directory(&changes, OsStr::new(&format!("{name}{slot}"))));
         let (below, up, work) = (self.source(below)?, up?, work?);
         let [lower, upper, work] = [&below, &up, &work].map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd()));
         let options = [("lowerdir", &*lower), ("upperdir", &*upper), ("workdir", &*work)];
@@ -250,6 +248,24 @@ impl Tree {
         };
         self.attach(closed, at, &on, None, false)
     }
+}
+
+/// Commands of one session that change a cache at once, each for itself: two that share it would spoil it.
+const SLOTS: usize = 8;
+
+/// The first of the changes below this directory that no other command has in hand: its lock, and the end of its names.
+fn free(changes: &OwnedFd) -> io::Result<(fs::File, String)> {
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    for slot in 0..SLOTS {
+        let slot = if slot == 0 { String::new() } else { format!(".{slot}") };
+        let lock = fs::File::from(openat(changes, format!("lock{slot}"), flags, Mode::RUSR | Mode::WUSR)?);
+        match lock.try_lock() {
+            Ok(()) => return Ok((lock, slot)),
+            Err(fs::TryLockError::WouldBlock) => {}
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::WouldBlock.into())
 }
 
 /// Opens it from this directory, down and over no link.

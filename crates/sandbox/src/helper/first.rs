@@ -47,6 +47,10 @@ pub(super) fn serve(
         Ok(main) => main,
         Err(failed) => return failed,
     };
+    // The warden need not know its number, which not every system shows it.
+    if let Err(error) = sys::pass_on(main) {
+        return (Step::Session, error);
+    }
     say(tell, Report::Started { pid: 0, warden: 0 });
     let status = loop {
         match wait(WaitOptions::empty()) {

@@ -4,7 +4,7 @@
 use super::{children, first};
 use crate::cgroup::{Groups, Limits};
 use crate::wire::{Order, PREFIX, Report, Spawn, Step};
-use crate::{confine, pass, proc, sys};
+use crate::{confine, pass, sys};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -31,17 +31,16 @@ struct Run {
 
 /// What runs.
 struct Main {
-    /// Our own child: the command, or the first process of those it counts by itself.
+    /// Our own child, which leads a group: the command, or the first process of those it counts by itself, which passes
+    /// signals on.
     child: Pid,
-    /// What signals go to.
-    group: Pid,
     /// What that first process tells at its end.
     last_words: Option<File>,
 }
 
 impl From<Pid> for Main {
     fn from(child: Pid) -> Self {
-        Self { child, group: child, last_words: None }
+        Self { child, last_words: None }
     }
 }
 
@@ -154,10 +153,7 @@ fn start_counting(run: Run) -> io::Result<Result<Main, (Step, i32)>> {
     drop((tell, run));
     let (mut report, mut result) = ([0; Report::SIZE], File::from(result));
     match result.read_exact(&mut report).ok().and_then(|()| Report::decode(report)) {
-        Some(Report::Started { .. }) => {
-            let group = proc::children_of(child).first().copied().unwrap_or(child);
-            Ok(Ok(Main { child, group, last_words: Some(result) }))
-        }
+        Some(Report::Started { .. }) => Ok(Ok(Main { child, last_words: Some(result) })),
         Some(Report::Failed { step, errno }) => {
             let _status = waitpid(Some(child), WaitOptions::empty());
             Ok(Err((step, errno)))
@@ -241,8 +237,8 @@ fn follow(mut control: &UnixStream, main: &Main, signals: &OwnedFd) -> Option<Wa
             };
             // Not waited for yet, so that the number is still this command's.
             let passed = match signal {
-                Some(Order::Interrupt) => kill_process_group(main.group, Signal::INT),
-                Some(Order::Terminate) => kill_process_group(main.group, Signal::TERM),
+                Some(Order::Interrupt) => kill_process_group(main.child, Signal::INT),
+                Some(Order::Terminate) => kill_process_group(main.child, Signal::TERM),
                 Some(Order::Kill) | None => return None,
             };
             debug_assert!(matches!(passed, Ok(()) | Err(Errno::SRCH | Errno::PERM)));
