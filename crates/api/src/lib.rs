@@ -3,6 +3,7 @@
 //! A surface: translates requests and does nothing itself. What it asks Kapell goes through [`Host`], which the binary
 //! fulfils; no engine, no store, no environment here. Start at [`Api::routes`]; who is let in is `door`'s matter.
 
+mod body;
 mod feed;
 pub mod life;
 mod login;
@@ -12,11 +13,14 @@ mod port;
 mod problem;
 mod rate;
 mod read;
+mod write;
 
 pub use feed::{Hub, Source, Told};
 pub use page::Page;
-pub use port::{Filter, Host, Read};
+pub use port::{Act, Filter, Host, Key, Read};
 pub use problem::Refused;
+pub use write::order::Order;
+pub use write::wish::{Decision, Rule, Say, Wish};
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -89,6 +93,7 @@ impl Api {
         let all = Router::new()
             .merge(life::routes(self))
             .merge(read::routes(self))
+            .merge(write::routes(self))
             .merge(measure::routes(self))
             .merge(feed::routes(self));
         let all = all.fallback(async || Refused::of_status(StatusCode::NOT_FOUND));

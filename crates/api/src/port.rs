@@ -1,16 +1,22 @@
-//! What this surface may ask Kapell: a closed list of things to look at, each answered by one JSON document or refused.
+//! What this surface may ask Kapell: closed lists of things to look at and to wish, each answered by one JSON document or
+//! refused.
 //!
 //! Start at [`Host`].
 
 use crate::page::Page;
 use crate::problem::Refused;
-use contract::{BoxFuture, Timestamp};
+use crate::write::order::Order;
+use crate::write::wish::{Decision, Wish};
+use contract::{BoxFuture, Digest, SessionId, Timestamp};
 use serde_json::Value;
 
 /// Answers for the surface. Sessions, inbox and leases are its matter.
 pub trait Host: Send + Sync + 'static {
     /// Looks at something. Dropping the future ends the looking.
     fn read(&self, read: Read) -> BoxFuture<'static, Result<Value, Refused>>;
+
+    /// Leaves a wish. What was begun goes on when the future is dropped; the same key again begins nothing anew.
+    fn act(&self, act: Act, key: Key) -> BoxFuture<'static, Result<Value, Refused>>;
 
     /// The clock's now.
     fn now(&self) -> Timestamp;
@@ -37,6 +43,51 @@ pub enum Read {
         /// So much time stands behind each point, milliseconds; 0 = the least there is.
         step_ms: u64,
     },
+    /// A page of what waits for a person, in one session or in all, oldest first.
+    Approvals(Option<SessionId>, Page),
+}
+
+/// Something to be done by those who may: each becomes an intent, or a new session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// A new session; answered by its row.
+    Open(Box<Order>),
+    /// A wish for a session; answered by what became of it.
+    Wish {
+        /// For whom.
+        session: SessionId,
+        /// What.
+        wish: Wish,
+        /// Dropped when nobody took it within this time.
+        ttl_ms: Option<u64>,
+    },
+    /// A yes or no to what waits there or below; answered by what became of it.
+    Decide {
+        /// Where.
+        session: SessionId,
+        /// To which.
+        approval: String,
+        /// Which.
+        decision: Decision,
+    },
+    /// The end of a background command; answered by how it is then.
+    StopJob {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        job: String,
+    },
+}
+
+/// What makes a repeat of a request harmless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Begins with `http/`.
+    pub text: String,
+    /// Of the body it came with.
+    pub body: Digest,
+    /// The client chose it, and may come again with it.
+    pub given: bool,
 }
 
 /// Which sessions.

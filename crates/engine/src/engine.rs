@@ -188,7 +188,16 @@ impl Engine {
     /// Opens a session and starts it. Resolves once its first event is durable.
     pub async fn open(&self, spec: SessionSpec, blobs: Vec<Vec<u8>>) -> Result<SessionId, Fault> {
         let clock = &self.shared.ports.clock;
-        let id = SessionId::v7(clock.now().0, clock.random());
+        self.open_as(SessionId::v7(clock.now().0, clock.random()), spec, blobs).await
+    }
+
+    /// The same under an id that was promised before: fresh, and nobody else's.
+    pub async fn open_as(
+        &self,
+        id: SessionId,
+        spec: SessionSpec,
+        blobs: Vec<Vec<u8>>,
+    ) -> Result<SessionId, Fault> {
         if let Some(problem) = kernel::workflow::problem(&spec.workflow) {
             return Err(Fault::new(FaultKind::UserFixable, "workflow", problem));
         }
@@ -286,6 +295,11 @@ impl Engine {
     pub fn press(&self, level: Level) {
         let woken = self.shared.governor().press(level);
         self.shared.poke_all(woken);
+    }
+
+    /// Does it live here, so that it goes on by itself with what is submitted?
+    pub fn lives(&self, id: SessionId) -> bool {
+        self.shared.lives().get(&id).is_some_and(|live| !live.gone())
     }
 
     /// Resolves when the session's arbiter has stopped here; at once when it does not live here.

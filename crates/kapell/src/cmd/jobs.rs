@@ -141,6 +141,23 @@ fn as_json(name: &str, status: &Status) -> Value {
 }
 
 async fn stop(app: &App, name: &str, dir: &Path) -> Result<u8, Failure> {
+    let how = stopped(name, dir).await?;
+    if app.global.json {
+        out::print(&json_page(&json!({"job": name, "ended": how})));
+    } else if !app.global.quiet {
+        out::print(&format!("{name} {}\n", clean::line(&how)));
+    }
+    Ok(exit::OK)
+}
+
+/// One for programs, as it is now.
+pub(crate) fn value(name: &str, dir: &Path) -> Result<Value, Failure> {
+    let status = job::look(dir).map_err(|error| unreadable(dir, &error))?;
+    Ok(as_json(name, &status))
+}
+
+/// Ends one, and waits until it has; how it ended.
+pub(crate) async fn stopped(name: &str, dir: &Path) -> Result<String, Failure> {
     let (mut hears, mut says) = link::connect(dir).await.map_err(|_| gone(name, dir))?;
     says.say(&Frame::Stop).await.map_err(|_| gone(name, dir))?;
     let ended = async {
@@ -162,12 +179,7 @@ async fn stop(app: &App, name: &str, dir: &Path) -> Result<u8, Failure> {
             "kapell jobs SESSION tells how it is; then try again",
         ));
     }
-    if app.global.json {
-        out::print(&json_page(&json!({"job": name, "ended": how})));
-    } else if !app.global.quiet {
-        out::print(&format!("{name} {}\n", clean::line(&how)));
-    }
-    Ok(exit::OK)
+    Ok(how)
 }
 
 /// Nobody answers for it.

@@ -178,7 +178,7 @@ fn orders(
 }
 
 /// A session that nobody is asked about because Kapell's own model works in it cannot go to another model as it is.
-fn unasked(state: &Session, model: &str) -> Result<(), Failure> {
+pub(super) fn unasked(state: &Session, model: &str) -> Result<(), Failure> {
     let own =
         state.spec.as_ref().is_some_and(|spec| spec.model.id == OWN_MODEL && spec.rights.ask == Ask::Never);
     if !own || model == OWN_MODEL {

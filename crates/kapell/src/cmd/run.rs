@@ -66,6 +66,21 @@ async fn begin(
     summary
 }
 
+/// What a session on this repository is opened with, for who asks from elsewhere.
+pub(super) async fn ordered(
+    app: &App,
+    goal: &str,
+    top: String,
+    options: RunOptions,
+) -> Result<SessionSpec, Failure> {
+    app.secrets.refuse("goal", goal, Path::new(&top))?;
+    let config = flags(app.config(Some(Path::new(&top)))?, &options);
+    let models = app.models(&config)?;
+    looked(&models, &config).await;
+    let hooks = hooks(app, &top, &config)?.hooks;
+    Ok(SessionSpec { hooks, ..spec(goal, top, &config, options, &models)? })
+}
+
 /// Asks local servers for the models that this configuration names.
 pub(super) async fn looked(models: &Registry, config: &Config) {
     models.look(&config.model.value).await;
@@ -198,7 +213,7 @@ fn ask(config: &Config) -> Ask {
     if unsaid { Ask::Never } else { config.ask.value }
 }
 
-fn known_tools(wired: &Wired, allowed: Option<&[String]>) -> Result<(), Failure> {
+pub(super) fn known_tools(wired: &Wired, allowed: Option<&[String]>) -> Result<(), Failure> {
     let known = || wired.tools.iter().map(String::as_str);
     match allowed.into_iter().flatten().find(|name| known().all(|tool| tool != name.as_str())) {
         None => Ok(()),

@@ -10,10 +10,11 @@ use crate::pick::short;
 use crate::show::{clean, json_page};
 use contract::event::{Disposal, Event};
 use contract::intent::{Source, Wish};
+use contract::journal::Submitted;
 use contract::port::Clock;
 use contract::record::Record;
 use contract::{IntentId, SessionId, StreamId};
-use engine::{Attend, Order};
+use engine::{Attend, Engine, Order};
 use serde_json::json;
 use std::time::Duration;
 
@@ -53,19 +54,60 @@ pub(crate) async fn tell(
     let key = format!("{}/{:032x}", wish.name(), app.clock.random());
     let after = engine.journal().head(StreamId::Session(session)).await?.seq;
     let order = Order { session, source: Source::User, wish, key: Some(key.clone()), ttl_ms: None, blobs };
+    let lives = engine.lives(session);
     engine.submit(order).await?;
     let holder = engine.attend(session, Attend::Settle).await?.err().map(|lease| lease.owner);
+    // One that lives here takes it by itself, and stops when it ends.
     if holder.is_none()
+        && !lives
         && let Some(error) = engine.stopped(session).await
     {
         return Err(error.into());
     }
     let taken = tokio::time::timeout(ANSWER, fate(wired, session, after, &key)).await;
-    Ok(Told { taken: taken.unwrap_or(Ok(Taken::Waiting))?, holder })
+    let taken = taken.ok().transpose()?.map_or(Taken::Waiting, |(taken, _)| taken);
+    Ok(Told { taken, holder })
 }
 
-/// Reads on until the intent of this key was taken.
-async fn fate(wired: &Wired, session: SessionId, after: u64, key: &str) -> Result<Taken, Failure> {
+/// The same in a process that lives on: unless somebody has the session it is taken up here, and goes on with what was
+/// wished. The same key again is told the fate of the first. Also says which intent it became.
+pub(crate) async fn tell_here(wired: &Wired, order: Order) -> Result<(Told, Option<IntentId>), Failure> {
+    let (engine, session) = (&wired.engine, order.session);
+    let key = order.key.clone().unwrap_or_default();
+    let head = engine.journal().head(StreamId::Session(session)).await?.seq;
+    let after = match engine.submit(order).await? {
+        Submitted::New => head,
+        Submitted::Repeat => 0,
+    };
+    let root = engine.look(session).await?.map_or(session, |state| state.root());
+    let mut holder = engine.attend(root, Attend::GoOn).await?.err();
+    if session != root && holder.is_none() {
+        holder = engine.attend(session, Attend::GoOn).await?.err();
+    }
+    let fate = tokio::time::timeout(ANSWER, fate(wired, session, after, &key));
+    let told = tokio::select! {
+        told = fate => told.ok().transpose()?,
+        error = broke(engine, session), if holder.is_none() => return Err(error.into()),
+    };
+    let (taken, intent) = told.map_or((Taken::Waiting, None), |(taken, intent)| (taken, Some(intent)));
+    Ok((Told { taken, holder: holder.map(|lease| lease.owner) }, intent))
+}
+
+/// Resolves when the session stops here because something is wrong.
+async fn broke(engine: &Engine, session: SessionId) -> contract::journal::Error {
+    match engine.stopped(session).await {
+        Some(error) => error,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads on until the intent of this key was taken; which one that is.
+async fn fate(
+    wired: &Wired,
+    session: SessionId,
+    after: u64,
+    key: &str,
+) -> Result<(Taken, IntentId), Failure> {
     let mut watch = wired.engine.watch(session, after);
     let mut own: Option<IntentId> = None;
     loop {
@@ -89,8 +131,8 @@ async fn fate(wired: &Wired, session: SessionId, after: u64, key: &str) -> Resul
             }
         }
         // What follows from an intent stands in the same append: it was all in this page.
-        if let Some(taken) = taken {
-            return Ok(taken);
+        if let (Some(taken), Some(own)) = (taken, own) {
+            return Ok((taken, own));
         }
     }
 }
@@ -134,4 +176,22 @@ pub(crate) fn report(
         out::print(&format!("next: {next}\n"));
     }
     Ok(crate::exit::OK)
+}
+
+/// Is an intent of this key on record there already?
+pub(crate) async fn heard(wired: &Wired, session: SessionId, key: &str) -> Result<bool, Failure> {
+    let stream = StreamId::Session(session);
+    let mut watch = wired.engine.watch(session, 0);
+    loop {
+        let page = watch.now().await?;
+        if page.is_empty() {
+            return Ok(false);
+        }
+        for stored in page {
+            let record: Record<Event> = engine::store::decode(stream, stored.seq, &stored.bytes)?;
+            if matches!(record.event, Event::Submitted { intent } if intent.key == key) {
+                return Ok(true);
+            }
+        }
+    }
 }

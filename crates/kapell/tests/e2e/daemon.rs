@@ -67,6 +67,12 @@ impl Daemon {
         stream
     }
 
+    /// Kills it without a word.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Asks it to end; its exit code.
     pub(crate) fn end(&mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
@@ -147,8 +153,7 @@ fn a_daemon_says_where_it_is_answers_and_ends() {
 fn one_that_was_killed_is_in_nobodys_way() {
     let world = World::empty();
     let mut first = Daemon::start(&world, &[]);
-    first.child.kill().unwrap();
-    first.child.wait().unwrap();
+    first.kill();
     assert!(file(&world).exists());
     let mut second = Daemon::start(&world, &[]);
     assert_eq!(second.get("/v1")["boot"], second.told["boot"]);

@@ -254,6 +254,21 @@ fn an_approval_is_a_yes_to_what_was_shown_and_to_nothing_else() {
 }
 
 #[test]
+fn an_answer_does_not_wait_for_the_end_of_the_session() {
+    let world = World::unconfined();
+    let outside = shell(&format!("echo once >> {}", world.path("outside.log").display()));
+    let turns = format!("{outside}[[turn]]\ndelay_ms = 90000\ntext = \"slow\"\n");
+    let model = world.script("out", &turns);
+    let mut client = Client::connect(&world, &[]);
+    let goal = json!({"goal": "make the test pass", "model": model, "wait_seconds": 60});
+    let asked = client.call("session_start", goal)["waiting"][0].clone();
+    let began = std::time::Instant::now();
+    client.call("session_approve", json!({"approval": asked["id"], "hash": asked["hash"], "yes": true}));
+    client.call("session_cancel", json!({}));
+    assert!(began.elapsed().as_secs() < 60, "it took {:?}", began.elapsed());
+}
+
+#[test]
 fn questions_are_answered_and_a_session_goes_on_after_its_server() {
     let world = World::new();
     let turns =

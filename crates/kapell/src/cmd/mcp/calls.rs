@@ -18,7 +18,6 @@ use contract::intent::{Source, Wish};
 use contract::journal::Journal;
 use contract::money::usd;
 use contract::port::Clock as _;
-use contract::session::SessionSpec;
 use contract::{Digest, SessionId, StreamId};
 use engine::{Attend, Order};
 use kernel::fsm::Phase;
@@ -91,7 +90,6 @@ async fn start(app: &App, wired: &Wired, order: mcp::Order, asker: &Asker) -> Re
 async fn open(app: &App, wired: &Wired, order: mcp::Order) -> Result<SessionId, Failure> {
     let goal = order.goal.unwrap_or_default();
     let top = repo::find_text(&app.cwd)?;
-    app.secrets.refuse("goal", &goal, Path::new(&top))?;
     let nanos = order.budget_usd.map(|usd| (usd * NANOS).ceil() as u64);
     let options = RunOptions {
         model: order.model,
@@ -100,11 +98,7 @@ async fn open(app: &App, wired: &Wired, order: mcp::Order) -> Result<SessionId, 
         check: order.checks,
         ..RunOptions::default()
     };
-    let config = run::flags(app.config(Some(Path::new(&top)))?, &options);
-    let models = app.models(&config)?;
-    run::looked(&models, &config).await;
-    let hooks = run::hooks(app, &top, &config)?.hooks;
-    let spec = SessionSpec { hooks, ..run::spec(&goal, top, &config, options, &models)? };
+    let spec = run::ordered(app, &goal, top, options).await?;
     app.declare_caps(wired, &spec.repo).await?;
     Ok(wired.engine.open(spec, vec![goal.into_bytes()]).await?)
 }

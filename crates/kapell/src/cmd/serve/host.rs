@@ -1,23 +1,33 @@
 //! What the API asks, answered by the functions behind the commands.
 //!
-//! Start at [`Handle`]; what is listed is in `lists.rs`.
+//! Start at [`Handle`]; what is listed is in `lists.rs`, what is wished in `acts.rs`.
 
 use super::lists;
 use super::measure::Measured;
+use super::requests::Requests;
 use crate::app::{App, Wired};
 use crate::exit::Failure;
-use api::{Host, Read, Refused};
+use api::{Act, Host, Key, Read, Refused};
 use contract::journal::Journal;
 use contract::port::Clock;
-use contract::{BoxFuture, Timestamp};
+use contract::{BoxFuture, Fault, SessionId, Timestamp};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The daemon: an engine that lives on, and what it was wired from.
 pub(super) struct Daemon {
     pub(super) app: Arc<App>,
     pub(super) wired: Arc<Wired>,
     pub(super) measured: Measured,
+    /// Requests that may come again.
+    pub(super) requests: Requests,
+    /// One of those that may come again at a time.
+    pub(super) opening: tokio::sync::Mutex<()>,
+    /// Roots that were taken up here: nobody else looks after them.
+    ours: Mutex<BTreeSet<SessionId>>,
+    /// What keeps work from beginning.
+    degraded: Mutex<Option<Fault>>,
 }
 
 /// A handle of the daemon that calls can take along.
@@ -27,6 +37,18 @@ impl Host for Handle {
     fn read(&self, read: Read) -> BoxFuture<'static, Result<Value, Refused>> {
         let daemon = Arc::clone(&self.0);
         Box::pin(async move { daemon.read(read).await.map_err(refused) })
+    }
+
+    fn act(&self, act: Act, key: Key) -> BoxFuture<'static, Result<Value, Refused>> {
+        let daemon = Arc::clone(&self.0);
+        // A client that goes away in the middle has still asked for it: what was begun is not left half done.
+        let done = tokio::spawn(async move { daemon.act(act, key).await.map_err(refused) });
+        Box::pin(async move {
+            let broken = |_| {
+                Refused::from(Failure::failed("broken", "answering this request failed", "try again").fault)
+            };
+            done.await.map_err(broken)?
+        })
     }
 
     fn now(&self) -> Timestamp {
@@ -44,11 +66,38 @@ fn refused(failure: Failure) -> Refused {
 }
 
 impl Daemon {
+    pub(super) fn new(app: Arc<App>, wired: Arc<Wired>) -> Self {
+        let now = app.now();
+        let requests = Requests::new(app.home.run_dir().join("requests"));
+        Self {
+            app,
+            wired,
+            measured: Measured::new(now),
+            requests,
+            opening: tokio::sync::Mutex::default(),
+            ours: Mutex::default(),
+            degraded: Mutex::default(),
+        }
+    }
+
+    /// Roots that were taken up here.
+    pub(super) fn ours(&self) -> MutexGuard<'_, BTreeSet<SessionId>> {
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What keeps work from beginning.
+    pub(super) fn degraded(&self) -> MutexGuard<'_, Option<Fault>> {
+        self.degraded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn read(&self, read: Read) -> Result<Value, Failure> {
         match read {
             Read::Ready => {
                 // Reads the store: what is wrong with it is the answer.
                 self.wired.store.inbox_sessions().await?;
+                if let Some(fault) = self.degraded().clone() {
+                    return Err(fault.into());
+                }
                 Ok(json!({"status": "ready"}))
             }
             Read::Sessions(filter, page) => lists::sessions(&self.app, &self.wired, &filter, &page).await,
@@ -56,6 +105,7 @@ impl Daemon {
             Read::Series { name, since, step_ms } => {
                 Ok(self.measured.series(name.as_deref(), since, step_ms).await)
             }
+            Read::Approvals(of, page) => lists::approvals(&self.app, &self.wired, of, &page).await,
         }
     }
 }

@@ -1,14 +1,19 @@
 //! `serve`: the daemon. Sessions in one process that lives on, and the HTTP API of docs/api.md over it.
 //!
-//! Wires the surface (`api`) to the engine; what calls do is in `host.rs`, where it listens in `listen.rs`. Start at [`run`].
+//! Wires the surface (`api`) to the engine; what calls do is in `host.rs`, where it listens in `listen.rs`, who looks after
+//! sessions meanwhile in `tend.rs`. Start at [`run`].
 
+mod acts;
 mod feed;
 mod host;
 mod listen;
 mod lists;
 mod measure;
+mod requests;
+mod tend;
 
 use crate::app::App;
+use crate::args::Global;
 use crate::cmd::work::{Work, leave};
 use crate::exit::{self, Failure};
 use crate::home::create_private;
@@ -23,7 +28,6 @@ use engine::Engine;
 use feed::Watched;
 use host::{Daemon, Handle};
 use listen::Listeners;
-use measure::Measured;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -34,12 +38,17 @@ pub(crate) struct Options {
     /// Listen on the loopback too, for browsers; port 0 takes any that is free
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "7373")]
     pub(crate) tcp: Option<u16>,
+    /// Leave unfinished sessions that nobody runs as they are, instead of going on with them
+    #[arg(long)]
+    pub(crate) no_resume: bool,
 }
 
 /// Serves until a signal comes; the exit code.
 pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     let mut signals = Work::signals()?;
-    let app = Arc::new(App::new(app.global.clone())?);
+    // What the functions behind commands say to people is said to nobody here.
+    let json = app.global.json;
+    let app = Arc::new(App::new(Global { quiet: true, verbose: false, json: true, ..app.global.clone() })?);
     app.home.create()?;
     create_private(&app.home.run_dir())?;
     let run = Run::new(app.home.run_dir());
@@ -52,11 +61,7 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
         .for_each(|why| out::complain(&format!("warning: {}\n", crate::show::clean::line(why))));
     let (end, closing) = watch::channel(false);
     let boot = SessionId::v7(app.now().0, app.clock.random()).to_string();
-    let daemon = Arc::new(Daemon {
-        app: Arc::clone(&app),
-        wired: Arc::clone(&wired),
-        measured: Measured::new(app.now()),
-    });
+    let daemon = Arc::new(Daemon::new(Arc::clone(&app), Arc::clone(&wired)));
     let about = About { version: env!("CARGO_PKG_VERSION"), schema: SCHEMA, boot: boot.clone() };
     let watched = Arc::new(Watched(Arc::clone(&daemon)));
     let api = Api::new(Arc::new(Handle(Arc::clone(&daemon))), watched, about, closing.clone());
@@ -65,7 +70,7 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     let url = listeners.url();
     let found = Found { v: 1, boot, pid: std::process::id(), socket: run.socket(), url, token };
     reign.tell(found.clone())?;
-    tell(&app, &found);
+    tell(json, &found);
     let (leave_off, stop) = watch::channel(());
     let ruling = async {
         signals.next().await;
@@ -75,12 +80,13 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     };
     tokio::select! {
         _ = async {
-            let told = feed::tell(&wired.engine, api.hub(), closing);
-            tokio::join!(listeners.serve(&api, stop), ruling, told)
+            let told = feed::tell(&wired.engine, api.hub(), closing.clone());
+            let tended = tend::tend(&daemon, !options.no_resume, closing);
+            tokio::join!(listeners.serve(&api, stop), ruling, told, tended)
         } => {}
-        () = measure::ticking(daemon) => {}
+        () = measure::ticking(Arc::clone(&daemon)) => {}
     }
-    drop(api);
+    drop((api, daemon));
     // A request that is still being answered holds it; what runs was ended above.
     if let Some(wired) = Arc::into_inner(wired) {
         leave(wired).await;
@@ -105,13 +111,13 @@ async fn stopped(engine: &Engine, signals: &mut Signals) {
 }
 
 /// Where it is, for people; for programs with `--json`.
-fn tell(app: &App, found: &Found) {
-    if app.global.json {
+fn tell(json: bool, found: &Found) {
+    if json {
         let line = json!({
             "boot": found.boot, "pid": found.pid, "socket": found.socket.display().to_string(), "url": found.url,
         });
         out::print(&format!("{line}\n"));
-    } else if !app.global.quiet {
+    } else {
         let socket = found.socket.display();
         let url = found.url.as_ref().map(|url| format!(" and {url}")).unwrap_or_default();
         out::complain(&format!("serving at {socket}{url}\n"));

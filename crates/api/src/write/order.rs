@@ -1,0 +1,92 @@
+//! A new session as a request asks for it: the options of `kapell run` under their names.
+//!
+//! Knows fields, not what they lead to. Start at [`Order`].
+
+use crate::problem::Refused;
+use serde::Deserialize;
+
+/// Bytes of a goal.
+const GOAL_BYTES: usize = 256 << 10;
+
+/// What is to be reached, where, and within which bounds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// In plain words.
+    pub goal: String,
+    /// The repository: an absolute path.
+    pub repo: String,
+    /// By its id.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Who goes on where that one cannot.
+    #[serde(default)]
+    pub fallback_model: Vec<String>,
+    /// Dollars, as on the command line.
+    #[serde(default)]
+    pub max_budget_usd: Option<String>,
+    /// Input and output together.
+    #[serde(default)]
+    pub max_tokens: Option<u64>,
+    /// Actions in one turn.
+    #[serde(default)]
+    pub max_turns: Option<u32>,
+    /// Actions in the whole tree.
+    #[serde(default)]
+    pub max_steps: Option<u64>,
+    /// `never`, `external` or `writes`.
+    #[serde(default)]
+    pub ask: Option<String>,
+    /// Leave a confirmed result on a branch.
+    #[serde(default)]
+    pub no_land: bool,
+    /// A revision instead of HEAD.
+    #[serde(default)]
+    pub base: Option<String>,
+    /// A branch instead of the one checked out.
+    #[serde(default)]
+    pub branch: Option<String>,
+    /// Checks the goal is about.
+    #[serde(default)]
+    pub check: Vec<String>,
+    /// Only these tools.
+    #[serde(default)]
+    pub allowed_tools: Option<Vec<String>>,
+    /// Instructions and tools to work with.
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// Go on from an action of another session.
+    #[serde(default)]
+    pub from: Option<From>,
+}
+
+/// A place in another session.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct From {
+    /// Which session.
+    pub session_id: String,
+    /// Before which action.
+    pub action: String,
+}
+
+impl Order {
+    /// What can be said without looking at anything.
+    pub(crate) fn check(&self) -> Result<(), Refused> {
+        if self.from.is_some() {
+            let hint = "GET /v1 lists what this daemon can do";
+            return Err(Refused::user("unsupported", "a session cannot be forked by this daemon", hint));
+        }
+        let wrong = |what: &str, hint: &str| Err(Refused::user("bad-field", what, hint));
+        match () {
+            () if self.goal.trim().is_empty() => {
+                wrong("`goal` is empty", "say in plain words what is to be reached")
+            }
+            () if self.goal.len() > GOAL_BYTES => {
+                wrong("`goal` is too long", "put it into a file of the repository")
+            }
+            () if !self.repo.starts_with('/') => wrong("`repo` is no absolute path", "write it from / on"),
+            () => Ok(()),
+        }
+    }
+}
