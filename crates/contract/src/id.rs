@@ -195,6 +195,8 @@ pub enum StreamId {
     Project(ProjectId),
     /// What surfaces changed in a project's own files, named by the digest of its directory.
     Board(ProjectId),
+    /// What the loop of a project did, named by the digest of its directory.
+    Loop(ProjectId),
 }
 
 macro_rules! digest_ids {
@@ -254,6 +256,7 @@ impl fmt::Display for StreamId {
             Self::Quota(id) => write!(f, "quota/{id}"),
             Self::Project(id) => write!(f, "project/{id}"),
             Self::Board(id) => write!(f, "board/{id}"),
+            Self::Loop(id) => write!(f, "loop/{id}"),
         }
     }
 }
@@ -267,6 +270,7 @@ impl FromStr for StreamId {
             Some(("quota", id)) => Ok(Self::Quota(id.parse()?)),
             Some(("project", id)) => Ok(Self::Project(id.parse()?)),
             Some(("board", id)) => Ok(Self::Board(id.parse()?)),
+            Some(("loop", id)) => Ok(Self::Loop(id.parse()?)),
             _ => Err(BadId(s.chars().take(64).collect())),
         }
     }
@@ -293,6 +297,8 @@ mod tests {
         assert_eq!(project.to_string().parse::<StreamId>().unwrap(), project);
         let board = StreamId::Board(ProjectId::of("anthropic/1a2b"));
         assert_eq!(board.to_string().parse::<StreamId>().unwrap(), board);
+        let looping = StreamId::Loop(ProjectId::of("anthropic/1a2b"));
+        assert_eq!(looping.to_string().parse::<StreamId>().unwrap(), looping);
         assert_ne!(stream, StreamId::Quota(QuotaId::of("anthropic/1a2c")));
         for bad in
             ["quota/12", "quota/+0000000000000000000000000000001", "quota/0000000000000000000000000000000G"]

@@ -20,6 +20,7 @@ pub mod id;
 pub mod intent;
 pub mod journal;
 pub mod limits;
+pub mod looping;
 pub mod model;
 pub mod money;
 #[cfg(planted)]

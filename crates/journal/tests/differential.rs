@@ -323,7 +323,11 @@ impl Pair {
             let expected = head.saturating_add_signed(part.off);
             let newest: Option<Fence> = match of {
                 StreamId::Session(session) => self.newest(session).map(|lease| lease.fence),
-                StreamId::Tree(_) | StreamId::Quota(_) | StreamId::Project(_) | StreamId::Board(_) => None,
+                StreamId::Tree(_)
+                | StreamId::Quota(_)
+                | StreamId::Project(_)
+                | StreamId::Board(_)
+                | StreamId::Loop(_) => None,
             };
             let fence = part.fence.and_then(|off| newest.map(|fence| fence.saturating_add_signed(off)));
             let record =

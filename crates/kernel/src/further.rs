@@ -67,7 +67,7 @@ impl Book {
         match stream {
             StreamId::Quota(_) => Some(Self::Quota(Box::default())),
             StreamId::Project(_) => Some(Self::Project(Box::default())),
-            StreamId::Session(_) | StreamId::Tree(_) | StreamId::Board(_) => None,
+            StreamId::Session(_) | StreamId::Tree(_) | StreamId::Board(_) | StreamId::Loop(_) => None,
         }
     }
 
@@ -136,7 +136,7 @@ impl Governor {
     /// Is this ledger loaded?
     pub fn has(&self, stream: StreamId) -> bool {
         match stream {
-            StreamId::Session(_) | StreamId::Board(_) => false,
+            StreamId::Session(_) | StreamId::Board(_) | StreamId::Loop(_) => false,
             StreamId::Tree(root) => self.peek(root).is_some(),
             StreamId::Quota(_) | StreamId::Project(_) => self.books.contains_key(&stream),
         }
@@ -145,7 +145,7 @@ impl Governor {
     /// Number of the last event of a ledger; 0 when it is not loaded.
     pub fn seq(&self, stream: StreamId) -> Seq {
         match stream {
-            StreamId::Session(_) | StreamId::Board(_) => 0,
+            StreamId::Session(_) | StreamId::Board(_) | StreamId::Loop(_) => 0,
             StreamId::Tree(root) => self.peek(root).map_or(0, |ledger| ledger.seq),
             StreamId::Quota(_) | StreamId::Project(_) => {
                 self.books.get(&stream).map_or(0, |(_, book)| book.seq())

@@ -163,6 +163,7 @@ impl Oracle {
             StreamId::Board(id) => {
                 Promise::Chain.holds(false, || format!("the files of {id} were changed by nobody"))
             }
+            StreamId::Loop(id) => Promise::Chain.holds(false, || format!("{id} has no loop that runs")),
         }
     }
 

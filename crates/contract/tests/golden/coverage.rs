@@ -3,10 +3,11 @@
 //! Walks the examples along the schema read from the source; knows neither by name. Start at [`nothing_is_left_out`].
 
 use super::schema::{Body, Field, Schema, Type, core};
-use super::{board, events, ledger, project, quota};
+use super::{board, events, ledger, looping, project, quota};
 use contract::Event;
 use contract::board::BoardEvent;
 use contract::event::LedgerEvent;
+use contract::looping::LoopEvent;
 use contract::project::ProjectEvent;
 use contract::quota::QuotaEvent;
 use serde_json::Value;
@@ -20,7 +21,7 @@ struct Seen(BTreeSet<String>);
 fn nothing_is_left_out() {
     let schema = Schema::read();
     let mut wanted = BTreeSet::new();
-    for root in ["Event", "LedgerEvent", "QuotaEvent", "ProjectEvent", "BoardEvent"] {
+    for root in ["Event", "LedgerEvent", "QuotaEvent", "ProjectEvent", "BoardEvent", "LoopEvent"] {
         want(&schema, root, &mut BTreeSet::new(), &mut wanted);
     }
     let mut seen = Seen::default();
@@ -30,6 +31,7 @@ fn nothing_is_left_out() {
             Some(("quota", _)) => "QuotaEvent",
             Some(("project", _)) => "ProjectEvent",
             Some(("board", _)) => "BoardEvent",
+            Some(("loop", _)) => "LoopEvent",
             _ => "Event",
         };
         seen.walk(&schema, root, &event);
@@ -47,7 +49,9 @@ fn stored() -> Vec<(&'static str, Value)> {
     let project =
         project::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
     let board = board::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
-    session.chain(ledger).chain(quota).chain(project).chain(board).collect()
+    let looping =
+        looping::all().into_iter().map(|(name, event)| (name, serde_json::to_value(event).unwrap()));
+    session.chain(ledger).chain(quota).chain(project).chain(board).chain(looping).collect()
 }
 
 /// Everything a type can hold.
@@ -163,9 +167,10 @@ fn every_event_has_a_golden_file() {
     let quota = every_variant!(QuotaEvent: Declared = "declared", Taken = "taken", Settled = "settled", Queued = "queued", Lifted = "lifted");
     let project = every_variant!(ProjectEvent: Capped = "capped", Reserved = "reserved", Settled = "settled");
     let board = every_variant!(BoardEvent: Changing = "changing", Kept = "kept");
+    let looping = every_variant!(LoopEvent: Seen = "seen", Fired = "fired", Passed = "passed", Held = "held", Closed = "closed", Halted = "halted", Continued = "continued");
     let stored = stored();
     let group = |name: &str| {
-        ["ledger-", "quota-", "project-", "board-"].into_iter().find(|group| name.starts_with(group))
+        ["ledger-", "quota-", "project-", "board-", "loop-"].into_iter().find(|group| name.starts_with(group))
     };
     let shown = |wanted: Option<&str>, tag: &str| {
         stored.iter().any(|(name, event)| group(name) == wanted && event.get(tag).is_some())
@@ -180,4 +185,6 @@ fn every_event_has_a_golden_file() {
     assert!(missing.is_empty(), "no example shows the project events {missing:?}");
     let missing: Vec<&str> = board.into_iter().filter(|tag| !shown(Some("board-"), tag)).collect();
     assert!(missing.is_empty(), "no example shows the board events {missing:?}");
+    let missing: Vec<&str> = looping.into_iter().filter(|tag| !shown(Some("loop-"), tag)).collect();
+    assert!(missing.is_empty(), "no example shows the loop events {missing:?}");
 }

@@ -10,13 +10,17 @@ mod events;
 mod examples;
 mod hooks;
 mod ledger;
+mod looping;
 mod project;
 mod quota;
 mod schema;
 mod versions;
 
 use contract::record::{self, Record, Storable};
-use contract::{Event, board::BoardEvent, event::LedgerEvent, project::ProjectEvent, quota::QuotaEvent};
+use contract::{
+    Event, board::BoardEvent, event::LedgerEvent, looping::LoopEvent, project::ProjectEvent,
+    quota::QuotaEvent,
+};
 use examples::AT;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -100,6 +104,11 @@ fn board_events_are_stored_as_ever() {
 }
 
 #[test]
+fn loop_events_are_stored_as_ever() {
+    check::<LoopEvent>(&looping::all());
+}
+
+#[test]
 fn quota_events_are_stored_as_ever() {
     check::<QuotaEvent>(&quota::all());
 }
@@ -110,6 +119,7 @@ fn every_file_has_its_example_and_every_name_is_unique() {
     let ledgers = ledger::all().into_iter().map(|e| e.0).chain(quota::all().into_iter().map(|e| e.0));
     let ledgers = ledgers.chain(project::all().into_iter().map(|e| e.0));
     let ledgers = ledgers.chain(board::all().into_iter().map(|e| e.0));
+    let ledgers = ledgers.chain(looping::all().into_iter().map(|e| e.0));
     let names: Vec<&str> = events.chain(ledgers).collect();
     let unique: BTreeSet<String> = names.iter().map(|name| format!("{name}.json")).collect();
     assert_eq!(unique.len(), names.len(), "two examples share a name");

@@ -133,7 +133,11 @@ impl State {
             StreamId::Session(session) => {
                 Some(Listed { session: *session, head: self.head(*id), ended: stream.ended })
             }
-            StreamId::Tree(_) | StreamId::Quota(_) | StreamId::Project(_) | StreamId::Board(_) => None,
+            StreamId::Tree(_)
+            | StreamId::Quota(_)
+            | StreamId::Project(_)
+            | StreamId::Board(_)
+            | StreamId::Loop(_) => None,
         };
         let all = self.streams.iter().rev().filter_map(listed);
         all.filter(|listed| !(unfinished_only && listed.ended)).collect()

@@ -69,6 +69,7 @@ fn stream_bytes(stream: StreamId) -> [u8; 17] {
         StreamId::Quota(QuotaId(id)) => (2, id),
         StreamId::Project(ProjectId(id)) => (3, id),
         StreamId::Board(ProjectId(id)) => (4, id),
+        StreamId::Loop(ProjectId(id)) => (5, id),
     };
     let mut bytes = [kind; 17];
     bytes[1..].copy_from_slice(&id.to_be_bytes());

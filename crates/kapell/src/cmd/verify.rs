@@ -141,6 +141,7 @@ fn damaged(damage: &Damage) -> Finding {
             Ok(StreamId::Quota(_)) => ("chain", "no model of that key is called; restore a backup of the data directory".to_owned()),
             Ok(StreamId::Project(_)) => ("chain", "no model is called for that project; restore a backup of the data directory".to_owned()),
             Ok(StreamId::Board(_)) => ("chain", "kapell mcp changes no file of that project; restore a backup of the data directory".to_owned()),
+            Ok(StreamId::Loop(_)) => ("chain", "no schedule of that project fires; restore a backup of the data directory".to_owned()),
             Err(_) => {
                 ("chain", "restore a backup of the data directory, or kapell events SESSION --export DIR to keep what can be read".to_owned())
             }

@@ -1,0 +1,88 @@
+//! Facts about the loop of a project: which slot of which schedule became which session, and what stopped it.
+//!
+//! Shared by every process of the installation. Knows no format of schedules. Start at [`LoopEvent`].
+
+use crate::record::Storable;
+use crate::{Digest, SessionId, Timestamp, is_default};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A fact in a project's loop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoopEvent {
+    /// A schedule was met for the first time: what lies before this moment is not made up for.
+    Seen {
+        /// The project's directory; its digest is the stream's name.
+        repo: String,
+        /// The schedule's id.
+        schedule: String,
+    },
+    /// A slot belongs to this job, for ever: whoever finds its session not opened opens it, under this very id.
+    Fired {
+        /// The schedule's id.
+        schedule: String,
+        /// When it was to be.
+        slot: Timestamp,
+        /// Slots before it that it stands for as well.
+        #[serde(default, skip_serializing_if = "is_default")]
+        missed: u32,
+        /// What it became.
+        job: Job,
+    },
+    /// Nothing is run for a slot.
+    Passed {
+        /// The schedule's id.
+        schedule: String,
+        /// When it was to be.
+        slot: Timestamp,
+        /// Slots before it for which nothing is run either.
+        #[serde(default, skip_serializing_if = "is_default")]
+        missed: u32,
+        /// Why, in one sentence.
+        why: String,
+    },
+    /// A slot has come and waits for a task that runs.
+    Held {
+        /// The schedule's id.
+        schedule: String,
+        /// When it was to be.
+        slot: Timestamp,
+    },
+    /// What a job came to is written back to the project's files.
+    Closed {
+        /// Its session.
+        session: SessionId,
+        /// Exit code by DESIGN section 7.
+        code: u8,
+    },
+    /// Nothing fires from here on.
+    Halted {
+        /// Why, in one sentence.
+        why: String,
+    },
+    /// It goes on.
+    Continued {
+        /// Why, in one sentence.
+        why: String,
+    },
+}
+
+/// A session that the loop opens: everything that opening it needs and the schedule may have lost by then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The id it is opened under, made with the claim.
+    pub session: SessionId,
+    /// The mode it works in, as the project calls it.
+    pub mode: String,
+    /// What is to be done.
+    pub goal: Digest,
+    /// Bytes of it.
+    pub bytes: u64,
+}
+
+impl Storable for LoopEvent {
+    fn upcast(_version: u32, event: Value) -> Value {
+        event
+    }
+}

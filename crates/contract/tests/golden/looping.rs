@@ -1,0 +1,37 @@
+//! One example or more of every event of a project's loop. New variant or field: add a row here.
+//!
+//! Knows no schedule. Start at [`all`].
+
+use super::Example;
+use super::examples::{AT, session};
+use contract::Digest;
+use contract::looping::{Job, LoopEvent};
+
+/// Every example of such an event.
+pub(crate) fn all() -> Vec<Example<LoopEvent>> {
+    let job = Job {
+        session: session(1),
+        mode: "architect".into(),
+        goal: Digest::of(b"look for what is next"),
+        bytes: 21,
+    };
+    let schedule = || "1770843427038".to_owned();
+    let fired = |missed| LoopEvent::Fired { schedule: schedule(), slot: AT, missed, job: job.clone() };
+    let passed = |missed| LoopEvent::Passed {
+        schedule: schedule(),
+        slot: AT,
+        missed,
+        why: "a task was running".into(),
+    };
+    vec![
+        ("loop-seen", LoopEvent::Seen { repo: "/home/ada/project".into(), schedule: schedule() }),
+        ("loop-fired", fired(0)),
+        ("loop-fired-late", fired(431)),
+        ("loop-passed", passed(0)),
+        ("loop-passed-many", passed(2)),
+        ("loop-held", LoopEvent::Held { schedule: schedule(), slot: AT }),
+        ("loop-closed", LoopEvent::Closed { session: session(1), code: 3 }),
+        ("loop-halted", LoopEvent::Halted { why: "a person said so".into() }),
+        ("loop-continued", LoopEvent::Continued { why: "a person said so".into() }),
+    ]
+}
