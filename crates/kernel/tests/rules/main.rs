@@ -19,6 +19,7 @@ mod project;
 mod property;
 mod quota;
 mod recovery;
+mod schedule;
 mod views;
 mod wording;
 mod workflow;
