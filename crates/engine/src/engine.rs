@@ -198,6 +198,30 @@ impl Engine {
         spec: SessionSpec,
         blobs: Vec<Vec<u8>>,
     ) -> Result<SessionId, Fault> {
+        match self.opened(id, spec, blobs, false).await? {
+            true => Ok(id),
+            false => Err(Error::Fenced { session: id }.fault()),
+        }
+    }
+
+    /// The same under an id that stands on record already, as what somebody is going to open: whoever of any number of
+    /// processes gets there first opens it, once. False: it is open, or somebody else is at it.
+    pub async fn open_once(
+        &self,
+        id: SessionId,
+        spec: SessionSpec,
+        blobs: Vec<Vec<u8>>,
+    ) -> Result<bool, Fault> {
+        self.opened(id, spec, blobs, true).await
+    }
+
+    async fn opened(
+        &self,
+        id: SessionId,
+        spec: SessionSpec,
+        blobs: Vec<Vec<u8>>,
+        named: bool,
+    ) -> Result<bool, Fault> {
         if let Some(problem) = kernel::workflow::problem(&spec.workflow) {
             return Err(Fault::new(FaultKind::UserFixable, "workflow", problem));
         }
@@ -208,15 +232,17 @@ impl Engine {
             first: arbiter::opening(spec),
             hold: false,
             opened: Some(opened),
+            named,
         };
         let until_it_is_held = self.shared.waking.read().await;
+        let alone = if named { Some(self.shared.taking[way(id)].lock().await) } else { None };
         let started = self.shared.start(id, start).await?;
-        drop(until_it_is_held);
-        if let Err(lease) = started {
-            return Err(Error::Fenced { session: lease.session }.fault());
+        drop((alone, until_it_is_held));
+        if started.is_err() {
+            return Ok(false);
         }
         match answer.await {
-            Ok(Ok(())) => Ok(id),
+            Ok(Ok(())) => Ok(true),
             Ok(Err(error)) => Err(error.fault()),
             Err(_) => Err(Error::Closed("the session stopped before it began".into()).fault()),
         }
@@ -360,6 +386,8 @@ struct Start {
     first: Input,
     hold: bool,
     opened: Option<oneshot::Sender<Result<(), Error>>>,
+    /// Others may know its name, and may have opened it before.
+    named: bool,
 }
 
 impl Host for Shared {
@@ -462,6 +490,10 @@ impl Shared {
             };
             return Ok(Err(holder.unwrap_or(unknown)));
         };
+        if start.named && self.journal.head(StreamId::Session(id)).await.map_err(|e| e.fault())?.seq > 0 {
+            let (owner, until) = ("another process".into(), self.ports.clock.now());
+            return Ok(Err(Lease { session: id, owner, fence: 0, until }));
+        }
         // With the lock in hand no other process of this machine runs it: a lease that looks alive is a dead one's.
         let now = self.ports.clock.now();
         let lease =
@@ -520,7 +552,7 @@ impl Shared {
             return Err(self.give_up(&state, &error).await?);
         }
         let hold = how == Attend::Settle;
-        self.start(id, Start { state, first: Input::Recover, hold, opened: None }).await
+        self.start(id, Start { state, first: Input::Recover, hold, opened: None, named: false }).await
     }
 
     /// A session that breaks down whenever it is taken up is left alone here, and its parent hears that it failed.

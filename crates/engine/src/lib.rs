@@ -14,6 +14,7 @@ pub mod executor;
 pub mod guard;
 pub mod keys;
 pub mod lease;
+pub mod looping;
 pub mod meter;
 mod named;
 #[cfg(any(test, fuzzing))]
