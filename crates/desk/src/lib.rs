@@ -5,6 +5,7 @@
 
 mod args;
 mod change;
+mod conduct;
 mod develop;
 mod escalate;
 mod files;
@@ -21,6 +22,7 @@ mod times;
 mod validate;
 
 pub use change::Record;
+pub use conduct::Timed;
 
 use crate::args::Args;
 use crate::root::Root;

@@ -273,6 +273,14 @@ pub(crate) enum Verb {
     Metrics,
     /// List what failed: each kind of failure once, with how often, first and last
     Errors(crate::cmd::errors::Options),
+    /// Fire the schedules of this repository (.roo/schedules.json) when they are due
+    Loop(crate::cmd::looping::Options),
+    /// List the schedules of this repository and when they come next
+    Schedules {
+        /// So many slots of each
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100))]
+        next: usize,
+    },
     /// Look at everything Kapell needs and say what is wrong
     Doctor,
     /// Remove what is not needed any more: workspaces of ended sessions, stale records, caches

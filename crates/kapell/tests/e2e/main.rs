@@ -17,6 +17,7 @@ mod help;
 mod hooks;
 mod life;
 mod limits;
+mod looping;
 mod mcp;
 mod mcp_http;
 mod mcp_refused;

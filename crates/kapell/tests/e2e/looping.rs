@@ -1,0 +1,229 @@
+//! Schedules that fire by themselves: once each, over any number of processes, whoever is killed meanwhile.
+//!
+//! Slots lie in the past, so that nobody waits for a clock. Start at [`World::schedules`].
+
+use crate::world::{Ended, World, fixes, until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// A schedule of every thirtieth day that is long overdue, with what else it says.
+fn overdue(id: &str, more: Value) -> Value {
+    let mut one = json!({
+        "id": id, "name": format!("n{id}"), "mode": "code", "taskInstructions": "make the test pass",
+        "scheduleType": "time", "timeInterval": "30", "timeUnit": "day", "startDate": "2026-01-01", "futureField": [1, 2],
+        "lastExecutionTime": "2026-01-02T00:00:00.000Z",
+    });
+    for (name, value) in more.as_object().unwrap() {
+        one[name] = value.clone();
+    }
+    one
+}
+
+impl World {
+    fn schedules(&self, all: &[Value]) {
+        self.write("repo/.roo/schedules.json", &format!("{:#}\n", json!({"schedules": all, "else": null})));
+    }
+
+    fn schedule(&self, nth: usize) -> Value {
+        serde_json::from_str::<Value>(&self.read("repo/.roo/schedules.json")).unwrap()["schedules"][nth]
+            .clone()
+    }
+
+    /// One look at the loop with this model, to its end.
+    fn once(&self, model: &str) -> Ended {
+        self.start_with(&["loop", "--once"], &[("KAPELL_MODEL", model)]).end()
+    }
+
+    fn sessions(&self) -> Vec<Value> {
+        self.run(&["sessions", "--json"]).expect(0).json().as_array().unwrap().clone()
+    }
+
+    /// The rows of tracked time: mode, task id, result, priority.
+    fn rows(&self) -> Vec<[String; 4]> {
+        let text = self.read("repo/task_timing.tsv");
+        let row = |line: &str| {
+            let cells: Vec<&str> = line.split('\t').collect();
+            [cells[1], cells[2], cells[7], cells[8]].map(str::to_owned)
+        };
+        text.lines().skip(1).map(row).collect()
+    }
+}
+
+#[test]
+fn what_is_due_fires_once_and_the_files_tell() {
+    let world = World::new();
+    world.schedules(&[overdue("7", json!({})), overdue("8", json!({"active": false}))]);
+    let before = world.read("repo/.roo/schedules.json");
+    world.commit("schedules");
+    let listed = world.run(&["schedules", "--json"]).expect(0).json();
+    assert_eq!(
+        (&listed["schedules"][0]["state"], &listed["schedules"][1]["state"]),
+        (&json!("due"), &json!("inactive"))
+    );
+    let dry = world.run(&["loop", "--dry-run"]).expect(0);
+    assert!(dry.out.contains("n7 (7): would fire the slot of 2026-"), "{}", dry.out);
+    assert!(
+        world.read("repo/.roo/schedules.json") == before && !world.path("kapell/data").exists(),
+        "it only looked"
+    );
+    let model = world.script("fix", &fixes());
+    let ended = world.once(&model).expect(0);
+    assert!(ended.out.contains("fired    n7: session ") && ended.out.contains("ended    "), "{}", ended.out);
+    assert_eq!(world.read("repo/fixed.txt"), "fixed\n", "it landed");
+    // Three fields were written, and no other byte.
+    let sessions = world.sessions();
+    assert_eq!((sessions.len(), &sessions[0]["state"]), (1, &json!("completed")));
+    let (id, one) = (sessions[0]["session_id"].as_str().unwrap(), world.schedule(0));
+    assert_eq!(one["lastTaskId"], id);
+    let mut expected = serde_json::from_str::<Value>(&before).unwrap();
+    for name in ["lastExecutionTime", "nextExecutionTime", "lastTaskId"] {
+        expected["schedules"][0][name] = one[name].clone();
+    }
+    assert_eq!(serde_json::from_str::<Value>(&world.read("repo/.roo/schedules.json")).unwrap(), expected);
+    let row = |result: &str| ["code", id, result, "schedule"].map(str::to_owned);
+    assert_eq!(world.rows(), [row("started"), row("completed")]);
+    // Nothing is due any more.
+    let again = world.once(&model).expect(0);
+    assert_eq!((again.out.as_str(), world.sessions().len()), ("", 1));
+    world.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn of_eight_processes_one_fires_a_slot() {
+    let world = World::new();
+    world.schedules(&[overdue("7", json!({})), overdue("8", json!({"taskInteraction": "interrupt"}))]);
+    let model = world.script("fix", &fixes());
+    let eight: Vec<_> =
+        (0..8).map(|_| world.start_with(&["loop", "--once"], &[("KAPELL_MODEL", &model)])).collect();
+    let ended: Vec<Ended> = eight.into_iter().map(|one| one.end()).collect();
+    let fired = |id: &str| ended.iter().filter(|one| one.out.contains(&format!("fired    n{id}: "))).count();
+    let said: String = ended.iter().map(|one| format!("{}: {}{}", one.code, one.out, one.err)).collect();
+    assert_eq!((fired("7"), fired("8")), (1, 1), "{said}");
+    let tasks: BTreeSet<String> = [0, 1].map(|nth| world.schedule(nth)["lastTaskId"].to_string()).into();
+    let sessions: BTreeSet<String> =
+        world.sessions().iter().map(|session| session["session_id"].to_string()).collect();
+    assert_eq!(sessions, tasks, "{said}");
+    let started = world.rows().iter().filter(|row| row[2] == "started").count();
+    assert_eq!(started, 2);
+}
+
+#[test]
+fn killed_in_the_middle_another_process_goes_on_with_the_same_session() {
+    let world = World::new();
+    world.schedules(&[overdue("7", json!({}))]);
+    let slow = format!("[[turn]]\ndelay_ms = 60000\ntext = \"slow\"\n{}", fixes());
+    let model = world.script("slow", &slow);
+    let running = world.start_with(&["loop"], &[("KAPELL_MODEL", &model)]);
+    world.wait("the model is asked", |shown| shown["steps"] == 2);
+    running.signal(Signal::KILL);
+    running.end();
+    world.script("slow", &format!("[[turn]]\ntext = \"x\"\n{}", fixes()));
+    let ended = world.once(&model).expect(0);
+    assert!(!ended.out.contains("fired") && ended.out.contains("completed"), "{}", ended.out);
+    let sessions = world.sessions();
+    assert_eq!((sessions.len(), &sessions[0]["state"]), (1, &json!("completed")));
+    assert_eq!(world.rows().len(), 2);
+}
+
+#[test]
+fn a_task_that_runs_is_waited_for_skipped_or_paused_as_the_schedule_says() {
+    let world = World::new();
+    let slow = world.script("slow", &format!("[[turn]]\ndelay_ms = 60000\ntext = \"slow\"\n{}", fixes()));
+    let running = world.start(&["run", "-m", &slow, "something else"]);
+    world.wait("the model is asked", |shown| shown["steps"] == 2);
+    let other = world.sessions()[0]["session_id"].clone();
+    let quick = world.script("quick", &fixes());
+    world.schedules(&[
+        overdue("1", json!({"taskInteraction": "skip"})),
+        overdue("2", json!({"inactivityDelay": "3"})),
+    ]);
+    let ended = world.once(&quick).expect(0);
+    assert!(ended.out.contains("passed   n1: a task was running"), "{}", ended.out);
+    assert!(ended.out.contains("held     n2: a task is running"), "{}", ended.out);
+    assert!(
+        world.schedule(0)["lastSkippedTime"].is_string() && world.schedule(1)["lastSkippedTime"].is_string()
+    );
+    let listed = world.run(&["schedules", "--json"]).expect(0).json();
+    assert_eq!(
+        (&listed["schedules"][0]["state"], &listed["schedules"][1]["state"]),
+        (&json!("waits"), &json!("held"))
+    );
+    // What interrupts has it paused, and runs.
+    world.schedules(&[overdue("3", json!({"taskInteraction": "interrupt"}))]);
+    let ended = world.once(&quick).expect(0);
+    assert!(ended.out.contains("fired    n3: "), "{}", ended.out);
+    let paused = || {
+        let all = world.sessions();
+        all.iter().any(|one| {
+            one["session_id"] == other && matches!(one["state"].as_str(), Some("paused" | "pausing"))
+        }) || world.run(&["events", other.as_str().unwrap()]).out.contains("\"wish\":\"pause\"")
+    };
+    until("it was told to pause", paused);
+    running.signal(Signal::KILL);
+    running.end();
+}
+
+#[test]
+fn a_paused_loop_fires_nothing_until_it_goes_on() {
+    let world = World::new();
+    world.schedules(&[overdue("7", json!({}))]);
+    let model = world.script("fix", &fixes());
+    assert!(world.run(&["loop", "pause"]).expect(0).out.contains("is paused"));
+    assert!(world.run(&["loop", "pause"]).expect(0).out.contains("already"));
+    assert_eq!(world.once(&model).expect(0).out, "");
+    assert!(world.run(&["loop", "status"]).expect(0).out.contains("a person said so"));
+    assert_eq!(world.run(&["loop", "status", "--json"]).expect(0).json()["jobs"], json!([]));
+    assert!(world.sessions().is_empty());
+    world.run(&["loop", "continue"]).expect(0);
+    world.once(&model).expect(0);
+    assert_eq!(world.sessions().len(), 1);
+}
+
+#[test]
+fn what_cannot_be_run_is_passed_over_and_said() {
+    let world = World::new();
+    world.schedules(&[
+        overdue("1", json!({"mode": "nosuch"})),
+        overdue("2", json!({"taskInstructions": " "})),
+        overdue("3", json!({"expirationDate": "2026-02-01"})),
+        overdue("4", json!({"scheduleType": "cron"})),
+    ]);
+    let model = world.script("fix", &fixes());
+    let dry = world.run(&["loop", "--dry-run"]).expect(0).out;
+    assert!(dry.contains("n1 (1): would pass over") && dry.contains("n3 (3): nothing: expired"), "{dry}");
+    let ended = world.once(&model).expect(0);
+    assert!(ended.out.contains("passed   n1: there is no mode `nosuch`"), "{}", ended.out);
+    assert!(ended.out.contains("passed   n2: it has no taskInstructions"), "{}", ended.out);
+    assert!(ended.out.contains("expired  n3: "), "{}", ended.out);
+    assert_eq!(
+        (&world.schedule(2)["active"], &world.schedule(2)["expirationDate"]),
+        (&json!(false), &json!("2026-02-01"))
+    );
+    assert_eq!(world.schedule(3)["nextExecutionTime"], Value::Null);
+    assert!(world.sessions().is_empty());
+    // Damage is said with its place, and is no reason to write.
+    world.write("repo/.roo/schedules.json", "{\"schedules\": [{]}");
+    let ended = world.once(&model);
+    assert!(ended.code != 0 && ended.err.contains("line 1, column 17"), "{}", ended.err);
+    assert_eq!(world.read("repo/.roo/schedules.json"), "{\"schedules\": [{]}");
+}
+
+#[test]
+fn a_mode_holds_its_agent_to_its_tools() {
+    let world = World::new();
+    world.write(
+        "repo/.roomodes",
+        "customModes:\n  - slug: reader\n    name: Reader\n    roleDefinition: You only look.\n    groups: [read]\n",
+    );
+    world.schedules(&[overdue("7", json!({"mode": "reader"}))]);
+    let model = world.script("fix", &fixes());
+    world.once(&model);
+    assert_eq!(world.read("repo/fixed.txt"), "", "it may not write");
+    let id = world.sessions()[0]["session_id"].as_str().unwrap().to_owned();
+    let events = world.run(&["events", &id]).expect(0);
+    let spec = &events.lines()[0]["event"]["opened"]["spec"];
+    assert_eq!(spec["mode"], "reader");
+    let tools = spec["rights"]["tools"].as_array().unwrap();
+    assert!(tools.contains(&json!("read")) && !tools.contains(&json!("write")), "{tools:?}");
+}
