@@ -164,8 +164,8 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Serve(options) => Box::pin(serve::run(app, &options)).await,
         Verb::Metrics => metrics::run(app).await,
         Verb::Errors(options) => errors::run(app, &options).await,
-        Verb::Loop(options) => looping::run(app, &options).await,
-        Verb::Schedules { next } => looping::schedules(app, next).await,
+        Verb::Loop(options) => Box::pin(looping::run(app, &options)).await,
+        Verb::Schedules { next } => Box::pin(looping::schedules(app, next)).await,
         Verb::Doctor => doctor::run(app).await,
         Verb::Gc { dry_run } => gc::run(app, dry_run).await,
     }

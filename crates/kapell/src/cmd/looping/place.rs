@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(berlin.wall(first), berlin.wall(second));
         assert_eq!(berlin.moment(berlin.wall(second)), first);
         // Nothing is out of reach.
-        assert_eq!(berlin.moment(i64::MAX / MINUTE_MS as i64).0 > 0, true);
+        assert!(berlin.moment(i64::MAX / MINUTE_MS as i64).0 > 0);
         assert!(berlin.wall(Timestamp(u64::MAX)) > 0);
     }
 }
