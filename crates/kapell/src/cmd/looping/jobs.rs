@@ -80,7 +80,7 @@ impl Looper<'_> {
         self.stamped(open).await?;
         self.app.declare_caps(self.wired, &self.repo).await?;
         // False: somebody else has opened it.
-        self.wired.engine.open_as(open.job.session, spec, Vec::new()).await?;
+        self.wired.engine.open_once(open.job.session, spec, Vec::new()).await?;
         Ok(())
     }
 
