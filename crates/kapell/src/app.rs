@@ -15,6 +15,7 @@ use crate::hooks::Runner;
 use crate::keyring::Keyring;
 use crate::keys;
 use crate::secrets::Keeper;
+use crate::sending::Sending;
 use crate::term::Term;
 use crate::toolbox;
 use crate::trust::{Trust, Trusted};
@@ -69,6 +70,8 @@ pub(crate) struct Wired {
     pub(crate) warnings: Vec<String>,
     /// Where it is signed what the journal held; `None` for who only looks.
     pub(crate) anchors: Option<Anchors>,
+    /// Who sends what is to be sent; `None` where nobody wants anything, and for who only looks.
+    pub(crate) sending: Option<Sending>,
 }
 
 impl App {
@@ -121,6 +124,7 @@ impl App {
         let less = cage::checked(&config.sandbox)?;
         let mut wired = self.wire_with(config)?;
         wired.warnings.extend(less);
+        wired.sending = Sending::begin(self, &wired, config)?;
         Ok(wired)
     }
 
@@ -273,7 +277,7 @@ impl App {
         let options = Options { owner: self.owner(), slots: Slots::for_cores(cores) };
         let engine = Engine::new(ports, journal, Arc::<Locks>::clone(&locks), options);
         engine.share(crate::pressure::shares(cores));
-        Wired { engine, store, git, locks, tools: names, models, warnings, anchors: None }
+        Wired { engine, store, git, locks, tools: names, models, warnings, anchors: None, sending: None }
     }
 
     /// The workspaces alone.

@@ -271,6 +271,11 @@ pub(crate) enum Verb {
     Serve(crate::cmd::serve::Options),
     /// Print what is measured of all sessions, as Prometheus reads it
     Metrics,
+    /// Print a session and all below it as spans of OpenTelemetry (OTLP in JSON), without any texts
+    Trace {
+        /// Which session
+        session: String,
+    },
     /// List what failed: each kind of failure once, with how often, first and last
     Errors(crate::cmd::errors::Options),
     /// Fire the schedules of this repository (.roo/schedules.json) when they are due

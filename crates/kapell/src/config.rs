@@ -8,6 +8,7 @@ mod parsers;
 mod policy;
 mod providers;
 pub(crate) mod sandbox;
+pub(crate) mod signal;
 mod web;
 
 use crate::exit::Failure;
@@ -114,6 +115,8 @@ pub(crate) struct Config {
     /// The proxy these are reached through, empty for none; the environment's where nothing is said. Of the user's file
     /// alone.
     pub(crate) web_proxy: Option<String>,
+    /// Who is told what, and where; of the user's file alone.
+    pub(crate) signal: signal::Signal,
     /// How outputs of programs are read that no built-in parser knows, of the user's file alone.
     pub(crate) parsers: Vec<output::Written>,
     /// What confines commands, of the user's file alone: all but the place they work in.
@@ -129,7 +132,7 @@ pub(crate) struct Config {
 /// Keys of both files, with those of the project alone behind.
 const KEYS: [&str; 8] = ["model", "fallback", "ask", "mode", "land", "budget", "policy", "compact_model"];
 /// Of the user's file alone.
-const USER_KEYS: [&str; 11] = [
+const USER_KEYS: [&str; 13] = [
     "providers",
     "quiet_hours",
     "parsers",
@@ -141,6 +144,8 @@ const USER_KEYS: [&str; 11] = [
     "pass_env",
     "web",
     "sandbox",
+    "notify",
+    "telemetry",
 ];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
 const BUDGET_KEYS: [&str; 4] = ["usd", "tokens", "steps", "time"];
@@ -185,6 +190,7 @@ impl Default for Config {
             providers: BTreeMap::new(),
             web: WebRules::default(),
             web_proxy: None,
+            signal: signal::Signal::default(),
             parsers: Vec::new(),
             sandbox: sandbox::usual(),
             rules: Vec::new(),
@@ -329,6 +335,8 @@ impl File<'_> {
                 "providers" => self.providers(config, at, value)?,
                 "web" if !self.project => self.web(config, value)?,
                 "sandbox" if !self.project => self.sandbox(config, value)?,
+                "notify" if !self.project => self.notify(config, value)?,
+                "telemetry" if !self.project => self.telemetry(config, value)?,
                 "parsers" => self.parsers(config, at, value)?,
                 "policy" => self.policy(config, value)?,
                 "response_cache" if !self.project => {

@@ -30,6 +30,7 @@ mod refs;
 mod repo;
 mod room;
 mod secrets;
+mod sending;
 mod show;
 mod signals;
 mod term;

@@ -8,8 +8,11 @@
 pub mod faults;
 pub mod fold;
 pub mod metric;
+pub mod notice;
+pub mod otlp;
 pub mod prometheus;
 pub mod read;
+pub mod sentry;
 pub mod series;
 pub mod sheet;
 pub mod station;

@@ -38,6 +38,7 @@ pub(crate) mod serve;
 mod sessions;
 mod spend;
 mod tell;
+mod trace;
 mod transcript;
 mod trust;
 mod uncompact;
@@ -163,6 +164,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Mcp(options) => mcp::run(app, &options).await,
         Verb::Serve(options) => Box::pin(serve::run(app, &options)).await,
         Verb::Metrics => metrics::run(app).await,
+        Verb::Trace { session } => trace::run(app, &session).await,
         Verb::Errors(options) => errors::run(app, &options).await,
         Verb::Loop(options) => Box::pin(looping::run(app, &options)).await,
         Verb::Schedules { next } => Box::pin(looping::schedules(app, next)).await,

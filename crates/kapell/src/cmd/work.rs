@@ -194,6 +194,9 @@ fn code(end: &End, tree: &Tree, now: Timestamp) -> u8 {
 pub(crate) async fn leave(wired: Wired) {
     // After a killed stop this is the second chance, and it must not take for ever.
     let _ = tokio::time::timeout(LAST, wired.engine.shutdown()).await;
+    if let Some(sending) = wired.sending {
+        sending.end().await;
+    }
     if let Some(anchors) = &wired.anchors {
         let now = contract::port::Clock::now(&crate::clock::System::default());
         // What was done is done, whether it could be signed or not; `audit verify` tells what is not.

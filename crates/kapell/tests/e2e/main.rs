@@ -31,6 +31,7 @@ mod procs;
 mod resources;
 mod sandbox;
 mod secrets;
+mod sent;
 mod store;
 mod telemetry;
 mod tools;

@@ -5,7 +5,7 @@
 use crate::world::{DONE, World, call, fixes, shell};
 
 /// Turns that want something done outside, then reach the goal.
-fn outside(world: &World) -> String {
+pub(crate) fn outside(world: &World) -> String {
     format!("{}{}", shell(&format!("echo once >> {}", world.path("outside.log").display())), fixes())
 }
 
