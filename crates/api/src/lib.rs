@@ -19,6 +19,7 @@ pub use feed::{Hub, Source, Told};
 pub use page::Page;
 pub use port::{Act, Filter, Host, Key, Read};
 pub use problem::Refused;
+pub use read::{Acts, Look, View};
 pub use write::order::Order;
 pub use write::wish::{Decision, Rule, Say, Wish};
 

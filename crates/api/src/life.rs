@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a client of this version can count on besides the routes of every daemon.
-const CAPABILITIES: &[&str] = &[];
+const CAPABILITIES: &[&str] = &["search"];
 
 /// The directory of run files: a lock, a socket, and how to reach who has them.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@
 
 use crate::page::Page;
 use crate::problem::Refused;
+use crate::read::Look;
 use crate::write::order::Order;
 use crate::write::wish::{Decision, Wish};
 use contract::{BoxFuture, Digest, SessionId, Timestamp};
@@ -32,6 +33,8 @@ pub enum Read {
     Ready,
     /// A page of sessions, newest first.
     Sessions(Filter, Page),
+    /// Anything else that only reads what sessions left.
+    Look(Look),
     /// The page for Prometheus, as a text.
     Metrics,
     /// Points of measures for charts.

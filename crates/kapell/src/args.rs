@@ -383,7 +383,7 @@ pub(crate) enum AuditVerb {
 }
 
 /// Which acts are listed.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct AuditQuery {
     /// Only of this session
     #[arg(long, value_name = "ID")]

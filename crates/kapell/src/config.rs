@@ -4,6 +4,7 @@
 //! as text (FORMATS.md section 4); checks and set-up commands in the project's file are the workspace's to read.
 //! Start at [`Config::load`].
 
+mod listing;
 mod parsers;
 mod policy;
 mod providers;

@@ -45,6 +45,7 @@ struct Inner {
     board: Mutex<Board>,
     rev: watch::Sender<u64>,
     ready: watch::Sender<bool>,
+    whole: watch::Sender<bool>,
     closing: watch::Receiver<bool>,
     heads: Mutex<BTreeMap<SessionId, watch::Sender<Seq>>>,
     told: broadcast::Sender<Told>,
@@ -76,6 +77,7 @@ impl Hub {
             board: Mutex::default(),
             rev: watch::channel(0).0,
             ready: watch::channel(false).0,
+            whole: watch::channel(false).0,
             heads: Mutex::default(),
             told: broadcast::channel(PROGRESS).0,
             streams: Arc::new(Semaphore::new(STREAMS)),
@@ -148,6 +150,7 @@ impl Hub {
             self.read(listed.session).await;
         }
         self.publish();
+        self.0.whole.send_replace(true);
         Ok(place)
     }
 
@@ -287,6 +290,13 @@ impl Hub {
         let mut ready = self.0.ready.subscribe();
         // The sender lives as long as this does.
         let _ = ready.wait_for(|ready| *ready).await;
+    }
+
+    /// So is what is over and listed still.
+    pub(crate) async fn whole(&self) {
+        let mut whole = self.0.whole.subscribe();
+        // The sender lives as long as this does.
+        let _ = whole.wait_for(|whole| *whole).await;
     }
 
     pub(crate) fn revs(&self) -> watch::Receiver<u64> {

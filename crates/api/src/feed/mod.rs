@@ -11,7 +11,7 @@ mod sse;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod texts;
+pub(crate) mod texts;
 
 pub(crate) use events::{missing, session};
 pub use hub::{Hub, Told};
@@ -39,7 +39,7 @@ async fn whole(State(api): State<Arc<Api>>, RawQuery(raw): RawQuery) -> Answered
     let query = Query::read(raw.as_deref(), &["root"])?;
     let root = query.get("root").map(|root| session(&root)).transpose()?;
     let hub = api.hub();
-    hub.ready().await;
+    hub.whole().await;
     let (board, now) = (hub.board(), hub.now());
     if let Some(root) = root.filter(|root| !board.lists(*root)) {
         return Err(missing(root).into());

@@ -44,7 +44,12 @@ pub(crate) async fn run(app: &App, what: AuditVerb) -> Result<u8, Failure> {
     done
 }
 
-async fn query(app: &App, wired: &Wired, wanted: &AuditQuery) -> Result<u8, Failure> {
+/// How many acts fit, and those that were asked for of them.
+pub(super) async fn page(
+    app: &App,
+    wired: &Wired,
+    wanted: &AuditQuery,
+) -> Result<(usize, Vec<Entry>), Failure> {
     if let Some(name) = &wanted.category
         && Category::ALL.iter().all(|category| category.name() != name)
     {
@@ -76,7 +81,11 @@ async fn query(app: &App, wired: &Wired, wanted: &AuditQuery) -> Result<u8, Fail
     found.retain(|entry| fits(entry, wanted));
     found.sort_by(|a, b| (&a.at, &a.session, a.seq).cmp(&(&b.at, &b.session, b.seq)));
     let all = found.len();
-    let page: Vec<Entry> = found.into_iter().skip(wanted.offset).take(wanted.limit).collect();
+    Ok((all, found.into_iter().skip(wanted.offset).take(wanted.limit).collect()))
+}
+
+async fn query(app: &App, wired: &Wired, wanted: &AuditQuery) -> Result<u8, Failure> {
+    let (all, page) = page(app, wired, wanted).await?;
     if app.global.json {
         out::print(&json_page(&json!({"total": all, "offset": wanted.offset, "entries": page})));
     } else if wanted.csv {

@@ -139,9 +139,21 @@ fn unlimited_stays(cap: Amount, left: Amount) -> Amount {
     }
 }
 
+/// Every tree with the caps of the project one stands in and who says what models cost, for programs.
+pub(super) async fn overview(app: &App, wired: &Wired) -> Result<Value, Failure> {
+    let mut value = value(wired, None).await?;
+    value["project"] = spend::caps(app, wired).await?.into();
+    value["prices"] = prices(app).iter().map(models::source).collect();
+    Ok(value)
+}
+
 async fn all(app: &App, wired: &Wired) -> Result<u8, Failure> {
     let listed = wired.store.sessions(false).await?;
-    let (mut sum, mut cells, mut values) = (Amount::ZERO, Vec::new(), Vec::new());
+    if app.global.json {
+        out::print(&json_page(&overview(app, wired).await?));
+        return Ok(exit::OK);
+    }
+    let (mut sum, mut cells) = (Amount::ZERO, Vec::new());
     for (listed, spec) in pick::roots(&*wired.store, &listed, usize::MAX).await? {
         let ledger = wired.engine.ledger(listed.session).await?;
         let spent = ledger.settled(listed.session);
@@ -154,15 +166,6 @@ async fn all(app: &App, wired: &Wired) -> Result<u8, Failure> {
             number(spent.steps),
             clean::cut(&goal, GOAL),
         ]);
-        values.push(figures(&ledger, listed.session));
-    }
-    if app.global.json {
-        let caps = spend::caps(app, wired).await?;
-        let prices: Vec<Value> = prices(app).iter().map(models::source).collect();
-        out::print(&json_page(
-            &json!({"total": amount(sum), "sessions": values, "project": caps, "prices": prices}),
-        ));
-        return Ok(exit::OK);
     }
     cells.push(vec![
         "total".to_owned(),

@@ -8,10 +8,10 @@ use crate::exit::{self, Failure};
 use crate::pick::{self, short};
 use crate::show::{clean, diffstat::Stat, json_page};
 use crate::{app, out};
-use contract::SessionId;
 use contract::workspace::Workspace;
+use contract::{ActionId, SessionId};
 use engine::Guard;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::Write;
 
 /// The message of the commit that holds work in progress; nobody else sees it.
@@ -29,12 +29,7 @@ async fn diff(app: &App, wired: &Wired, name: &str) -> Result<u8, Failure> {
     let session = pick::session(&*wired.store, name).await?;
     let (bytes, of) = change(wired, session).await?;
     if app.global.json {
-        let stat = Stat::of(&bytes);
-        let (added, removed) = stat.lines();
-        out::print(&json_page(&json!({
-            "session_id": session.to_string(), "of": of, "files": stat.files.len(),
-            "added": added, "removed": removed, "diff": String::from_utf8_lossy(&bytes),
-        })));
+        out::print(&json_page(&document(session, &bytes, &of)));
     } else if app.term.stdout {
         out::print(&clean::text(&String::from_utf8_lossy(&bytes)));
     } else {
@@ -45,6 +40,51 @@ async fn diff(app: &App, wired: &Wired, name: &str) -> Result<u8, Failure> {
         out::complain(&format!("{} ({of})\n", Stat::of(&bytes).summary()));
     }
     Ok(exit::OK)
+}
+
+/// The change for programs: of the whole session, or of one action.
+pub(super) async fn value(
+    wired: &Wired,
+    session: SessionId,
+    action: Option<ActionId>,
+) -> Result<Value, Failure> {
+    let (bytes, of) = match action {
+        None => change(wired, session).await?,
+        Some(action) => step(wired, session, action).await?,
+    };
+    Ok(document(session, &bytes, &of))
+}
+
+fn document(session: SessionId, bytes: &[u8], of: &str) -> Value {
+    let stat = Stat::of(bytes);
+    let (added, removed) = stat.lines();
+    json!({
+        "session_id": session.to_string(), "of": of, "files": stat.files.len(),
+        "added": added, "removed": removed, "diff": String::from_utf8_lossy(bytes),
+    })
+}
+
+/// What one action changed: from its savepoint to the next one, or to how it stands.
+async fn step(wired: &Wired, session: SessionId, action: ActionId) -> Result<(Vec<u8>, String), Failure> {
+    let state = wired.engine.look(session).await?.unwrap_or_else(|| kernel::Session::new(session));
+    let mut after = state.savepoints.iter().skip_while(|(at, _)| *at != action).map(|(_, image)| image);
+    let Some(from) = after.next() else {
+        let what = format!("there is no savepoint of action {action} any more");
+        return Err(Failure::usage("no-savepoint", what, format!("kapell diff {}", short(session))));
+    };
+    let (to, of) = match after.next() {
+        Some(to) => (to.clone(), format!("action {action}")),
+        None => match wired.locks.claim(session)? {
+            Some(_alone) => {
+                (wired.git.commit(session, MESSAGE.to_owned()).await?, format!("since action {action}"))
+            }
+            None => {
+                let what = format!("what action {action} changed is known when it has ended");
+                return Err(Failure::failed("busy", what, "try again in a moment"));
+            }
+        },
+    };
+    Ok((wired.git.diff(session, from.clone(), to).await?, of))
 }
 
 /// The change, and of which moment it is.

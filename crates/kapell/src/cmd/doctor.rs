@@ -21,11 +21,7 @@ const VERSION_MS: u64 = 10_000;
 
 /// Looks around; exit code 1 when something is wrong.
 pub(crate) async fn run(app: &App) -> Result<u8, Failure> {
-    let mut findings = vec![Finding::ok("kapell", env!("CARGO_PKG_VERSION"))];
-    findings.extend(programs(app).await);
-    findings.push(groups());
-    findings.extend(roots(app));
-    findings.extend(config(app));
+    let mut findings = around(app).await;
     match app.look() {
         Ok(None) => findings.push(Finding::ok("store", "none yet; the first run makes it")),
         Ok(Some(wired)) => {
@@ -37,6 +33,23 @@ pub(crate) async fn run(app: &App) -> Result<u8, Failure> {
     let code = if worst(&findings) == Level::Bad { exit::FAILURE } else { exit::OK };
     print(app, &findings, code);
     Ok(code)
+}
+
+/// The same over a store that is open, for programs.
+pub(super) async fn value(app: &App, wired: &Wired) -> Result<serde_json::Value, Failure> {
+    let mut findings = around(app).await;
+    findings.extend(store(app, wired).await?);
+    Ok(json!({"findings": findings.iter().map(Finding::json).collect::<Vec<_>>()}))
+}
+
+/// Everything but the store.
+async fn around(app: &App) -> Vec<Finding> {
+    let mut findings = vec![Finding::ok("kapell", env!("CARGO_PKG_VERSION"))];
+    findings.extend(programs(app).await);
+    findings.push(groups());
+    findings.extend(roots(app));
+    findings.extend(config(app));
+    findings
 }
 
 fn print(app: &App, findings: &[Finding], code: u8) {

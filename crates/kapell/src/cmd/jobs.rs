@@ -50,7 +50,7 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     }
     let mut from = options.after;
     loop {
-        let piece = job::read(&dir, from, PIECE_BYTES).map_err(|error| unreadable(&dir, &error))?.lines();
+        let piece = piece(&dir, from)?;
         if piece.bytes.is_empty() {
             return Ok(exit::OK);
         }
@@ -61,6 +61,11 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
             return Ok(exit::OK);
         }
     }
+}
+
+/// A piece of what one wrote, from this byte on: whole lines.
+pub(crate) fn piece(dir: &Path, from: u64) -> Result<job::Piece, Failure> {
+    Ok(job::read(dir, from, PIECE_BYTES).map_err(|error| unreadable(dir, &error))?.lines())
 }
 
 /// The session a person means.
@@ -93,14 +98,19 @@ pub(crate) fn find(
     })
 }
 
+/// What there is, for programs.
+pub(crate) fn values(session: SessionId, all: &[(String, PathBuf)]) -> Value {
+    let known = all.iter().filter_map(|(name, dir)| Some(as_json(name, &job::look(dir).ok()?)));
+    json!({"session_id": session.to_string(), "jobs": known.collect::<Vec<Value>>()})
+}
+
 fn list(app: &App, session: SessionId, all: &[(String, PathBuf)]) -> u8 {
-    let known: Vec<(&str, Status)> =
-        all.iter().filter_map(|(name, dir)| Some((name.as_str(), job::look(dir).ok()?))).collect();
     if app.global.json {
-        let list: Vec<Value> = known.iter().map(|(name, status)| as_json(name, status)).collect();
-        out::print(&json_page(&json!({"session_id": session.to_string(), "jobs": list})));
+        out::print(&json_page(&values(session, all)));
         return exit::OK;
     }
+    let known: Vec<(&str, Status)> =
+        all.iter().filter_map(|(name, dir)| Some((name.as_str(), job::look(dir).ok()?))).collect();
     if known.is_empty() {
         out::complain(&format!("session {} has no background commands\n", short(session)));
         return exit::OK;

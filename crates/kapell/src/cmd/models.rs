@@ -3,7 +3,7 @@
 //! Asks every provider for its list at the same time; what vendors answered is kept for a few minutes, what runs on
 //! the person's own machines is asked each time. Start at [`run`].
 
-use crate::app::App;
+use crate::app::{App, Wired};
 use crate::exit::{self, Failure};
 use crate::home;
 use crate::out;
@@ -74,10 +74,29 @@ pub(super) async fn held(journal: &dyn Journal, key: &str, now: Timestamp) -> Re
 
 /// Shows the models; the exit code.
 pub(crate) async fn run(app: &App, only: Option<&str>) -> Result<u8, Failure> {
-    let models = Arc::new(app.models(&app.config(None)?)?);
-    let lines = chosen(&models, only)?;
     // Where there is no record, or none that can be read, nobody is known to wait.
     let record = app.look().ok().flatten().map(|wired| wired.store);
+    let (models, asked) = all(app, only, record).await?;
+    match app.global.json {
+        true => out::print(&json_page(&document(&models, only, &asked))),
+        false => show(app, &models, only, &asked),
+    }
+    Ok(exit::OK)
+}
+
+/// Every model that can be used now, for programs.
+pub(super) async fn value(app: &App, wired: &Wired) -> Result<Value, Failure> {
+    let (models, asked) = all(app, None, Some(Arc::clone(&wired.store))).await?;
+    Ok(document(&models, None, &asked))
+}
+
+async fn all(
+    app: &App,
+    only: Option<&str>,
+    record: Option<Arc<journal::Sqlite>>,
+) -> Result<(Arc<Registry>, Vec<Asked>), Failure> {
+    let models = Arc::new(app.models(&app.config(None)?)?);
+    let lines = chosen(&models, only)?;
     let mut asking = tokio::task::JoinSet::new();
     for line in lines.into_values() {
         let (models, cache, now) = (Arc::clone(&models), kept_in(app, &line), app.now());
@@ -92,11 +111,7 @@ pub(crate) async fn run(app: &App, only: Option<&str>) -> Result<u8, Failure> {
     }
     let mut asked = asking.join_all().await;
     asked.sort_by(|a, b| a.provider.cmp(&b.provider));
-    match app.global.json {
-        true => out::print(&json_page(&document(&models, only, &asked))),
-        false => show(app, &models, only, &asked),
-    }
-    Ok(exit::OK)
+    Ok((models, asked))
 }
 
 /// All providers, or the one that is named.

@@ -187,26 +187,50 @@ fn alive(status: &'static str, held: bool) -> &'static str {
     }
 }
 
+/// A session in full.
+struct Page {
+    row: Row,
+    asked: Vec<Asked>,
+    todo: Vec<(&'static str, String)>,
+}
+
+impl Page {
+    async fn of(app: &App, wired: &Wired, id: SessionId) -> Result<Self, Failure> {
+        let row = Row::of(app, wired, id).await?;
+        let tree = Tree::open(&wired.engine, id).await?;
+        let mut asked = Vec::new();
+        for blocker in tree.blockers(app.now()) {
+            if let Some(state) = tree.get(blocker.session) {
+                asked.extend(Asked::of(&*wired.store, state, &blocker).await);
+            }
+        }
+        let todo = todo(&*wired.store, &row.state).await;
+        Ok(Self { row, asked, todo })
+    }
+
+    fn json(&self) -> Value {
+        let (mut value, state) = (self.row.json(), &self.row.state);
+        value["waiting"] = self.asked.iter().map(Asked::json).collect();
+        value["savepoints"] = state.savepoints.iter().map(|(action, _)| action.to_string()).collect();
+        value["todo"] = self.todo.iter().map(|(state, text)| json!({"state": state, "text": text})).collect();
+        value["reasons"] = state.verdict.iter().flat_map(|judged| judged.reasons.clone()).collect();
+        value
+    }
+}
+
+/// One session in full, for programs.
+pub(super) async fn full(app: &App, wired: &Wired, id: SessionId) -> Result<Value, Failure> {
+    Ok(Page::of(app, wired, id).await?.json())
+}
+
 async fn show(app: &App, wired: &Wired, name: &str) -> Result<u8, Failure> {
     let id = pick::session(&*wired.store, name).await?;
-    let row = Row::of(app, wired, id).await?;
-    let tree = Tree::open(&wired.engine, id).await?;
-    let mut asked = Vec::new();
-    for blocker in tree.blockers(app.now()) {
-        if let Some(state) = tree.get(blocker.session) {
-            asked.extend(Asked::of(&*wired.store, state, &blocker).await);
-        }
-    }
-    let todo = todo(&*wired.store, &row.state).await;
+    let whole = Page::of(app, wired, id).await?;
     if app.global.json {
-        let mut value = row.json();
-        value["waiting"] = asked.iter().map(Asked::json).collect();
-        value["savepoints"] = row.state.savepoints.iter().map(|(action, _)| action.to_string()).collect();
-        value["todo"] = todo.iter().map(|(state, text)| json!({"state": state, "text": text})).collect();
-        value["reasons"] = row.state.verdict.iter().flat_map(|judged| judged.reasons.clone()).collect();
-        out::print(&json_page(&value));
+        out::print(&json_page(&whole.json()));
         return Ok(exit::OK);
     }
+    let Page { row, asked, todo } = whole;
     out::print(&page(app, &row, &wired.git.root(id).display().to_string()));
     for (state, text) in &todo {
         let mark = match *state {

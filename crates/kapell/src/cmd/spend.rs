@@ -72,25 +72,44 @@ fn signed(nanos: i64) -> String {
 /// What made the provider's cache useless, call by call.
 pub(crate) async fn cache(app: &App, wired: &Wired, name: &str) -> Result<u8, Failure> {
     let session = pick::session(&*wired.store, name).await?;
+    let found = calls(wired, session).await?;
+    if app.global.json {
+        out::print(&json_page(&found.json(session)));
+        return Ok(exit::OK);
+    }
+    for one in &found.breaks {
+        out::print(&format!("{}\n", told(one)));
+    }
+    if found.breaks.is_empty() {
+        out::print("every call began as the one before: nothing broke the provider's cache\n");
+    }
+    out::print(&format!("saved by the provider's cache: {}\n", signed(found.saved)));
+    Ok(exit::OK)
+}
+
+/// The model calls of one session, and what they did to the provider's cache.
+pub(crate) struct Calls {
+    calls: Vec<ModelCall>,
+    breaks: Vec<Break>,
+    saved: i64,
+}
+
+impl Calls {
+    /// For programs.
+    pub(crate) fn json(&self, session: SessionId) -> serde_json::Value {
+        let Self { calls, breaks, saved } = self;
+        json!({"session_id": session.to_string(), "saved": saved, "breaks": breaks, "calls": calls})
+    }
+}
+
+/// Reads them.
+pub(crate) async fn calls(wired: &Wired, session: SessionId) -> Result<Calls, Failure> {
     let root = wired.engine.look(session).await?.map_or(session, |state| state.root());
     let calls: Vec<ModelCall> =
         tree(wired, root).await?.into_iter().filter(|call| call.session == session).collect();
     let breaks = kernel::view::breaks(&calls);
     let saved = calls.iter().map(|call| call.saved).fold(0, i64::saturating_add);
-    if app.global.json {
-        let page =
-            json!({"session_id": session.to_string(), "saved": saved, "breaks": breaks, "calls": calls});
-        out::print(&json_page(&page));
-        return Ok(exit::OK);
-    }
-    for one in &breaks {
-        out::print(&format!("{}\n", told(one)));
-    }
-    if breaks.is_empty() {
-        out::print("every call began as the one before: nothing broke the provider's cache\n");
-    }
-    out::print(&format!("saved by the provider's cache: {}\n", signed(saved)));
-    Ok(exit::OK)
+    Ok(Calls { calls, breaks, saved })
 }
 
 fn told(one: &Break) -> String {

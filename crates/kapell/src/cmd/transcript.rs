@@ -10,7 +10,7 @@ use crate::quantity::clock;
 use crate::show::{self, clean, json_page};
 use contract::action::Role;
 use contract::event::{Event, Notice};
-use contract::{CallId, Digest, StreamId};
+use contract::{CallId, Digest, SessionId, StreamId};
 use kernel::Session;
 use kernel::view::{Entry, Made};
 use std::collections::BTreeMap;
@@ -41,6 +41,25 @@ pub(super) async fn run(app: &App, wired: &Wired, name: &str) -> Result<u8, Fail
         ));
     }
     Ok(exit::OK)
+}
+
+/// The newest entries before this event, for programs.
+pub(super) async fn value(
+    wired: &Wired,
+    session: SessionId,
+    before: Option<u64>,
+    most: usize,
+) -> Result<serde_json::Value, Failure> {
+    let records = engine::store::records::<Event>(&*wired.store, StreamId::Session(session)).await?;
+    let mut entries = kernel::view::transcript(&records);
+    entries.retain(|entry| before.is_none_or(|before| entry.seq < before));
+    let older = entries.len().saturating_sub(most);
+    let next = entries.get(older).filter(|_| older > 0).map(|entry| entry.seq.to_string());
+    let mut value = serde_json::json!({"items": entries.split_off(older)});
+    if let Some(next) = next {
+        value["next"] = next.into();
+    }
+    Ok(value)
 }
 
 /// How large the conversation is, and how well that is known.

@@ -77,6 +77,34 @@ pub(super) async fn value(
     Ok(serde_json::to_value(&told.why).unwrap_or_default())
 }
 
+/// The newest actions before this one, with how many there are in all, for programs.
+pub(super) async fn page(
+    wired: &Wired,
+    session: SessionId,
+    action: Option<ActionId>,
+    before: Option<ActionId>,
+    most: usize,
+) -> Result<serde_json::Value, Failure> {
+    let mut why = tell(wired, session).await?.why;
+    let total = why.actions.len();
+    if let Some(action) = action {
+        why.actions.retain(|chosen| chosen.action == action);
+        if why.actions.is_empty() {
+            let hint = format!("kapell why {} shows all of them", short(session));
+            let what = format!("there is no action {action} in this session");
+            return Err(Failure::usage("no-action", what, hint));
+        }
+    }
+    if let Some(at) = before.and_then(|before| why.actions.iter().position(|it| it.action == before)) {
+        why.actions.truncate(at);
+    }
+    let older = why.actions.len().saturating_sub(most);
+    why.actions.drain(..older);
+    let mut value = serde_json::to_value(&why).unwrap_or_default();
+    value["total"] = total.into();
+    Ok(value)
+}
+
 /// The newest few, as text.
 pub(crate) async fn newest(wired: &Wired, session: SessionId, most: usize) -> Result<String, Failure> {
     let told = tell(wired, session).await?;

@@ -8,6 +8,7 @@ mod budgets;
 mod context;
 mod daemon;
 mod daemon_refused;
+mod daemon_views;
 mod daemon_work;
 mod damage;
 mod faults;

@@ -33,7 +33,7 @@ struct Found {
 }
 
 /// Hits with a piece of the text around each.
-pub(super) async fn search(wired: &Wired, query: &str, limit: usize) -> Result<Value, Failure> {
+pub(in crate::cmd) async fn search(wired: &Wired, query: &str, limit: usize) -> Result<Value, Failure> {
     let mut found = Found { words: query.to_lowercase(), limit, hits: Vec::new(), read: 0 };
     let listed = wired.store.sessions(false).await?;
     let mut searched = 0;

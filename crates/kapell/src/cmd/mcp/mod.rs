@@ -5,7 +5,7 @@
 
 mod bridge;
 mod calls;
-mod find;
+pub(in crate::cmd) mod find;
 mod http;
 mod settings;
 

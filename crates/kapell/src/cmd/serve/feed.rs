@@ -3,10 +3,10 @@
 //! Start at [`Watched`] and [`tell`].
 
 use super::host::Daemon;
+use super::lists;
 use crate::show::asked::Asked;
 use crate::show::headline;
 use crate::show::stream::Stream;
-use crate::tree;
 use api::{Hub, Source, Told};
 use contract::journal::Journal;
 use contract::port::Delta;
@@ -41,11 +41,13 @@ impl Source for Watched {
 
     fn asked<'a>(&'a self, state: &'a Session) -> BoxFuture<'a, Vec<Value>> {
         Box::pin(async move {
-            let Some(blocker) = tree::blocker(state, self.now()) else { return Vec::new() };
-            let asked = Asked::of(&*self.0.wired.store, state, &blocker).await;
-            let mut values: Vec<Value> = asked.iter().map(Asked::json).collect();
-            for value in &mut values {
-                self.0.about(state, value).await;
+            let mut values = Vec::new();
+            for blocker in lists::waiting(state, self.now()) {
+                if let Some(asked) = Asked::of(&*self.0.wired.store, state, &blocker).await {
+                    let mut value = asked.json();
+                    self.0.about(state, &mut value).await;
+                    values.push(value);
+                }
             }
             values
         })

@@ -100,6 +100,7 @@ impl Daemon {
                 }
                 Ok(json!({"status": "ready"}))
             }
+            Read::Look(look) => Box::pin(self.show(look)).await,
             Read::Sessions(filter, page) => lists::sessions(&self.app, &self.wired, &filter, &page).await,
             Read::Metrics => Ok(self.measured.page(&self.wired, self.app.now()).await?.into()),
             Read::Series { name, since, step_ms } => {

@@ -86,7 +86,7 @@ pub(super) async fn approvals(
 }
 
 /// What it waits for, and what else is open in it: calls of one message may each have asked.
-fn waiting(state: &Session, now: Timestamp) -> Vec<Blocker> {
+pub(super) fn waiting(state: &Session, now: Timestamp) -> Vec<Blocker> {
     let mut all: Vec<Blocker> = blocker(state, now).into_iter().collect();
     if state.phase == Phase::Active {
         let pending = state.approvals.iter().filter(|(_, approval)| approval.state == ApprovalState::Pending);

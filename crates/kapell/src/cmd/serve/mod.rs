@@ -8,6 +8,7 @@ mod feed;
 mod host;
 mod listen;
 mod lists;
+mod look;
 mod measure;
 mod requests;
 mod tend;
