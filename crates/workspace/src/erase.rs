@@ -18,7 +18,7 @@ const FLAT: &str = ".kapell-flat-";
 
 /// Removes a directory that Kapell made and all below; links are removed, never followed. Directories that were
 /// made read-only (module caches do that) are opened first.
-pub(crate) fn remove_tree(dir: &Path) -> io::Result<()> {
+pub fn remove_tree(dir: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),

@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::args::SandboxOptions;
 use crate::config::sandbox::{network, profile};
 use crate::exit::{self, Failure};
+use crate::home::create_private;
 use crate::show::json_page;
 use crate::signals::Signals;
 use crate::{out, repo};
@@ -31,7 +32,14 @@ pub(crate) async fn run(app: &App, options: &SandboxOptions) -> Result<u8, Failu
     if options.command.is_empty() {
         return Ok(show(app, &asked));
     }
-    tried(app, asked, &options.command).await
+    // What it fetches goes over the person's caches, as in a session, and goes with it.
+    let scratch = app.home.cache.join("sandbox").join(std::process::id().to_string());
+    create_private(&scratch)?;
+    let tried = tried(app, Confinement { scratch: Some(scratch.clone()), ..asked }, &options.command).await;
+    if let Err(error) = workspace::remove_tree(&scratch) {
+        out::complain(&format!("kapell: {} is left behind: {error}\n", scratch.display()));
+    }
+    tried
 }
 
 fn show(app: &App, asked: &Confinement) -> u8 {

@@ -149,7 +149,8 @@ impl Gate {
         if !listed(&self.hosts.private)
             && let Some(what) = addresses.iter().find_map(own)
         {
-            return Err(Refused::new(403, format!("{host} leads to {what}")));
+            let way = "a network of your own is listed under `private` of [sandbox]";
+            return Err(Refused::new(403, format!("{host} leads to {what}; {way}")));
         }
         for address in addresses {
             if let Ok(Ok(stream)) = timeout(wait, TcpStream::connect(address)).await {
