@@ -9,6 +9,7 @@ mod context;
 mod coverage;
 mod crash;
 mod crates;
+mod deploy;
 mod fake_models;
 mod faults;
 mod fuzz;
@@ -85,6 +86,11 @@ const COMMANDS: &[Command] = &[
         name: "bench",
         about: "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models | mcp; --quick runs each once, small",
         run: bench::run,
+    },
+    Command {
+        name: "deploy",
+        about: "alert rules, their tests and the page of metrics before promtool; --binary PATH",
+        run: deploy::run,
     },
     Command {
         name: "soak",
