@@ -51,6 +51,7 @@ pub struct Api {
     /// True once the daemon is on its way out.
     closing: watch::Receiver<bool>,
     rates: rate::Rates,
+    logins: Arc<login::Book>,
 }
 
 impl std::fmt::Debug for Api {
@@ -73,15 +74,17 @@ impl IntoResponse for Answer {
 }
 
 impl Api {
-    /// Over this host; `closing` turns true when the daemon begins to end.
+    /// Over this host, with the logins of this directory; `closing` turns true when the daemon begins to end.
     pub fn new(
         host: Arc<dyn Host>,
         source: Arc<dyn Source>,
         about: About,
+        run: &life::Run,
         closing: watch::Receiver<bool>,
     ) -> Arc<Self> {
+        let logins = Arc::new(login::Book::open(run.logins(), Arc::clone(&host)));
         let hub = Hub::new(source, about.clone(), closing.clone());
-        Arc::new(Self { host, hub, about, closing, rates: rate::Rates::default() })
+        Arc::new(Self { host, hub, about, closing, rates: rate::Rates::default(), logins })
     }
 
     /// What follows the journal for all who watch. Somebody has to let it run.
@@ -93,6 +96,7 @@ impl Api {
     pub fn routes(self: &Arc<Self>) -> Router {
         let all = Router::new()
             .merge(life::routes(self))
+            .merge(login::routes(self))
             .merge(read::routes(self))
             .merge(write::routes(self))
             .merge(measure::routes(self))
@@ -107,8 +111,13 @@ impl Api {
     }
 
     /// Who may come in over the loopback besides programs with the token.
-    pub fn logins(self: &Arc<Self>) -> Arc<dyn door::Logins> {
-        Arc::new(login::Entry)
+    pub fn logins(&self) -> Arc<dyn door::Logins> {
+        Arc::<login::Book>::clone(&self.logins)
+    }
+
+    /// Browsers find it at this port of the loopback.
+    pub fn listens(&self, port: u16) {
+        self.logins.listens(port);
     }
 
     async fn read(&self, read: Read) -> Answered {

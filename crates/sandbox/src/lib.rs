@@ -20,6 +20,7 @@
 //! Should the wardens be killed too, [`sweep`] finds what was left by the records the runs wrote, and by the groups of
 //! the kernel's that the wardens made, where they may (`cgroup.rs`).
 
+mod apart;
 mod blocked;
 mod capture;
 mod cgroup;
@@ -44,6 +45,7 @@ mod waiting;
 mod watch;
 mod wire;
 
+pub use apart::apart;
 pub use capture::Captured;
 pub use cgroup::groups;
 pub use command::{Command, Grace, Waits};

@@ -64,7 +64,7 @@ pub(crate) async fn run(app: &App, cli: Cli) -> Result<u8, Failure> {
                 "write options of a command behind its name: kapell run -m builtin/fixer \"your goal\"";
             Err(Failure::usage("misplaced-option", "a command and options of `kapell -p` were mixed", hint))
         }
-        Some(verb) => command(app, verb).await,
+        Some(verb) => Box::pin(command(app, verb)).await,
     }
 }
 
@@ -112,7 +112,10 @@ fn only_output(run: &crate::args::RunOptions) -> bool {
 
 async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
     match verb {
-        Verb::Run { goal, options } => run::run(app, crate::args::joined(&goal), options).await,
+        Verb::Run { goal, detach: true, options } => {
+            serve::detach::detach(app, crate::args::joined(&goal), options)
+        }
+        Verb::Run { goal, options, .. } => run::run(app, crate::args::joined(&goal), options).await,
         Verb::Demo { dir } => demo::run(app, dir).await,
         Verb::Resume(options) => resume::run(app, options).await,
         Verb::Sessions { what, options } => sessions::run(app, what, options).await,
@@ -162,6 +165,10 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Policy { what } => policy::run(app, what),
         Verb::Sandbox(options) => sandbox::run(app, &options).await,
         Verb::Mcp(options) => mcp::run(app, &options).await,
+        Verb::Up(options) => serve::up::up(app, &options),
+        Verb::Down => serve::up::down(app),
+        Verb::Status(options) => serve::status::status(app, &options).await,
+        Verb::Console(options) => serve::console::console(app, &options),
         Verb::Serve(options) => Box::pin(serve::run(app, &options)).await,
         Verb::Metrics => metrics::run(app).await,
         Verb::Trace { session } => trace::run(app, &session).await,

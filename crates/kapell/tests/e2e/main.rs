@@ -7,6 +7,7 @@ mod bad_input;
 mod budgets;
 mod context;
 mod daemon;
+mod daemon_life;
 mod daemon_refused;
 mod daemon_views;
 mod daemon_work;

@@ -53,6 +53,7 @@ impl Listeners {
             let at = SocketAddr::from((Ipv6Addr::LOCALHOST, door.address().port()));
             // Not every machine has it, and nothing names it.
             v6 = Door::with_logins(at, token, api.logins(), limits).await.ok();
+            api.listens(door.address().port());
             v4 = Some(door);
         }
         Ok(Self { hatch: Hatch::open(&run.socket(), limits)?, v4, v6 })

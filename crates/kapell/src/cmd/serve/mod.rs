@@ -1,9 +1,12 @@
 //! `serve`: the daemon. Sessions in one process that lives on, and the HTTP API of docs/api.md over it.
 //!
 //! Wires the surface (`api`) to the engine; what calls do is in `host.rs`, where it listens in `listen.rs`, who looks after
-//! sessions meanwhile in `tend.rs`. Start at [`run`].
+//! sessions meanwhile in `tend.rs`. Commands that speak to it: `up.rs`, `status.rs`, `console.rs`, `detach.rs`. Start at [`run`].
 
 mod acts;
+pub(crate) mod client;
+pub(crate) mod console;
+pub(crate) mod detach;
 mod feed;
 mod host;
 mod listen;
@@ -11,7 +14,9 @@ mod lists;
 mod look;
 mod measure;
 mod requests;
+pub(crate) mod status;
 mod tend;
+pub(crate) mod up;
 
 use crate::app::App;
 use crate::args::Global;
@@ -65,7 +70,7 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     let daemon = Arc::new(Daemon::new(Arc::clone(&app), Arc::clone(&wired)));
     let about = About { version: env!("CARGO_PKG_VERSION"), schema: SCHEMA, boot: boot.clone() };
     let watched = Arc::new(Watched(Arc::clone(&daemon)));
-    let api = Api::new(Arc::new(Handle(Arc::clone(&daemon))), watched, about, closing.clone());
+    let api = Api::new(Arc::new(Handle(Arc::clone(&daemon))), watched, about, &run, closing.clone());
     let token = door::secret().map_err(|why| Failure::failed("no-token", why, "try again"))?;
     let listeners = Listeners::open(&run, &api, &token, options.tcp, files).await.map_err(refused)?;
     let url = listeners.url();
