@@ -633,6 +633,6 @@ mod tests {
         };
         let more = options.more.amount().unwrap();
         assert_eq!((more.nanos, more.time_ms, more.tokens), (1_000_000_000, 120_000, 0));
-        assert_eq!(More::default().amount(), None);
+        assert_eq!(work::More::default().amount(), None);
     }
 }
