@@ -49,6 +49,40 @@ pub enum LoopEvent {
         /// When it was to be.
         slot: Timestamp,
     },
+    /// Somebody handed a task over: it is opened like a slot that fired.
+    Delegated {
+        /// The project's directory.
+        repo: String,
+        /// The task's id, as who handed it over knows it.
+        task: String,
+        /// What its time is booked under: `schedule`, `todo`, `normal`.
+        priority: String,
+        /// What it became.
+        job: Job,
+    },
+    /// A schedule (`schedule/ID`) or a task (`task/ID`) failed again in the same way.
+    Failed {
+        /// Which.
+        what: String,
+        /// In which way: failures of another one count anew.
+        signature: String,
+        /// How often in a row.
+        count: u32,
+    },
+    /// It failed so often that nothing of it is tried again before a person has looked.
+    Escalated {
+        /// Which.
+        what: String,
+        /// In which way.
+        signature: String,
+        /// In one sentence.
+        why: String,
+    },
+    /// A person has looked: it may be tried again, and counts anew.
+    Cleared {
+        /// Which.
+        what: String,
+    },
     /// What a job came to is written back to the project's files.
     Closed {
         /// Its session.

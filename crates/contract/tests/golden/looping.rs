@@ -16,6 +16,7 @@ pub(crate) fn all() -> Vec<Example<LoopEvent>> {
         bytes: 21,
     };
     let schedule = || "1770843427038".to_owned();
+    let what = || "schedule/1770843427038".to_owned();
     let fired = |missed| LoopEvent::Fired { schedule: schedule(), slot: AT, missed, job: job.clone() };
     let passed = |missed| LoopEvent::Passed {
         schedule: schedule(),
@@ -30,6 +31,25 @@ pub(crate) fn all() -> Vec<Example<LoopEvent>> {
         ("loop-passed", passed(0)),
         ("loop-passed-many", passed(2)),
         ("loop-held", LoopEvent::Held { schedule: schedule(), slot: AT }),
+        (
+            "loop-delegated",
+            LoopEvent::Delegated {
+                repo: "/home/ada/project".into(),
+                task: "task_1795154844123".into(),
+                priority: "todo".into(),
+                job: job.clone(),
+            },
+        ),
+        ("loop-failed", LoopEvent::Failed { what: what(), signature: "exit 3".into(), count: 2 }),
+        (
+            "loop-escalated",
+            LoopEvent::Escalated {
+                what: what(),
+                signature: "exit 3".into(),
+                why: "refuted three times".into(),
+            },
+        ),
+        ("loop-cleared", LoopEvent::Cleared { what: what() }),
         ("loop-closed", LoopEvent::Closed { session: session(1), code: 3 }),
         ("loop-halted", LoopEvent::Halted { why: "a person said so".into() }),
         ("loop-continued", LoopEvent::Continued { why: "a person said so".into() }),
