@@ -35,6 +35,34 @@ pub enum Origin {
         /// The slot.
         slot: Timestamp,
     },
+    /// A task that somebody handed over.
+    Task {
+        /// Its id.
+        id: String,
+        /// What its time is booked under.
+        priority: String,
+    },
+}
+
+impl Origin {
+    /// The name under which its failures are counted.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Schedule { id, .. } => format!("schedule/{id}"),
+            Self::Task { id, .. } => format!("task/{id}"),
+        }
+    }
+}
+
+/// How often in a row something failed in the same way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// In which way.
+    pub signature: String,
+    /// How often.
+    pub count: u32,
+    /// Nothing of it is tried before a person has looked; why.
+    pub escalated: Option<String>,
 }
 
 /// A job whose end is not written back yet.
@@ -57,9 +85,34 @@ pub struct Loop {
     pub halted: Option<String>,
     schedules: BTreeMap<String, Known>,
     jobs: BTreeMap<SessionId, Open>,
+    failing: BTreeMap<String, Failing>,
 }
 
 impl Loop {
+    /// What fails, by the name of a schedule or task.
+    pub fn failing(&self) -> impl Iterator<Item = (&str, &Failing)> {
+        self.failing.iter().map(|(what, failing)| (what.as_str(), failing))
+    }
+
+    /// Why nothing of it is tried before a person has looked, if so.
+    pub fn escalated(&self, what: &str) -> Option<&str> {
+        self.failing.get(what)?.escalated.as_deref()
+    }
+
+    /// The facts of one more failure of it: that it failed, and at the limit that a person has to look. Another way of
+    /// failing counts from one.
+    pub fn failed(&self, what: &str, signature: &str, limit: u32) -> Vec<LoopEvent> {
+        let known = self.failing.get(what).filter(|failing| failing.signature == signature);
+        let count = known.map_or(0, |failing| failing.count).saturating_add(1);
+        let (what, signature) = (what.to_owned(), signature.to_owned());
+        let mut facts = vec![LoopEvent::Failed { what: what.clone(), signature: signature.clone(), count }];
+        if count >= limit.max(1) && self.escalated(&what).is_none() {
+            let why = format!("it failed {count} times in a row in the same way: {signature}");
+            facts.push(LoopEvent::Escalated { what, signature, why });
+        }
+        facts
+    }
+
     /// What is known of this schedule; `None`: it was never met.
     pub fn schedule(&self, id: &str) -> Option<&Known> {
         self.schedules.get(id)
@@ -113,10 +166,30 @@ impl Loop {
                 }
                 known.held = Some(*slot);
             }
-            LoopEvent::Closed { session, .. } => {
-                if self.jobs.remove(session).is_none() {
-                    return Err(Illegal::new(session, event));
+            LoopEvent::Delegated { task, priority, job, .. } => {
+                let origin = Origin::Task { id: task.clone(), priority: priority.clone() };
+                let open = Open { job: job.clone(), origin, at };
+                if self.jobs.insert(job.session, open).is_some() {
+                    return Err(Illegal::new(job.session, event));
                 }
+            }
+            LoopEvent::Closed { session, code } => {
+                let open = self.jobs.remove(session).ok_or_else(|| Illegal::new(session, event))?;
+                if *code == 0 {
+                    self.failing.remove(&open.origin.name());
+                }
+            }
+            LoopEvent::Failed { what, signature, count } => {
+                let escalated = self.escalated(what).map(str::to_owned);
+                let failing = Failing { signature: signature.clone(), count: *count, escalated };
+                self.failing.insert(what.clone(), failing);
+            }
+            LoopEvent::Escalated { what, why, .. } => {
+                let failing = self.failing.get_mut(what).ok_or_else(|| Illegal::new(what, event))?;
+                failing.escalated = Some(why.clone());
+            }
+            LoopEvent::Cleared { what } => {
+                self.failing.remove(what);
             }
             LoopEvent::Halted { why } => self.halted = Some(why.clone()),
             LoopEvent::Continued { .. } => self.halted = None,

@@ -13,6 +13,7 @@ mod context;
 mod endings;
 mod fold;
 mod hooks;
+mod looping;
 mod make;
 mod museum;
 mod project;
