@@ -40,9 +40,33 @@ pub fn items(text: &str) -> Vec<Item> {
     all
 }
 
+/// The text with the first open item of these words ticked, and every other byte as it was; `None`: there is none.
+pub fn ticked(text: &str, words: &str) -> Option<String> {
+    let item = items(text).into_iter().find(|item| !item.completed && item.text == words.trim())?;
+    let mut out = String::with_capacity(text.len());
+    for (at, line) in text.split_inclusive('\n').enumerate() {
+        match at + 1 == item.line {
+            true => out.push_str(&line.replacen("- [ ]", "- [x]", 1)),
+            false => out.push_str(line),
+        }
+    }
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_item_is_ticked_and_nothing_else_changes() {
+        let text =
+            "\u{feff}# A\r\n- [x] mend it\r\n- [ ] mend it \r\n  - [ ] mend it\n- [ ] mend it\n- [ ] other";
+        let once = ticked(text, "mend it").unwrap();
+        assert_eq!(once, text.replacen("\n- [ ] mend it ", "\n- [x] mend it ", 1));
+        let twice = ticked(&once, " mend it ").unwrap();
+        assert!(twice.ends_with("- [x] mend it\n- [ ] other") && ticked(&twice, "mend it").is_none());
+        assert!(ticked(text, "other").unwrap().ends_with("- [x] other"));
+    }
 
     #[test]
     fn items_have_the_heading_above_them() {

@@ -4,9 +4,10 @@
 
 use crate::root::Guard;
 use crate::{Desk, Stop};
+use board::modes::Mode;
 use board::when;
 use contract::board::BoardEvent;
-use contract::{Digest, Fault, Seq};
+use contract::{Digest, Fault, Seq, SessionId};
 use std::path::Path;
 
 /// Copies of one second that may differ.
@@ -16,6 +17,25 @@ const COPIES: u32 = 100_000;
 pub trait Record: Send + Sync + std::fmt::Debug {
     /// One more about the project in this directory; its number.
     fn record(&self, repo: &str, event: BoardEvent) -> Result<Seq, Fault>;
+    /// Hands a task over to whoever works on tasks; the session it will be. `None`: nobody takes tasks here.
+    fn delegate(&self, _: Task<'_>) -> Result<Option<SessionId>, Fault> {
+        Ok(None)
+    }
+}
+
+/// A task that is handed over.
+#[derive(Debug)]
+pub struct Task<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// What is to be done, with what belongs to it.
+    pub text: &'a str,
+    /// The mode it is for.
+    pub mode: &'a str,
+    /// What its time is booked under.
+    pub priority: &'a str,
+    /// The modes that the project declares.
+    pub modes: Vec<Mode>,
 }
 
 /// What a change came to.

@@ -4,7 +4,8 @@
 //! directory of copies. Start at [`Desk::schedules`].
 
 use crate::change::How;
-use crate::{Desk, Stop, develop, schedule, times};
+use crate::report::text_of;
+use crate::{Desk, Stop, develop, orchestrate, schedule, times};
 use board::modes::Mode;
 use board::schedules::Schedule;
 use board::{Timing, when};
@@ -62,6 +63,26 @@ impl Desk {
         let how = How::Replace(all.text().as_bytes());
         self.change(&guard, TOOL, &self.options.schedules, how, false)?;
         Ok(true)
+    }
+
+    /// Ticks the first open item of these words in the list of what is to be done. True: there was one.
+    pub fn tick(&self, words: &str) -> Result<bool, Fault> {
+        self.done(words).map_err(fault)
+    }
+
+    fn done(&self, words: &str) -> Result<bool, Stop> {
+        let guard = self.locked()?;
+        let path = &self.options.todo;
+        let Some(bytes) = self.root.read_if(path)? else { return Ok(false) };
+        let Some(text) = board::todo::ticked(&text_of(path, bytes)?, words) else { return Ok(false) };
+        self.change(&guard, TOOL, path, How::Replace(text.as_bytes()), false)?;
+        Ok(true)
+    }
+
+    /// Notes something in the memory of the project.
+    pub fn remark(&self, category: &str, content: &str) -> Result<(), Fault> {
+        orchestrate::remark(self, TOOL, category, content)
+            .map_err(|why| Fault::new(Kind::UserFixable, "project-files", why))
     }
 
     /// A row that says it has begun, unless there is one.

@@ -21,7 +21,7 @@ mod sync;
 mod times;
 mod validate;
 
-pub use change::Record;
+pub use change::{Record, Task};
 pub use conduct::Timed;
 
 use crate::args::Args;

@@ -5,7 +5,7 @@
 use crate::args::Args;
 use crate::change::How;
 use crate::report::{cut, pattern, text_of};
-use crate::{Desk, Done, Stop};
+use crate::{Desk, Done, Stop, Task};
 use board::memory::{Entry, SECTIONS};
 use board::{Memory, todo, when};
 use regex::Regex;
@@ -173,6 +173,14 @@ pub(crate) fn delegate(desk: &Desk, args: &Args) -> Done {
     let mode = args.text("target_mode").filter(|mode| !mode.is_empty()).unwrap_or_else(|| mode_for(task));
     let id = format!("task_{}", desk.now());
     let at = when::written(desk.now());
+    let text = handed(task, args);
+    let modes = crate::develop::read(desk).ok().flatten().unwrap_or_default();
+    let handed = Task { id: &id, text: &text, mode, priority: args.said("priority"), modes };
+    let mut warnings = Vec::new();
+    let session = desk.record.delegate(handed).unwrap_or_else(|fault| {
+        warnings.push(format!("nobody will work on it: {}", fault.what));
+        None
+    });
     let said = format!("Coordination: task {id} for {mode} ({}): {}", args.said("priority"), cut(task, TASK));
     let mut reply = json!({
         "task_id": id,
@@ -190,8 +198,36 @@ pub(crate) fn delegate(desk: &Desk, args: &Args) -> Done {
             "timestamp": at,
         },
     });
+    if let Some(session) = session {
+        reply["session_id"] = session.to_string().into();
+    }
     if let Err(why) = remark(desk, "delegate_task", "task-delegation", &said) {
-        reply["warnings"] = json!([format!("not noted in the memory: {why}")]);
+        warnings.push(format!("not noted in the memory: {why}"));
+    }
+    if !warnings.is_empty() {
+        reply["warnings"] = warnings.into();
     }
     Ok(reply)
+}
+
+/// The task with what was said besides, as whoever works on it reads it.
+fn handed(task: &str, args: &Args) -> String {
+    let mut text = task.trim().to_owned();
+    for (name, heading) in
+        [("context", "Context"), ("requirements", "Requirements"), ("deadline", "Deadline")]
+    {
+        let said = match args.value(name) {
+            None | Some(Value::Null) => continue,
+            Some(Value::String(said)) => said.clone(),
+            Some(Value::Array(list)) => {
+                let item = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+                list.iter().map(|one| format!("- {}\n", item(one))).collect()
+            }
+            Some(other) => serde_json::to_string_pretty(other).unwrap_or_default(),
+        };
+        if !said.trim().is_empty() {
+            text.push_str(&format!("\n\n{heading}:\n{}", said.trim_end()));
+        }
+    }
+    text
 }

@@ -2,7 +2,7 @@
 //!
 //! Slots lie in the past, so that nobody waits for a clock. Start at [`World::schedules`].
 
-use crate::world::{Ended, World, fixes, until};
+use crate::world::{DONE, Ended, World, fixes, until, write};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -31,16 +31,16 @@ impl World {
     }
 
     /// One look at the loop with this model, to its end.
-    fn once(&self, model: &str) -> Ended {
+    pub(crate) fn once(&self, model: &str) -> Ended {
         self.start_with(&["loop", "--once"], &[("KAPELL_MODEL", model)]).end()
     }
 
-    fn sessions(&self) -> Vec<Value> {
+    pub(crate) fn sessions(&self) -> Vec<Value> {
         self.run(&["sessions", "--json"]).expect(0).json().as_array().unwrap().clone()
     }
 
     /// The rows of tracked time: mode, task id, result, priority.
-    fn rows(&self) -> Vec<[String; 4]> {
+    pub(crate) fn rows(&self) -> Vec<[String; 4]> {
         let text = self.read("repo/task_timing.tsv");
         let row = |line: &str| {
             let cells: Vec<&str> = line.split('\t').collect();
@@ -226,4 +226,44 @@ fn a_mode_holds_its_agent_to_its_tools() {
     assert_eq!(spec["mode"], "reader");
     let tools = spec["rights"]["tools"].as_array().unwrap();
     assert!(tools.contains(&json!("read")) && !tools.contains(&json!("write")), "{tools:?}");
+}
+
+#[test]
+fn what_fails_three_times_in_the_same_way_waits_for_a_person() {
+    let world = World::new();
+    world.schedules(&[overdue("7", json!({"missedRuns": "all"}))]);
+    let lies = world.script("lie", &format!("{}{DONE}{DONE}{DONE}{DONE}", write("fixed.txt", "broken\\n")));
+    let ended = world.once(&lies).expect(3);
+    assert_eq!(ended.out.matches("fired    n7: ").count(), 3, "{}", ended.out);
+    assert!(ended.out.contains("escalated schedule/7: it failed 3 times in a row"), "{}", ended.out);
+    assert_eq!(world.sessions().len(), 3);
+    assert_eq!(world.rows().iter().filter(|row| row[2].starts_with("failed: ")).count(), 3);
+    assert!(world.read("repo/persistent-memory.md").contains("schedule/7 is not tried any more"));
+    // Another process knows it too.
+    assert_eq!(world.once(&lies).expect(0).out, "");
+    let status = world.run(&["loop", "status", "--json"]).expect(0).json();
+    assert_eq!(
+        (&status["failing"][0]["what"], &status["failing"][0]["count"]),
+        (&json!("schedule/7"), &json!(3))
+    );
+    assert_eq!(world.run(&["schedules", "--json"]).expect(0).json()["schedules"][0]["state"], "escalated");
+    assert!(world.run(&["loop", "clear", "schedule/8"]).expect(2).err.contains("kapell loop status"));
+    world.run(&["loop", "clear", "schedule/7"]).expect(0);
+    let fixes = world.script("fix", &fixes());
+    world.schedules(&[overdue("7", json!({"missedRuns": "once"}))]);
+    assert!(world.once(&fixes).expect(0).out.contains("completed"));
+    assert_eq!(world.run(&["loop", "status", "--json"]).expect(0).json()["failing"], json!([]));
+}
+
+#[test]
+fn a_job_that_cannot_be_opened_is_given_up_after_three_tries() {
+    let world = World::new();
+    world.schedules(&[overdue("7", json!({}))]);
+    for nth in 1..=3 {
+        let ended = world.once("no/such").expect(1);
+        assert!(ended.out.contains("trouble  schedule 7"), "{}", ended.out);
+        assert_eq!(ended.out.contains("escalated schedule/7"), nth == 3, "{}", ended.out);
+    }
+    assert_eq!(world.run(&["loop", "status", "--json"]).expect(0).json()["jobs"], json!([]));
+    assert!(world.sessions().is_empty());
 }

@@ -312,6 +312,41 @@ fn a_session_is_cancelled_while_it_runs() {
 }
 
 #[test]
+fn a_delegated_task_becomes_a_session_of_the_loop_and_is_written_back() {
+    let world = World::new();
+    world.write("repo/TODO.md", "# Now\n- [ ] other\n- [ ] Make the test pass\n");
+    let mut client = Client::connect(&world, &["--compat", "loop-orchestrator"]);
+    let task = json!({"task_description": "Make the test pass", "target_mode": "code", "priority": "todo",
+        "requirements": ["change little"]});
+    let delegated = client.call("delegate_task", task);
+    let reply = &delegated["result"];
+    assert_eq!(
+        (&reply["status"], &reply["mode_assigned"]),
+        (&json!("pending"), &json!("code")),
+        "{delegated:#}"
+    );
+    let session = reply["session_id"].as_str().unwrap().to_owned();
+    let unknown = json!({"task_description": "x", "target_mode": "nosuch"});
+    let unknown = client.call("delegate_task", unknown);
+    let warned = unknown["result"]["warnings"][0].as_str().unwrap();
+    assert!(warned.contains("no mode `nosuch`"), "{unknown:#}");
+    assert_eq!(client.leave(), 0);
+    // Nothing runs before the loop does.
+    assert!(world.sessions().is_empty());
+    let model = world.script("fix", &fixes());
+    let ended = world.once(&model).expect(0);
+    assert!(ended.out.contains("ended    task task_"), "{}", ended.out);
+    assert_eq!(world.sessions()[0]["session_id"], session.as_str());
+    assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
+    assert_eq!(world.read("repo/TODO.md"), "# Now\n- [ ] other\n- [x] Make the test pass\n");
+    let row = |result: &str| ["code", &session, result, "todo"].map(str::to_owned);
+    assert_eq!(world.rows(), [row("started"), row("completed")]);
+    let goal = world.run(&["sessions", "show", &session, "--json"]).expect(0).json();
+    assert_eq!(goal["goal"], "Make the test pass");
+    assert!(world.once(&model).expect(0).out.is_empty());
+}
+
+#[test]
 fn two_servers_lose_no_row_though_they_are_killed() {
     const CALLS: usize = 25;
     const KILLS: usize = 3;

@@ -12,6 +12,7 @@ use crate::show;
 use crate::tree::Tree;
 use board::when;
 use contract::SessionId;
+use contract::event::Final;
 use contract::looping::LoopEvent;
 use contract::session::SessionSpec;
 use desk::Timed;
@@ -19,11 +20,15 @@ use engine::Attend;
 use engine::looping::commit;
 use kernel::Session;
 use kernel::fsm::Phase;
-use kernel::looping::{Open, Origin};
+use kernel::looping::{Loop, Open, Origin};
 use std::path::Path;
 
 /// What the time of a scheduled job is booked under.
 const PRIORITY: &str = "schedule";
+/// Failures of one kind in a row before a person has to look.
+const LIMIT: u32 = contract::limits::SAME_FAILURES;
+/// Tasks that somebody handed over and that are worked on at a time.
+const TASKS: usize = 4;
 /// Opening that failed is tried again after this long, milliseconds.
 const RETRY_MS: u64 = 60_000;
 
@@ -35,11 +40,13 @@ impl Looper<'_> {
             match self.job(&job, look).await {
                 Ok(()) => {}
                 Err(failure) => {
-                    self.failed.insert(job.job.session, self.app.now());
-                    let session = Some(job.job.session);
+                    let id = job.job.session;
+                    self.failed.insert(id, self.app.now());
                     let why = failure.fault.to_string();
-                    look.news.push(News { session, ..News::new("trouble", &about(&job), why) });
-                    look.jobs.push((job.job.session, true));
+                    look.news.push(News { session: Some(id), ..News::new("trouble", &about(&job), why) });
+                    if !self.gave_up(&job, &failure, look).await? {
+                        look.jobs.push((id, true));
+                    }
                 }
             }
         }
@@ -53,6 +60,9 @@ impl Looper<'_> {
             return Ok(());
         }
         match self.wired.engine.look(id).await? {
+            None if matches!(open.origin, Origin::Task { .. }) && busy(look) >= TASKS => {
+                look.jobs.push((id, false));
+            }
             None => {
                 self.begin(open).await?;
                 look.jobs.push((id, false));
@@ -75,8 +85,11 @@ impl Looper<'_> {
     async fn begin(&mut self, open: &Open) -> Result<(), Failure> {
         let spec = self.spec(open).await?;
         let (id, mode, task) = (open.job.session.to_string(), open.job.mode.clone(), about(open));
-        self.at_desk(move |desk| desk.began(Timed { id: &id, task: &task, mode: &mode, priority: PRIORITY }))
-            .await?;
+        let priority = priority(open);
+        self.at_desk(move |desk| {
+            desk.began(Timed { id: &id, task: &task, mode: &mode, priority: &priority })
+        })
+        .await?;
         self.stamped(open).await?;
         self.app.declare_caps(self.wired, &self.repo).await?;
         // False: somebody else has opened it.
@@ -105,7 +118,7 @@ impl Looper<'_> {
 
     /// The file says what ran, unless it says so already, or something newer.
     async fn stamped(&self, open: &Open) -> Result<(), Failure> {
-        let Origin::Schedule { id, .. } = &open.origin;
+        let Origin::Schedule { id, .. } = &open.origin else { return Ok(()) };
         let read = self.read().await?.into_iter().find(|read| read.file.id == *id);
         let Some(read) = read.filter(|read| read.ran().is_none_or(|ran| ran < open.at)) else {
             return Ok(());
@@ -124,20 +137,19 @@ impl Looper<'_> {
             code => format!("failed: {} (exit {code})", end.why),
         };
         let (id, mode, task) = (session.to_string(), open.job.mode.clone(), about(open));
-        let told = result.clone();
+        let (told, priority) = (result.clone(), priority(open));
+        let words = self.words(open).await;
         self.at_desk(move |desk| {
-            desk.ended(Timed { id: &id, task: &task, mode: &mode, priority: PRIORITY }, &told)
+            desk.ended(Timed { id: &id, task: &task, mode: &mode, priority: &priority }, &told)?;
+            match words.filter(|_| code == 0) {
+                Some(words) => desk.tick(&words).map(drop),
+                None => Ok(()),
+            }
         })
         .await?;
-        let now = self.app.now();
-        let closed =
-            |known: &kernel::looping::Loop| match known.jobs().any(|open| open.job.session == session) {
-                true => vec![LoopEvent::Closed { session, code }],
-                false => Vec::new(),
-            };
-        let store = &*self.wired.store;
-        let done = commit(store, &self.repo, &mut self.known, now, Vec::new(), closed).await?;
-        if !done.is_empty() {
+        // Who cancels wanted that: it is no failure.
+        let signature = (code != 0 && end.state != Final::Cancelled).then(|| format!("exit {code}"));
+        if self.closed(open, code, signature.as_deref(), look).await? {
             let why = format!("session {}: {result}", short(session));
             look.news.push(News {
                 session: Some(session),
@@ -147,12 +159,96 @@ impl Looper<'_> {
         }
         Ok(())
     }
+
+    /// The first line of a task, which may stand in the list of what is to be done; a schedule's never does.
+    async fn words(&self, open: &Open) -> Option<String> {
+        let Origin::Task { .. } = open.origin else { return None };
+        let text = show::text(&*self.wired.store, open.job.goal).await.ok()?;
+        text.lines().next().map(str::to_owned)
+    }
+
+    /// Puts the end of a job on record, and its failure if it was one. False: somebody else has.
+    async fn closed(
+        &mut self,
+        open: &Open,
+        code: u8,
+        signature: Option<&str>,
+        look: &mut Look,
+    ) -> Result<bool, Failure> {
+        let (session, what, now) = (open.job.session, open.origin.name(), self.app.now());
+        let facts = |known: &Loop| {
+            if !known.jobs().any(|open| open.job.session == session) {
+                return Vec::new();
+            }
+            let mut facts = vec![LoopEvent::Closed { session, code }];
+            facts
+                .extend(signature.map(|signature| known.failed(&what, signature, LIMIT)).unwrap_or_default());
+            facts
+        };
+        let store = &*self.wired.store;
+        let done = commit(store, &self.repo, &mut self.known, now, Vec::new(), facts).await?;
+        self.escalated(&done, look).await;
+        Ok(!done.is_empty())
+    }
+
+    /// A job that cannot be opened, again and again, is given up. True: it is.
+    async fn gave_up(&mut self, open: &Open, failure: &Failure, look: &mut Look) -> Result<bool, Failure> {
+        if self.wired.engine.look(open.job.session).await?.is_some() {
+            return Ok(false);
+        }
+        let (session, what, now) = (open.job.session, open.origin.name(), self.app.now());
+        let (signature, code) = (failure.fault.code.clone(), failure.code);
+        let facts = |known: &Loop| {
+            if !known.jobs().any(|open| open.job.session == session) {
+                return Vec::new();
+            }
+            let mut facts = known.failed(&what, &signature, LIMIT);
+            if facts.len() > 1 || known.escalated(&what).is_some() {
+                facts.push(LoopEvent::Closed { session, code });
+            }
+            facts
+        };
+        let store = &*self.wired.store;
+        let done = commit(store, &self.repo, &mut self.known, now, Vec::new(), facts).await?;
+        self.escalated(&done, look).await;
+        Ok(done.iter().any(|fact| matches!(fact, LoopEvent::Closed { .. })))
+    }
+
+    /// What a person has to look at is told, and noted where the next one looks.
+    async fn escalated(&self, done: &[LoopEvent], look: &mut Look) {
+        for fact in done {
+            let LoopEvent::Escalated { what, why, .. } = fact else { continue };
+            let hint = format!("{why}; when you have looked: kapell loop clear {what}");
+            look.news.push(News::new("escalated", what, hint.clone()));
+            let note = format!("Finding: {what} is not tried any more: {hint}");
+            // The record says it in any case.
+            if let Err(failure) = self.at_desk(move |desk| desk.remark("escalation", &note)).await {
+                tracing::warn!(fault = %failure.fault, "not noted");
+            }
+        }
+    }
+}
+
+/// Jobs that go on by themselves.
+fn busy(look: &Look) -> usize {
+    look.jobs.iter().filter(|(_, rests)| !rests).count()
+}
+
+fn priority(open: &Open) -> String {
+    match &open.origin {
+        Origin::Schedule { .. } => PRIORITY.to_owned(),
+        Origin::Task { priority, .. } => priority.clone(),
+    }
 }
 
 /// What a job is about, in a few words.
 fn about(open: &Open) -> String {
-    let Origin::Schedule { id, slot } = &open.origin;
-    format!("schedule {id}, slot {}", when::written_ms(i64::try_from(slot.0).unwrap_or(i64::MAX)))
+    match &open.origin {
+        Origin::Schedule { id, slot } => {
+            format!("schedule {id}, slot {}", when::written_ms(i64::try_from(slot.0).unwrap_or(i64::MAX)))
+        }
+        Origin::Task { id, .. } => format!("task {id}"),
+    }
 }
 
 /// Where the jobs of a look stand: all ended or at rest?

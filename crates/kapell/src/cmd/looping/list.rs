@@ -2,7 +2,7 @@
 //!
 //! Works without a store, and without the right to write one. Start at [`schedules`].
 
-use super::looper::{Case, Looper, decide, due, since, worded};
+use super::looper::{Case, Looper, decide, due, escalated, since, worded};
 use super::modes::Modes;
 use super::place::Place;
 use super::read::Read;
@@ -17,7 +17,7 @@ use contract::board::BoardEvent;
 use contract::looping::{Job, LoopEvent};
 use contract::{Digest, Fault, Kind, Seq, SessionId, Timestamp};
 use desk::Desk;
-use kernel::looping::Loop;
+use kernel::looping::{Failing, Loop};
 use kernel::schedule::Due;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -73,6 +73,7 @@ impl Looked {
         let word = match due(&self.known, read, self.now, &self.place) {
             _ if !read.inert.is_empty() => "inert",
             _ if !read.time.active => "inactive",
+            _ if escalated(&self.known, read).is_some() => "escalated",
             Due::Never(_) => "inert",
             Due::Expired => "expired",
             Due::Later(_) => "waits",
@@ -212,12 +213,19 @@ pub(super) async fn status(app: &App, top: &str) -> Result<u8, Failure> {
         .iter()
         .filter_map(|read| Some((looked.stands(read, 1).1.first().copied()?, read.name().to_owned())));
     let next = next.min();
+    let failing: Vec<(&str, &Failing)> = looked.known.failing().collect();
     if app.global.json {
+        let failing: Vec<Value> = failing
+            .iter()
+            .map(|(what, of)| json!({"what": what, "signature": of.signature, "count": of.count, "escalated": of.escalated}))
+            .collect();
         let under_way: Vec<Value> =
             jobs.iter().map(|(id, mode)| json!({"session_id": id.to_string(), "mode": mode})).collect();
         let next = next.map(|(at, name)| json!({"at": at.to_string(), "name": name}));
         let paused = looked.known.halted.clone();
-        out::print(&json_page(&json!({"paused": paused, "jobs": under_way, "next": next})));
+        out::print(&json_page(
+            &json!({"paused": paused, "jobs": under_way, "failing": failing, "next": next}),
+        ));
     } else {
         match &looked.known.halted {
             Some(why) => {
@@ -227,6 +235,15 @@ pub(super) async fn status(app: &App, top: &str) -> Result<u8, Failure> {
         }
         for (id, mode) in &jobs {
             out::print(&format!("under way: session {} in mode {}\n", short(*id), clean::line(mode)));
+        }
+        for (what, of) in &failing {
+            let what = clean::line(what);
+            let count =
+                format!("{what} failed {} time(s) in a row: {}", of.count, clean::line(&of.signature));
+            match of.escalated {
+                Some(_) => out::print(&format!("{count}; not tried any more: kapell loop clear {what}\n")),
+                None => out::print(&format!("{count}\n")),
+            }
         }
         if let Some((at, name)) = next {
             out::print(&format!("next: {} at {}\n", clean::line(&name), looked.place.shown(at)));

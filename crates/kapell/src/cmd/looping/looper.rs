@@ -145,6 +145,18 @@ impl<'a> Looper<'a> {
         Ok(!done.is_empty())
     }
 
+    /// Lets what was escalated be tried again; false when nothing of that name was.
+    pub(crate) async fn clear(&mut self, what: &str) -> Result<bool, Failure> {
+        let now = self.app.now();
+        let cleared = |known: &Loop| match known.failing().any(|(name, _)| name == what) {
+            true => vec![LoopEvent::Cleared { what: what.to_owned() }],
+            false => Vec::new(),
+        };
+        let store = &*self.wired.store;
+        let done = commit(store, &self.repo, &mut self.known, now, Vec::new(), cleared).await?;
+        Ok(!done.is_empty())
+    }
+
     /// Does something with the project's files, on a thread that may block.
     pub(super) async fn at_desk<T: Send + 'static>(
         &self,
@@ -179,7 +191,7 @@ impl<'a> Looper<'a> {
         look: &mut Look,
     ) -> Result<bool, Failure> {
         let now = self.app.now();
-        if self.known.halted.is_some() {
+        if self.known.halted.is_some() || escalated(&self.known, read).is_some() {
             return Ok(false);
         }
         match due(&self.known, read, now, &self.place) {
@@ -364,6 +376,11 @@ pub(super) fn since(known: &Loop, read: &Read, now: Timestamp) -> kernel::schedu
     known.since(&read.file.id, read.told, read.time.start.is_some(), now)
 }
 
+/// Why a schedule is not fired before a person has looked, if so.
+pub(super) fn escalated<'k>(known: &'k Loop, read: &Read) -> Option<&'k str> {
+    known.escalated(&format!("schedule/{}", read.file.id))
+}
+
 /// How a schedule stands.
 pub(crate) fn due(known: &Loop, read: &Read, now: Timestamp, place: &Place) -> Due {
     read.time.due(&since(known, read, now), now, place)
@@ -394,7 +411,7 @@ pub(super) struct Case<'c> {
 pub(super) fn decide(case: &Case<'_>, known: &Loop, job: &Job) -> (Vec<LoopEvent>, bool) {
     let Case { read, tasks, now, .. } = *case;
     let schedule = read.file.id.clone();
-    if known.halted.is_some() {
+    if known.halted.is_some() || escalated(known, read).is_some() {
         return (Vec::new(), false);
     }
     let Some(met) = known.schedule(&schedule) else {
@@ -423,6 +440,35 @@ pub(super) fn decide(case: &Case<'_>, known: &Loop, job: &Job) -> (Vec<LoopEvent
         Then::Hold => (vec![LoopEvent::Held { schedule, slot: slot.at }], false),
         Then::Pass(why) => (vec![passed(slot, why)], false),
     }
+}
+
+/// Puts a task on record for whoever runs the loop of this repository; the session it will be.
+pub(crate) async fn hand_over(
+    app: &App,
+    store: &journal::Sqlite,
+    repo: &str,
+    task: desk::Task<'_>,
+) -> Result<SessionId, Failure> {
+    let modes = Modes(task.modes);
+    let mode = modes.find(task.mode).ok_or_else(|| {
+        let what = format!("there is no mode `{}`; there are {}", task.mode, modes.names());
+        Failure::usage("no-mode", what, "name one of these as target_mode, or declare it in .roomodes")
+    })?;
+    let goal = modes::worded(&mode, task.text);
+    app.secrets.refuse("task_description", &goal, Path::new(repo))?;
+    let now = app.now();
+    let session = SessionId::v7(now.0, app.clock.random());
+    let job =
+        Job { session, mode: mode.slug.clone(), goal: Digest::of(goal.as_bytes()), bytes: goal.len() as u64 };
+    let fact = LoopEvent::Delegated {
+        repo: repo.to_owned(),
+        task: task.id.to_owned(),
+        priority: task.priority.to_owned(),
+        job,
+    };
+    let mut known = Loop::default();
+    commit(store, repo, &mut known, now, vec![goal.into_bytes()], |_| vec![fact.clone()]).await?;
+    Ok(session)
 }
 
 /// Puts changes of files on record, for the desk. Called from threads that may block.

@@ -18,7 +18,7 @@ use crate::show::{clean, json_line, json_page};
 use crate::signals::Signals;
 use crate::{out, repo};
 use contract::Timestamp;
-pub(crate) use looper::{Looper, News};
+pub(crate) use looper::{Looper, News, hand_over};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -53,12 +53,18 @@ pub(crate) enum What {
     Pause,
     /// Let it go on
     Continue,
+    /// Let a schedule or task be tried again that failed three times in the same way, once you have looked
+    Clear {
+        /// As `loop status` names it, such as schedule/1770843427038
+        what: String,
+    },
 }
 
 /// Runs the loop in the foreground, or does what is asked; the exit code.
 pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     let top = repo::find_text(&app.cwd)?;
-    match options.what {
+    match &options.what {
+        Some(What::Clear { what }) => clear(app, &top, what).await,
         Some(What::Status) => list::status(app, &top).await,
         Some(What::Pause) => halt(app, &top, true).await,
         Some(What::Continue) => halt(app, &top, false).await,
@@ -98,6 +104,24 @@ async fn halt(app: &App, top: &str, halted: bool) -> Result<u8, Failure> {
     match app.global.json {
         true => out::print(&json_page(&json!({"loop": state, "changed": changed}))),
         false => out::print(&format!("{said}\n")),
+    }
+    Ok(exit::OK)
+}
+
+async fn clear(app: &App, top: &str, what: &str) -> Result<u8, Failure> {
+    let wired = app.wire()?;
+    let done = match Looper::open(app, &wired, top) {
+        Ok(mut looper) => looper.clear(what).await,
+        Err(failure) => Err(failure),
+    };
+    leave(wired).await;
+    if !done? {
+        let what = format!("nothing that failed is called `{}`", clean::line(what));
+        return Err(Failure::usage("not-failing", what, "kapell loop status names what fails"));
+    }
+    match app.global.json {
+        true => out::print(&json_page(&json!({"cleared": what}))),
+        false => out::print(&format!("{} may be tried again\n", clean::line(what))),
     }
     Ok(exit::OK)
 }

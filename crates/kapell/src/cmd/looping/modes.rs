@@ -15,13 +15,44 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("mcp", &[]),
 ];
 
-/// Modes that Roo has without a file, and their groups.
+/// Groups of the modes that the Loop-Orchestrator brings along.
+const WORKS: &[&str] = &["read", "edit", "command"];
+const CHECKS: &[&str] = &["read", "command"];
+const PLANS: &[&str] = &["read", "edit"];
+
+/// Modes that Roo has without a file, and those of the Loop-Orchestrator: a project's own of the same name go before.
 const BUILT_IN: &[(&str, &[&str])] = &[
     ("code", &["read", "edit", "browser", "command", "mcp"]),
     ("architect", &["read", "edit", "browser", "mcp"]),
     ("ask", &["read", "browser", "mcp"]),
     ("debug", &["read", "edit", "browser", "command", "mcp"]),
     (HANDS_ON, &[]),
+    ("optimization-memory", PLANS),
+    ("implementation-core", WORKS),
+    ("implementation-security", WORKS),
+    ("implementation-performance", WORKS),
+    ("implementation-features", WORKS),
+    ("validation-static", CHECKS),
+    ("validation-unit", CHECKS),
+    ("validation-integration", CHECKS),
+    ("validation-api", CHECKS),
+    ("quality-functional", CHECKS),
+    ("quality-performance", CHECKS),
+    ("quality-security", CHECKS),
+    ("quality-compatibility", CHECKS),
+    ("integration-commit", WORKS),
+    ("integration-deploy", WORKS),
+    ("integration-release", WORKS),
+    ("integration-testing", WORKS),
+    ("integration-document", WORKS),
+    ("planning-analysis", PLANS),
+    ("planning-priorities", PLANS),
+    ("planning-architecture", PLANS),
+    ("planning-requirements", PLANS),
+    ("deployment-production", WORKS),
+    ("monitoring-observability", CHECKS),
+    ("maintenance-operations", WORKS),
+    ("time-tracking", PLANS),
 ];
 
 /// It has no tool of its own, and holds all of them: what it hands on is within what it holds.
@@ -37,7 +68,6 @@ const ALIASES: &[(&str, &str)] = &[
     ("static-analysis", "validation-static"),
     ("unit-testing", "validation-unit"),
     ("version-control", "integration-commit"),
-    ("integration-document", "integration-commit"),
 ];
 
 /// The modes of a project.
@@ -48,7 +78,10 @@ impl Modes {
     /// The mode of this name: the project's own first, then Roo's, then by another name.
     pub(crate) fn find(&self, slug: &str) -> Option<Mode> {
         let own = |slug: &str| self.0.iter().find(|mode| mode.slug == slug).cloned();
-        let alias = || ALIASES.iter().find(|(alias, _)| *alias == slug).and_then(|(_, slug)| own(slug));
+        let alias = || {
+            let (_, slug) = ALIASES.iter().find(|(alias, _)| *alias == slug)?;
+            own(slug).or_else(|| built_in(slug))
+        };
         own(slug).or_else(|| built_in(slug)).or_else(alias)
     }
 
@@ -122,7 +155,9 @@ mod tests {
         assert_eq!(modes.find("core-development").unwrap().slug, "implementation-core");
         assert_eq!(tools(&modes.find("orchestrator").unwrap()), None);
         assert_eq!(tools(&modes.find("implementation-core").unwrap()), Some(Vec::new()));
-        assert!(modes.find("static-analysis").is_none() && modes.find("nosuch").is_none());
+        assert_eq!(modes.find("static-analysis").unwrap().slug, "validation-static");
+        assert!(modes.find("nosuch").is_none());
+        assert_eq!(BUILT_IN.iter().filter(|(slug, _)| slug.contains('-')).count(), 26);
         assert!(modes.names().starts_with("docs, implementation-core, code, "));
     }
 

@@ -4,12 +4,13 @@
 
 use super::calls;
 use crate::app::{App, Wired};
+use crate::cmd::looping::hand_over;
 use crate::cmd::work::leave;
 use crate::exit::Failure;
 use crate::repo;
 use ::secrets::Redactor;
 use contract::board::BoardEvent;
-use contract::{BoxFuture, Fault, Seq};
+use contract::{BoxFuture, Fault, Seq, SessionId};
 use mcp::{Asker, Call, Conductor};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -124,6 +125,15 @@ impl Recorder {
 }
 
 impl desk::Record for Recorder {
+    fn delegate(&self, task: desk::Task<'_>) -> Result<Option<SessionId>, Fault> {
+        let handed = self.runtime.block_on(async {
+            let wired = self.bridge.wired().await?;
+            let repo = repo::find_text(&self.bridge.workspace)?;
+            hand_over(&self.bridge.app, &wired.store, &repo, task).await
+        });
+        handed.map(Some).map_err(|failure: Failure| failure.fault)
+    }
+
     fn record(&self, repo: &str, event: BoardEvent) -> Result<Seq, Fault> {
         self.runtime.block_on(async {
             let wired = self.bridge.wired().await.map_err(|failure| failure.fault)?;
