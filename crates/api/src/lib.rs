@@ -5,6 +5,7 @@
 
 mod body;
 mod feed;
+mod files;
 pub mod life;
 mod login;
 mod measure;
@@ -100,7 +101,8 @@ impl Api {
             .merge(read::routes(self))
             .merge(write::routes(self))
             .merge(measure::routes(self))
-            .merge(feed::routes(self));
+            .merge(feed::routes(self))
+            .merge(files::routes(self));
         let all = all.fallback(async || Refused::of_status(StatusCode::NOT_FOUND));
         all.layer(from_fn_with_state(Arc::clone(self), rate::pass))
     }

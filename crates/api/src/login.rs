@@ -5,7 +5,7 @@
 
 use crate::problem::Refused;
 use crate::rate::{Rate, limited};
-use crate::{Answer, Api, Host, body};
+use crate::{Answer, Api, Host, body, files};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -150,14 +150,14 @@ impl Logins for Book {
         Some(Login { name: kept.name.clone(), proof: kept.proof })
     }
 
-    fn is_page(&self, _path: &str) -> bool {
-        false
+    fn is_page(&self, path: &str) -> bool {
+        files::is_page(path)
     }
 
     fn is_open(&self, method: &Method, path: &str) -> bool {
         match *method {
             Method::GET | Method::HEAD => matches!(path, "/v1/health" | "/v1/ready"),
-            Method::POST => path == "/v1/login",
+            Method::POST => path == "/v1/login" || files::is_report(path),
             _ => false,
         }
     }
