@@ -5,6 +5,7 @@
 
 mod bench;
 mod ci;
+mod console;
 mod context;
 mod coverage;
 mod crash;
@@ -50,6 +51,11 @@ const COMMANDS: &[Command] = &[
         name: "model",
         about: "every run of the kernel within small bounds; --plants, --seconds N, --depth N",
         run: model::run,
+    },
+    Command {
+        name: "console",
+        about: "the console in Chromium over the mock and the real binary; --real",
+        run: console::run,
     },
     Command {
         name: "crash",
