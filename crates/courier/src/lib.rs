@@ -18,11 +18,13 @@ use follow::Follow;
 use outbox::Outbox;
 use post::{Fate, Post, Poster};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use telemetry::metric::Process;
 use telemetry::notice::{self, Kind, Notice};
 use telemetry::sentry::Dsn;
 use telemetry::station::Station;
@@ -93,6 +95,8 @@ pub struct Options {
     pub console: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// Takes secrets out of a text.
     pub plain: fn(&str) -> String,
+    /// What this process is like now.
+    pub process: Box<dyn Fn() -> Process + Send + Sync>,
 }
 
 impl Options {
@@ -298,7 +302,8 @@ impl<'a> Round<'a> {
             return;
         }
         self.measured = now;
-        let Ok(sheet) = self.station.sheet(&*self.of.journal, now, None).await else { return };
+        let process = (self.of.options.process)();
+        let Ok(sheet) = self.station.sheet(&*self.of.journal, now, Some(&process)).await else { return };
         let body = otlp::metrics(&sheet, now, self.of.options.version);
         self.of.poster.post(collected(collector, "metrics", &body)).await;
     }
@@ -340,10 +345,13 @@ async fn collect(of: &Courier, spans: &mut Vec<Value>, rests_until: &mut Timesta
     }
 }
 
-/// Tries every notice that is due once.
+/// Tries every notice that is due once. Who takes one not is not tried with the next: a round must not take as long as
+/// all of them would.
 async fn deliver(of: &Courier, outbox: &mut Outbox) {
+    let mut unwell = BTreeSet::new();
     for id in outbox.due(of.clock.now()) {
-        let Some(letter) = outbox.get(&id) else { continue };
+        let Some(letter) = outbox.get(&id).filter(|letter| !unwell.contains(&letter.to)) else { continue };
+        let to = letter.to.clone();
         let Some(post) = addressed(of, &letter.to, letter.body.to_string()) else {
             // Nobody wants it any more.
             outbox.done(&id);
@@ -351,7 +359,10 @@ async fn deliver(of: &Courier, outbox: &mut Outbox) {
         };
         match of.poster.post(post).await {
             Fate::Taken | Fate::Refused => outbox.done(&id),
-            Fate::Again => outbox.failed(&id, of.clock.now()),
+            Fate::Again => {
+                outbox.failed(&id, of.clock.now());
+                unwell.insert(to);
+            }
         }
     }
 }

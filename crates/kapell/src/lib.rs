@@ -13,6 +13,7 @@ mod config;
 mod drive;
 mod exit;
 mod finding;
+mod gauges;
 mod guard;
 mod home;
 mod hooks;

@@ -6,6 +6,7 @@ use crate::app::{App, Wired, variable};
 use crate::config::Config;
 use crate::config::signal::{ENV, Target};
 use crate::exit::Failure;
+use crate::gauges;
 use crate::secrets;
 use api::life::Run;
 use contract::journal::Journal;
@@ -29,7 +30,7 @@ pub(crate) struct Sending {
 impl Sending {
     /// Begins to send, if this configuration wants anything sent.
     pub(crate) fn begin(app: &App, wired: &Wired, config: &Config) -> Result<Option<Self>, Failure> {
-        let options = options(app, config)?;
+        let options = options(app, wired, config)?;
         if !options.is_needed() {
             return Ok(None);
         }
@@ -50,7 +51,7 @@ impl Sending {
     }
 }
 
-fn options(app: &App, config: &Config) -> Result<Options, Failure> {
+fn options(app: &App, wired: &Wired, config: &Config) -> Result<Options, Failure> {
     let signal = &config.signal;
     let secret = |target: &Target| target.secret_env.as_deref().map(|name| value(app, name)).transpose();
     let webhook = match &signal.webhook {
@@ -68,6 +69,7 @@ fn options(app: &App, config: &Config) -> Result<Options, Failure> {
         None => None,
     };
     let run = Run::new(app.home.run_dir());
+    let (engine, began) = (wired.engine.clone(), app.now());
     Ok(Options {
         dir: app.home.state.join("outbox"),
         webhook,
@@ -77,6 +79,7 @@ fn options(app: &App, config: &Config) -> Result<Options, Failure> {
         version: env!("CARGO_PKG_VERSION"),
         console: Box::new(move || run.found().filter(|_| run.is_ruled())?.url),
         plain: secrets::plain,
+        process: Box::new(move || gauges::process(&engine, began)),
     })
 }
 

@@ -208,12 +208,44 @@ fn a_session_becomes_spans_from_session_to_call_and_tells_no_text() {
         assert!(nanos(it, "startTimeUnixNano") <= nanos(it, "endTimeUnixNano"), "{it}");
     }
     let measures = collector.to("/v1/metrics");
-    assert!(!measures.is_empty());
+    let last = measures.last().unwrap().json().to_string();
+    for name in
+        ["kapell_journal_commit_seconds", "gen_ai.client.operation.duration", "process_resident_memory_bytes"]
+    {
+        assert!(last.contains(&format!("\"{name}\"")), "{name}: {last}");
+    }
     let all: String =
         collector.all().iter().map(|sent| String::from_utf8_lossy(&sent.body).into_owned()).collect();
     for text in ["please", "fixed.txt", "All done.", world.repo().to_str().unwrap()] {
         assert!(!all.contains(text), "`{text}` was sent");
     }
+}
+
+#[test]
+fn a_child_hangs_on_the_action_that_delegated_and_only_the_roots_end_is_told() {
+    let (world, collector) = (World::new(), Collector::start("", 0));
+    let config =
+        format!("[notify.webhook]\nurl = \"{0}/hook\"\n[telemetry]\notlp = \"{0}\"\n", collector.url);
+    world.write("kapell/config/config.toml", &config);
+    // Both play this file: in the child, delegating its own goal again is refused, and it writes the file itself.
+    let calls = "[[turn]]\n[[turn.call]]\ntool = \"delegate\"\nargs = { goal = \"write the file\" }\n\
+        [[turn.call]]\ntool = \"write\"\nargs = { path = \"fixed.txt\", content = \"fixed\" }\n";
+    world
+        .run(&["run", "-m", &world.script("family", &format!("{calls}{DONE}")), "make the test pass"])
+        .expect(0);
+    let sent: Vec<Value> =
+        collector.to("/v1/traces").iter().flat_map(|sent| spans_of(&sent.json())).collect();
+    let sessions: Vec<&Value> = sent.iter().filter(|it| it["name"] == "invoke_agent code").collect();
+    assert_eq!(sessions.len(), 2, "{sent:#?}");
+    assert!(sent.iter().all(|it| it["traceId"] == sent[0]["traceId"]), "one tree, one trace");
+    let ids: BTreeSet<&str> = sent.iter().map(|it| it["spanId"].as_str().unwrap()).collect();
+    let parents = sent.iter().filter_map(|it| it["parentSpanId"].as_str());
+    let hung = parents.clone().filter(|parent| !ids.contains(parent)).count();
+    assert_eq!(hung, 0, "every parent is there");
+    assert_eq!(sessions.iter().filter(|it| it.get("parentSpanId").is_some()).count(), 1);
+    let told: Vec<String> =
+        collector.to("/hook").iter().map(|sent| sent.json()["type"].to_string()).collect();
+    assert_eq!(told, ["\"ended\""]);
 }
 
 #[test]

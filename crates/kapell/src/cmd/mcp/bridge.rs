@@ -8,6 +8,7 @@ use crate::cmd::looping::hand_over;
 use crate::cmd::work::leave;
 use crate::exit::Failure;
 use crate::repo;
+use crate::sending::Sending;
 use ::secrets::Redactor;
 use contract::board::BoardEvent;
 use contract::{BoxFuture, Fault, Seq, SessionId};
@@ -59,7 +60,9 @@ impl Bridge {
         }
         let top = repo::find_text(&self.app.cwd).ok();
         let config = self.app.config(top.as_deref().map(Path::new))?;
-        let new = Arc::new(self.app.wire_with(&config)?);
+        let mut new = self.app.wire_with(&config)?;
+        new.sending = Sending::begin(&self.app, &new, &config)?;
+        let new = Arc::new(new);
         *wired = Some(Arc::clone(&new));
         Ok(new)
     }
