@@ -6,14 +6,17 @@
 use super::client::Client;
 use crate::app::App;
 use crate::exit::{self, Failure};
+use crate::guard::Locks;
 use crate::out;
 use crate::show::json_page;
 use crate::tree::blocker;
 use api::life::Run;
 use contract::journal::Journal;
+use journal::Sqlite;
 use kernel::fsm::Phase;
 use kernel::view;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long the store is looked at: a prompt must not wait.
@@ -116,15 +119,20 @@ fn of_board(items: &Value) -> Counts {
 /// From the store, the newest first, as far as the moment goes.
 async fn of_store(app: &App) -> Result<Counts, Failure> {
     let mut counts = Counts::default();
-    let Some(wired) = app.look()? else { return Ok(counts) };
+    if !app.home.store_file().exists() {
+        return Ok(counts);
+    }
+    // The store alone: nothing that could run anything is wired for a prompt.
+    let store = Sqlite::open_read_only(&app.home.data).map_err(|e| e.fault())?;
+    let locks = Locks::new(app.home.run_dir(), Arc::default(), tools::Place::new(app.home.spool_dir()));
     let began = Instant::now();
-    for listed in wired.store.sessions(true).await? {
+    for listed in store.sessions(true).await? {
         if began.elapsed() > LOOK {
             counts.more = true;
             break;
         }
-        let Ok(Some(state)) = wired.engine.look(listed.session).await else { continue };
-        let held = wired.locks.held(listed.session);
+        let Ok(Some(state)) = engine::store::session(&store, listed.session).await else { continue };
+        let held = locks.held(listed.session);
         let asks = blocker(&state, app.now()).is_some() && view::waits(&state, app.now()).is_some();
         let idle = !held && !asks && state.phase != Phase::Ended;
         counts.add(if idle { "stopped" } else { state.status(app.now()) }, asks);
