@@ -26,6 +26,9 @@ const WELL_KNOWN: &str = "/.well-known/";
 /// Of a body that is too long so many bytes are passed over, times what is taken, so that its sender reads the answer.
 const PASSED_OVER: usize = 8;
 
+/// Bytes of a body whose sender shows no credential: a login, or a report of a page.
+const STRANGERS: usize = 16 * 1024;
+
 /// Who asks, as far as it was looked at. In the extensions of every request that is let in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Caller {
@@ -71,11 +74,13 @@ struct Held {
 
 /// One request: refused, or passed on with its whole body.
 pub(crate) async fn pass(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    match guard.caller(&request) {
-        Ok(caller) => drop(request.extensions_mut().insert(caller)),
+    let caller = match guard.caller(&request) {
+        Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
-    }
-    match guard.whole(request).await {
+    };
+    let known = caller != Caller::Anybody;
+    request.extensions_mut().insert(caller);
+    match guard.whole(request, known).await {
         Ok(request) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
@@ -102,19 +107,20 @@ impl Guard {
         }
     }
 
-    /// The request with all of its body, and the room that takes.
-    async fn whole(&self, request: Request) -> Result<Request, Problem> {
+    /// The request with all of its body, and the room that takes. Of somebody who is not known a body is short, and takes
+    /// no room from those who are.
+    async fn whole(&self, request: Request, known: bool) -> Result<Request, Problem> {
         let (mut parts, body) = request.into_parts();
         let told = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         if told == Some(0) {
             return Ok(Request::from_parts(parts, body));
         }
         let waits = parts.headers.contains_key(header::EXPECT);
-        let limit = self.limits.body_bytes;
+        let limit = if known { self.limits.body_bytes } else { self.limits.body_bytes.min(STRANGERS) };
         if told.is_some_and(|bytes| bytes > limit) && waits {
             return Err(too_long(limit));
         }
-        let room = kib(told.unwrap_or(limit).min(limit));
+        let room = if known { kib(told.unwrap_or(limit).min(limit)) } else { 0 };
         let taken = async {
             let permit =
                 Arc::clone(&self.room).acquire_many_owned(u32::try_from(room).unwrap_or(u32::MAX)).await;

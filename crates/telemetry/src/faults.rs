@@ -81,8 +81,18 @@ impl Faults {
     }
 }
 
-/// A sentence without what differs from time to time: numbers, ids, digests, paths, addresses and whatever is quoted.
+/// A sentence without what differs from time to time: numbers, ids, digests, paths, addresses and whatever is quoted. What
+/// stands behind a colon is somebody else's word (a provider's, a system's), which may hold anything.
 pub fn normal(what: &str) -> String {
+    let (own, told) = what.split_once(": ").map_or((what, false), |(own, _)| (own, true));
+    let mut out = own_words(own);
+    if told {
+        out.push_str(": …");
+    }
+    out
+}
+
+fn own_words(what: &str) -> String {
     let mut out = String::with_capacity(what.len());
     let mut rest = what;
     while let Some(c) = rest.chars().next() {
@@ -153,6 +163,10 @@ mod tests {
             assert_eq!(normal(a), normal(b));
         }
         assert_ne!(normal("the disk is full"), normal("the disk is read-only"));
+        assert_eq!(
+            normal("acme takes no such request (400): my secret plan"),
+            "acme takes no such request (#): …"
+        );
         assert_eq!(normal("it isn't there, and it won't be"), "it isn't there, and it won't be");
         assert_eq!(normal(&"9".repeat(10_000)).chars().count(), 2, "an id: {}", normal(&"9".repeat(20)));
     }

@@ -16,6 +16,8 @@ use contract::port::Blobs;
 use kernel::Session;
 use kernel::policy::Setting;
 use serde_json::Value;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The words of every command that asked.
@@ -104,6 +106,11 @@ pub(super) fn write(app: &App, rules: &[Vec<String>], scope: &Scope<'_>) -> Resu
         let what = format!("approved once, but {} could not be written: {error}", path.display());
         Failure::usage("config-unwritable", what, "make it writable, or write the rule yourself")
     };
+    std::fs::create_dir_all(dir).map_err(wrong)?;
+    // One at a time: what another adds meanwhile must not be lost.
+    let mut lock = std::fs::File::options();
+    let lock = lock.create(true).truncate(false).write(true).mode(0o600).open(path.with_extension("lock"));
+    let _lock = lock.and_then(|file| file.lock().map(|()| file)).map_err(wrong)?;
     let before = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -117,11 +124,13 @@ pub(super) fn write(app: &App, rules: &[Vec<String>], scope: &Scope<'_>) -> Resu
             "{gap}[[policy.rule]]\ndecide = \"allow\"\ncommand = {list}\nexact = true\n{line}"
         ));
     }
-    std::fs::create_dir_all(dir).map_err(wrong)?;
     // What a link leads to is changed, and who may read it stays.
     let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
     let beside = real.with_extension("toml.new");
-    std::fs::write(&beside, &text).map_err(wrong)?;
+    let mut file = std::fs::File::options();
+    let file = file.create(true).truncate(true).write(true).mode(0o600).open(&beside);
+    file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .map_err(wrong)?;
     if let Ok(meta) = std::fs::metadata(&real) {
         std::fs::set_permissions(&beside, meta.permissions()).map_err(wrong)?;
     }

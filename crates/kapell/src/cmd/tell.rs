@@ -53,7 +53,14 @@ pub(crate) async fn tell(
     let engine = &wired.engine;
     let key = format!("{}/{:032x}", wish.name(), app.clock.random());
     let after = engine.journal().head(StreamId::Session(session)).await?.seq;
-    let order = Order { session, source: Source::User, wish, key: Some(key.clone()), ttl_ms: None, blobs };
+    let order = Order {
+        session,
+        source: Source::User,
+        wish: wish.clone(),
+        key: Some(key.clone()),
+        ttl_ms: None,
+        blobs,
+    };
     let lives = engine.lives(session);
     engine.submit(order).await?;
     let holder = engine.attend(session, Attend::Settle).await?.err().map(|lease| lease.owner);
@@ -64,16 +71,16 @@ pub(crate) async fn tell(
     {
         return Err(error.into());
     }
-    let taken = tokio::time::timeout(ANSWER, fate(wired, session, after, &key)).await;
+    let taken = tokio::time::timeout(ANSWER, fate(wired, session, after, &key, &wish)).await;
     let taken = taken.ok().transpose()?.map_or(Taken::Waiting, |(taken, _)| taken);
     Ok(Told { taken, holder })
 }
 
 /// The same in a process that lives on: unless somebody has the session it is taken up here, and goes on with what was
-/// wished. The same key again is told the fate of the first. Also says which intent it became.
+/// wished. The same key again is told the fate of the first, if that wished the same. Also says which intent it became.
 pub(crate) async fn tell_here(wired: &Wired, order: Order) -> Result<(Told, Option<IntentId>), Failure> {
     let (engine, session) = (&wired.engine, order.session);
-    let key = order.key.clone().unwrap_or_default();
+    let (key, wish) = (order.key.clone().unwrap_or_default(), order.wish.clone());
     let head = engine.journal().head(StreamId::Session(session)).await?.seq;
     let after = match engine.submit(order).await? {
         Submitted::New => head,
@@ -84,7 +91,7 @@ pub(crate) async fn tell_here(wired: &Wired, order: Order) -> Result<(Told, Opti
     if session != root && holder.is_none() {
         holder = engine.attend(session, Attend::GoOn).await?.err();
     }
-    let fate = tokio::time::timeout(ANSWER, fate(wired, session, after, &key));
+    let fate = tokio::time::timeout(ANSWER, fate(wired, session, after, &key, &wish));
     let told = tokio::select! {
         told = fate => told.ok().transpose()?,
         error = broke(engine, session), if holder.is_none() => return Err(error.into()),
@@ -101,12 +108,13 @@ async fn broke(engine: &Engine, session: SessionId) -> contract::journal::Error 
     }
 }
 
-/// Reads on until the intent of this key was taken; which one that is.
+/// Reads on until the intent of this key was taken; which one that is. What it did not wish is not its to answer for.
 async fn fate(
     wired: &Wired,
     session: SessionId,
     after: u64,
     key: &str,
+    wish: &Wish,
 ) -> Result<(Taken, IntentId), Failure> {
     let mut watch = wired.engine.watch(session, after);
     let mut own: Option<IntentId> = None;
@@ -117,6 +125,12 @@ async fn fate(
             let record: Record<Event> = engine::store::decode(stream, stored.seq, &stored.bytes)?;
             match record.event {
                 Event::Submitted { intent } if intent.key == key => {
+                    if intent.wish != *wish {
+                        let (first, now) = (intent.wish.name(), wish.name());
+                        let what =
+                            format!("this key was that of another wish ({first}); this {now} was not taken");
+                        return Err(Failure::failed("key-reused", what, "each wish has a key of its own"));
+                    }
                     own = Some(intent.id);
                     taken = Some(Taken::Queued);
                 }

@@ -144,6 +144,15 @@ fn a_yes_is_bound_to_what_was_shown_and_comes_from_the_inbox() {
     let wished = daemon.wish(&id, json!({"approve": {"approval": asked["id"], "hash": "0".repeat(64)}}));
     refused(&wished, 409, "refused");
     assert_eq!(world.read("outside.log"), "");
+    // The key of another wish is no yes, and makes no rule.
+    let intents = format!("/v1/sessions/{id}/intents");
+    let more = json!({"wish": {"add-budget": {"amount": {"steps": 5}}}});
+    assert_eq!(daemon.keyed(&intents, "more", &more).status, 200);
+    refused(&daemon.keyed(&intents, "more", &json!({"wish": "cancel"})), 409, "key-reused");
+    let yes = json!({"say": "yes", "hash": hash, "rule": "session"});
+    refused(&daemon.keyed(&path, "more", &yes), 409, "key-reused");
+    assert_eq!(daemon.asks()["id"], asked["id"]);
+    assert!(!world.path(&format!("kapell/state/sessions/{id}/rules.toml")).exists());
     let first = daemon.keyed(&path, "yes-1", &json!({"say": "yes", "hash": hash}));
     let told = value(&first);
     assert_eq!(

@@ -138,7 +138,8 @@ impl Daemon {
         let (app, wired) = (&self.app, &self.wired);
         self.look(named).await?;
         let tree = Tree::open(&wired.engine, named).await?;
-        let (session, approval) = match self.repeated(&tree, &key).await? {
+        let repeated = self.repeated(&tree, &key).await?;
+        let (session, approval) = match repeated {
             Some(session) => (session, approval.to_owned()),
             None => approve::find(&tree, named, Some(approval))?,
         };
@@ -156,8 +157,11 @@ impl Daemon {
                 return Err(Failure::usage("hash-differs", what, hint));
             }
         }
+        // Who comes again is told what became of the first time, which wrote its rule.
         let rules = match (rule, tree.get(session)) {
-            (Some(_), Some(state)) => always::rules(app, &*wired.store, state, &approval).await?,
+            (Some(_), Some(state)) if repeated.is_none() => {
+                always::rules(app, &*wired.store, state, &approval).await?
+            }
             _ => Vec::new(),
         };
         let wish = match say {
@@ -167,8 +171,12 @@ impl Daemon {
         let key = Some(key.text);
         let order =
             engine::Order { session, source: Source::User, wish, key, ttl_ms: None, blobs: Vec::new() };
-        // What came too late is an error here: it is no yes, and makes no rule.
-        let told = self.told(order).await?;
+        // What came too late is an error here: it is no yes, and makes no rule. Nor does what nobody took yet.
+        let mut told = self.told(order).await?;
+        if !rules.is_empty() && told["taken"] != "applied" {
+            told["why"] = "no rule was written: the session's process has not looked yet".into();
+            return Ok(told);
+        }
         let repo = tree.root().spec.as_ref().map(|spec| spec.repo.clone()).unwrap_or_default();
         match rule {
             Some(Rule::Session) => always::write(app, &rules, &always::Scope::Session(tree.root().root()))?,
