@@ -75,15 +75,14 @@ impl IntoResponse for Answer {
 }
 
 impl Api {
-    /// Over this host, with the logins of this directory; `closing` turns true when the daemon begins to end.
+    /// Over this host; `closing` turns true when the daemon begins to end.
     pub fn new(
         host: Arc<dyn Host>,
         source: Arc<dyn Source>,
         about: About,
-        run: &life::Run,
         closing: watch::Receiver<bool>,
     ) -> Arc<Self> {
-        let logins = Arc::new(login::Book::open(run.logins(), Arc::clone(&host)));
+        let logins = Arc::new(login::Book::new(Arc::clone(&host)));
         let hub = Hub::new(source, about.clone(), closing.clone());
         Arc::new(Self { host, hub, about, closing, rates: rate::Rates::default(), logins })
     }

@@ -60,11 +60,6 @@ impl Run {
         self.dir.join("kapell.sock")
     }
 
-    /// Who logged in.
-    pub(crate) fn logins(&self) -> PathBuf {
-        self.dir.join("logins.json")
-    }
-
     fn file(&self) -> PathBuf {
         self.dir.join("daemon.json")
     }

@@ -1,7 +1,7 @@
-//! Logins of browsers: a code that is good once, for two halves that are good together for a month.
+//! Logins of browsers: a code that is good once, for two halves that are good together until the daemon ends, a month at most.
 //!
-//! Only digests of the halves are kept, in a file for its owner. Knows neither pages nor what they ask. Start at
-//! [`Book`]; the routes are at the end.
+//! Nothing is kept for the next daemon: while there is none, somebody else may listen where a page asks again, and get
+//! both halves. Knows neither pages nor what they ask. Start at [`Book`]; the routes are at the end.
 
 use crate::problem::Refused;
 use crate::rate::{Rate, limited};
@@ -14,9 +14,8 @@ use axum::routing::{delete, post};
 use axum::{Extension, Router};
 use contract::{Digest, Fault, Kind, Timestamp};
 use door::{Caller, Login, Logins};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A code is good for so long, milliseconds.
@@ -32,7 +31,6 @@ const ATTEMPTS: Rate = Rate { burst: 5, milli_per_second: 84 };
 
 /// Who logged in.
 pub(crate) struct Book {
-    file: PathBuf,
     host: Arc<dyn Host>,
     /// Where browsers find this daemon; unset where it does not listen for them.
     port: OnceLock<u16>,
@@ -50,8 +48,7 @@ struct Code {
     until: Timestamp,
 }
 
-/// A login as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A login as it is kept: by digests.
 struct Kept {
     name: String,
     secret: Digest,
@@ -67,11 +64,9 @@ struct Halves {
 }
 
 impl Book {
-    /// With the logins of this file, as far as it can be read: without one everybody logs in again.
-    pub(crate) fn open(file: PathBuf, host: Arc<dyn Host>) -> Self {
-        let kept = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let state = Open { logins: kept.unwrap_or_default(), codes: Vec::new() };
-        Self { file, host, port: OnceLock::new(), state: Mutex::new(state) }
+    /// Nobody is logged in yet.
+    pub(crate) fn new(host: Arc<dyn Host>) -> Self {
+        Self { host, port: OnceLock::new(), state: Mutex::default() }
     }
 
     /// Browsers find this daemon at this port of the loopback.
@@ -96,7 +91,7 @@ impl Book {
         Ok((code, until))
     }
 
-    /// Takes a code for a login. What it gives is kept before it is told.
+    /// Takes a code for a login.
     fn take(&self, code: &str) -> Result<Halves, Refused> {
         let (digest, now) = (Digest::of(code.as_bytes()), self.host.now());
         let mut state = self.state();
@@ -108,37 +103,24 @@ impl Book {
         // Used up, whatever comes of it.
         state.codes.remove(known);
         let halves = Halves { secret: fresh()?, proof: fresh()?, until: Timestamp(now.0 + LOGIN_S * 1_000) };
-        let mut logins: Vec<Kept> = state.logins.iter().filter(|kept| kept.until > now).cloned().collect();
-        if logins.len() >= LOGINS {
-            logins.remove(0);
+        state.logins.retain(|kept| kept.until > now);
+        if state.logins.len() >= LOGINS {
+            state.logins.remove(0);
         }
-        logins.push(Kept {
+        state.logins.push(Kept {
             name: format!("{:016x}", self.host.random() as u64),
             secret: Digest::of(halves.secret.as_bytes()),
             proof: Digest::of(halves.proof.as_bytes()),
             until: halves.until,
         });
-        self.keep(&mut state, logins)?;
         Ok(halves)
     }
 
     /// Ends one, or all.
-    fn end(&self, name: Option<&str>) -> Result<(), Refused> {
+    fn end(&self, name: Option<&str>) {
         let mut state = self.state();
         state.codes.clear();
-        let left = state.logins.iter().filter(|kept| name.is_some_and(|name| kept.name != name));
-        let left = left.cloned().collect();
-        self.keep(&mut state, left)
-    }
-
-    fn keep(&self, state: &mut Open, logins: Vec<Kept>) -> Result<(), Refused> {
-        let text = serde_json::to_vec(&logins).unwrap_or_default();
-        door::write_private(&self.file, &text).map_err(|error| {
-            let what = format!("cannot write {}: {error}", self.file.display());
-            Fault::new(Kind::Permanent, "no-run-file", what).hint("make the state directory writable")
-        })?;
-        state.logins = logins;
-        Ok(())
+        state.logins.retain(|kept| name.is_some_and(|name| kept.name != name));
     }
 }
 
@@ -226,12 +208,12 @@ async fn log_out(
         let hint = "DELETE /v1/logins ends all of them";
         return Err(Refused::user("no-login", "this request comes from no login", hint));
     };
-    api.logins.end(Some(&name))?;
+    api.logins.end(Some(&name));
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn log_out_all(State(api): State<Arc<Api>>) -> Result<StatusCode, Refused> {
-    api.logins.end(None)?;
+    api.logins.end(None);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -241,7 +223,6 @@ mod tests {
     use crate::{Act, Key, Read};
     use contract::BoxFuture;
     use serde_json::Value;
-    use std::os::unix::fs::PermissionsExt;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     /// A clock that is set by hand.
@@ -268,9 +249,8 @@ mod tests {
 
     #[test]
     fn a_code_is_good_once_and_not_for_long() {
-        let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(Clock::default());
-        let book = Book::open(dir.path().join("logins.json"), Arc::clone(&clock) as Arc<dyn Host>);
+        let book = Book::new(Arc::clone(&clock) as Arc<dyn Host>);
         let (code, _) = book.code().unwrap();
         assert!(book.take("other").is_err());
         let halves = book.take(&code).unwrap();
@@ -282,33 +262,24 @@ mod tests {
     }
 
     #[test]
-    fn logins_stay_over_a_restart_and_only_as_digests() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("logins.json");
+    fn logins_end_one_by_one_with_their_month_and_together() {
         let clock = Arc::new(Clock::default());
-        let open = || Book::open(file.clone(), Arc::clone(&clock) as Arc<dyn Host>);
-        let book = open();
+        let book = Book::new(Arc::clone(&clock) as Arc<dyn Host>);
         let [one, two] = [0, 1].map(|_| book.take(&book.code().unwrap().0).unwrap());
-        let text = std::fs::read_to_string(&file).unwrap();
-        assert!(!text.contains(&one.secret) && !text.contains(&one.proof));
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        let book = open();
         let login = book.login(&one.secret).unwrap();
         assert_eq!(login.proof, Digest::of(one.proof.as_bytes()));
         assert!(book.login(&one.proof).is_none(), "the halves are not each other's");
-        book.end(Some(&login.name)).unwrap();
-        assert!(book.login(&one.secret).is_none() && open().login(&two.secret).is_some());
+        book.end(Some(&login.name));
+        assert!(book.login(&one.secret).is_none() && book.login(&two.secret).is_some());
         clock.0.fetch_add(LOGIN_S * 1_000, Ordering::Relaxed);
         assert!(book.login(&two.secret).is_none(), "a month is over");
-        book.end(None).unwrap();
-        assert!(open().state().logins.is_empty());
+        book.end(None);
+        assert!(book.state().logins.is_empty());
     }
 
     #[test]
     fn codes_and_logins_are_bounded() {
-        let dir = tempfile::tempdir().unwrap();
-        let host = Arc::new(Clock::default()) as Arc<dyn Host>;
-        let book = Book::open(dir.path().join("logins.json"), host);
+        let book = Book::new(Arc::new(Clock::default()) as Arc<dyn Host>);
         let first = book.take(&book.code().unwrap().0).unwrap();
         for _ in 0..LOGINS {
             book.take(&book.code().unwrap().0).unwrap();

@@ -70,7 +70,7 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     let daemon = Arc::new(Daemon::new(Arc::clone(&app), Arc::clone(&wired)));
     let about = About { version: env!("CARGO_PKG_VERSION"), schema: SCHEMA, boot: boot.clone() };
     let watched = Arc::new(Watched(Arc::clone(&daemon)));
-    let api = Api::new(Arc::new(Handle(Arc::clone(&daemon))), watched, about, &run, closing.clone());
+    let api = Api::new(Arc::new(Handle(Arc::clone(&daemon))), watched, about, closing.clone());
     let token = door::secret().map_err(|why| Failure::failed("no-token", why, "try again"))?;
     let listeners = Listeners::open(&run, &api, &token, options.tcp, files).await.map_err(refused)?;
     let url = listeners.url();
