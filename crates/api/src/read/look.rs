@@ -25,6 +25,8 @@ pub enum Look {
     },
     /// Repositories that sessions were opened for.
     Repos,
+    /// Schedules of one repository, or of all that sessions were opened for.
+    Schedules(Option<String>),
     /// What all sessions cost.
     Spent,
     /// One session, seen in this way.

@@ -45,6 +45,7 @@ pub(crate) fn routes(api: &Arc<Api>) -> Router {
         .route("/v1/doctor", get(doctor))
         .route("/v1/models", get(models))
         .route("/v1/repos", get(repos))
+        .route("/v1/schedules", get(schedules))
         .route("/v1/search", get(search))
         .with_state(Arc::clone(api))
 }
@@ -131,6 +132,12 @@ async fn config(State(api): Asked, RawQuery(raw): Raw) -> Answered {
     // All of it is one page.
     let query = Query::read(raw.as_deref(), &["repo", "limit", "cursor"])?;
     api.read(Read::Look(Look::Config(query.get("repo")))).await
+}
+
+async fn schedules(State(api): Asked, RawQuery(raw): Raw) -> Answered {
+    // All of it is one page.
+    let query = Query::read(raw.as_deref(), &["repo", "limit", "cursor"])?;
+    api.read(Read::Look(Look::Schedules(query.get("repo")))).await
 }
 
 async fn spent(State(api): Asked, RawQuery(raw): Raw) -> Answered {

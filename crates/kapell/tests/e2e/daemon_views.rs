@@ -70,6 +70,21 @@ fn routes_answer_with_what_commands_print() {
     assert_eq!(daemon.get(&format!("/v1/sessions/{id}/jobs")), json(&["jobs", &id]));
     assert_eq!(daemon.get("/v1/cost")["sessions"], json(&["cost"])["sessions"]);
     assert_eq!(daemon.get("/v1/repos")["items"][0], world.repo().display().to_string());
+    assert_eq!(daemon.get("/v1/schedules"), serde_json::json!({"items": [], "trouble": []}));
+    world.write(
+        "repo/.roo/schedules.json",
+        r#"{"schedules": [{"id": "n", "name": "Nightly", "timeInterval": "1", "timeUnit": "day", "own": [1]}]}"#,
+    );
+    let listed = daemon.get("/v1/schedules")["items"][0].take();
+    assert_eq!(
+        (&listed["repo"], &listed["name"], &listed["own"][0], &listed["state"]),
+        (
+            &world.repo().display().to_string().into(),
+            &"Nightly".into(),
+            &1.into(),
+            &json(&["schedules"])["schedules"][0]["state"]
+        )
+    );
     let audit = daemon.get("/v1/audit?category=session&limit=1");
     assert_eq!(audit["items"][0], json(&["audit", "query", "--category", "session"])["entries"][0]);
     let found = daemon.get("/v1/search?q=say%20hello");

@@ -43,19 +43,40 @@ struct Looked {
     now: Timestamp,
 }
 
-async fn looked(app: &App, top: &str) -> Result<Looked, Failure> {
+/// What the files of a repository say, without the record of its loop.
+fn read(app: &App, top: &str) -> Result<(Looked, Vec<String>), Failure> {
     let clock: Arc<dyn contract::port::Clock> = Arc::<crate::clock::System>::clone(&app.clock);
     let desk = Desk::open(desk::Options::new(PathBuf::from(top)), Arc::new(Nothing), clock)?;
     let reads = desk.schedules()?.into_iter().map(Read::of).collect();
     let modes = Modes(desk.modes()?.unwrap_or_default());
     let (place, wrong) = Place::here();
+    let looked = Looked { wired: None, reads, modes, known: Loop::default(), place, now: app.now() };
+    Ok((looked, wrong.into_iter().collect()))
+}
+
+async fn looked(app: &App, top: &str) -> Result<Looked, Failure> {
+    let (mut looked, wrong) = read(app, top)?;
     wrong.iter().for_each(|wrong| out::warn(wrong));
-    let wired = app.look()?;
-    let mut known = Loop::default();
-    if let Some(wired) = &wired {
-        engine::looping::catch_up(&*wired.store, top, &mut known).await?;
+    looked.wired = app.look()?;
+    if let Some(wired) = &looked.wired {
+        engine::looping::catch_up(&*wired.store, top, &mut looked.known).await?;
     }
-    Ok(Looked { wired, reads, modes, known, place, now: app.now() })
+    Ok(looked)
+}
+
+/// All of a repository's, each with its own fields, how it stands and when it comes next.
+pub(crate) async fn values(app: &App, wired: &Wired, top: &str) -> Result<Vec<Value>, Failure> {
+    let (mut looked, _) = read(app, top)?;
+    engine::looping::catch_up(&*wired.store, top, &mut looked.known).await?;
+    let value = |read: &Read| {
+        let mut value = Value::Object(read.file.fields.clone());
+        for (name, told) in looked.value(read, 1).as_object_mut().into_iter().flat_map(std::mem::take) {
+            value[name] = told;
+        }
+        value["repo"] = top.into();
+        value
+    };
+    Ok(looked.reads.iter().map(value).collect())
 }
 
 impl Looked {

@@ -18,6 +18,7 @@ use crate::show::{clean, json_line, json_page};
 use crate::signals::Signals;
 use crate::{out, repo};
 use contract::Timestamp;
+pub(crate) use list::values;
 pub(crate) use looper::{Looper, News, hand_over};
 use serde_json::json;
 use std::path::Path;

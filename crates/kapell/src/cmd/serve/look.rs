@@ -5,7 +5,7 @@
 use super::host::Daemon;
 use crate::args::AuditQuery;
 use crate::cmd::mcp::find;
-use crate::cmd::{audit, cost, diff, doctor, jobs, models, sessions, spend, transcript, why};
+use crate::cmd::{audit, cost, diff, doctor, jobs, looping, models, sessions, spend, transcript, why};
 use crate::exit::Failure;
 use crate::pick;
 use crate::show::{clean, headline};
@@ -37,7 +37,8 @@ impl Daemon {
             }
             Look::Audit(acts, page) => self.acts(acts, &page).await,
             Look::Search { words, limit } => self.search(&words, limit).await,
-            Look::Repos => self.repos().await,
+            Look::Repos => Ok(json!({"items": self.repos().await?})),
+            Look::Schedules(repo) => self.schedules(repo).await,
             Look::Spent => cost::overview(app, wired).await,
             Look::Session(id, view) => {
                 if wired.store.head(StreamId::Session(id)).await?.seq == 0 {
@@ -129,7 +130,23 @@ impl Daemon {
         Ok(json!({"items": items, "searched": found["searched"], "sessions": found["sessions"]}))
     }
 
-    async fn repos(&self) -> Result<Value, Failure> {
+    /// A repository that is gone, or a file that cannot be read, is told of beside the others.
+    async fn schedules(&self, repo: Option<String>) -> Result<Value, Failure> {
+        let repos = match repo {
+            Some(repo) => BTreeSet::from([repo]),
+            None => self.repos().await?,
+        };
+        let (mut items, mut trouble) = (Vec::new(), Vec::new());
+        for repo in repos {
+            match looping::values(&self.app, &self.wired, &repo).await {
+                Ok(found) => items.extend(found),
+                Err(failure) => trouble.push(json!({"repo": repo, "what": failure.fault.what})),
+            }
+        }
+        Ok(json!({"items": items, "trouble": trouble}))
+    }
+
+    async fn repos(&self) -> Result<BTreeSet<String>, Failure> {
         let mut repos = BTreeSet::new();
         for listed in self.wired.store.sessions(false).await?.iter().take(REPOS_OF) {
             // One that is damaged is told of where sessions are listed.
@@ -137,7 +154,7 @@ impl Daemon {
                 repos.insert(spec.repo);
             }
         }
-        Ok(json!({"items": repos}))
+        Ok(repos)
     }
 
     async fn plan(&self, id: SessionId) -> Result<Value, Failure> {
