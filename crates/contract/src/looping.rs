@@ -11,7 +11,8 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoopEvent {
-    /// A schedule was met for the first time: what lies before this moment is not made up for.
+    /// A schedule was met for the first time, or again after a clock that was ahead: what lies before this moment is
+    /// not made up for.
     Seen {
         /// The project's directory; its digest is the stream's name.
         repo: String,

@@ -87,6 +87,12 @@ pub(crate) async fn all(
     Ok(all)
 }
 
+/// Something that runs by itself: in this repository, under this name, `run` for people, and all that it does.
+pub(crate) fn by_itself(repo: &str, name: String, run: String, does: &serde_json::Value) -> Item {
+    let hash = Digest::chain(&hash(repo, &name, "", &Held::new()), does.to_string().as_bytes());
+    Item { name, run, hash }
+}
+
 fn hash(repo: &str, name: &str, run: &str, held: &Held) -> Digest {
     let begin = Digest::chain(&Digest::of(repo.as_bytes()), format!("{name}\0{run}").as_bytes());
     held.iter().fold(begin, |hash, (name, content)| {

@@ -3,7 +3,7 @@
 //! Knows no file and no session's state; what a slot means is in [`crate::schedule`]. Start at [`Loop::apply`].
 
 use crate::Illegal;
-use crate::schedule::Since;
+use crate::schedule::{LATE_MS, Since};
 use contract::looping::{Job, LoopEvent};
 use contract::{SessionId, Timestamp};
 use std::collections::BTreeMap;
@@ -118,6 +118,18 @@ impl Loop {
         self.schedules.get(id)
     }
 
+    /// Was this schedule dealt with, or met, by a clock that was ahead of this one? It is to be met again then: nothing
+    /// of it would come before that moment.
+    pub fn ahead(&self, id: &str, now: Timestamp) -> bool {
+        let newest = |known: &Known| known.last.map_or(known.seen, |(_, done)| done);
+        self.schedules.get(id).is_some_and(|known| newest(known) > now.plus(LATE_MS))
+    }
+
+    /// The job of this schedule whose end is not written back yet.
+    pub fn job_of(&self, id: &str) -> Option<&Open> {
+        self.jobs.values().find(|open| matches!(&open.origin, Origin::Schedule { id: of, .. } if of == id))
+    }
+
     /// Jobs whose end is not written back yet, oldest session first.
     pub fn jobs(&self) -> impl Iterator<Item = &Open> {
         self.jobs.values()
@@ -147,6 +159,9 @@ impl Loop {
             LoopEvent::Seen { schedule, .. } => {
                 let known = self.schedules.entry(schedule.clone()).or_default();
                 known.seen = at;
+                // Met again, it counts from here on; slots that were dealt with stay so.
+                known.last = known.last.filter(|(_, done)| *done <= at);
+                known.held = known.held.filter(|held| *held <= at);
             }
             LoopEvent::Fired { schedule, slot, job, .. } => {
                 let origin = Origin::Schedule { id: schedule.clone(), slot: *slot };

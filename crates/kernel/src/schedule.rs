@@ -154,7 +154,7 @@ pub struct Slot {
 /// How a schedule stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// No slot ever comes; why.
+    /// No slot comes; why.
     Never(&'static str),
     /// Its last minute is over: it is no longer active.
     Expired,
@@ -210,7 +210,7 @@ impl Schedule {
         match (come.newest, self.missed) {
             (None, _) => match self.behind(&grid, since, now.max(since.at), zone) {
                 Some(next) => Due::Later(next),
-                None => Due::Expired,
+                None => Due::Never("no slot of it comes any more"),
             },
             (Some(at), Missed::Skip) if now.since(at) > LATE_MS && since.held.is_none() => {
                 Due::Late(Slot { at, missed: come.count - 1 })
@@ -350,19 +350,32 @@ pub struct Around {
     pub active: bool,
     /// It has run before.
     pub ran: bool,
+    /// Its own last session has not ended.
+    pub open: bool,
 }
 
 impl Schedule {
+    /// Does it depend on what the wall clock of a place shows, not on elapsed time alone?
+    pub fn by_the_wall(&self) -> bool {
+        let daily = self.every.is_some_and(|every| every.unit == Unit::Day);
+        daily
+            || self.start.is_some()
+            || self.expires.is_some()
+            || self.days != Days::default()
+            || self.at != 0
+    }
+
     /// What a slot that has come means, with all this going on.
     pub fn then(&self, around: Around) -> Then {
         if self.needs_activity && around.ran && !around.active {
             return Then::Pass("nothing happened in other tasks since its last run");
         }
         match (around.runs_idle_ms, self.meets) {
+            (Some(_), Meets::Skip) => Then::Pass("a task was running"),
+            _ if around.open => Then::Hold,
             (None, _) => Then::Run,
             (Some(idle), Meets::Wait { idle_ms }) if idle < idle_ms => Then::Hold,
             (Some(_), Meets::Wait { .. } | Meets::Interrupt) => Then::Interrupt,
-            (Some(_), Meets::Skip) => Then::Pass("a task was running"),
         }
     }
 }

@@ -231,6 +231,32 @@ async fn cache(app: &App, wired: &Wired, dry: bool, items: &mut Vec<Item>) -> Re
     Ok(())
 }
 
+/// The streams in which projects speak of blobs: their loops and what changed their files.
+async fn of_projects(wired: &Wired) -> Result<BTreeSet<StreamId>, Failure> {
+    let (mut streams, mut after) = (BTreeSet::new(), 0);
+    loop {
+        let page = wired.store.grown(after, PAGE).await?;
+        after = page.last().map_or(after, |last| last.place);
+        let project = |stream: &StreamId| matches!(stream, StreamId::Loop(_) | StreamId::Board(_));
+        streams.extend(page.iter().map(|grown| grown.stream).filter(project));
+        if page.len() < PAGE {
+            return Ok(streams);
+        }
+    }
+}
+
+async fn spoken_of(wired: &Wired, stream: StreamId, live: &mut HashSet<Digest>) -> Result<(), Failure> {
+    let mut after = 0;
+    loop {
+        let page = wired.store.read(stream, after, PAGE).await?;
+        page.iter().for_each(|stored| mentioned(&stored.bytes, live));
+        after = page.last().map_or(after, |last| last.seq);
+        if page.len() < PAGE {
+            return Ok(());
+        }
+    }
+}
+
 async fn blobs(wired: &Wired, dry: bool) -> Result<Vec<Item>, Failure> {
     let mark = match wired.store.mark() {
         Ok(mark) => mark,
@@ -242,16 +268,11 @@ async fn blobs(wired: &Wired, dry: bool) -> Result<Vec<Item>, Failure> {
     };
     let mut live: HashSet<Digest> = HashSet::new();
     for listed in wired.store.sessions(false).await? {
-        let stream = StreamId::Session(listed.session);
-        let mut after = 0;
-        loop {
-            let page = wired.store.read(stream, after, PAGE).await?;
-            page.iter().for_each(|stored| mentioned(&stored.bytes, &mut live));
-            after = page.last().map_or(after, |last| last.seq);
-            if page.len() < PAGE {
-                break;
-            }
-        }
+        spoken_of(wired, StreamId::Session(listed.session), &mut live).await?;
+    }
+    // What is claimed and not open yet is a session's only later.
+    for stream in of_projects(wired).await? {
+        spoken_of(wired, stream, &mut live).await?;
     }
     for session in wired.store.inbox_sessions().await? {
         for mail in wired.store.inbox(session).await? {

@@ -22,7 +22,8 @@ pub(crate) async fn run(app: &App, what: Option<TrustVerb>) -> Result<u8, Failur
     let suite = git.find(top.clone(), "HEAD".into()).await?;
     let listing = git.listing(&top, "HEAD").await?;
     let confines = cage::confines(&app.config(Some(&top))?.sandbox);
-    let all = trust::all(&suite, &trust.repo(&top), &top, &listing, confines).await?;
+    let mut all = trust::all(&suite, &trust.repo(&top), &top, &listing, confines).await?;
+    all.extend(super::looping::by_themselves(app, &top)?);
     let unknown = trust.unknown(all.clone())?;
     let (word, act) = match what {
         None => ("trusted", Some(("trust", true))),
@@ -53,7 +54,7 @@ pub(crate) async fn run(app: &App, what: Option<TrustVerb>) -> Result<u8, Failur
             .collect();
         out::print(&json_page(&json!({"repo": top, "items": rows})));
     } else if rows.is_empty() {
-        out::print("this repository declares no command of its own: nothing to trust\n");
+        out::print("this repository declares no command, schedule or mode of its own: nothing to trust\n");
     } else {
         rows.iter().for_each(|(item, state)| out::print(&format!("{state:<12} {item}\n")));
     }

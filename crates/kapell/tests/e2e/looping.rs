@@ -267,3 +267,161 @@ fn a_job_that_cannot_be_opened_is_given_up_after_three_tries() {
     assert_eq!(world.run(&["loop", "status", "--json"]).expect(0).json()["jobs"], json!([]));
     assert!(world.sessions().is_empty());
 }
+
+#[test]
+fn a_schedule_fires_only_as_a_person_trusts_it() {
+    let world = World::new();
+    let reader = |groups: &str| {
+        world.write("repo/.roomodes", &format!("customModes:\n  - slug: reader\n    groups: [{groups}]\n"));
+    };
+    let model = world.script("fix", &fixes());
+    let run = |args: &[&str]| world.start_with(args, &[("KAPELL_TRUST", ""), ("KAPELL_MODEL", &model)]).end();
+    let state =
+        |nth: usize| run(&["schedules", "--json"]).expect(0).json()["schedules"][nth]["state"].clone();
+    reader("read");
+    let (seven, eight) = (overdue("7", json!({})), overdue("8", json!({"mode": "reader"})));
+    world.schedules(std::slice::from_ref(&seven));
+    world.commit("schedules");
+    let before = world.read("repo/.roo/schedules.json");
+    let ended = run(&["loop", "--once"]).expect(8);
+    assert_eq!(ended.out.matches("untrusted n7: ").count(), 1, "{}", ended.out);
+    assert!(ended.out.contains("kapell trust"), "{}", ended.out);
+    assert!(run(&["loop", "--dry-run"]).expect(0).out.contains("nothing: untrusted; "));
+    assert!(run(&["schedules"]).expect(0).out.contains("kapell trust"));
+    assert_eq!((state(0), world.read("repo/.roo/schedules.json")), (json!("untrusted"), before));
+    assert!(world.sessions().is_empty());
+    run(&["trust", "show"]).expect(8);
+    let trusted = run(&["trust"]).expect(0).out;
+    assert!(trusted.contains("schedule 7: `every 30 day in mode code (read, edit, "), "{trusted}");
+    assert!(trusted.contains("mode reader: `read:"), "{trusted}");
+    run(&["trust", "show"]).expect(0);
+    // One that nobody trusts keeps no other.
+    world.schedules(&[eight.clone(), seven.clone()]);
+    let ended = run(&["loop", "--once"]).expect(8);
+    assert!(ended.out.contains("untrusted n8: ") && ended.out.contains("fired    n7: "), "{}", ended.out);
+    assert_eq!(world.sessions().len(), 1);
+    // What the loop stamps is no change; anything that it would do otherwise is.
+    assert_eq!((state(0), state(1)), (json!("untrusted"), json!("waits")));
+    run(&["trust"]).expect(0);
+    assert_eq!(state(0), "due");
+    for (name, value) in [("taskInstructions", "another"), ("mode", "architect"), ("timeInterval", "1")] {
+        let mut changed = seven.clone();
+        changed[name] = value.into();
+        world.schedules(&[eight.clone(), changed]);
+        assert_eq!((state(0), state(1)), (json!("due"), json!("untrusted")), "{name}");
+    }
+    // A mode that may do more is another one.
+    reader("read, command");
+    assert_eq!(state(0), "untrusted");
+    run(&["loop", "--once"]).expect(8);
+    assert_eq!(world.sessions().len(), 1);
+    run(&["trust", "revoke"]).expect(0);
+    reader("read");
+    assert_eq!(state(0), "untrusted");
+}
+
+#[test]
+fn a_claimed_job_is_opened_only_in_a_mode_that_is_trusted_and_keeps_its_goal() {
+    let world = World::new();
+    world.schedules(&[overdue("7", json!({"mode": "reader"}))]);
+    let reader = |groups: &str| {
+        world.write("repo/.roomodes", &format!("customModes:\n  - slug: reader\n    groups: [{groups}]\n"));
+    };
+    reader("read, edit");
+    world.commit("modes");
+    let model = world.script("fix", &fixes());
+    let run = |args: &[&str], model: &str| {
+        world.start_with(args, &[("KAPELL_TRUST", ""), ("KAPELL_MODEL", model)]).end()
+    };
+    run(&["trust"], &model).expect(0);
+    // Claimed, and no process could open it.
+    assert!(run(&["loop", "--once"], "no/such").expect(1).out.contains("fired    n7: "));
+    reader("read, edit, command");
+    let ended = run(&["loop", "--once"], &model).expect(8);
+    assert!(ended.out.contains("nobody trusts the mode `reader`"), "{}", ended.out);
+    assert!(world.sessions().is_empty());
+    // Nothing that it needs is swept away meanwhile.
+    let swept = run(&["gc"], &model).expect(0).out;
+    assert!(!swept.contains("no event mentions"), "{swept}");
+    reader("read, edit");
+    assert!(run(&["loop", "--once"], &model).expect(0).out.contains("completed"));
+}
+
+#[test]
+fn a_paused_loop_opens_nothing_that_was_claimed() {
+    let world = World::new();
+    world.schedules(&[overdue("7", json!({}))]);
+    let model = world.script("fix", &fixes());
+    assert!(world.once("no/such").expect(1).out.contains("fired    n7: "));
+    world.run(&["loop", "pause"]).expect(0);
+    assert_eq!(world.once(&model).expect(8).out, "");
+    assert!(world.sessions().is_empty());
+    world.run(&["loop", "continue"]).expect(0);
+    assert!(world.once(&model).expect(0).out.contains("completed"));
+}
+
+#[test]
+fn what_cannot_be_told_apart_or_placed_in_time_is_inert_and_said() {
+    let world = World::new();
+    let minute = json!({"startDate": "", "timeInterval": "10000", "timeUnit": "minute"});
+    let mut none = overdue("", json!({"name": "none"}));
+    none.as_object_mut().unwrap().remove("id");
+    let huge = json!({"startDate": "", "timeInterval": "4294967295"});
+    let told = json!({"lastExecutionTime": "2099-01-01T00:00:00.000Z"});
+    world.schedules(&[
+        overdue("1", json!({})),
+        overdue("1", json!({"name": "again"})),
+        none,
+        overdue("2", huge),
+        overdue("3", told),
+    ]);
+    let model = world.script("fix", &fixes());
+    let before = world.read("repo/.roo/schedules.json");
+    let ended = world.once(&model).expect(1);
+    for said in ["inert    n1: another", "inert    again: another", "inert    none: it has no id"] {
+        assert!(ended.out.contains(said), "{said}: {}", ended.out);
+    }
+    assert!(ended.out.contains("trouble  n3: its file says that it ran"), "{}", ended.out);
+    assert!(!ended.out.contains("expired") && world.sessions().is_empty(), "{}", ended.out);
+    let mut expected = serde_json::from_str::<Value>(&before).unwrap();
+    expected["schedules"][4]["nextExecutionTime"] = world.schedule(4)["nextExecutionTime"].clone();
+    assert_eq!(serde_json::from_str::<Value>(&world.read("repo/.roo/schedules.json")).unwrap(), expected);
+    // Where the time zone is not known, only what needs none fires.
+    world.schedules(&[overdue("4", json!({})), overdue("5", minute)]);
+    let env = [("TZ", "Nowhere/Atall"), ("KAPELL_MODEL", &model)];
+    let ended = world.start_with(&["loop", "--once"], &env).end().expect(0);
+    assert!(ended.err.contains("time zone"), "{}", ended.err);
+    assert!(ended.out.contains("inert    n4: ") && ended.out.contains("set TZ"), "{}", ended.out);
+    assert!(ended.out.contains("fired    n5: ") && world.sessions().len() == 1, "{}", ended.out);
+}
+
+#[test]
+fn a_slot_waits_for_the_session_of_the_one_before() {
+    let world = World::new();
+    world.schedules(&[overdue("7", json!({"missedRuns": "all", "taskInteraction": "interrupt"}))]);
+    let asks = world.script("ask", &crate::world::call("ask", "question = \"which?\""));
+    let ended = world.once(&asks).expect(8);
+    assert!(ended.out.contains("fired    n7: "), "{}", ended.out);
+    assert!(ended.out.contains("held     n7: its last session "), "{}", ended.out);
+    assert_eq!(world.once(&asks).expect(8).out, "");
+    assert_eq!(world.sessions().len(), 1);
+    assert!(world.run(&["loop", "--dry-run"]).expect(0).out.contains("its last session "));
+}
+
+#[test]
+fn an_interrupt_is_heard_in_the_middle_of_a_look() {
+    const MANY: usize = 60;
+    let world = World::new();
+    let many: Vec<Value> =
+        (0..MANY).map(|nth| overdue(&nth.to_string(), json!({"taskInteraction": "interrupt"}))).collect();
+    world.schedules(&many);
+    let slow = world.script("slow", "[[turn]]\ndelay_ms = 60000\ntext = \"slow\"\n");
+    let running = world.start_with(&["loop"], &[("KAPELL_MODEL", &slow)]);
+    until("it began", || {
+        let listed = world.run(&["sessions", "--json"]);
+        listed.code == 0 && listed.json().as_array().is_some_and(|all| !all.is_empty())
+    });
+    running.signal(Signal::INT);
+    running.end().expect(130);
+    assert!(world.sessions().len() < MANY);
+}

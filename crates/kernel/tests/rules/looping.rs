@@ -101,3 +101,29 @@ fn a_task_is_a_job_like_any_other() {
     told.say(LoopEvent::Closed { session: session(1), code: 0 });
     assert_eq!(told.0.jobs().count(), 0);
 }
+
+#[test]
+fn met_again_after_a_clock_that_was_ahead_it_counts_from_there() {
+    let mut told = Loop::default();
+    let (far, now) = (Timestamp(1_000_000_000), Timestamp(10_000_000));
+    let seen = LoopEvent::Seen { repo: "/r".into(), schedule: "s".into() };
+    told.apply(far, &seen).unwrap();
+    assert!(told.ahead("s", now) && !told.ahead("s", far) && !told.ahead("other", now));
+    told.apply(far, &fired(999_000_000)).unwrap();
+    assert!(told.ahead("s", now));
+    assert_eq!(told.job_of("s").map(|open| open.job.session), Some(session(999_000_000)));
+    told.apply(now, &seen).unwrap();
+    assert!(!told.ahead("s", now));
+    // However often somebody looks: it is one moment that slots are counted from.
+    for later in [now, now.plus(60_000), now.plus(600_000)] {
+        let since = told.since("s", None, true, later);
+        assert_eq!((since.at, since.ran, since.recent.len()), (now, false, 1));
+    }
+    assert!(told.apply(now, &fired(999_000_000)).is_err(), "a slot twice");
+    // What was dealt with by a clock that went right stays where slots are counted from.
+    let mut told = met();
+    told.say(fired(1));
+    let before = told.0.since("s", None, false, now);
+    told.0.apply(now, &seen).unwrap();
+    assert_eq!(told.0.since("s", None, false, now), before);
+}

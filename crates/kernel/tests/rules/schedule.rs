@@ -178,8 +178,8 @@ fn what_expires_is_said_to_be_expired_and_its_last_minute_still_counts() {
     );
     assert_eq!(hourly.due(&last, at(&zone, "2026-11-20T23:01"), &zone), Due::Expired);
     assert_eq!(hourly.next(&last, last.at, &zone, 5), [slot]);
-    // Nothing comes before it expires any more: it is over already.
-    assert_eq!(hourly.due(&ran(slot), slot, &zone), Due::Expired);
+    // Nothing comes before it expires any more; it is not past that minute for it.
+    assert!(matches!(hourly.due(&ran(slot), slot, &zone), Due::Never(_)));
     hourly.active = false;
     assert!(matches!(hourly.due(&last, slot, &zone), Due::Never(_)));
     assert_eq!(hourly.next(&last, last.at, &zone, 5), []);
@@ -280,7 +280,7 @@ fn a_clock_that_jumps_fires_nothing_twice_and_silences_nothing() {
 
 #[test]
 fn what_runs_decides_as_the_schedule_says() {
-    let idle = |ms| Around { runs_idle_ms: Some(ms), active: true, ran: true };
+    let idle = |ms| Around { runs_idle_ms: Some(ms), active: true, ran: true, open: false };
     let none = Around { runs_idle_ms: None, ..idle(0) };
     let mut schedule = every(10, Unit::Minute);
     schedule.meets = Meets::Wait { idle_ms: 180_000 };
@@ -299,6 +299,14 @@ fn what_runs_decides_as_the_schedule_says() {
     assert!(matches!(schedule.then(quiet), Then::Pass(why) if why.contains("nothing happened")));
     // Before its first run there is nothing to compare with.
     assert_eq!(schedule.then(Around { ran: false, ..quiet }), Then::Run);
+    // Its own last session is waited for, whether it runs or rests.
+    let own = every(1, Unit::Hour);
+    for meets in [Meets::Wait { idle_ms: 60_000 }, Meets::Interrupt, Meets::Skip] {
+        let own = Schedule { meets, ..own.clone() };
+        assert_eq!(own.then(Around { open: true, ..none }), Then::Hold);
+        let runs = if meets == Meets::Skip { Then::Pass("a task was running") } else { Then::Hold };
+        assert_eq!(own.then(Around { open: true, ..idle(3_600_000) }), runs);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::exit::Failure;
 use crate::pick::short;
 use crate::show;
 use crate::tree::Tree;
+use board::modes::Mode;
 use board::when;
 use contract::SessionId;
 use contract::event::Final;
@@ -60,18 +61,31 @@ impl Looper<'_> {
             return Ok(());
         }
         match self.wired.engine.look(id).await? {
+            None if self.known.halted.is_some() => look.jobs.push((id, true)),
             None if matches!(open.origin, Origin::Task { .. }) && busy(look) >= TASKS => {
                 look.jobs.push((id, false));
             }
             None => {
-                self.begin(open).await?;
+                let modes = self.modes().await?;
+                let mode = mode(open, &modes)?;
+                if let Some(why) = self.trust.mode_refused(&mode, &modes)? {
+                    self.say_once(News::new("untrusted", &about(open), why), look);
+                    look.jobs.push((id, true));
+                    return Ok(());
+                }
+                self.begin(open, &mode).await?;
                 look.jobs.push((id, false));
             }
             Some(state) if state.phase == Phase::Ended => self.finish(open, &state, look).await?,
             Some(_) => {
                 let tree = Tree::open(&self.wired.engine, id).await?;
                 let rests = tree.idle(now) && tree.root().phase != Phase::Ended;
-                if !rests && !self.wired.locks.held(id) {
+                let left = !rests && !self.wired.locks.held(id);
+                if left && self.known.halted.is_some() {
+                    look.jobs.push((id, true));
+                    return Ok(());
+                }
+                if left {
                     // Its process is gone. Somebody else may be quicker, which is as good.
                     let _held = self.wired.engine.attend(id, Attend::GoOn).await?;
                 }
@@ -82,8 +96,8 @@ impl Looper<'_> {
     }
 
     /// On record in the project's files first, then open: whoever of several gets there opens it.
-    async fn begin(&mut self, open: &Open) -> Result<(), Failure> {
-        let spec = self.spec(open).await?;
+    async fn begin(&mut self, open: &Open, mode: &Mode) -> Result<(), Failure> {
+        let spec = self.spec(open, mode).await?;
         let (id, mode, task) = (open.job.session.to_string(), open.job.mode.clone(), about(open));
         let priority = priority(open);
         self.at_desk(move |desk| {
@@ -97,15 +111,10 @@ impl Looper<'_> {
         Ok(())
     }
 
-    async fn spec(&self, open: &Open) -> Result<SessionSpec, Failure> {
+    async fn spec(&self, open: &Open, mode: &Mode) -> Result<SessionSpec, Failure> {
         let goal = show::text(&*self.wired.store, open.job.goal).await?;
-        let modes = Modes(self.at_desk(|desk| desk.modes()).await?.unwrap_or_default());
         let slug = &open.job.mode;
-        let mode = modes.find(slug).ok_or_else(|| {
-            let what = format!("there is no mode `{slug}` any more; there are {}", modes.names());
-            Failure::failed("no-mode", what, format!("declare `{slug}` in .roomodes"))
-        })?;
-        let options = RunOptions { allowed_tools: modes::tools(&mode), ..RunOptions::default() };
+        let options = RunOptions { allowed_tools: modes::tools(mode), ..RunOptions::default() };
         let config = self.app.config(Some(Path::new(&self.repo)))?;
         let models = self.app.models(&config)?;
         run::looked(&models, &config).await;
@@ -120,7 +129,7 @@ impl Looper<'_> {
     async fn stamped(&self, open: &Open) -> Result<(), Failure> {
         let Origin::Schedule { id, .. } = &open.origin else { return Ok(()) };
         let read = self.read().await?.into_iter().find(|read| read.file.id == *id);
-        let Some(read) = read.filter(|read| read.ran().is_none_or(|ran| ran < open.at)) else {
+        let Some(read) = read.filter(|read| read.ran.is_none_or(|ran| ran < open.at)) else {
             return Ok(());
         };
         let next = self.next(&read, open.at);
@@ -227,6 +236,15 @@ impl Looper<'_> {
             }
         }
     }
+}
+
+/// The mode that a job works in, as the project has it now.
+fn mode(open: &Open, modes: &Modes) -> Result<Mode, Failure> {
+    let slug = &open.job.mode;
+    modes.find(slug).ok_or_else(|| {
+        let what = format!("there is no mode `{slug}` any more; there are {}", modes.names());
+        Failure::failed("no-mode", what, format!("declare `{slug}` in .roomodes"))
+    })
 }
 
 /// Jobs that go on by themselves.

@@ -2,17 +2,19 @@
 //!
 //! Works without a store, and without the right to write one. Start at [`schedules`].
 
-use super::looper::{Case, Looper, decide, due, escalated, since, worded};
+use super::looper::{Case, Looper, decide, due, escalated, since, waits, worded};
 use super::modes::Modes;
 use super::place::Place;
 use super::read::Read;
 use super::tasks::Tasks;
+use super::trusted::Trusting;
 use crate::app::{App, Wired};
 use crate::cmd::work::leave;
 use crate::exit::{self, Failure};
 use crate::out;
 use crate::pick::short;
 use crate::show::{clean, json_page, table::table};
+use crate::trust::Item;
 use contract::board::BoardEvent;
 use contract::looping::{Job, LoopEvent};
 use contract::{Digest, Fault, Kind, Seq, SessionId, Timestamp};
@@ -20,7 +22,7 @@ use desk::Desk;
 use kernel::looping::{Failing, Loop};
 use kernel::schedule::Due;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Who only looks changes no file.
@@ -40,6 +42,7 @@ struct Looked {
     modes: Modes,
     known: Loop,
     place: Place,
+    trust: Trusting,
     now: Timestamp,
 }
 
@@ -47,10 +50,12 @@ struct Looked {
 fn read(app: &App, top: &str) -> Result<(Looked, Vec<String>), Failure> {
     let clock: Arc<dyn contract::port::Clock> = Arc::<crate::clock::System>::clone(&app.clock);
     let desk = Desk::open(desk::Options::new(PathBuf::from(top)), Arc::new(Nothing), clock)?;
-    let reads = desk.schedules()?.into_iter().map(Read::of).collect();
-    let modes = Modes(desk.modes()?.unwrap_or_default());
     let (place, wrong) = Place::here();
-    let looked = Looked { wired: None, reads, modes, known: Loop::default(), place, now: app.now() };
+    let reads = Read::all(desk.schedules()?, app.now(), wrong.is_none());
+    let modes = Modes(desk.modes()?.unwrap_or_default());
+    let trust = Trusting::new(app.trust(), Path::new(top));
+    let known = Loop::default();
+    let looked = Looked { wired: None, reads, modes, known, place, trust, now: app.now() };
     Ok((looked, wrong.into_iter().collect()))
 }
 
@@ -79,6 +84,16 @@ pub(crate) async fn values(app: &App, wired: &Wired, top: &str) -> Result<Vec<Va
     Ok(looked.reads.iter().map(value).collect())
 }
 
+/// What a person has to trust, as the files have it now.
+pub(super) fn by_themselves(app: &App, top: &Path) -> Result<Vec<Item>, Failure> {
+    let clock: Arc<dyn contract::port::Clock> = Arc::<crate::clock::System>::clone(&app.clock);
+    let desk = Desk::open(desk::Options::new(top.to_owned()), Arc::new(Nothing), clock)?;
+    let or_none = |fault: &Fault| out::warn(&format!("not looked at: {fault}"));
+    let reads = desk.schedules().inspect_err(or_none).unwrap_or_default();
+    let modes = Modes(desk.modes().inspect_err(or_none).unwrap_or_default().unwrap_or_default());
+    Ok(Trusting::new(app.trust(), top).items(&Read::all(reads, app.now(), true), &modes))
+}
+
 impl Looked {
     async fn leave(self) {
         if let Some(wired) = self.wired {
@@ -91,11 +106,14 @@ impl Looked {
         let since = since(&self.known, read, self.now);
         let next = read.time.next(&since, self.now, &self.place, most);
         let held = since.held.is_some();
+        // A record of trust that cannot be read trusts nothing.
+        let untrusted = || self.trust.schedule_refused(read, &self.modes).map_or(true, |why| why.is_some());
         let word = match due(&self.known, read, self.now, &self.place) {
             _ if !read.inert.is_empty() => "inert",
             _ if !read.time.active => "inactive",
             _ if escalated(&self.known, read).is_some() => "escalated",
             Due::Never(_) => "inert",
+            _ if untrusted() => "untrusted",
             Due::Expired => "expired",
             Due::Later(_) => "waits",
             Due::Now(_) | Due::Late(_) if held => "held",
@@ -133,9 +151,20 @@ pub(super) async fn schedules(app: &App, top: &str, most: usize) -> Result<u8, F
             out::print("paused: nothing fires until kapell loop continue\n");
         }
         out::print(&shown(&looked, most, app.term.stdout.then(|| app.term.width())));
+        why_not(&looked);
     }
     looked.leave().await;
     Ok(exit::OK)
+}
+
+/// What a person can do about those that do not fire.
+fn why_not(looked: &Looked) {
+    for read in looked.reads.iter().filter(|read| !read.inert.is_empty() && read.file.is_active()) {
+        out::print(&format!("{}: {}\n", clean::line(read.name()), read.inert));
+    }
+    if looked.reads.iter().any(|read| looked.stands(read, 1).0 == "untrusted") {
+        out::print(&format!("untrusted ones fire nothing: {}\n", super::trusted::HINT));
+    }
 }
 
 fn shown(looked: &Looked, most: usize, width: Option<usize>) -> String {
@@ -188,6 +217,11 @@ pub(super) async fn dry_run(app: &App, top: &str) -> Result<u8, Failure> {
 }
 
 fn would(looked: &Looked, read: &Read, tasks: &Tasks, top: &str) -> String {
+    match looked.stands(read, 1).0 {
+        "untrusted" => return format!("nothing: untrusted; {}", super::trusted::HINT),
+        "inert" if !read.inert.is_empty() => return format!("nothing: {}", read.inert),
+        _ => {}
+    }
     let mut known = looked.known.clone();
     let job = Job { session: SessionId(0), mode: String::new(), goal: Digest::of(b""), bytes: 0 };
     let wrong = worded(read, &looked.modes).err().unwrap_or_default();
@@ -214,11 +248,11 @@ fn would(looked: &Looked, read: &Read, tasks: &Tasks, top: &str) -> String {
             format!("would pass over {}: {}", slot(at, *missed), clean::line(why))
         }
         (Some(LoopEvent::Held { slot: at, .. }), _) => {
-            format!("would wait with {}: a task runs", slot(at, 0))
+            format!("would wait with {}: {}", slot(at, 0), waits(&known, &read.file.id))
         }
         _ if known.halted.is_some() => "nothing: the loop is paused".into(),
         _ => match looked.stands(read, 1).0 {
-            "held" => "nothing: its slot waits for a task that runs".into(),
+            "held" => format!("nothing: its slot waits: {}", waits(&known, &read.file.id)),
             state => format!("nothing: {state}"),
         },
     }

@@ -8,8 +8,10 @@ use super::modes::{self, Modes};
 use super::place::Place;
 use super::read::Read;
 use super::tasks::Tasks;
+use super::trusted::Trusting;
 use crate::app::{App, Wired};
 use crate::exit::Failure;
+use crate::out;
 use crate::pick::short;
 use board::when;
 use contract::board::BoardEvent;
@@ -24,7 +26,7 @@ use engine::looping::{catch_up, commit};
 use kernel::looping::Loop;
 use kernel::schedule::{Due, Slot, Then};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,6 +41,11 @@ pub(crate) struct Looper<'a> {
     /// The top of the repository: what sessions are opened for.
     pub(super) repo: String,
     pub(super) place: Place,
+    /// Whether it is known which zone that is.
+    zone_known: bool,
+    pub(super) trust: Trusting,
+    /// What this process has said already, and says no second time.
+    said: BTreeSet<(String, String)>,
     pub(super) known: Loop,
     /// When opening a session failed last: it is not tried again at once.
     pub(super) failed: BTreeMap<SessionId, Timestamp>,
@@ -58,7 +65,7 @@ pub(crate) struct Look {
 /// Something that happened in a look.
 #[derive(Debug, Clone)]
 pub(crate) struct News {
-    /// `fired`, `passed`, `held`, `expired`, `ended`, `trouble`.
+    /// `fired`, `passed`, `held`, `expired`, `ended`, `untrusted`, `inert`, `escalated`, `trouble`.
     pub(crate) what: &'static str,
     /// The schedule, or what else it is about.
     pub(crate) about: String,
@@ -87,15 +94,16 @@ impl<'a> Looper<'a> {
         let clock: Arc<dyn Clock> = Arc::<crate::clock::System>::clone(&app.clock);
         let desk = Desk::open(desk::Options::new(PathBuf::from(top)), Arc::new(record), clock)?;
         let (place, wrong) = Place::here();
-        if let Some(wrong) = wrong {
-            tracing::warn!(wrong, "time zone");
-        }
+        wrong.iter().for_each(|wrong| out::warn(wrong));
         Ok(Self {
             app,
             wired,
             desk: Arc::new(desk),
             repo: top.to_owned(),
             place,
+            zone_known: wrong.is_none(),
+            trust: Trusting::new(app.trust(), Path::new(top)),
+            said: BTreeSet::new(),
             known: Loop::default(),
             failed: BTreeMap::new(),
         })
@@ -118,7 +126,19 @@ impl<'a> Looper<'a> {
     /// The schedules of the file.
     pub(crate) async fn read(&self) -> Result<Vec<Read>, Failure> {
         let all = self.at_desk(|desk| desk.schedules()).await?;
-        Ok(all.into_iter().map(Read::of).collect())
+        Ok(Read::all(all, self.app.now(), self.zone_known))
+    }
+
+    /// The modes that the project declares.
+    pub(super) async fn modes(&self) -> Result<Modes, Failure> {
+        Ok(Modes(self.at_desk(|desk| desk.modes()).await?.unwrap_or_default()))
+    }
+
+    /// Tells it, unless this process has.
+    pub(super) fn say_once(&mut self, news: News, look: &mut Look) {
+        if self.said.insert((news.about.clone(), news.why.clone())) {
+            look.news.push(news);
+        }
     }
 
     /// What is on record of the loop.
@@ -171,8 +191,9 @@ impl<'a> Looper<'a> {
     /// True when something was claimed.
     async fn schedules(&mut self, look: &mut Look) -> Result<bool, Failure> {
         let (mut tasks, mut fired) = (None, false);
-        for read in self.read().await? {
-            match self.schedule(&read, &mut tasks, look).await {
+        let (all, modes) = (self.read().await?, self.modes().await?);
+        for read in all {
+            match self.schedule(&read, &modes, &mut tasks, look).await {
                 Ok(claimed) => fired |= claimed,
                 // One schedule that cannot be fired keeps no other one.
                 Err(failure) => {
@@ -187,11 +208,15 @@ impl<'a> Looper<'a> {
     async fn schedule(
         &mut self,
         read: &Read,
+        modes: &Modes,
         tasks: &mut Option<Tasks>,
         look: &mut Look,
     ) -> Result<bool, Failure> {
         let now = self.app.now();
         if self.known.halted.is_some() || escalated(&self.known, read).is_some() {
+            return Ok(false);
+        }
+        if !self.may(read, modes, look)? {
             return Ok(false);
         }
         match due(&self.known, read, now, &self.place) {
@@ -202,8 +227,11 @@ impl<'a> Looper<'a> {
             }
             Due::Later(at) => {
                 look.at(at);
-                self.announce(read, at, now).await?;
-                if self.known.schedule(&read.file.id).is_some() {
+                let rebased = self.known.ahead(&read.file.id, now);
+                if !rebased {
+                    self.announce(read, at, now).await?;
+                }
+                if !rebased && self.known.schedule(&read.file.id).is_some() {
                     return Ok(false);
                 }
             }
@@ -213,18 +241,42 @@ impl<'a> Looper<'a> {
             *tasks = Some(Tasks::of(self, now).await?);
         }
         let Some(tasks) = tasks.as_ref() else { return Ok(false) };
-        self.claim(read, tasks, now, look).await
+        self.claim(read, modes, tasks, now, look).await
+    }
+
+    /// Whether its slots mean anything: it is active, something can be on record of it, and a person trusts it. Where
+    /// not, nothing is written about it, and it is said once.
+    fn may(&mut self, read: &Read, modes: &Modes, look: &mut Look) -> Result<bool, Failure> {
+        if !read.inert.is_empty() && read.file.is_active() {
+            self.say_once(News::new("inert", read.name(), read.inert), look);
+        }
+        if !read.time.active || read.time.every.is_none() {
+            return Ok(false);
+        }
+        if let Some(why) = self.trust.schedule_refused(read, modes)? {
+            self.say_once(News::new("untrusted", read.name(), why), look);
+            return Ok(false);
+        }
+        if let Some(ahead) = read.ahead {
+            let why = format!(
+                "its file says that it ran or was passed over at {ahead}, which has not come: ignored"
+            );
+            self.say_once(News::new("trouble", read.name(), why), look);
+        }
+        Ok(true)
     }
 
     /// What becomes of a slot is decided on the very record it is added to.
     async fn claim(
         &mut self,
         read: &Read,
+        modes: &Modes,
         tasks: &Tasks,
         now: Timestamp,
         look: &mut Look,
     ) -> Result<bool, Failure> {
-        let (goal, wrong) = self.goal(read).await?;
+        let (goal, wrong) = self.goal(read, modes);
+        let rebased = self.known.ahead(&read.file.id, now);
         let job = Job {
             session: SessionId::v7(now.0, self.app.clock.random()),
             mode: read.file.text("mode").to_owned(),
@@ -264,6 +316,10 @@ impl<'a> Looper<'a> {
         if claimed && interrupt {
             self.interrupt(tasks, job.session).await?;
         }
+        if rebased && !claimed {
+            let next = self.next(read, now);
+            self.stamp(read.file.id.clone(), fields([("nextExecutionTime", next)])).await?;
+        }
         if self.known.schedule(&read.file.id).is_some_and(|known| known.held.is_some()) {
             look.at(now.plus(AGAIN_MS));
         }
@@ -271,14 +327,13 @@ impl<'a> Looper<'a> {
     }
 
     /// The task as its agent will read it, or why nobody should.
-    async fn goal(&self, read: &Read) -> Result<(String, String), Failure> {
-        let modes = Modes(self.at_desk(|desk| desk.modes()).await?.unwrap_or_default());
-        let goal = match worded(read, &modes) {
+    fn goal(&self, read: &Read, modes: &Modes) -> (String, String) {
+        let goal = match worded(read, modes) {
             Ok(goal) => goal,
-            Err(wrong) => return Ok((String::new(), wrong)),
+            Err(wrong) => return (String::new(), wrong),
         };
         let refused = self.app.secrets.refuse("taskInstructions", &goal, Path::new(&self.repo));
-        Ok((goal, refused.err().map(|failure| failure.fault.what).unwrap_or_default()))
+        (goal, refused.err().map(|failure| failure.fault.what).unwrap_or_default())
     }
 
     fn told(&self, read: &Read, done: &[LoopEvent], look: &mut Look) -> bool {
@@ -291,7 +346,7 @@ impl<'a> Looper<'a> {
                     ("fired", slot, *missed, format!("session {}", short(job.session)), Some(job.session))
                 }
                 LoopEvent::Passed { slot, missed, why, .. } => ("passed", slot, *missed, why.clone(), None),
-                LoopEvent::Held { slot, .. } => ("held", slot, 0, "a task is running".into(), None),
+                LoopEvent::Held { slot, .. } => ("held", slot, 0, waits(&self.known, &read.file.id), None),
                 _ => continue,
             };
             let missed = if missed == 0 { String::new() } else { format!(", and {missed} missed before it") };
@@ -396,6 +451,17 @@ pub(super) fn worded(read: &Read, modes: &Modes) -> Result<String, String> {
     found.ok_or_else(|| format!("there is no mode `{slug}`; there are {}", modes.names()))
 }
 
+/// What a slot of a schedule waits for.
+pub(super) fn waits(known: &Loop, id: &str) -> String {
+    known.job_of(id).map_or_else(
+        || "a task is running".to_owned(),
+        |open| {
+            let session = short(open.job.session);
+            format!("its last session {session} has not ended (kapell sessions show {session})")
+        },
+    )
+}
+
 /// What a slot is judged by.
 pub(super) struct Case<'c> {
     pub(super) read: &'c Read,
@@ -414,7 +480,7 @@ pub(super) fn decide(case: &Case<'_>, known: &Loop, job: &Job) -> (Vec<LoopEvent
     if known.halted.is_some() || escalated(known, read).is_some() {
         return (Vec::new(), false);
     }
-    let Some(met) = known.schedule(&schedule) else {
+    let Some(met) = known.schedule(&schedule).filter(|_| !known.ahead(&schedule, now)) else {
         return (vec![LoopEvent::Seen { repo: case.repo.to_owned(), schedule }], false);
     };
     let passed = |slot: Slot, why: &str| LoopEvent::Passed {
@@ -489,5 +555,40 @@ impl desk::Record for Recorder {
         let now = self.clock.now();
         let recorded = self.runtime.block_on(engine::board::record(&*self.store, repo, &event, now));
         recorded.map_err(|error| Failure::from(error).fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decides on the record as it is at this moment, and adds what follows.
+    fn look(known: &mut Loop, read: &Read, now: Timestamp) -> Vec<LoopEvent> {
+        let (tasks, place) = (Tasks::default(), Place::here().0);
+        let job =
+            Job { session: SessionId::v7(now.0, 0), mode: "code".into(), goal: Digest::of(b"x"), bytes: 1 };
+        let case = Case { read, tasks: &tasks, place: &place, repo: "/r", wrong: "", now };
+        let facts = decide(&case, known, &job).0;
+        facts.iter().for_each(|fact| known.apply(now, fact).unwrap());
+        facts
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_once_silences_nothing_for_good() {
+        let text = r#"{"schedules": [{"id": "1", "timeInterval": "1", "timeUnit": "minute"}]}"#;
+        let files = board::Schedules::parse(text).unwrap().all();
+        let now = "2026-11-21T08:00:00.000Z".parse::<Timestamp>().unwrap();
+        let read = Read::all(files, now, true).remove(0);
+        let mut known = Loop::default();
+        let minutes = |n: u64| now.plus(n * 60_000);
+        let far = minutes(365 * 24 * 60);
+        look(&mut known, &read, far);
+        let fired = look(&mut known, &read, far.plus(120_000));
+        let [LoopEvent::Fired { job, .. }] = &fired[..] else { panic!("{fired:?}") };
+        known.apply(far.plus(180_000), &LoopEvent::Closed { session: job.session, code: 0 }).unwrap();
+        // It is right again.
+        assert!(matches!(look(&mut known, &read, now)[..], [LoopEvent::Seen { .. }]));
+        assert!(look(&mut known, &read, now.plus(1_000)).is_empty());
+        assert!(matches!(look(&mut known, &read, minutes(1))[..], [LoopEvent::Fired { .. }]));
     }
 }

@@ -10,12 +10,14 @@ mod modes;
 mod place;
 mod read;
 mod tasks;
+mod trusted;
 
 use super::work::{Work, leave};
 use crate::app::{App, Wired};
 use crate::exit::{self, Failure};
 use crate::show::{clean, json_line, json_page};
 use crate::signals::Signals;
+use crate::trust::Item;
 use crate::{out, repo};
 use contract::Timestamp;
 pub(crate) use list::values;
@@ -50,7 +52,7 @@ pub(crate) struct Options {
 pub(crate) enum What {
     /// Show whether it is paused, what is under way, and what comes next
     Status,
-    /// Fire nothing more in this repository, in any process, until `continue`; what runs goes on
+    /// Fire and open nothing more in this repository, in any process, until `continue`; what runs goes on
     Pause,
     /// Let it go on
     Continue,
@@ -74,11 +76,16 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
             let mut signals = Work::signals()?;
             let wired = app.wire_to_work(&app.config(Some(Path::new(&top)))?)?;
             wired.warnings.iter().for_each(|why| out::warn(why));
-            let done = follow(app, &wired, &top, options.once, &mut signals).await;
+            let done = Box::pin(follow(app, &wired, &top, options.once, &mut signals)).await;
             leave(wired).await;
             done
         }
     }
+}
+
+/// What of this repository's loop runs only where a person trusts it. A file that cannot be read is said, and has none.
+pub(crate) fn by_themselves(app: &App, top: &Path) -> Result<Vec<Item>, Failure> {
+    list::by_themselves(app, top)
 }
 
 /// Lists the schedules with the slots that come next; the exit code.
@@ -97,7 +104,9 @@ async fn halt(app: &App, top: &str, halted: bool) -> Result<u8, Failure> {
     let changed = done?;
     let state = if halted { "paused" } else { "on" };
     let said = match (halted, changed) {
-        (true, true) => "the loop of this repository is paused: no schedule fires; kapell loop continue",
+        (true, true) => {
+            "the loop of this repository is paused: nothing fires or is opened; kapell loop continue"
+        }
         (true, false) => "it was paused already",
         (false, true) => "the loop of this repository goes on",
         (false, false) => "it was not paused",
@@ -178,7 +187,13 @@ pub(crate) async fn serve(
     tokio::pin!(stop);
     let mut trouble = String::new();
     loop {
-        let wait = match looper.look().await {
+        // Whatever a look has not come to, the next one does, in this process or another.
+        let looked = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(()),
+            looked = looper.look() => looked,
+        };
+        let wait = match looked {
             Ok(look) => {
                 trouble.clear();
                 look.news.iter().for_each(&mut tell);
@@ -207,17 +222,18 @@ fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
 
 /// Until nothing is due and every job has ended or waits for a person; the exit code: that of the first that failed.
 async fn to_the_end(looper: &mut Looper<'_>, mut tell: impl FnMut(&News)) -> Result<u8, Failure> {
-    let (mut code, mut troubled) = (exit::OK, false);
+    let (mut code, mut troubled, mut untrusted) = (exit::OK, false, false);
     loop {
         let look = looper.look().await?;
         for news in &look.news {
             tell(news);
             troubled |= news.what == "trouble";
+            untrusted |= news.what == "untrusted";
             code = if code == exit::OK { news.code.unwrap_or(exit::OK) } else { code };
         }
         let fired = look.news.iter().any(|news| matches!(news.what, "fired" | "ended"));
         if jobs::settled(&look.jobs) && !fired {
-            return Ok(match (code, troubled, look.jobs.is_empty()) {
+            return Ok(match (code, troubled, look.jobs.is_empty() && !untrusted) {
                 (exit::OK, true, _) => exit::FAILURE,
                 (exit::OK, false, false) => exit::NEEDS_YOU,
                 _ => code,

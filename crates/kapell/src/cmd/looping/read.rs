@@ -5,7 +5,7 @@
 use board::schedules::Schedule as Written;
 use board::when;
 use contract::Timestamp;
-use kernel::schedule::{DAY_MIN, Days, Every, Meets, Missed, Schedule, Unit, Wall};
+use kernel::schedule::{DAY_MIN, Days, Every, LATE_MS, Meets, Missed, Schedule, Unit, Wall};
 use serde_json::Value;
 
 /// Minutes that a task has done nothing before it is interrupted, where the file does not say.
@@ -25,17 +25,46 @@ pub(crate) struct Read {
     pub(crate) time: Schedule,
     /// When the file says that it ran last, or was passed over.
     pub(crate) told: Option<Timestamp>,
+    /// When the file says that it ran last.
+    pub(crate) ran: Option<Timestamp>,
+    /// A moment of these that has not come yet: it counts for nothing.
+    pub(crate) ahead: Option<Timestamp>,
     /// Why it never fires, whatever its interval; empty: it may.
     pub(crate) inert: &'static str,
 }
 
 impl Read {
-    pub(crate) fn of(file: Written) -> Self {
+    /// The schedules of a file as they are read at this moment. An id that others have too, or none, names no record; and
+    /// who does not know the time zone knows no wall clock.
+    pub(crate) fn all(files: Vec<Written>, now: Timestamp, zone_known: bool) -> Vec<Self> {
+        let ids: Vec<String> = files.iter().map(|file| file.id.clone()).collect();
+        let mut all: Vec<Self> = files.into_iter().map(|file| Self::of(file, now)).collect();
+        for read in &mut all {
+            let same = ids.iter().filter(|id| **id == read.file.id).count();
+            let inert = match (read.file.id.trim().is_empty(), same > 1) {
+                (true, _) => "it has no id, and nothing can be on record of it",
+                (_, true) => "another schedule has the same id: give it one of its own",
+                _ if !zone_known && read.time.by_the_wall() => {
+                    "its times are those of a wall clock, and the time zone is not known: set TZ"
+                }
+                _ => continue,
+            };
+            read.inert = inert;
+            read.time.active = false;
+        }
+        all
+    }
+
+    fn of(file: Written, now: Timestamp) -> Self {
         let at = number(&file, "startHour").unwrap_or(0).min(23) * 60
             + number(&file, "startMinute").unwrap_or(0).min(59);
         let at = i64::try_from(at).unwrap_or(0);
         let last = |name: &str| moment(file.text(name));
-        let told = last("lastExecutionTime").max(last("lastSkippedTime"));
+        let come = |at: &Timestamp| *at <= now.plus(LATE_MS);
+        let (ran, skipped) = (last("lastExecutionTime"), last("lastSkippedTime"));
+        let ahead = ran.max(skipped).filter(|at| !come(at));
+        let ran = ran.filter(come);
+        let told = ran.max(skipped.filter(come));
         let kind = file.text("scheduleType");
         let inert = if kind.is_empty() || kind == "time" { "" } else { "only the type `time` fires" };
         let time = Schedule {
@@ -49,17 +78,12 @@ impl Read {
             needs_activity: file.fields.get("requireActivity").and_then(Value::as_bool).unwrap_or(false),
             missed: missed(&file),
         };
-        Self { file, time, told, inert }
+        Self { file, time, told, ran, ahead, inert }
     }
 
     /// Its name, or its id where it has none.
     pub(crate) fn name(&self) -> &str {
         Some(self.file.text("name")).filter(|name| !name.is_empty()).unwrap_or(&self.file.id)
-    }
-
-    /// When the file says that it ran last.
-    pub(crate) fn ran(&self) -> Option<Timestamp> {
-        moment(self.file.text("lastExecutionTime"))
     }
 }
 
@@ -128,8 +152,47 @@ mod tests {
     use super::*;
     use board::Schedules;
 
+    fn all(text: &str, zone_known: bool) -> Vec<Read> {
+        let file = Schedules::parse(&format!("{{\"schedules\": [{text}]}}")).unwrap();
+        Read::all(file.all(), moment("2026-11-21T00:00:00.000Z").unwrap(), zone_known)
+    }
+
     fn read(text: &str) -> Read {
-        Read::of(Schedules::parse(&format!("{{\"schedules\": [{text}]}}")).unwrap().all().remove(0))
+        all(text, true).remove(0)
+    }
+
+    #[test]
+    fn moments_that_have_not_come_count_for_nothing() {
+        let one = read(
+            r#"{"id": "1", "lastExecutionTime": "2099-01-01T00:00:00.000Z",
+                "lastSkippedTime": "2026-11-20T09:50:00.000Z"}"#,
+        );
+        assert_eq!((one.ran, one.told), (None, moment("2026-11-20T09:50:00.000Z")));
+        assert_eq!(one.ahead, moment("2099-01-01T00:00:00.000Z"));
+        // Another machine's clock is a little ahead.
+        let near = read(r#"{"id": "1", "lastExecutionTime": "2026-11-21T00:01:00.000Z"}"#);
+        assert_eq!((near.ran, near.ahead), (moment("2026-11-21T00:01:00.000Z"), None));
+    }
+
+    #[test]
+    fn without_an_id_of_its_own_or_a_wall_clock_it_never_fires() {
+        let every = r#""timeInterval": "1", "timeUnit": "minute""#;
+        let text = ["\"id\": \"a\",", "\"id\": \"a\",", "", "\"id\": 7,"]
+            .map(|id| format!("{{{id} {every}}}"))
+            .join(",");
+        let inert: Vec<bool> = all(&text, true).iter().map(|read| !read.inert.is_empty()).collect();
+        assert_eq!(inert, [true, true, true, false]);
+        assert!(all(&text, true).iter().all(|read| read.time.active == read.inert.is_empty()));
+        assert!(all(&text, false)[3].time.active, "minutes pass everywhere");
+        for wall in [
+            r#"{"id": "1", "timeInterval": "1", "timeUnit": "day"}"#,
+            r#"{"id": "1", "timeInterval": "1", "timeUnit": "hour", "startDate": "2026-01-01"}"#,
+            r#"{"id": "1", "timeInterval": "1", "timeUnit": "hour", "selectedDays": {"sun": true}}"#,
+            r#"{"id": "1", "timeInterval": "1", "timeUnit": "hour", "expirationDate": "2027-01-01"}"#,
+        ] {
+            assert!(all(wall, true)[0].time.active, "{wall}");
+            assert!(all(wall, false)[0].inert.contains("set TZ"), "{wall}");
+        }
     }
 
     #[test]

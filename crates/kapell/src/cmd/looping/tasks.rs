@@ -66,12 +66,13 @@ impl Tasks {
         let claimed = known.jobs().map(|open| open.job.session).filter(|id| !self.0.contains_key(id));
         let idle = self.0.values().filter(|task| task.runs).map(|task| now.since(task.at));
         let last = known.schedule(&read.file.id).and_then(|known| known.last).map(|(_, at)| at);
-        let last = last.filter(|_| own.is_some()).max(read.ran());
+        let last = last.filter(|_| own.is_some()).max(read.ran);
         let since = |task: &Task| last.is_none_or(|last| task.at > last);
         Around {
             runs_idle_ms: idle.chain(claimed.map(|_| 0)).min(),
             active: self.0.iter().any(|(id, task)| Some(*id) != own && since(task)),
             ran: last.is_some(),
+            open: known.job_of(&read.file.id).is_some(),
         }
     }
 }
