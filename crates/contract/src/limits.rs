@@ -284,6 +284,10 @@ pub const WAIT_TOLD_MS: u64 = 2_000;
 pub const QUOTA_LOOK_MS: u64 = 1_000;
 /// A wait that is longer than this does not end by itself in a person's quiet hours, milliseconds.
 pub const QUIET_WAIT_MS: u64 = 600_000;
+/// Calls in a row that find nothing of what the provider had kept, after which a person is asked.
+pub const CACHE_MISSES: u32 = 3;
+/// Tokens that a provider has kept for a session from which on it matters whether they are found again.
+pub const CACHE_TOKENS: u64 = 4_096;
 /// How long a place in a key's line is kept, beyond the moment it waits for, for who does not come; milliseconds.
 pub const QUOTA_PLACE_MS: u64 = 5_000;
 /// Places in a key's line that are on record at a time.

@@ -165,9 +165,17 @@ pub struct Limits {
     /// Cap of a single model call, in money and tokens.
     #[serde(skip_serializing_if = "Amount::is_unlimited")]
     pub call: Amount,
+    /// Calls in a row that found nothing of what the provider had kept, after which a person is asked; 0 = never.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub cache_misses: u32,
     /// When nothing that has waited for long goes on by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Quiet>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls takes a reference")]
+fn is_usual(misses: &u32) -> bool {
+    *misses == limits::CACHE_MISSES
 }
 
 /// Hours of every day. One that ends where it begins is the whole day.
@@ -204,6 +212,7 @@ impl Default for Limits {
             rounds: limits::ROUNDS,
             same_failures: limits::SAME_FAILURES,
             call: Amount::UNLIMITED,
+            cache_misses: limits::CACHE_MISSES,
             quiet: None,
         }
     }

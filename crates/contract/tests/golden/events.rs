@@ -90,6 +90,7 @@ fn opening() -> Vec<Example<Event>> {
     let capped = contract::session::Limits { call, ..limits() };
     let hours = contract::session::Quiet { from_min: 22 * 60, to_min: 7 * 60 };
     let quiet = contract::session::Limits { quiet: Some(hours), ..limits() };
+    let unasked = contract::session::Limits { cache_misses: 0, ..limits() };
     vec![
         (
             "opened-capped-call",
@@ -100,6 +101,10 @@ fn opening() -> Vec<Example<Event>> {
         (
             "opened-quiet",
             Event::Opened { spec: Box::new(contract::session::SessionSpec { limits: quiet, ..bare_spec() }) },
+        ),
+        (
+            "opened-unasked",
+            Event::Opened { spec: Box::new(contract::session::SessionSpec { limits: unasked, ..bare_spec() }) },
         ),
         ("opened-bare", Event::Opened { spec: Box::new(bare_spec()) }),
         ("opened-full", Event::Opened { spec: Box::new(full_spec()) }),

@@ -272,6 +272,7 @@ pub(crate) fn limits() -> Limits {
         rounds: 3,
         same_failures: 3,
         call: Amount::UNLIMITED,
+        cache_misses: 3,
         quiet: None,
     }
 }
