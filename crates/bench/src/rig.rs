@@ -240,7 +240,12 @@ pub(crate) fn spec(steps: u32) -> (SessionSpec, Vec<Vec<u8>>) {
         mode: "code".into(),
         workflow: kernel::workflow::bare(),
         rights: Rights::all(Ask::Never),
-        limits: Limits { steps_per_turn: steps.saturating_mul(2).saturating_add(10), ..Limits::default() },
+        limits: Limits {
+            steps_per_turn: steps.saturating_mul(2).saturating_add(10),
+            // It calls the same thing all the time.
+            same_failures: 0,
+            ..Limits::default()
+        },
         budget: Amount::UNLIMITED,
         goal_checks: Vec::new(),
         hooks: Vec::new(),

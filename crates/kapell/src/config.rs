@@ -99,6 +99,8 @@ pub(crate) struct Config {
     pub(crate) response_cache: bool,
     /// When nothing that has waited for long goes on by itself. Of the user's file alone.
     pub(crate) quiet_hours: Option<Quiet>,
+    /// Calls in a row that find nothing in the provider's cache, after which a person is asked; 0 = never.
+    pub(crate) cache_misses: Of<u32>,
     /// Bytes kept of one command's output. Of the user's file alone.
     pub(crate) output_keep: u64,
     /// Bytes a session's directory may hold. Of the user's file alone.
@@ -149,7 +151,7 @@ const USER_KEYS: [&str; 13] = [
     "telemetry",
 ];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
-const BUDGET_KEYS: [&str; 4] = ["usd", "tokens", "steps", "time"];
+const BUDGET_KEYS: [&str; 5] = ["usd", "tokens", "steps", "time", "cache_misses"];
 /// Keys of `[budget]` about more or less than a tree of sessions.
 const CAP_KEYS: [&str; 8] = [
     "per_call_usd",
@@ -183,6 +185,7 @@ impl Default for Config {
             compact_model: of(SAME.to_owned()),
             response_cache: false,
             quiet_hours: None,
+            cache_misses: of(limits::CACHE_MISSES),
             output_keep: limits::OUTPUT_DISK_BYTES,
             session_disk: limits::SESSION_DISK_BYTES,
             pause_memory: limits::PAUSE_MEMORY_PERCENT,
@@ -411,6 +414,13 @@ impl File<'_> {
                 "time" => {
                     let time = parsed(quantity::millis(&self.string(value)?))?;
                     self.narrow(&mut config.time_ms, at, time, wider)?;
+                }
+                "cache_misses" => {
+                    let misses = self.number(value)?.parse();
+                    let why = || "`cache_misses` is a whole number, 0 = never ask".to_owned();
+                    let misses = misses.map_err(|_| self.wrong(value.span().start, why()))?;
+                    let wider = |project: &u32, user: &u32| *project == 0 && *user > 0 || project > user;
+                    self.narrow(&mut config.cache_misses, at, misses, wider)?;
                 }
                 other => match CAP_KEYS.iter().position(|key| *key == other) {
                     Some(cap) => {

@@ -8,7 +8,7 @@ use crate::fsm::{
 };
 use crate::hooks::HookState;
 use crate::retry::RETRY;
-use crate::session::{Approval, Child, Ended, Finish, HeldUp, LandWord, Pause, Question, Session};
+use crate::session::{Approval, Cache, Child, Ended, Finish, HeldUp, LandWord, Pause, Question, Session};
 use contract::action::{Control, Item, Role, Work};
 use contract::event::{Answer, Disposal, Event, Notice, Subject, TaskState};
 use contract::hooks::{Asked, HookEvent};
@@ -187,6 +187,7 @@ impl Session {
                 self.held_up = None;
                 self.retry_at = None;
                 // Those were the other model's.
+                self.cache.forget();
                 self.failures.retain(|signature, _| !signature.starts_with("model/"));
                 // The interrupted call of the other model is not made again.
                 self.redo.take_if(|redo| redo.work.asks_model());
@@ -217,6 +218,9 @@ impl Session {
                 self.repeat = None;
                 self.cut_replies = 0;
                 self.steps_in_turn = 0;
+                self.trail.forget();
+                // What a provider keeps it does not keep for long.
+                self.cache = Cache::default();
                 if let Some(model) = model {
                     self.model = Some(model.clone());
                     // The interrupted call of another model is not made again.
@@ -240,6 +244,7 @@ impl Session {
                 self.ready = false;
                 // Another program may word the same conversation otherwise.
                 self.counted = None;
+                self.cache.forget();
             }
             Event::CancelAsked { .. } => self.cancel = true,
             Event::Ending { state, code, why } => {
@@ -274,6 +279,7 @@ impl Session {
     /// The conversation is no longer what was counted and kept.
     pub(crate) fn reworded(&mut self) {
         (self.anchor, self.counted) = (None, None);
+        self.cache.forget();
     }
 
     pub(crate) fn take_queued(&mut self, id: contract::IntentId) -> Result<Intent, Illegal> {
@@ -309,6 +315,9 @@ impl Session {
             self.finish = None;
         }
         self.turn = self.turn.next(TurnMove::Input)?;
+        if item.role == Role::User {
+            self.trail.forget();
+        }
         self.push(item);
         Ok(())
     }
@@ -319,6 +328,9 @@ impl Session {
         if let (Notice::Workaround { .. }, Some(repeat)) = (notice, &mut self.repeat) {
             repeat.warned_at_tokens = Some(self.used.tokens);
             repeat.warned_at_count = repeat.count;
+        }
+        if matches!(notice, Notice::Workaround { .. }) {
+            self.trail.told();
         }
         // A reply that was cut goes on in the same turn: its steps count on.
         self.input(item, *notice != Notice::ReplyCut)
@@ -375,6 +387,9 @@ impl Session {
     pub(crate) fn answer_call(&mut self, id: &str, item: Item) -> Result<(), Illegal> {
         self.move_call(id, CallMove::Answer)?;
         self.count_repeat(id, item.ok);
+        if let Some(slot) = self.calls.iter().find(|slot| slot.call.id == id) {
+            self.trail.answered(&slot.call, item.ok, item.text);
+        }
         match self.call(id).and_then(|slot| slot.call.control.clone()).filter(|_| item.ok) {
             Some(Control::Finish { done, needs, summary }) => {
                 self.finish = Some(Finish { done, needs, summary });
@@ -394,6 +409,7 @@ impl Session {
         self.push(item);
         if self.calls.iter().all(|slot| slot.state == CallState::Answered) {
             self.calls.clear();
+            self.trail.stepped();
             let by = if self.finish.is_some() { TurnMove::Finished } else { TurnMove::CallsAnswered };
             self.turn = self.turn.next(by)?;
             self.say_notes();

@@ -4,6 +4,7 @@
 //! Start at [`decide`] (what happens with one input), then [`session`] (the state it folds) and [`arbiter`].
 
 pub mod arbiter;
+pub mod circle;
 pub mod compact;
 pub mod context;
 pub mod cost;
@@ -12,6 +13,7 @@ pub mod fsm;
 pub mod further;
 pub mod governor;
 pub mod hooks;
+pub mod keep;
 pub mod ledger;
 pub mod looping;
 pub mod picture;

@@ -82,7 +82,13 @@ impl Draft<'_> {
         if let Some(moved) = self.hooks_due()? {
             return Ok(moved);
         }
-        if self.answer_calls()? || self.spoken_before()? || self.repeated()? || self.cut_short()? {
+        if self.answer_calls()?
+            || self.spoken_before()?
+            || self.repeated()?
+            || self.circling()?
+            || self.cut_short()?
+            || self.cache_lost()?
+        {
             return Ok(true);
         }
         let now = self.ctx.now;

@@ -2,6 +2,7 @@
 //!
 //! Holds indexes and digests, never texts. Start at [`Session`]; the only mutator is [`Session::apply`].
 
+use crate::circle::Trail;
 use crate::context::{Anchor, Gauge};
 use crate::fsm::{ApprovalState, CallState, Phase, Turn};
 use crate::hooks::HookState;
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Version of the serialised state (snapshots). A snapshot of another version is not used.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// A session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +130,9 @@ pub struct Session {
     pub failures: BTreeMap<String, u32>,
     /// The newest failing call and how often it came in a row.
     pub repeat: Option<Repeat>,
+    /// What the agent did of late.
+    #[serde(default)]
+    pub trail: Trail,
     /// Replies in a row that were cut at their limit with nothing in them that could be done.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cut_replies: u32,
@@ -151,6 +155,18 @@ pub struct Session {
     /// The cap of one model call, where a person has said another than it was opened with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_cap: Option<Amount>,
+    /// What its provider has kept of the conversation.
+    #[serde(default)]
+    pub cache: Cache,
+}
+
+/// What a provider has kept of a conversation, as far as it tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Cache {
+    /// Tokens that it had kept after the newest call; 0 = nothing is known of any.
+    pub tokens: u64,
+    /// Calls in a row that found next to nothing of it.
+    pub misses: u32,
 }
 
 fn is_none(hooks: &HookState) -> bool {
@@ -457,6 +473,7 @@ impl Session {
             left_on: None,
             failures: BTreeMap::new(),
             repeat: None,
+            trail: Trail::default(),
             cut_replies: 0,
             retry_at: None,
             retry_from: Timestamp(0),
@@ -466,6 +483,7 @@ impl Session {
             hooks: HookState::default(),
             used: Amount::ZERO,
             call_cap: None,
+            cache: Cache::default(),
         }
     }
 

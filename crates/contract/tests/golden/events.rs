@@ -104,7 +104,9 @@ fn opening() -> Vec<Example<Event>> {
         ),
         (
             "opened-unasked",
-            Event::Opened { spec: Box::new(contract::session::SessionSpec { limits: unasked, ..bare_spec() }) },
+            Event::Opened {
+                spec: Box::new(contract::session::SessionSpec { limits: unasked, ..bare_spec() }),
+            },
         ),
         ("opened-bare", Event::Opened { spec: Box::new(bare_spec()) }),
         ("opened-full", Event::Opened { spec: Box::new(full_spec()) }),

@@ -76,7 +76,7 @@ pub(crate) fn told_program(failure: Failure) -> Failure {
 /// `-p`, `-c` and `-r` without a command.
 async fn bare(app: &App, cli: Cli) -> Result<u8, Failure> {
     match (cli.print, cli.continue_, cli.resume) {
-        (Some(goal), false, None) => run::run(app, Some(goal), cli.run).await,
+        (Some(goal), false, None) => Box::pin(run::run(app, Some(goal), cli.run)).await,
         (message, newest, session) if (newest || session.is_some()) && only_output(&cli.run) => {
             let options = ResumeOptions {
                 session,
@@ -115,7 +115,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Run { goal, detach: true, options } => {
             serve::detach::detach(app, crate::args::joined(&goal), options)
         }
-        Verb::Run { goal, options, .. } => run::run(app, crate::args::joined(&goal), options).await,
+        Verb::Run { goal, options, .. } => Box::pin(run::run(app, crate::args::joined(&goal), options)).await,
         Verb::Demo { dir } => demo::run(app, dir).await,
         Verb::Resume(options) => resume::run(app, options).await,
         Verb::Sessions { what, options } => sessions::run(app, what, options).await,

@@ -191,6 +191,7 @@ pub(crate) fn spec(
         limits: Limits {
             steps_per_turn: options.max_turns.unwrap_or(usual.steps_per_turn),
             call: config.call_cap(),
+            cache_misses: config.cache_misses.value,
             quiet: config.quiet_hours,
             ..usual
         },

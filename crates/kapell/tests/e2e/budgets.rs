@@ -136,3 +136,22 @@ fn an_unknown_price_needs_a_cap_in_tokens_and_none_in_money() {
     let goes = world.run(&["run", "do it", "-m", &id, "--no-land", "--max-tokens", "100k"]);
     assert_ne!(goes.code, 7, "{goes:?}");
 }
+
+#[test]
+fn a_cap_of_one_call_is_raised_by_the_command_that_the_message_names() {
+    let world = World::new();
+    world.write("kapell/config/config.toml", "[budget]\nper_call_usd = 0.3\n");
+    let model = reader(&world, "dear.toml", 0);
+    let stopped = world.run(&["run", "do it", "-m", &model, "--no-land", "--max-budget-usd", "5"]).expect(7);
+    let all = format!("{}{}", stopped.out, stopped.err);
+    assert!(all.contains("--per-call-usd 0.50"), "{all}");
+    let goes = world.run(&["resume", "last", "--per-call-usd", "0.50"]);
+    assert_ne!(goes.code, 7, "{goes:?}");
+    let page = world.run(&["cost", "--json"]).expect(0).json();
+    assert!(page.to_string().contains("\"calls\""), "{page}");
+    assert_eq!(
+        world.run(&["events", "last"]).expect(0).out.matches("\"said\"").count(),
+        4,
+        "every call was made"
+    );
+}

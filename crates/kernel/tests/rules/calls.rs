@@ -4,7 +4,7 @@ use crate::make::*;
 use crate::world::{ROOT, World};
 use contract::action::{Call, Work};
 use contract::event::{Event, Notice};
-use contract::intent::Wish;
+use contract::intent::{Source, Wish};
 use contract::model::Stop;
 use contract::session::{Limits, SessionSpec};
 use contract::{Fault, Kind, Timestamp, limits};
@@ -27,6 +27,52 @@ fn thens(world: &World) -> Vec<(String, u32)> {
 fn later(world: &mut World) {
     world.now = world.sessions[&ROOT].wake_at.expect("a retry").0;
     world.feed(ROOT, Input::Tick);
+}
+
+/// The calls of one message and the one that follows it, always the same.
+fn round(world: &mut World, n: usize, tools: [&str; 2], ok: bool) {
+    for tool in tools {
+        assert_eq!(world.doing(ROOT), "model", "{}", world.brief(ROOT));
+        let own = Call { tool: tool.into(), args: text(tool), ..pure(&format!("{tool}{n}")) };
+        world.end(ROOT, says(vec![own]));
+        let run = world.flight(ROOT).clone();
+        world.end(ROOT, ran(&run, ok));
+    }
+}
+
+/// How often the agent was told of the circle it is in.
+fn told(world: &World) -> usize {
+    let workaround = |event: &&Event| matches!(event, Event::Noticed { notice: Notice::Workaround { signature } } if signature == "loop/same-calls");
+    world.events(ROOT).filter(workaround).count()
+}
+
+#[test]
+fn two_calls_that_fail_in_turn_are_a_circle_and_a_failure_long_ago_hides_none() {
+    let mut world = World::working(bare());
+    (0..5).for_each(|n| round(&mut world, n, ["read", "grep"], false));
+    assert_eq!((told(&world), world.root().pause.clone().unwrap().code), (1, 5));
+    let mut world = World::working(bare());
+    world.end(ROOT, says(vec![Call { args: text("once"), ..pure("x1") }]));
+    let run = world.flight(ROOT).clone();
+    world.end(ROOT, ran(&run, false));
+    (0..5).for_each(|n| round(&mut world, n, ["read", "grep"], true));
+    assert_eq!(world.root().pause.clone().unwrap().why, "stuck");
+}
+
+#[test]
+fn an_agent_that_goes_round_in_a_circle_is_told_and_then_a_person_is_asked() {
+    let mut world = World::working(bare());
+    (0..3).for_each(|n| round(&mut world, n, ["read", "grep"], true));
+    assert_eq!((told(&world), world.root().pause.is_some()), (1, false));
+    (3..5).for_each(|n| round(&mut world, n, ["read", "grep"], true));
+    let pause = world.root().pause.clone().unwrap();
+    assert_eq!((pause.why.as_str(), pause.code), ("stuck", 5));
+    assert!(pause.what.contains("(grep, the last of 2 messages) 5 times"), "{pause:?}");
+    world.wish(ROOT, Source::User, resume());
+    (5..7).for_each(|n| round(&mut world, n, ["read", "grep"], true));
+    assert_eq!(told(&world), 1, "it begins anew");
+    round(&mut world, 7, ["read", "list"], true);
+    assert_eq!(world.doing(ROOT), "model");
 }
 
 #[test]
@@ -175,7 +221,7 @@ fn a_success_of_the_call_forgets_its_failures() {
             world.tools(ROOT);
         }
     }
-    assert!(thens(&world).is_empty());
+    assert!(thens(&world).iter().all(|(then, _)| then == "workaround"), "{:?}", thens(&world));
 }
 
 #[test]

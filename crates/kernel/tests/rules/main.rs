@@ -14,6 +14,7 @@ mod endings;
 mod fold;
 mod hooks;
 mod looping;
+mod keep;
 mod make;
 mod museum;
 mod project;

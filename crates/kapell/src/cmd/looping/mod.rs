@@ -191,7 +191,7 @@ pub(crate) async fn serve(
         let looked = tokio::select! {
             biased;
             () = &mut stop => return Ok(()),
-            looked = looper.look() => looked,
+            looked = Box::pin(looper.look()) => looked,
         };
         let wait = match looked {
             Ok(look) => {
@@ -224,7 +224,7 @@ fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
 async fn to_the_end(looper: &mut Looper<'_>, mut tell: impl FnMut(&News)) -> Result<u8, Failure> {
     let (mut code, mut troubled, mut untrusted) = (exit::OK, false, false);
     loop {
-        let look = looper.look().await?;
+        let look = Box::pin(looper.look()).await?;
         for news in &look.news {
             tell(news);
             troubled |= news.what == "trouble";
