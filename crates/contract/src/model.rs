@@ -42,6 +42,15 @@ pub struct Rates {
     /// Requests in a window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
+    /// Tokens in a UTC day that are meant to be enough: people are told, nothing waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_day: Option<u64>,
+    /// The same in a week, from Monday.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_week: Option<u64>,
+    /// The same in a month.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_month: Option<u64>,
 }
 
 /// So many requests in so long a time, wherever it begins.

@@ -66,6 +66,8 @@ pub enum Summaries {
     Same,
     /// This one.
     By(Box<ModelRef>),
+    /// Nobody, and nothing is taken out by itself: a person is asked.
+    Never,
 }
 
 /// The place in the tree.

@@ -118,7 +118,7 @@ fn resumed(input: &Input) -> impl Iterator<Item = &ModelRef> {
 pub(crate) fn other_words(spec: &SessionSpec) -> Option<&ModelRef> {
     match spec.summaries.as_ref()? {
         Summaries::By(model) => Some(model),
-        Summaries::Same => None,
+        Summaries::Same | Summaries::Never => None,
     }
 }
 

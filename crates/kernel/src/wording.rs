@@ -84,6 +84,7 @@ impl Session {
     pub(crate) fn wording_model(&self) -> Option<ModelRef> {
         match self.spec.as_ref()?.summaries.as_ref()? {
             Summaries::Same => self.model.clone(),
+            Summaries::Never => None,
             Summaries::By(model) => Some((**model).clone()),
         }
     }

@@ -63,6 +63,7 @@ fn worded() -> Vec<Example<Event>> {
         Summary { text: Some(blob("the parser was changed; two tests fail")), bytes: 38, ..summary() };
     vec![
         ("opened-summaries-same", opened(Summaries::Same)),
+        ("opened-summaries-never", opened(Summaries::Never)),
         ("opened-summaries-by", opened(Summaries::By(Box::new(priced_model())))),
         ("started-summarise", started(vec![(10, Left::Old)])),
         ("started-summarise-turns", started(Vec::new())),

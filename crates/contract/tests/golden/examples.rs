@@ -205,6 +205,7 @@ pub(crate) fn limited_model() -> ModelRef {
         tokens_per_minute: Some(40_000),
         concurrent: Some(8),
         window: Some(Window { requests: 900, ms: 18_000_000 }),
+        ..Rates::default()
     };
     ModelRef {
         id: "anthropic/claude-sonnet-5".into(),

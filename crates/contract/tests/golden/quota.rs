@@ -16,6 +16,13 @@ pub(crate) fn all() -> Vec<Example<QuotaEvent>> {
         tokens_per_minute: Some(40_000),
         concurrent: Some(8),
         window: Some(Window { requests: 900, ms: 18_000_000 }),
+        ..Rates::default()
+    };
+    let meant = Rates {
+        tokens_per_day: Some(1_000_000),
+        tokens_per_week: Some(5_000_000),
+        tokens_per_month: Some(20_000_000),
+        ..Rates::default()
     };
     let settled =
         |end| QuotaEvent::Settled { session: owner, action, tokens: 1_200, end, meter: Meter::default() };
@@ -27,6 +34,7 @@ pub(crate) fn all() -> Vec<Example<QuotaEvent>> {
         QuotaEvent::Settled { session: owner, action, tokens: 0, end: CallEnd::Answered, meter: told };
     vec![
         ("quota-declared", QuotaEvent::Declared { name: name(), rates, by: owner }),
+        ("quota-declared-meant", QuotaEvent::Declared { name: name(), rates: meant, by: owner }),
         ("quota-declared-nothing", QuotaEvent::Declared { name: name(), rates: Rates::default(), by: owner }),
         ("quota-taken", QuotaEvent::Taken { session: owner, action, tokens: 9_000, until: AT }),
         ("quota-settled", settled(CallEnd::Answered)),
