@@ -43,6 +43,8 @@ pub struct Options {
     pub key_command: String,
     /// Which program answers: each has deviations of its own.
     pub server: Server,
+    /// What the person says its refusals mean.
+    pub errors: fault::own::Rules,
     /// Fields that the server said it does not know: they are left out.
     pub without: Vec<&'static str>,
     /// Further parameters of the request's body, as the user's configuration has them. What Kapell itself sets stays.

@@ -85,6 +85,7 @@ impl Line {
             key_env: self.provider.key_env.clone(),
             key_command: self.provider.key_command.as_ref().map_or("", KeyCommand::program).to_owned(),
             server: self.provider.server,
+            errors: self.provider.errors.clone(),
             without: lock(&self.without).clone(),
             parameters: parameters.unwrap_or_default(),
         }

@@ -6,6 +6,7 @@
 mod presets;
 
 use crate::dialect::anthropic::Anthropic;
+use crate::dialect::fault::own::Rules;
 use crate::dialect::gemini::Gemini;
 use crate::dialect::openai_chat::Chat;
 use crate::dialect::openai_responses::Responses;
@@ -239,6 +240,8 @@ pub struct Declared {
     pub total_ms: Option<u64>,
     /// What it allows.
     pub rates: Rates,
+    /// What its refusals mean, beside what is known of them.
+    pub errors: Rules,
     /// Its models, by their names on the wire.
     pub models: BTreeMap<String, Facts>,
 }
@@ -276,6 +279,8 @@ pub struct Provider {
     pub timeouts: Timeouts,
     /// What it allows.
     pub rates: Rates,
+    /// What its refusals mean, beside what is known of them.
+    pub errors: Rules,
     /// What is declared of its models.
     pub models: BTreeMap<String, Facts>,
 }
@@ -400,6 +405,7 @@ fn provider(name: String, own: Declared, env: &dyn Fn(&str) -> Option<String>) -
             total: or(own.total_ms, usual.total),
         },
         rates: own.rates,
+        errors: own.errors,
         models: own.models,
         base_url,
         name,

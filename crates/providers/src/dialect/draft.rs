@@ -4,7 +4,7 @@
 //! [`Draft::new`]; it ends in [`Draft::end`].
 
 use super::{Options, args};
-use contract::limits::CALLS_RECORDED;
+use contract::limits::{CALLS_RECORDED, TOKEN_BYTES_MOST};
 use contract::model::{Broken, Message, Meter, Private, Reply, Request, Stop, ToolUse, Usage};
 use contract::{Fault, Kind};
 use serde_json::Value;
@@ -18,6 +18,10 @@ pub const ARGS_BYTES: usize = 1024 * 1024;
 const BYTES_PER_TOKEN: usize = 64;
 /// Text allowed for beside that, bytes.
 const SPARE_BYTES: usize = 64 * 1024;
+/// A reply whose end is nothing but one short text again and again leads nowhere (users' pain 12): so much of it, and so
+/// short a text, bytes.
+const REPEATED_BYTES: usize = 16 * 1024;
+const REPEATED_TEXT: usize = 256;
 /// Tokens one picture stands for at most where nobody counted.
 const IMAGE_TOKENS: u64 = 5_000;
 /// Tokens per message, tool and request that are no text of ours: roles, marks, the provider's own instructions.
@@ -47,6 +51,8 @@ pub struct Draft {
     /// It said more than it was asked to.
     overrun: bool,
     text: String,
+    /// Bytes of it when it was last looked at.
+    looked: usize,
     thought: usize,
     calls: Vec<Sketch>,
     asked: Asked,
@@ -98,6 +104,7 @@ impl Draft {
             hidden: false,
             overrun: false,
             text: String::new(),
+            looked: 0,
             thought: 0,
             calls: Vec::new(),
             asked,
@@ -113,7 +120,37 @@ impl Draft {
             return Err(self.too_much("text", most));
         }
         self.text.push_str(piece);
-        Ok(())
+        if self.text.len() < self.looked + REPEATED_BYTES / 4 {
+            return Ok(());
+        }
+        self.looked = self.text.len();
+        match self.repeats() {
+            true => {
+                self.overrun = self.text.len() as u64 / TOKEN_BYTES_MOST > self.asked.max_tokens;
+                Err(self.degenerate())
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Is its end one short text again and again?
+    fn repeats(&self) -> bool {
+        let bytes = self.text.as_bytes();
+        let Some(from) = bytes.len().checked_sub(REPEATED_BYTES) else { return false };
+        let end = &bytes[from..];
+        (1..=REPEATED_TEXT).any(|period| end[period..] == end[..end.len() - period])
+    }
+
+    fn degenerate(&self) -> Fault {
+        let id = &self.asked.id;
+        Fault::new(
+            Kind::Permanent,
+            "reply-repeats",
+            format!(
+                "{id} said the same words again and again ({REPEATED_BYTES} bytes of them) and was broken off"
+            ),
+        )
+        .hint("say what you want in another way, or take another model (--model)")
     }
 
     /// The text so far.
@@ -124,6 +161,7 @@ impl Draft {
     /// So many bytes at the beginning of the text turn out to have been thoughts.
     pub fn rethink(&mut self, bytes: usize) -> Result<(), Fault> {
         let rest = self.text.split_off(bytes.min(self.text.len()));
+        self.looked = 0;
         let thought = std::mem::replace(&mut self.text, rest).len();
         if thought > 0 { self.think(thought) } else { Ok(()) }
     }
@@ -508,12 +546,13 @@ mod tests {
     #[test]
     fn everything_is_bounded() {
         let mut draft = asked(Vec::new(), 1_000_000);
-        let megabyte = "x".repeat(1024 * 1024);
+        let numbers: String = (0..).map(|n: u32| format!("{n:08}")).take(128 * 1024).collect();
+        let megabyte = numbers.as_str();
         for _ in 0..10 {
-            draft.say(&megabyte).unwrap();
+            draft.say(megabyte).unwrap();
         }
         assert_eq!(draft.say("x").unwrap_err().code, "reply-too-large");
-        draft.args(0, &megabyte).unwrap();
+        draft.args(0, megabyte).unwrap();
         assert!(draft.args(0, "x").is_err());
         assert!(draft.think(TEXT_BYTES).is_ok() && draft.think(1).is_err());
         assert!((1..CALLS_RECORDED).all(|at| draft.call(at, "", "t").is_ok()));
@@ -524,9 +563,20 @@ mod tests {
     fn words_without_end_are_broken_off_and_billed() {
         let mut draft = draft(Vec::new());
         let said = (0..).take_while(|_| draft.say("again ").is_ok()).count();
-        assert!((11_900..13_000).contains(&said), "{said}");
+        assert!((2_700..4_000).contains(&said), "{said}");
+        assert_eq!(draft.say(&"again ".repeat(1_000)).unwrap_err().code, "reply-repeats");
         let broken = draft.end(Some(cut("p"))).unwrap_err();
-        assert!(broken.usage.unwrap().output > 60_000);
+        assert!(broken.usage.unwrap().output > 16_000);
+    }
+
+    #[test]
+    fn what_only_looks_alike_is_not_broken_off() {
+        let mut table = asked(Vec::new(), 1_000_000);
+        (0..4_000).for_each(|n: u32| table.say(&format!("| {n:05} | 0 | 0 | 0 |\n")).unwrap());
+        // A rule, and blanks, are short.
+        table.say(&"=".repeat(REPEATED_BYTES - 64)).unwrap();
+        table.say("\nand so on\n").unwrap();
+        table.say(&" ".repeat(REPEATED_BYTES - 64)).unwrap();
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //!
 //! Knows no socket. The same table serves answers ([`refused`]) and errors inside a stream ([`told`]). Start at [`RULES`].
 
+pub mod own;
+
 use super::{Headers, Options, limits};
 use contract::error::CONTEXT_FULL;
 use contract::text::bounded;
@@ -37,6 +39,8 @@ enum About {
     Moved,
     /// The request itself.
     Request,
+    /// Something that a person has to do, as a rule of theirs says.
+    Person,
 }
 
 /// By status, when no word says better.
@@ -82,6 +86,7 @@ const WORDS: &[(&str, About)] = &[
     ("unavailable", About::Unwell),
     ("deadline_exceeded", About::Unwell),
     ("rate_limit_error", About::Rate),
+    ("usage_limit_reached", About::Rate),
     ("rate_limit_exceeded", About::Rate),
     ("resource_exhausted", About::Rate),
     ("too_many_requests", About::Rate),
@@ -121,11 +126,14 @@ struct Said {
     retry: Option<String>,
     /// What is used up is a day's share.
     daily: bool,
+    /// An answer that is no JSON.
+    raw: String,
 }
 
 /// An answer that is no reply. `now` is the moment of it.
 pub fn refused(options: &Options, status: u16, headers: &Headers, body: &[u8], now: Timestamp) -> Fault {
-    let said = serde_json::from_slice(body).map(|value| said(&value)).unwrap_or_default();
+    let plain = |_| Said { raw: String::from_utf8_lossy(body).into_owned(), ..Said::default() };
+    let said = serde_json::from_slice(body).map(|value| said(&value)).unwrap_or_else(plain);
     let mut fault = fault(options, Some(status), &said);
     let wait = limits::retry_after_ms(headers, now).or_else(|| limits::wait_ms(said.retry.as_deref()?, now));
     fault = waiting(fault, if said.daily { wait.max(Some(until_midnight_ms(now))) } else { wait });
@@ -185,9 +193,24 @@ fn said(value: &Value) -> Said {
         let mut violations = detail["violations"].as_array().into_iter().flatten();
         said.daily |= violations.any(|one| one["quotaId"].as_str().is_some_and(|id| id.contains("PerDay")));
     }
+    said.retry = said.retry.or_else(|| resets(error));
     let text = error.as_str().or_else(|| error["message"].as_str()).or_else(|| value["message"].as_str());
     text.or_else(|| value["detail"].as_str()).unwrap_or_default().clone_into(&mut said.message);
     said
+}
+
+/// When a limit is reset, where the body says it: ChatGPT's plans in seconds and as a moment, OpenRouter as the header
+/// that its own upstream would have sent.
+fn resets(error: &Value) -> Option<String> {
+    let own = ["resets_in_seconds", "resets_at"].into_iter().map(|key| &error[key]);
+    let headers = error["metadata"]["headers"].as_object();
+    let reset = |(name, _): &(&String, &Value)| name.eq_ignore_ascii_case("x-ratelimit-reset");
+    let told = headers.and_then(|headers| headers.iter().find(reset)).map(|(_, value)| value);
+    own.chain(told).find_map(|value| match value {
+        Value::Number(n) => Some(n.to_string()),
+        Value::String(text) => Some(text.clone()),
+        _ => None,
+    })
 }
 
 fn about(status: Option<u16>, said: &Said) -> About {
@@ -216,12 +239,32 @@ fn about(status: Option<u16>, said: &Said) -> About {
         })
 }
 
+/// What the person's own rules say it is.
+fn by_own_rules(options: &Options, status: Option<u16>, said: &Said) -> Option<Kind> {
+    let words = said.words.iter().map(String::as_str);
+    let texts: Vec<&str> = words.chain([said.message.as_str(), said.raw.as_str()]).collect();
+    options.errors.kind(status.or(said.status), &texts)
+}
+
 fn fault(options: &Options, status: Option<u16>, said: &Said) -> Fault {
     let (who, id) = (&options.provider, &options.id);
     let answered = status.map_or_else(String::new, |status| format!(" ({status})"));
     let quote = bounded(said.message.trim(), QUOTE_BYTES);
     let quoted = if quote.is_empty() { String::new() } else { format!(": {quote}") };
-    match about(status, said) {
+    let own = by_own_rules(options, status, said).map(|kind| match kind {
+        Kind::Transient => About::Slow,
+        Kind::RateLimited => About::Rate,
+        Kind::Degraded => About::Unwell,
+        Kind::Permanent => About::Request,
+        Kind::UserFixable => About::Person,
+    });
+    match own.unwrap_or_else(|| about(status, said)) {
+        About::Person => Fault::new(
+            Kind::UserFixable,
+            "refused",
+            format!("{who} wants something of you{answered}{quoted}"),
+        )
+        .hint("do what it asks for, then: kapell resume"),
         About::Key => key_refused(options, &format!("{who} refuses the key{answered}{quoted}")),
         About::Quota => Fault::new(
             Kind::UserFixable,

@@ -39,6 +39,8 @@ const OUTPUT: Names = [
     "anthropic-ratelimit-output-tokens-remaining",
     "anthropic-ratelimit-output-tokens-reset",
 ];
+/// Of a subscription's windows of hours and days: whether one is full, and when it is not any more.
+const UNIFIED: [&str; 2] = ["anthropic-ratelimit-unified-status", "anthropic-ratelimit-unified-reset"];
 /// Bare numbers from here on are moments, seconds or milliseconds since 1970; below they are durations in seconds.
 const EPOCH_SECONDS: f64 = 1e9;
 const EPOCH_MILLIS: f64 = 1e11;
@@ -71,7 +73,11 @@ pub fn retry_after_ms(headers: &Headers, now: Timestamp) -> Option<u64> {
         let gauges = all.filter_map(|names| gauge(headers, names, now));
         gauges.filter(|gauge| gauge.left == 0).filter_map(|gauge| gauge.reset_ms).max()
     };
-    exact.or_else(said).or_else(used_up)
+    let plan = || {
+        let full = headers.get(UNIFIED[0]) == Some("rejected");
+        headers.get(UNIFIED[1]).filter(|_| full).and_then(|text| wait_ms(text, answered(headers, now)))
+    };
+    exact.or_else(said).or_else(plan).or_else(used_up)
 }
 
 /// The moment of the answer: its own date, so that a clock that is off does not make waits too short.

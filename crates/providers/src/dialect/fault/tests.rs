@@ -302,3 +302,62 @@ fn words_for_people() {
     let fault = refused(&options(), 400, &Headers::default(), long.as_bytes(), Timestamp(0));
     assert!(fault.what.len() < 500 && !fault.what.contains('\u{1b}'), "{fault}");
 }
+
+#[test]
+fn a_persons_own_rules_go_before_the_table_and_see_answers_that_are_no_json() {
+    use own::{Rule, Rules};
+    let rule = |status, pattern, kind| Rule::new(status, pattern, kind).unwrap();
+    let rules = vec![
+        rule(None, Some("at capacity"), Kind::RateLimited),
+        rule(Some(403), Some("<title>Portal"), Kind::UserFixable),
+        rule(None, Some("^warming_up$"), Kind::Transient),
+        rule(Some(500), None, Kind::Permanent),
+    ];
+    let options = Options { errors: Rules(rules), ..options() };
+    let of = |status, body: &str, header: &[(&str, &str)]| {
+        let headers = Headers::new(header.iter().copied());
+        let fault = refused(&options, status, &headers, body.as_bytes(), Timestamp(0));
+        (fault.kind, fault.code, fault.retry_after_ms)
+    };
+    let full = r#"{"error":{"message":"The server is at capacity","type":"invalid_request_error"}}"#;
+    let limited = (Kind::RateLimited, "rate-limited".to_owned(), Some(7_000));
+    assert_eq!(of(400, full, &[("retry-after", "7")]), limited, "and is waited for like any limit");
+    assert_eq!(of(403, "<html><title>Portal</title>", &[]), (Kind::UserFixable, "refused".into(), None));
+    assert_eq!(of(403, "<html><title>Other</title>", &[]).1, KEY_REFUSED);
+    assert_eq!(of(400, r#"{"error":{"type":"warming_up","message":"x"}}"#, &[]).0, Kind::Transient);
+    assert_eq!(of(500, "", &[]).0, Kind::Permanent);
+    assert_eq!(of(503, "", &[]).0, Kind::Degraded, "what no rule speaks of is as before");
+    let told = told(&options, &json!({"type": "overloaded_error", "message": "we are At Capacity"}));
+    assert_eq!(told.kind, Kind::RateLimited, "inside a stream too");
+}
+
+#[test]
+fn a_plans_reset_is_found_wherever_it_is_told() {
+    // 2026-11-20T06:07:24Z.
+    let now = Timestamp(1_795_154_844_000);
+    let of = |body: &str, headers: &[(&str, &str)]| {
+        let fault = refused(&options(), 429, &Headers::new(headers.iter().copied()), body.as_bytes(), now);
+        (fault.kind, fault.retry_after_ms)
+    };
+    let plan = r#"{"error":{"type":"usage_limit_reached","message":"The usage limit has been reached","plan_type":"plus","resets_at":1795158444,"resets_in_seconds":3601}}"#;
+    assert_eq!(of(plan, &[]), (Kind::RateLimited, Some(3_601_000)));
+    let moment = r#"{"error":{"type":"usage_limit_reached","message":"x","resets_at":1795158444}}"#;
+    assert_eq!(of(moment, &[]), (Kind::RateLimited, Some(3_600_000)));
+    let written =
+        r#"{"error":{"type":"usage_limit_reached","message":"x","resets_at":"2026-11-20T06:08:24Z"}}"#;
+    assert_eq!(of(written, &[]), (Kind::RateLimited, Some(60_000)));
+    let router = r#"{"error":{"message":"Rate limit exceeded: free-models-per-day","code":429,"metadata":{"headers":{"X-RateLimit-Limit":"50","X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1795158444000"}}}}"#;
+    assert_eq!(of(router, &[]), (Kind::RateLimited, Some(3_600_000)));
+    let unified = [
+        ("anthropic-ratelimit-unified-status", "rejected"),
+        ("anthropic-ratelimit-unified-reset", "1795158444"),
+    ];
+    assert_eq!(of("", &unified), (Kind::RateLimited, Some(3_600_000)));
+    assert_eq!(of("", &[("retry-after", "5"), unified[0], unified[1]]), (Kind::RateLimited, Some(5_000)));
+    assert_eq!(
+        of("", &[("anthropic-ratelimit-unified-status", "allowed"), unified[1]]),
+        (Kind::RateLimited, None)
+    );
+    let told = told(&options(), &serde_json::from_str::<Value>(plan).unwrap()["error"]);
+    assert_eq!((told.kind, told.retry_after_ms), (Kind::RateLimited, Some(3_601_000)), "inside a stream");
+}
