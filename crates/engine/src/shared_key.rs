@@ -206,6 +206,7 @@ fn declared() -> Rates {
         tokens_per_minute: Some(TOKENS_A_MINUTE),
         window: Some(WINDOW),
         concurrent: None,
+        ..Rates::default()
     }
 }
 

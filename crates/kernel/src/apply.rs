@@ -95,6 +95,7 @@ impl Session {
                 self.fold_context(event)?;
                 if let Event::Compacted { .. } = event {
                     self.hooks.compact = false;
+                    self.cut_once = false;
                     self.tell_hooks(Asked::of(HookEvent::PostCompact, "auto"));
                 }
             }
@@ -213,6 +214,7 @@ impl Session {
             Event::Resumed { model } => {
                 self.phase = self.phase.next(PhaseMove::Resume)?;
                 self.tell_hooks(Asked::of(HookEvent::SessionStart, "resume"));
+                self.cut_once = self.may_cut() && model.is_none();
                 self.pause = None;
                 self.failures.clear();
                 self.repeat = None;

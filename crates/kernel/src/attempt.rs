@@ -147,6 +147,9 @@ impl Session {
         let ran_ms = at.since(attempt.started);
         self.used =
             self.used.plus(Amount { steps: 1, time_ms: outcome.used.time_ms.min(ran_ms), ..outcome.used });
+        if attempt.work.asks_model() {
+            self.called_at = at;
+        }
         self.learn(&attempt, outcome);
         match &outcome.end {
             End::Done(done) => self.done(&attempt, done),

@@ -6,11 +6,18 @@ use crate::Illegal;
 use crate::budget::figure;
 use crate::decide::Draft;
 use crate::further::{Facts, Further, project_of};
-use crate::project::{Nearly, Short};
+use crate::governor::Governor;
+use crate::project::{Nearly, Project, Short};
+use crate::session::Session;
 use contract::event::Event;
 use contract::money::usd;
 use contract::project::ProjectEvent;
 use contract::{ActionId, Amount, SessionId, StreamId, Timestamp, limits};
+
+/// The ledger of a session's project, when it is at hand.
+pub(crate) fn project_at_hand<'a>(session: &Session, gov: &'a Governor) -> Option<&'a Project> {
+    gov.project(project_of(session.spec.as_ref()?))
+}
 
 impl Draft<'_> {
     /// The project's ledger, when it is at hand.

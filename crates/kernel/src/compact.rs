@@ -16,6 +16,7 @@ use contract::event::{Disposal, Event, Notice, TaskState};
 use contract::hooks::{Asked, HookEvent};
 use contract::intent::Wish;
 use contract::model::NO_RESULT;
+use contract::session::{SessionSpec, Summaries};
 use contract::{Digest, IntentId, limits};
 use std::collections::BTreeMap;
 
@@ -416,6 +417,22 @@ fn apart(runs: Vec<(u64, u64)>, entries: &[Entry<'_>]) -> Vec<(u64, u64)> {
     entries.iter().filter(|entry| entry.gone).map(|entry| (entry.item.no, entry.item.no)).collect()
 }
 
+/// Why a session pauses whose conversation is not cut by itself.
+const CUT: &str = "context";
+
+impl Session {
+    /// Does a person say when the conversation is cut?
+    pub(crate) fn cut_by_hand(&self) -> bool {
+        let never = |spec: &SessionSpec| matches!(spec.summaries, Some(Summaries::Never));
+        !self.cut_once && self.spec.as_deref().is_some_and(never)
+    }
+
+    /// A person had it go on: what it stopped for may be done, once.
+    pub(crate) fn may_cut(&self) -> bool {
+        self.cut_once || self.pause.as_ref().is_some_and(|pause| pause.why == CUT)
+    }
+}
+
 /// Is there room for the next request?
 pub(crate) enum Room {
     Fits,
@@ -441,6 +458,9 @@ impl Draft<'_> {
         if before <= cap && self.s.items.len() <= limits::CONTEXT_ITEMS {
             return Ok(Room::Fits);
         }
+        if self.s.cut_by_hand() {
+            return self.asks_to_cut(&format!("its next request takes about {before} tokens of {cap}"));
+        }
         if self.s.hooked_on(HookEvent::PreCompact) && !self.s.hooks.compact {
             let asked = Box::new(Asked::of(HookEvent::PreCompact, "auto"));
             return Ok(Room::Hooks(Work::Hooks { asked }));
@@ -453,6 +473,22 @@ impl Draft<'_> {
             return Ok(Room::Fits);
         }
         self.does_not_fit(after, coming)
+    }
+
+    /// Nothing is taken out of this conversation by itself: a person says yes, or gives it a larger model.
+    pub(crate) fn asks_to_cut(&mut self, why: &str) -> Result<Room, Illegal> {
+        if self.s.phase != Phase::Active {
+            return Ok(Room::Stuck);
+        }
+        let (id, name) = (self.s.id, self.s.model.as_ref().map(|model| model.id.clone()).unwrap_or_default());
+        let what =
+            format!("the conversation has grown too long for {name} ({why}), and is not cut by itself");
+        let hint = format!(
+            "kapell resume {id} cuts it this once, with everything on record (kapell uncompact brings it back); --model \
+             PROVIDER/NAME: one with a larger context"
+        );
+        self.pause(CUT, &what, &hint, 8)?;
+        Ok(Room::Moved)
     }
 
     /// Tokens of messages that join the next request.

@@ -299,6 +299,10 @@ impl Draft<'_> {
         let limit = self.s.spec.as_ref().map_or(limits::SAME_FAILURES, |spec| spec.limits.same_failures);
         let again = retry::policy(fault.kind).retries && count < limit;
         let speaks = matches!(attempt.work, Work::Model { .. });
+        if speaks && fault.code == CONTEXT_FULL && self.s.cut_by_hand() {
+            self.emit(Event::Failed { signature, count, then: "ask".into(), retry_at: None })?;
+            return self.asks_to_cut(&fault.what).map(drop);
+        }
         if speaks && fault.code == CONTEXT_FULL && count < limit && self.cut_quarter()? {
             return self.emit(Event::Failed { signature, count, then: RETRY.into(), retry_at: None });
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::Illegal;
+use crate::slow::share;
 
 /// One session's part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +93,12 @@ impl Ledger {
     pub fn cap(&self, session: SessionId) -> Amount {
         let caps = self.path(session).into_iter().filter_map(|id| self.accounts.get(&id));
         caps.fold(Amount::UNLIMITED, |cap, account| cap.min(account.cap))
+    }
+
+    /// The largest share that is used of any cap in money or tokens that a session lives under, percent.
+    pub fn share(&self, session: SessionId) -> u64 {
+        let accounts = self.path(session).into_iter().filter_map(|id| self.accounts.get(&id));
+        accounts.map(|account| share(account.settled, account.cap)).max().unwrap_or(0)
     }
 
     /// What a session and everything below it has used.

@@ -38,6 +38,7 @@ mod caps;
 mod finish;
 mod next;
 mod recover;
+mod slow;
 mod stages;
 mod start;
 mod traffic;

@@ -5,6 +5,7 @@
 
 use crate::Illegal;
 use crate::ledger::crosses;
+use crate::slow::share;
 use contract::project::{Caps, ProjectEvent};
 use contract::{ActionId, Amount, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -157,6 +158,12 @@ impl Project {
             }
         }
         Ok(())
+    }
+
+    /// The largest share that is spent of any cap, percent.
+    pub fn share(&self, now: Timestamp) -> u64 {
+        let of = |span: Span| share(self.account(span, now).spent, span.cap(self.caps));
+        SPANS.into_iter().map(of).max().unwrap_or(0)
     }
 
     /// Who holds most of this unit.

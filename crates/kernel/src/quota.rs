@@ -6,6 +6,7 @@
 pub mod health;
 pub mod learned;
 pub mod pace;
+pub mod spans;
 pub mod supply;
 
 use crate::Illegal;
@@ -16,6 +17,7 @@ use health::{Breaker, Caller, Health, Pause};
 use learned::Learned;
 use pace::{Bucket, Flow, LATE_MS, MINUTE_MS, Window};
 use serde::{Deserialize, Serialize};
+use spans::Spans;
 use supply::{Supply, Use};
 
 /// Parts of a minute's requests that may go at once; the rest follows evenly.
@@ -55,6 +57,9 @@ pub struct Quota {
     /// Of what it allows in a long time.
     #[serde(default)]
     supply: Supply,
+    /// Tokens of the day, the week and the month.
+    #[serde(default)]
+    spans: Spans,
     /// The first of each process's line.
     #[serde(default)]
     places: Vec<Place>,
@@ -245,6 +250,7 @@ impl Default for Quota {
             told_tokens: None,
             health: Health::default(),
             supply: Supply::default(),
+            spans: Spans::default(),
             places: Vec::new(),
         }
     }
@@ -438,6 +444,8 @@ impl Quota {
         }
         self.buckets();
         self.supply = self.supply.after(self.most_used());
+        let spent = if let QuotaEvent::Settled { tokens, .. } = event { *tokens } else { 0 };
+        self.spans = self.spans.after(now, spent, &self.rates);
         self.seq += 1;
         Ok(())
     }
@@ -489,15 +497,18 @@ impl Quota {
         all.into_iter().flatten().max_by_key(|supply| supply.percent())
     }
 
-    /// What is nearly used up since the newest event, for people.
-    pub fn just_scarce(&self) -> Option<String> {
-        let supply = self.most_used().filter(|_| self.supply.just())?;
-        Some(format!("{} of the key {}", supply.words(), self.name))
+    /// What is nearly used up, or used up, since the newest event, for people.
+    pub fn just_scarce(&self) -> Vec<String> {
+        let supply = self.most_used().filter(|_| self.supply.just());
+        let all = supply.into_iter().chain(self.spans.uses(self.now, &self.rates, true));
+        all.map(|supply| format!("{} of the key {}", supply.words(), self.name)).collect()
     }
 
-    /// The same at any time.
-    pub fn scarce(&self) -> Option<Use> {
-        self.most_used().filter(|supply| supply.percent() >= limits::BUDGET_WARN_PERCENT)
+    /// What a person means to use, and what is nearly used up of anything else, at any time.
+    pub fn uses(&self, now: Timestamp) -> Vec<Use> {
+        let scarce = self.most_used().filter(|supply| supply.percent() >= limits::BUDGET_WARN_PERCENT);
+        let scarce = scarce.filter(|supply| now < supply.until);
+        scarce.into_iter().chain(self.spans.uses(self.now.max(now), &self.rates, false)).collect()
     }
 
     fn took(&mut self, tokens: u64) {
@@ -609,6 +620,7 @@ impl Quota {
             self.places.iter_mut().for_each(|place| back(&mut place.until));
             back(&mut self.hit_at);
             self.health.turn_back(by);
+            self.spans.turn_back(at);
             self.now = at;
         }
         self.now = self.now.max(at);

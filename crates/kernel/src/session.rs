@@ -152,6 +152,12 @@ pub struct Session {
     pub hooks: HookState,
     /// What was really used so far by this session alone.
     pub used: Amount,
+    /// A person has said that its conversation may be cut now, which is not cut by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut_once: bool,
+    /// When its newest call of a model ended.
+    #[serde(default)]
+    pub called_at: Timestamp,
     /// The cap of one model call, where a person has said another than it was opened with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_cap: Option<Amount>,
@@ -482,6 +488,8 @@ impl Session {
             block: None,
             hooks: HookState::default(),
             used: Amount::ZERO,
+            cut_once: false,
+            called_at: Timestamp(0),
             call_cap: None,
             cache: Cache::default(),
         }

@@ -94,6 +94,11 @@ impl Draft<'_> {
             self.look_at = Some(until);
             return Ok(false);
         }
+        let slowed = choice.work.asks_model().then(|| self.s.slowed(self.gov, self.ctx.now));
+        if let Some(until) = slowed.flatten() {
+            self.look_at = Some(until);
+            return Ok(false);
+        }
         match self.make_room(&choice)? {
             Room::Fits => {}
             Room::Moved => return Ok(true),

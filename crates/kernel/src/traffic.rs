@@ -395,8 +395,8 @@ impl Draft<'_> {
 
     /// Tells people once when most of what a key allows in a long time is used.
     fn scarce(&mut self, quota: QuotaId) -> Result<(), Illegal> {
-        let Some(what) = self.gov.quota_mut(quota)?.just_scarce() else { return Ok(()) };
-        self.emit(Event::Warned { what })
+        let news = self.gov.quota_mut(quota)?.just_scarce();
+        news.into_iter().try_for_each(|what| self.emit(Event::Warned { what }))
     }
 
     /// What a person declares holds for every session; of two declarations that of the newer session.

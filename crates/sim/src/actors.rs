@@ -57,6 +57,7 @@ fn quota(rng: &mut Rng) -> Option<Quota> {
         tokens_per_minute: rng.of(&[None, None, Some(200_000)]),
         concurrent: rng.of(&[None, Some(1), Some(2)]),
         window: Some(window).filter(|_| rng.chance(400)),
+        ..Rates::default()
     };
     Some(Quota { name: key.into(), rates })
 }
@@ -67,6 +68,7 @@ pub(crate) fn spec(rng: &mut Rng, story: Story) -> SessionSpec {
     let speaker = if long { small(rng) } else { model(rng) };
     let summaries = match rng.below(3) {
         0 => None,
+        1 if rng.chance(200) => Some(Summaries::Never),
         1 => Some(Summaries::Same),
         _ => Some(Summaries::By(Box::new(model(rng)))),
     };

@@ -33,6 +33,11 @@ impl Use {
         u64::try_from(share).unwrap_or(u64::MAX)
     }
 
+    /// Is that most of it?
+    pub fn is_most(&self) -> bool {
+        self.percent() >= limits::BUDGET_WARN_PERCENT
+    }
+
     /// For people.
     pub fn words(&self) -> String {
         let Self { unit, used, most, until } = self;

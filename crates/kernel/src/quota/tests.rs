@@ -315,6 +315,7 @@ fn it_does_not_grow_with_the_calls() {
         tokens_per_minute: Some(1_000_000),
         window,
         concurrent: Some(8),
+        ..Rates::default()
     };
     let mut key = Key::with(rates);
     for who in 0..20_000 {

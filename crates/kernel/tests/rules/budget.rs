@@ -5,7 +5,7 @@ use crate::world::{ROOT, World};
 use contract::action::{Done, End, Outcome, Work};
 use contract::event::{Event, Final, LedgerEvent};
 use contract::intent::{Source, Wish};
-use contract::model::{Card, ModelRef, Price, Usage};
+use contract::model::{Card, ModelRef, Price, Stop, Usage};
 use contract::session::SessionSpec;
 use contract::{Amount, SessionId, limits};
 use kernel::Input;
@@ -239,4 +239,36 @@ fn every_reservation_stands_before_its_start_and_is_settled_with_its_end() {
     world.end(ROOT, end);
     world.play();
     assert_eq!(world.ledger(ROOT).held(ROOT), Amount::ZERO);
+}
+
+/// A call of a model with this many tokens, and the tool behind it, in no time: how long the next call is away, if it has
+/// not begun.
+fn called(world: &mut World, n: usize, tokens: u64) -> Option<u64> {
+    let usage = Usage { input: tokens - 1, output: 1, ..Usage::default() };
+    let said = Done::said(Some(text("hm")), 2, vec![pure(&format!("c{n}"))], Stop::ToolUse, usage);
+    let outcome = world.outcome(ROOT, End::Done(said));
+    world.feed(ROOT, Input::Outcome(Box::new(outcome)));
+    let run = world.flight(ROOT).clone();
+    let outcome = world.outcome(ROOT, ran(&run, true));
+    let decision = world.feed(ROOT, Input::Outcome(Box::new(outcome)));
+    decision.wake_at.filter(|_| world.doing(ROOT) == "-").map(|at| at.0 - world.now)
+}
+
+#[test]
+fn where_most_of_a_budget_is_used_the_next_call_comes_a_little_later() {
+    let budget = Amount { tokens: 100_000, ..Amount::UNLIMITED };
+    let mut world = World::working(SessionSpec { budget, ..bare() });
+    let all: Vec<Option<u64>> = (0..10).map(|n| called(&mut world, n, 8_000)).collect();
+    assert_eq!(all, [[None; 9].as_slice(), &[Some(150)]].concat());
+    world.now += 149;
+    world.feed(ROOT, Input::Tick);
+    assert_eq!(world.doing(ROOT), "-");
+    world.now += 1;
+    world.feed(ROOT, Input::Tick);
+    assert_eq!(world.doing(ROOT), "model");
+    // A clock that was set back does not prolong it.
+    assert_eq!(called(&mut world, 10, 1_000), Some(150));
+    world.now -= 10;
+    world.feed(ROOT, Input::Tick);
+    assert_eq!(world.doing(ROOT), "model");
 }

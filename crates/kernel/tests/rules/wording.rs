@@ -239,3 +239,26 @@ fn limited_for(ms: u64) -> End {
     fault.retry_after_ms = Some(ms);
     End::Failed(fault)
 }
+
+#[test]
+fn off_means_off_until_a_person_says_yes_to_one_cut() {
+    let mut world = World::working(worded_by(Summaries::Never));
+    until_asked(&mut world);
+    let pause = world.root().pause.clone().unwrap();
+    assert_eq!((pause.why.as_str(), pause.code), ("context", 8));
+    assert!(pause.hint.contains("kapell resume"), "{pause:?}");
+    assert!(cuts(&world).is_empty());
+    let all = world.root().items.len();
+    world.user(resume());
+    assert_eq!((cuts(&world).len(), world.doing(ROOT)), (1, "model"));
+    assert!(world.root().items.len() < all);
+    // The yes was for one cut.
+    until_asked(&mut world);
+    assert_eq!((world.root().pause.clone().unwrap().why.as_str(), cuts(&world).len()), ("context", 1));
+    // A provider that says it is too long cuts nothing either.
+    let mut world = World::working(worded_by(Summaries::Never));
+    world.end(ROOT, says(vec![pure("r1"), pure("r2")]));
+    world.tools(ROOT);
+    world.end(ROOT, fails(Kind::Permanent, contract::error::CONTEXT_FULL));
+    assert_eq!((world.root().pause.clone().unwrap().why.as_str(), cuts(&world).len()), ("context", 0));
+}

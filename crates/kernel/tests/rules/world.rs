@@ -318,7 +318,19 @@ impl World {
     pub(crate) fn end(&mut self, id: SessionId, end: End) -> Decision {
         let outcome = self.outcome(id, end);
         self.now += 10;
-        self.feed(id, Input::Outcome(Box::new(outcome)))
+        let decision = self.feed(id, Input::Outcome(Box::new(outcome)));
+        self.unhurried(id);
+        decision
+    }
+
+    /// Where most of a budget is used the next call comes a little later: this world has the time.
+    fn unhurried(&mut self, id: SessionId) {
+        let live = &self.sessions[&id];
+        let slowed = live.state.slowed(&self.governor, Timestamp(self.now));
+        if let Some(at) = slowed.filter(|at| live.wake_at == Some(*at)) {
+            self.now = at.0;
+            self.feed(id, Input::Tick);
+        }
     }
 
     pub(crate) fn outcome(&mut self, id: SessionId, end: End) -> Outcome {
@@ -370,10 +382,13 @@ impl World {
                 self.end(id, end);
                 continue;
             }
+            let now = Timestamp(self.now);
+            let waits =
+                |state: &Session| state.retry_at.is_some() || state.slowed(&self.governor, now).is_some();
             let retries = self
                 .sessions
                 .iter()
-                .filter(|(_, live)| live.state.retry_at.is_some() && live.state.phase == Phase::Active);
+                .filter(|(_, live)| waits(&live.state) && live.state.phase == Phase::Active);
             let due =
                 retries.filter_map(|(id, live)| Some((live.wake_at.filter(|at| live.ticked < *at)?, *id)));
             let Some((at, id)) = due.min() else { return };
