@@ -38,6 +38,8 @@ pub(crate) const SAME: &str = "same";
 const FILE_BYTES: u64 = 1 << 20;
 /// Nobody does: it is listed.
 pub(crate) const NOBODY: &str = "none";
+/// Nobody, and nothing is cut by itself.
+pub(crate) const NEVER: &str = "off";
 
 /// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +95,7 @@ pub(crate) struct Config {
     pub(crate) steps: Of<u64>,
     /// Cap in time of running actions, milliseconds.
     pub(crate) time_ms: Of<u64>,
-    /// Who words what is taken out of a conversation: a model's id, or one of [`SAME`] and [`NOBODY`].
+    /// Who words what is taken out of a conversation: a model's id, or one of [`SAME`], [`NOBODY`], [`NEVER`].
     pub(crate) compact_model: Of<String>,
     /// Are replies of models kept and given again? Of the user's file alone.
     pub(crate) response_cache: bool,

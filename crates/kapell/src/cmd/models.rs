@@ -48,6 +48,8 @@ struct Asked {
     base_url: String,
     models: Result<Vec<Usable>, Fault>,
     held: Option<Held>,
+    /// What is used of what its key allows, or is meant to use, in a long time.
+    used: Vec<quota::supply::Use>,
 }
 
 /// Why a call to a provider would wait now, and until when.
@@ -70,6 +72,11 @@ pub(super) async fn held(journal: &dyn Journal, key: &str, now: Timestamp) -> Re
     let known = engine::keys::quota(journal, key).await?;
     let held = known.verdict(now, 0, Load::default()).err();
     Ok(held.filter(|held| held.until.since(now) > MOMENT_MS).map(Held))
+}
+
+/// What the record says is used under this key.
+async fn used(journal: &dyn Journal, key: &str, now: Timestamp) -> Result<Vec<quota::supply::Use>, Failure> {
+    Ok(engine::keys::quota(journal, key).await?.uses(now))
 }
 
 /// Shows the models; the exit code.
@@ -104,7 +111,9 @@ async fn all(
         asking.spawn(async move {
             let mut asked = ask(&models, &line, cache).await;
             if let Some(record) = record {
-                asked.held = held(&*record, &line.provider.quota(), now).await.ok().flatten();
+                let key = line.provider.quota();
+                asked.held = held(&*record, &key, now).await.ok().flatten();
+                asked.used = used(&*record, &key, now).await.unwrap_or_default();
             }
             asked
         });
@@ -150,7 +159,7 @@ async fn ask(models: &Registry, line: &Line, cache: Option<PathBuf>) -> Asked {
         names.into_iter().map(|name| usable(name)).collect()
     });
     let (provider, base_url) = (line.provider.name.clone(), line.provider.base_url.clone());
-    Asked { provider, base_url, models, held: None }
+    Asked { provider, base_url, models, held: None, used: Vec::new() }
 }
 
 async fn listed(
@@ -211,7 +220,12 @@ fn show(app: &App, models: &Registry, only: Option<&str>, asked: &[Asked]) {
         out::print(&format!("\nprices: {}\n", sources.join("; ")));
     }
     let paint = app.term.paint();
-    for Asked { provider, models, held, .. } in asked {
+    for Asked { provider, models, held, used, .. } in asked {
+        for used in used {
+            let words = used.words();
+            let words = if used.is_most() { paint.warn(&words) } else { words };
+            out::print(&format!("\n{provider}: {words}\n"));
+        }
         if let Some(held) = held {
             let what = paint.warn(&held.what());
             out::print(&format!("\n{provider}: {what}\n  kapell models --retry {provider} tries it now\n"));
@@ -237,13 +251,18 @@ fn document(models: &Registry, only: Option<&str>, asked: &[Asked]) -> Value {
     all.extend(asked.iter().filter_map(|asked| asked.models.as_ref().ok()).flatten().map(usable));
     let provider = |asked: &Asked| {
         let mut value = json!({"name": asked.provider, "base_url": asked.base_url, "usable": asked.models.is_ok(),
-                "held": asked.held.as_ref().map(Held::json)});
+                "held": asked.held.as_ref().map(Held::json),
+                "used": asked.used.iter().map(share).collect::<Vec<_>>()});
         if let Err(Fault { kind, code, what, hint, .. }) = &asked.models {
             value["error"] = json!({"kind": kind.name(), "code": code, "what": what, "hint": hint});
         }
         value
     };
     json!({"models": all, "providers": asked.iter().map(provider).collect::<Vec<_>>()})
+}
+
+fn share(used: &quota::supply::Use) -> Value {
+    json!({"unit": used.unit, "used": used.used, "most": used.most, "until": used.until})
 }
 
 /// Who says what a model costs, for programs.

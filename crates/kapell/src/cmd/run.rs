@@ -5,7 +5,7 @@
 use super::work::{Start, Work, leave, left_behind};
 use crate::app::{App, Wired};
 use crate::args::{Format, RunOptions};
-use crate::config::{Config, NOBODY, Of, Origin, SAME};
+use crate::config::{Config, NEVER, NOBODY, Of, Origin, SAME};
 use crate::exit::Failure;
 use crate::hooks::file::Found;
 use crate::out;
@@ -169,6 +169,7 @@ pub(crate) fn spec(
     let fallback = chain.collect::<Result<Vec<ModelRef>, Failure>>()?;
     let summaries = match config.compact_model.value.as_str() {
         NOBODY => None,
+        NEVER => Some(Summaries::Never),
         // A script or a rule has no words for anything.
         SAME => (!model.id.starts_with(OWN_MODELS)).then_some(Summaries::Same),
         id => Some(Summaries::By(Box::new(open(id, &config.compact_model.origin)?))),

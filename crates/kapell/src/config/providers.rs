@@ -6,12 +6,14 @@
 use super::{Config, Failure, File, Value};
 use crate::quantity;
 use ::providers::dialect::Server;
+use ::providers::dialect::fault::own::{RULES, Rule};
 use ::providers::settings::{Declared, Dialect, Facts, KeyCommand};
+use contract::Kind;
 use contract::model::{Price, Rates, Window};
 use std::path::{Path, PathBuf};
 use toml::de::DeValue;
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 20] = [
     "dialect",
     "server",
     "base_url",
@@ -25,11 +27,24 @@ const KEYS: [&str; 16] = [
     "timeouts",
     "requests_per_minute",
     "tokens_per_minute",
+    "tokens_per_day",
+    "tokens_per_week",
+    "tokens_per_month",
     "concurrent",
     "window",
+    "errors",
     "models",
 ];
 const TIMEOUT_KEYS: [&str; 4] = ["connect", "first", "between", "total"];
+const ERROR_KEYS: [&str; 3] = ["status", "match", "kind"];
+/// As events and messages name them, too.
+const KINDS: [(&str, Kind); 5] = [
+    ("transient", Kind::Transient),
+    ("permanent", Kind::Permanent),
+    ("user-fixable", Kind::UserFixable),
+    ("rate-limited", Kind::RateLimited),
+    ("degraded", Kind::Degraded),
+];
 const WINDOW_KEYS: [&str; 2] = ["requests", "within"];
 const MODEL_KEYS: [&str; 4] = ["context", "output", "price", "parameters"];
 const PRICE_KEYS: [&str; 4] = ["input", "output", "cache_read", "cache_write"];
@@ -86,13 +101,20 @@ impl File<'_> {
                 "ca_file" => own.ca_file = Some(self.beside(value)?),
                 "client_cert" => own.client_cert = Some(self.beside(value)?),
                 "client_key" => own.client_key = Some(self.beside(value)?),
+                "errors" => own.errors.0 = self.errors(&title, value)?,
                 "timeouts" => self.timeouts(&mut own, &title, value)?,
                 "models" => {
                     for (key, value) in self.table(value, &format!("{title}.models"))? {
                         own.models.insert(key.get_ref().to_string(), self.model(&title, key, value)?);
                     }
                 }
-                "requests_per_minute" | "tokens_per_minute" | "concurrent" | "window" => {
+                "requests_per_minute"
+                | "tokens_per_minute"
+                | "tokens_per_day"
+                | "tokens_per_week"
+                | "tokens_per_month"
+                | "concurrent"
+                | "window" => {
                     self.rate(&mut own.rates, &title, key, value)?;
                 }
                 other => {
@@ -121,10 +143,58 @@ impl File<'_> {
         Ok(KeyCommand { argv: words, dir })
     }
 
+    /// What refusals of this server mean.
+    fn errors(&self, title: &str, value: &Value<'_>) -> Result<Vec<Rule>, Failure> {
+        let at = value.span().start;
+        let DeValue::Array(rules) = value.get_ref() else {
+            let what = "`errors` is a list, such as [{ match = \"at capacity\", kind = \"rate-limited\" }]";
+            return Err(self.wrong(at, what.into()));
+        };
+        if rules.len() > RULES {
+            return Err(self.wrong(at, format!("`{title}.errors` has more than {RULES} rules")));
+        }
+        rules.iter().map(|rule| self.error_rule(&format!("{title}.errors"), rule)).collect()
+    }
+
+    fn error_rule(&self, title: &str, value: &Value<'_>) -> Result<Rule, Failure> {
+        let (mut status, mut pattern, mut kind) = (None, None, None);
+        for (key, value) in self.table(value, title)? {
+            match key.get_ref().as_ref() {
+                "status" => {
+                    let number =
+                        self.number(value)?.parse().ok().filter(|status| (300..600).contains(status));
+                    let what = || "`status` is that of a refusal: 300 to 599".to_owned();
+                    status = Some(number.ok_or_else(|| self.wrong(value.span().start, what()))?);
+                }
+                "match" => pattern = Some(self.string(value)?),
+                "kind" => {
+                    let word = self.word(value, &KINDS.map(|(name, _)| name))?;
+                    kind = KINDS.into_iter().find(|(name, _)| *name == word).map(|(_, kind)| kind);
+                }
+                other => {
+                    return Err(self.unknown(
+                        key.span().start,
+                        other,
+                        &format!("{title}."),
+                        ERROR_KEYS.into(),
+                    ));
+                }
+            }
+        }
+        let Some(kind) = kind else {
+            let names = KINDS.map(|(name, _)| name).join(", ");
+            return Err(self.wrong(value.span().start, format!("a rule of `{title}` wants `kind`: {names}")));
+        };
+        Rule::new(status, pattern.as_deref(), kind).map_err(|why| self.wrong(value.span().start, why))
+    }
+
     fn rate(&self, rates: &mut Rates, title: &str, key: &Key<'_>, value: &Value<'_>) -> Result<(), Failure> {
         match key.get_ref().as_ref() {
             "requests_per_minute" => rates.requests_per_minute = Some(self.count(value)?),
             "tokens_per_minute" => rates.tokens_per_minute = Some(self.count(value)?),
+            "tokens_per_day" => rates.tokens_per_day = Some(self.count(value)?),
+            "tokens_per_week" => rates.tokens_per_week = Some(self.count(value)?),
+            "tokens_per_month" => rates.tokens_per_month = Some(self.count(value)?),
             "concurrent" => rates.concurrent = Some(self.count(value)?),
             _ => {
                 let (mut requests, mut ms) = (None, None);
@@ -308,8 +378,10 @@ ca_file = "ca.pem"
 client_cert = "/etc/me.pem"
 timeouts = { first = "2m", total = "9m" }
 requests_per_minute = 50
+tokens_per_week = 2_000_000
 concurrent = 4
 window = { requests = 200, within = "5h" }
+errors = [{ match = "at capacity", kind = "rate-limited" }, { status = 418, kind = "degraded" }]
 
 [providers.work.models."claude/x:1"]
 context = 200_000
@@ -324,8 +396,13 @@ parameters = { temperature = 0.5, thinking = { type = "enabled", budget_tokens =
         assert_eq!(own.client_cert.as_deref(), Some(Path::new("/etc/me.pem")));
         assert_eq!((own.first_ms, own.between_ms, own.total_ms), (Some(120_000), None, Some(540_000)));
         let window = Some(Window { requests: 200, ms: 18_000_000 });
+        let week = Some(2_000_000);
         let rates = Rates { requests_per_minute: Some(50), concurrent: Some(4), window, ..Rates::default() };
+        let rates = Rates { tokens_per_week: week, ..rates };
         assert_eq!(own.rates, rates);
+        let kinds = [(Some(418), ""), (Some(503), "We are AT CAPACITY")]
+            .map(|(status, text)| own.errors.kind(status, &[text]));
+        assert_eq!(kinds, [Some(Kind::Degraded), Some(Kind::RateLimited)]);
         let facts = &own.models["claude/x:1"];
         let price = facts.price.unwrap();
         assert_eq!(
@@ -357,6 +434,15 @@ parameters = { temperature = 0.5, thinking = { type = "enabled", budget_tokens =
             ("[providers.a]\nwindow = { requests = 1 }\n", "wants both"),
             ("[providers.a.models.m]\nprice = { input = 1 }\n", "wants both"),
             ("[providers.a.models.m]\nprize = 1\n", "`providers.a.models.m.prize`"),
+            ("[providers.a]\nerrors = 3\n", "is a list"),
+            ("[providers.a]\nerrors = [{ status = 200, kind = \"degraded\" }]\n", "300 to 599"),
+            ("[providers.a]\nerrors = [{ match = \"(\", kind = \"degraded\" }]\n", "no regular expression"),
+            ("[providers.a]\nerrors = [{ kind = \"degraded\" }]\n", "wants `status`, `match`, or both"),
+            ("[providers.a]\nerrors = [{ match = \"x\" }]\n", "wants `kind`"),
+            (
+                "[providers.a]\nerrors = [{ match = \"x\", kind = \"odd\" }]\n",
+                "`odd` is not one of transient",
+            ),
             ("[providers.a.timeouts]\nfirst = 3\n", "text in quotes"),
             ("[providers.a]\nheaders = { \"a b\" = \"c\" }\n", "no header"),
         ] {

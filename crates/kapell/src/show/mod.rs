@@ -7,6 +7,7 @@ pub(crate) mod asked;
 pub(crate) mod clean;
 pub(crate) mod describe;
 pub(crate) mod diffstat;
+mod hush;
 pub(crate) mod progress;
 pub(crate) mod result;
 pub(crate) mod stream;

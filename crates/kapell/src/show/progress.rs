@@ -2,6 +2,7 @@
 //!
 //! Lossy by design: a slow terminal never slows the run. Start at [`Progress::happened`] and [`Progress::tick`].
 
+use super::hush::Hush;
 use super::{clean, describe};
 use crate::out::Pipe;
 use crate::pick::short;
@@ -51,6 +52,7 @@ pub(crate) struct Progress {
     running: BTreeMap<SessionId, Running>,
     drawn: bool,
     frame: usize,
+    hush: Hush,
 }
 
 struct Running {
@@ -102,7 +104,8 @@ impl Progress {
     pub(crate) fn new(level: Level, term: Term, now: Timestamp) -> Self {
         let live = term.stderr && term.moves && level > Level::Quiet;
         let pipe = Pipe::to(std::io::stderr());
-        Self { level, term, live, pipe, began: now, running: BTreeMap::new(), drawn: false, frame: 0 }
+        let (running, hush) = (BTreeMap::new(), Hush::default());
+        Self { level, term, live, pipe, began: now, running, drawn: false, frame: 0, hush }
     }
 
     /// Something for the person, whatever the level but quiet.
@@ -130,9 +133,14 @@ impl Progress {
             };
             self.running.insert(id, running);
         }
-        let Some(told) = self.told(blobs, happened).await else { return };
+        let told = self.told(blobs, happened).await;
         let who = if id == tree.root { String::new() } else { format!("[{}] ", short(id)) };
-        self.line(&format!("{} {who}{told}", clock(at)));
+        let head = format!("{} {who}", clock(at));
+        let lines = match self.level {
+            Level::Verbose => told.map(|told| format!("{head}{told}")).into_iter().collect(),
+            _ => self.hush.hear((id, at), &happened.record.event, &head, told),
+        };
+        lines.iter().for_each(|line| self.line(line));
     }
 
     /// What an event says at this level.
