@@ -57,7 +57,7 @@ impl Session {
             }
             Event::Started { .. } => self.start(at, event)?,
             Event::Finished { outcome } => self.finish(at, outcome)?,
-            Event::Stale { .. } | Event::Garbled { .. } => {}
+            Event::Stale { .. } | Event::Garbled { .. } | Event::Warned { .. } => {}
             Event::Staged { to, round, .. } => {
                 let found =
                     self.spec.iter().flat_map(|s| &s.workflow.stages).position(|stage| &stage.name == to);
@@ -65,7 +65,6 @@ impl Session {
                 self.round = *round;
                 self.without_checks();
             }
-            Event::Warned { .. } => {}
             Event::Judged { verdict, result, reasons } => self.judged(*verdict, result, reasons),
             Event::Noticed { notice } => self.noticed(notice)?,
             Event::ApprovalAsked { .. }
@@ -257,19 +256,24 @@ impl Session {
                 return Err(Illegal::new("an action is in flight", event));
             }
             Event::Ended { state, code, why, summary } => {
-                self.phase = self.phase.next(PhaseMove::End)?;
-                self.pause = None;
-                self.retry_at = None;
-                self.held_up = None;
-                self.redo = None;
-                self.block = None;
-                self.approvals.clear();
-                self.questions.clear();
-                self.hooks = HookState::default();
-                self.end = Some(Ended { state: *state, code: *code, why: why.clone(), summary: *summary });
+                self.over(Ended { state: *state, code: *code, why: why.clone(), summary: *summary })?;
             }
             _ => return Err(Illegal::new(self.phase, event)),
         }
+        Ok(())
+    }
+
+    fn over(&mut self, end: Ended) -> Result<(), Illegal> {
+        self.phase = self.phase.next(PhaseMove::End)?;
+        self.pause = None;
+        self.retry_at = None;
+        self.held_up = None;
+        self.redo = None;
+        self.block = None;
+        self.approvals.clear();
+        self.questions.clear();
+        self.hooks = HookState::default();
+        self.end = Some(end);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use crate::pool::Bundle;
 use contract::action::{Call, Effect, EffectClass, Run, Work};
 use contract::event::{Disposal, Event, Final, LedgerEvent};
 use contract::intent::Source;
-use contract::{ActionId, Amount, limits};
+use contract::{ActionId, Amount, Timestamp, limits};
 
 /// The slot a kind of work takes.
 pub(crate) fn slot(work: &Work) -> Slot {
@@ -88,14 +88,7 @@ impl Draft<'_> {
             self.stand_for(line, rank, 0, want, whose);
             return Ok(false);
         }
-        if choice.source != Source::User
-            && let Some(until) = self.quiet_until()
-        {
-            self.look_at = Some(until);
-            return Ok(false);
-        }
-        let slowed = choice.work.asks_model().then(|| self.s.slowed(self.gov, self.ctx.now));
-        if let Some(until) = slowed.flatten() {
+        if let Some(until) = self.not_before(&choice) {
             self.look_at = Some(until);
             return Ok(false);
         }
@@ -147,6 +140,13 @@ impl Draft<'_> {
             redo.as_ref().map_or_else(|| self.call_approval(&choice.work), |redo| redo.approval.clone());
         self.start(choice, action, attempt, demand, approval)?;
         Ok(true)
+    }
+
+    /// When this may begin: after quiet hours, unless a person wants it, and slower near the end of a budget.
+    fn not_before(&self, choice: &Choice) -> Option<Timestamp> {
+        let quiet = if choice.source == Source::User { None } else { self.quiet_until() };
+        let slowed = || choice.work.asks_model().then(|| self.s.slowed(self.gov, self.ctx.now)).flatten();
+        quiet.or_else(slowed)
     }
 
     fn start(
