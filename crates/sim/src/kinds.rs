@@ -107,7 +107,8 @@ const APPROVALS: [ApprovalState; 4] =
     [ApprovalState::Pending, ApprovalState::Granted, ApprovalState::Used, ApprovalState::Closed];
 
 /// Why a session pauses: words in the event, not a type. One that is not here is reported by [`Cover::paused`].
-const PAUSES: [&str; 7] = ["user", "budget", "failure", "needs-model", "limit", "stuck", "hook"];
+const PAUSES: [&str; 9] =
+    ["user", "budget", "failure", "needs-model", "limit", "stuck", "hook", "context", "cache"];
 
 /// An edge of one of the kernel's small state machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
