@@ -43,8 +43,8 @@ const CODE_BYTES: usize = 64;
 pub const CONTEXT_FULL: &str = "context-full";
 
 /// Codes of faults of a model's call that say nothing of its provider's health, whatever else they are: it has answered.
-pub const NOT_DOWN: [&str; 5] =
-    [CONTEXT_FULL, "call-malformed", "field-refused", "no-summary", "reply-empty"];
+pub const NOT_DOWN: [&str; 6] =
+    [CONTEXT_FULL, "call-malformed", "field-refused", "no-summary", "reply-empty", "reply-repeats"];
 
 /// Code of a fault for the taking over of a child's work that is not to be had any more: nothing was changed, and
 /// another try finds as little.

@@ -421,7 +421,7 @@ impl File<'_> {
                     let misses = self.number(value)?.parse();
                     let why = || "`cache_misses` is a whole number, 0 = never ask".to_owned();
                     let misses = misses.map_err(|_| self.wrong(value.span().start, why()))?;
-                    let wider = |project: &u32, user: &u32| *project == 0 && *user > 0 || project > user;
+                    let wider = |project: &u32, user: &u32| *user > 0 && (*project == 0 || project > user);
                     self.narrow(&mut config.cache_misses, at, misses, wider)?;
                 }
                 other => match CAP_KEYS.iter().position(|key| *key == other) {

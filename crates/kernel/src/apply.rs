@@ -3,12 +3,13 @@
 //! Decides nothing. Start at [`Session::apply`]; every arm is one event. What actions change is in [`crate::attempt`].
 
 use crate::attempt::said;
+use crate::circle::CIRCLE;
 use crate::fsm::{
     ApprovalMove, ApprovalState, CallMove, CallState, Illegal, Phase, PhaseMove, Turn, TurnMove,
 };
 use crate::hooks::HookState;
 use crate::retry::RETRY;
-use crate::session::{Approval, Cache, Child, Ended, Finish, HeldUp, LandWord, Pause, Question, Session};
+use crate::session::{Approval, Child, Ended, Finish, HeldUp, LandWord, Pause, Question, Session};
 use contract::action::{Control, Item, Role, Work};
 use contract::event::{Answer, Disposal, Event, Notice, Subject, TaskState};
 use contract::hooks::{Asked, HookEvent};
@@ -33,9 +34,9 @@ impl Session {
         {
             return Err(Illegal::new(self.phase, event));
         }
-        self.fold(at, event)?;
+        let before = std::mem::replace(&mut self.at, at);
+        self.fold(at, event).inspect_err(|_| self.at = before)?;
         self.seq += 1;
-        self.at = at;
         Ok(())
     }
 
@@ -214,14 +215,14 @@ impl Session {
                 self.phase = self.phase.next(PhaseMove::Resume)?;
                 self.tell_hooks(Asked::of(HookEvent::SessionStart, "resume"));
                 self.cut_once = self.may_cut() && model.is_none();
-                self.pause = None;
+                let why = self.pause.take().map(|pause| pause.why).unwrap_or_default();
+                // What a provider keeps it does not keep for long.
+                self.cache.resumed(&why);
                 self.failures.clear();
                 self.repeat = None;
                 self.cut_replies = 0;
                 self.steps_in_turn = 0;
                 self.trail.forget();
-                // What a provider keeps it does not keep for long.
-                self.cache = Cache::default();
                 if let Some(model) = model {
                     self.model = Some(model.clone());
                     // The interrupted call of another model is not made again.
@@ -331,12 +332,13 @@ impl Session {
     pub(crate) fn noticed(&mut self, notice: &Notice) -> Result<(), Illegal> {
         let notice_of = Some(Box::new(notice.clone()));
         let item = Item { notice: notice_of, bytes: limits::NOTICE_BYTES, ..Item::by(Role::Notice) };
-        if let (Notice::Workaround { .. }, Some(repeat)) = (notice, &mut self.repeat) {
-            repeat.warned_at_tokens = Some(self.used.tokens);
-            repeat.warned_at_count = repeat.count;
-        }
-        if matches!(notice, Notice::Workaround { .. }) {
-            self.trail.told();
+        match (notice, &mut self.repeat) {
+            (Notice::Workaround { signature }, _) if signature == CIRCLE => self.trail.told(),
+            (Notice::Workaround { .. }, Some(repeat)) => {
+                repeat.warned_at_tokens = Some(self.used.tokens);
+                repeat.warned_at_count = repeat.count;
+            }
+            _ => {}
         }
         // A reply that was cut goes on in the same turn: its steps count on.
         self.input(item, *notice != Notice::ReplyCut)
@@ -415,7 +417,7 @@ impl Session {
         self.push(item);
         if self.calls.iter().all(|slot| slot.state == CallState::Answered) {
             self.calls.clear();
-            self.trail.stepped();
+            self.trail.stepped(self.called_at, self.at);
             let by = if self.finish.is_some() { TurnMove::Finished } else { TurnMove::CallsAnswered };
             self.turn = self.turn.next(by)?;
             self.say_notes();

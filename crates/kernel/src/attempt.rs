@@ -223,7 +223,7 @@ impl Session {
                 let counted = self.count(&attempt.work, *usage);
                 self.heard(item, calls)?;
                 self.counted = counted;
-                self.cache = self.cache.after(*usage);
+                self.cache = self.cache.after(attempt.started, *usage);
             }
             // What it words is taken out by the event that follows.
             Done::Summarised { .. } => {}

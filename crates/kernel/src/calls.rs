@@ -28,6 +28,9 @@ impl Draft<'_> {
             Wish::Cancel => self.cancel(id)?,
             Wish::Resume { model: None } if self.s.pause.is_none() => return Ok(()),
             Wish::Continue if source == Source::User => return self.lifted(),
+            Wish::Resume { model: None } if source != Source::User && self.s.waits_for_a_cut() => {
+                Disposal::Refused("only a person may have this conversation cut".into())
+            }
             Wish::Resume { model } => self.resume(model.map(|model| *model))?,
             Wish::Approve { approval, hash } => self.approve(id, &approval, hash)?,
             Wish::Deny { approval } => self.deny(id, &approval)?,
@@ -86,7 +89,8 @@ impl Draft<'_> {
     /// A person's message. It never queues behind a wait for the person, and it never is the yes or the answer that
     /// was waited for: what waits is withdrawn, and the agent is told so.
     fn spoken_to(&mut self, by: contract::IntentId) -> Result<(), Illegal> {
-        if self.s.pause.is_some() {
+        // A message is no yes to what only a person may have done (promise 8): it is heard after that.
+        if self.s.pause.is_some() && !self.s.waits_for_a_cut() {
             self.emit(Event::Resumed { model: None })?;
         }
         self.withdraw(Some(by))?;

@@ -8,7 +8,7 @@ use crate::decide::Draft;
 use crate::fsm::{Phase, Turn};
 use contract::action::Call;
 use contract::event::{Event, Notice};
-use contract::{Digest, limits};
+use contract::{Digest, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -17,6 +17,14 @@ const LONGEST: usize = 3;
 /// Rounds after which the agent is told, and after which a person is asked (users' pain 12: within five).
 const TOLD: usize = 3;
 const ASKED: usize = 5;
+/// Rounds that a person is asked about last no longer than this per message, milliseconds, and their calls together no
+/// longer than that: what takes its time waits for something (a build elsewhere, a test that fails now and then), and is
+/// only told.
+const ROUNDS_MS: u64 = 120_000;
+const CALLS_MS: u64 = 30_000;
+
+/// What a circle is called on record.
+pub(crate) const CIRCLE: &str = "loop/same-calls";
 
 /// What the ids of models begin with that play a script.
 const SCRIPTS: &str = "builtin/script";
@@ -24,8 +32,8 @@ const SCRIPTS: &str = "builtin/script";
 /// What the agent did of late.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Trail {
-    /// A number for the calls of each message and what came of them, newest last; odd where one of them failed.
-    steps: VecDeque<u64>,
+    /// The calls of each message and what came of them, newest last.
+    steps: VecDeque<Footprint>,
     /// The message whose calls are being answered.
     open: u64,
     /// One of them failed.
@@ -34,6 +42,17 @@ pub struct Trail {
     tools: String,
     /// It was told of the circle it is in.
     told: bool,
+}
+
+/// The calls of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Footprint {
+    /// A number for them and for what came of them; odd where one of them failed.
+    sum: u64,
+    /// When the message came.
+    came: Timestamp,
+    /// How long all of them took, milliseconds.
+    took_ms: u64,
 }
 
 impl Trail {
@@ -55,10 +74,14 @@ impl Trail {
         }
     }
 
-    /// All calls of a message are.
-    pub(crate) fn stepped(&mut self) {
+    /// All calls of a message are, which came then and are done now.
+    pub(crate) fn stepped(&mut self, came: Timestamp, now: Timestamp) {
         let (open, failed) = (std::mem::take(&mut self.open), std::mem::take(&mut self.failed));
-        self.steps.push_back(open & !1 | u64::from(failed));
+        self.steps.push_back(Footprint {
+            sum: open & !1 | u64::from(failed),
+            came,
+            took_ms: now.since(came),
+        });
         if self.steps.len() > LONGEST * ASKED {
             self.steps.pop_front();
         }
@@ -77,17 +100,26 @@ impl Trail {
 
     /// Did a call of the newest messages fail?
     fn failed(&self, messages: usize) -> bool {
-        self.steps.iter().rev().take(messages).any(|step| step % 2 == 1)
+        self.steps.iter().rev().take(messages).any(|step| step.sum % 2 == 1)
     }
 
     /// The circle it is in, if it is in one: messages, and how often it went round.
     pub fn circle(&self) -> Option<(usize, usize)> {
-        let steps: Vec<u64> = self.steps.iter().rev().copied().collect();
+        let steps: Vec<u64> = self.steps.iter().rev().map(|step| step.sum).collect();
         let rounds = |length: usize| {
             let newest = &steps[..length.min(steps.len())];
             steps.chunks_exact(length).take_while(|round| *round == newest).count()
         };
         (1..=LONGEST).map(|length| (length, rounds(length))).find(|(_, rounds)| *rounds >= TOLD)
+    }
+
+    /// Did the rounds that a person is asked about come one upon the other, without waiting for anything?
+    fn hurried(&self, length: usize) -> bool {
+        let rounds = || self.steps.iter().rev().take(length * ASKED);
+        let (newest, oldest) = (rounds().next(), rounds().last());
+        let lasted = newest.zip(oldest).map_or(0, |(newest, oldest)| newest.came.since(oldest.came));
+        let called = rounds().map(|step| step.took_ms).fold(0, u64::saturating_add);
+        lasted <= ROUNDS_MS * length as u64 && called <= CALLS_MS
     }
 }
 
@@ -103,11 +135,11 @@ impl Draft<'_> {
         let quiet = scripted
             || seen && self.s.trail.failed(length)
             || self.s.limits().same_failures == 0
-            || told && rounds < ASKED;
+            || told && (rounds < ASKED || !self.s.trail.hurried(length));
         if quiet || self.s.turn != Turn::Model || self.s.phase != Phase::Active {
             return Ok(false);
         }
-        let signature = "loop/same-calls".to_owned();
+        let signature = CIRCLE.to_owned();
         let count = u32::try_from(rounds).unwrap_or(u32::MAX);
         let then = if told { "ask" } else { "workaround" };
         let failed = Event::Failed {
@@ -140,7 +172,7 @@ mod tests {
         let mut trail = Trail::default();
         for step in steps {
             trail.open = step * 2;
-            trail.stepped();
+            trail.stepped(Timestamp(1), Timestamp(1));
         }
         trail.circle()
     }

@@ -429,7 +429,12 @@ impl Session {
 
     /// A person had it go on: what it stopped for may be done, once.
     pub(crate) fn may_cut(&self) -> bool {
-        self.cut_once || self.pause.as_ref().is_some_and(|pause| pause.why == CUT)
+        self.cut_once || self.waits_for_a_cut()
+    }
+
+    /// Is it paused until a person says that its conversation may be cut?
+    pub fn waits_for_a_cut(&self) -> bool {
+        self.pause.as_ref().is_some_and(|pause| pause.why == CUT)
     }
 }
 

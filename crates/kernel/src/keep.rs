@@ -6,13 +6,23 @@ use crate::Illegal;
 use crate::decide::Draft;
 use crate::fsm::{Phase, Turn};
 use crate::session::Cache;
-use contract::limits;
 use contract::model::Usage;
+use contract::{Timestamp, limits};
+
+/// How long a provider keeps what it was given, at least, milliseconds: Anthropic for five minutes, OpenAI for five to ten,
+/// from the call on that found it last. Some of it passes before a request is there.
+const KEPT_MS: u64 = 4 * 60_000;
+/// Why a session pauses whose calls find nothing of it.
+const LOST: &str = "cache";
 
 impl Cache {
-    /// As it is after a call with these counts. A provider that tells of no cache is believed to have none.
+    /// As it is after a call with these counts, which began then. A provider that tells of no cache is believed to have
+    /// none, and one that was not called for some minutes to have kept nothing.
     #[must_use]
-    pub fn after(self, usage: Usage) -> Self {
+    pub fn after(mut self, began: Timestamp, usage: Usage) -> Self {
+        if began.since(self.at) > KEPT_MS {
+            self.forget();
+        }
         let kept = usage.cache_read.saturating_add(usage.cache_write);
         // Some tell what was read and never what was written: from then on all that was given is there.
         let tokens = match (kept, self.tokens) {
@@ -25,7 +35,7 @@ impl Cache {
         let missed = self.tokens >= limits::CACHE_TOKENS && !found;
         // Of one that did not count at all nothing is known.
         let misses = if missed { self.misses.saturating_add(1) } else { 0 };
-        if usage.estimated { self } else { Self { tokens, misses } }
+        if usage.estimated { Self { at: began, ..self } } else { Self { tokens, misses, at: began, ..self } }
     }
 
     /// The conversation begins otherwise from here on, or another model has the word: that nothing of it is found
@@ -33,13 +43,23 @@ impl Cache {
     pub(crate) fn forget(&mut self) {
         self.tokens = 0;
     }
+
+    /// A person had the session go on that was paused for this reason. Who goes on all the same is not asked again.
+    pub(crate) fn resumed(&mut self, why: &str) {
+        *self = Self { settled: self.settled || why == LOST, ..Self::default() };
+    }
 }
 
 impl Draft<'_> {
     /// One call after the other has paid for all of the conversation: a person is asked before the next one does.
     pub(crate) fn cache_lost(&mut self) -> Result<bool, Illegal> {
-        let (most, Cache { tokens, misses }) = (self.s.limits().cache_misses, self.s.cache);
-        if most == 0 || misses < most || self.s.phase != Phase::Active || self.s.turn != Turn::Model {
+        let (most, Cache { tokens, misses, settled, .. }) = (self.s.limits().cache_misses, self.s.cache);
+        if most == 0
+            || settled
+            || misses < most
+            || self.s.phase != Phase::Active
+            || self.s.turn != Turn::Model
+        {
             return Ok(false);
         }
         let id = self.s.id;
@@ -48,10 +68,10 @@ impl Draft<'_> {
              provider had kept it"
         );
         let hint = format!(
-            "kapell cost {id} names the first message that changed; kapell resume {id} goes on all the same \
-             ([budget] cache_misses in config.toml: 0 = never ask)"
+            "kapell cost {id} --cache names the first message that changed; kapell resume {id} goes on all the same, \
+             and does not ask again ([budget] cache_misses in config.toml is for new sessions: 0 = never ask)"
         );
-        self.pause("cache", &what, &hint, 8)?;
+        self.pause(LOST, &what, &hint, 8)?;
         Ok(true)
     }
 }
@@ -65,7 +85,7 @@ mod tests {
     }
 
     fn misses(calls: &[Usage]) -> u32 {
-        calls.iter().fold(Cache::default(), |cache, usage| cache.after(*usage)).misses
+        calls.iter().fold(Cache::default(), |cache, usage| cache.after(Timestamp(1), *usage)).misses
     }
 
     #[test]
@@ -91,8 +111,17 @@ mod tests {
     #[test]
     fn little_is_not_worth_a_word() {
         assert_eq!(misses(&[call(10, 0, 2_000), call(10, 0, 2_100), call(10, 0, 2_200)]), 0);
-        let mut cache = Cache::default().after(call(10, 0, 20_000));
+        let mut cache = Cache::default().after(Timestamp(1), call(10, 0, 20_000));
         cache.forget();
-        assert_eq!(cache.after(call(10, 0, 9_000)).misses, 0, "it was cut");
+        assert_eq!(cache.after(Timestamp(1), call(10, 0, 9_000)).misses, 0, "it was cut");
+    }
+
+    #[test]
+    fn what_is_not_asked_for_in_time_is_not_missed() {
+        let misses = |minutes: u64| {
+            let calls = (1..=4).map(|n| (Timestamp(n * minutes * 60_000), call(10, 0, 20_000 + n)));
+            calls.fold(Cache::default(), |cache, (at, usage)| cache.after(at, usage)).misses
+        };
+        assert_eq!([3, 4, 5, 60].map(misses), [3, 3, 0, 0]);
     }
 }

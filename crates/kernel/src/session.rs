@@ -173,6 +173,10 @@ pub struct Cache {
     pub tokens: u64,
     /// Calls in a row that found next to nothing of it.
     pub misses: u32,
+    /// When the newest call began.
+    pub at: Timestamp,
+    /// A person knows, and has it go on all the same.
+    pub settled: bool,
 }
 
 fn is_none(hooks: &HookState) -> bool {

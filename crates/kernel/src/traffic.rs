@@ -406,7 +406,9 @@ impl Draft<'_> {
         if !news {
             return Ok(());
         }
-        self.emit_quota(id, QuotaEvent::Declared { name: quota.name.clone(), rates: quota.rates, by })
+        self.emit_quota(id, QuotaEvent::Declared { name: quota.name.clone(), rates: quota.rates, by })?;
+        // What was used before counts in what is meant to be enough now.
+        self.scarce(id)
     }
 
     /// How the call ended, as far as the provider is concerned.

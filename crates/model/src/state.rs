@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// When everything begins.
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
+/// What is further away than this does not come by itself, milliseconds: see `Action::Later`.
+pub(crate) const SOON_MS: u64 = 1_000;
 
 /// The whole world.
 #[derive(Clone)]
@@ -104,6 +106,8 @@ pub(crate) struct View {
     /// It has read the session and has not yet put on record that it took over.
     pub(crate) first: bool,
     pub(crate) flight: Option<Flight>,
+    /// When its arbiter wants to look again.
+    pub(crate) alarm: Option<Timestamp>,
     /// An outcome that will be delivered once more.
     pub(crate) late: Option<Outcome>,
     pub(crate) repeated: bool,
@@ -177,13 +181,20 @@ impl Slot {
         let view = self.views[worker].as_ref().map(|view| {
             let flight = view.flight.as_ref().map(|f| (f.run.action, f.run.attempt, f.acted, f.cancelled));
             let late = view.late.as_ref().map(|outcome| (outcome.action, outcome.attempt));
-            (view.fold.key, view.fence, view.first, flight, late, view.repeated)
+            (view.fold.key, view.fence, view.first, flight, view.alarm, late, view.repeated)
         });
         hash((view, self.owner == Some(worker)))
     }
 }
 
 impl Tree {
+    /// The next moment for which a living arbiter has set its timer, if that is soon.
+    pub(crate) fn alarm(&self) -> Option<Timestamp> {
+        let views = self.slots.iter().flat_map(|slot| slot.views.iter().flatten());
+        let soon = |at: &Timestamp| *at > self.now && at.since(self.now) <= SOON_MS;
+        views.filter_map(|view| view.alarm).filter(soon).min()
+    }
+
     /// Has this worker anything of it in memory? One that holds no session any more may still have an old ledger.
     pub(crate) fn knows(&self, worker: usize) -> bool {
         self.known[worker].is_some() || self.slots.iter().any(|slot| slot.views[worker].is_some())

@@ -46,9 +46,14 @@ pub enum Action {
     Approve(usize, usize, usize),
     /// A person says no.
     Deny(usize, usize, usize),
+    /// Time passes to the next moment that an arbiter has set its timer for, if that is not far.
+    Soon(usize),
     /// Time passes every deadline.
     Later(usize),
 }
+
+/// Every deadline and the life of every approval is over.
+const LATER: Timestamp = Timestamp(NOW.0 + limits::APPROVAL_MS + limits::CHECK_MS);
 
 /// What an arbiter finds in its mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,8 +101,11 @@ impl Model for Config {
             }
         }
         for (t, tree) in state.trees.iter().enumerate() {
-            if self.later && tree.now == NOW {
+            if self.later && tree.now < LATER {
                 actions.push(Action::Later(t));
+            }
+            if tree.alarm().is_some() {
+                actions.push(Action::Soon(t));
             }
             for (s, slot) in tree.slots.iter().enumerate() {
                 self.around(slot, (t, s), actions);
@@ -200,7 +208,8 @@ impl Config {
             if view.late.is_some() {
                 letters.push(Letter::Again);
             }
-            if due(&view.fold.it, tree.now) || resumed(view, tree, w) {
+            let rings = view.alarm.is_some_and(|at| at > NOW && at <= tree.now);
+            if rings || due(&view.fold.it, tree.now) || resumed(view, tree, w) {
                 letters.push(Letter::Tick);
             }
         }
@@ -264,7 +273,11 @@ impl Next<'_> {
             Action::Approve(t, s, place) => self.say(t, s, Word::Approve(place)),
             Action::Deny(t, s, place) => self.say(t, s, Word::Deny(place)),
             Action::Later(t) => {
-                Arc::make_mut(&mut self.trees[t]).now = NOW.plus(limits::APPROVAL_MS + limits::CHECK_MS);
+                Arc::make_mut(&mut self.trees[t]).now = LATER;
+            }
+            Action::Soon(t) => {
+                let tree = Arc::make_mut(&mut self.trees[t]);
+                tree.now = tree.alarm().unwrap_or(tree.now);
             }
         }
     }
@@ -297,7 +310,8 @@ impl Next<'_> {
         // A governor that has the tree's ledger already does not read it again.
         tree.known[w].get_or_insert_with(|| Arc::clone(&tree.ledger));
         let (fold, fence) = (Arc::clone(&slot.fold), lease.fence);
-        slot.views[w] = Some(View { fold, fence, first: true, flight: None, late: None, repeated: false });
+        slot.views[w] =
+            Some(View { fold, fence, first: true, flight: None, alarm: None, late: None, repeated: false });
     }
 
     fn say(&mut self, t: usize, s: usize, word: Word) {
@@ -476,6 +490,7 @@ fn settle(
     let cancelled = session.cancel;
     slot.fold = Kept::session(session, &slot.past);
     view.fold = Arc::clone(&slot.fold);
+    view.alarm = step.wake_at;
     // Without events for it the ledger in memory, old or not, is what it was.
     tree.known[w] = known.map(Kept::ledger);
     if let Some(known) = tree.known[w].as_ref().filter(|known| known.seq > tree.ledger.seq) {

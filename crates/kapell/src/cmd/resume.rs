@@ -253,7 +253,11 @@ async fn one_of_all(
         note(app, &format!("{} waits for you: kapell sessions show {0}", short(session)));
         return Ok(None);
     }
-    let orders = orders(app, &*wired.models, tree.root(), options, None)?;
+    let mut orders = orders(app, &*wired.models, tree.root(), options, None)?;
+    // Nobody has looked at what this one asks for: what lies below it goes on.
+    if tree.root().waits_for_a_cut() && options.model.is_none() {
+        orders.retain(|order| !matches!(order.wish, Wish::Resume { .. }));
+    }
     declare_caps(app, wired, tree.root()).await?;
     let awaited = orders.iter().filter_map(|order| Some((order.key.clone()?, order.session))).collect();
     for order in orders {

@@ -401,7 +401,7 @@ parameters = { temperature = 0.5, thinking = { type = "enabled", budget_tokens =
         let rates = Rates { tokens_per_week: week, ..rates };
         assert_eq!(own.rates, rates);
         let kinds = [(Some(418), ""), (Some(503), "We are AT CAPACITY")]
-            .map(|(status, text)| own.errors.kind(status, &[text]));
+            .map(|(status, text)| own.errors.kind(status, &[text], false));
         assert_eq!(kinds, [Some(Kind::Degraded), Some(Kind::RateLimited)]);
         let facts = &own.models["claude/x:1"];
         let price = facts.price.unwrap();

@@ -75,6 +75,39 @@ fn an_agent_that_goes_round_in_a_circle_is_told_and_then_a_person_is_asked() {
     assert_eq!(world.doing(ROOT), "model");
 }
 
+/// The same with a wait between call and result, and between the rounds.
+fn slow_rounds(rounds: usize, call_ms: u64, model_ms: u64) -> World {
+    let mut world = World::working(bare());
+    for n in 0..rounds {
+        assert_eq!(world.doing(ROOT), "model", "{n}: {}", world.brief(ROOT));
+        world.now += model_ms;
+        world.end(ROOT, says(vec![Call { args: text("gh pr checks"), ..pure(&format!("c{n}")) }]));
+        let run = world.flight(ROOT).clone();
+        world.now += call_ms;
+        world.end(ROOT, ran(&run, true));
+    }
+    world
+}
+
+#[test]
+fn who_waits_for_something_is_told_and_not_stopped() {
+    for (call_ms, model_ms) in [(60_000, 2_000), (10_000, 2_000), (0, 40_000)] {
+        let world = slow_rounds(12, call_ms, model_ms);
+        assert_eq!((told(&world), world.root().pause.is_some()), (1, false), "{call_ms} {model_ms}");
+    }
+    let world = slow_rounds(5, 1_000, 8_000);
+    assert_eq!(world.root().pause.clone().unwrap().why, "stuck");
+}
+
+#[test]
+fn being_told_of_a_circle_is_not_being_told_of_a_call_that_fails() {
+    let mut world = World::working(bare());
+    (0..3).for_each(|n| round(&mut world, n, ["read", "grep"], false));
+    assert_eq!(told(&world), 1);
+    let warned = world.root().repeat.clone().unwrap();
+    assert_eq!((warned.warned_at_tokens, warned.warned_at_count), (None, 0), "{warned:?}");
+}
+
 #[test]
 fn what_may_pass_is_tried_again_after_a_growing_while_and_three_of_a_kind_ask() {
     for (kind, code) in [(Kind::Transient, 1), (Kind::RateLimited, 75), (Kind::Degraded, 1)] {

@@ -39,17 +39,51 @@ fn a_person_is_asked_before_the_fourth_call_in_a_row_that_would_pay_for_everythi
     }
     let pause = world.root().pause.clone().unwrap();
     assert_eq!((pause.why.as_str(), pause.code, world.doing(ROOT)), ("cache", 8, "-"));
-    assert!(pause.what.starts_with("3 calls in a row") && pause.hint.contains("kapell cost"), "{pause:?}");
+    assert!(
+        pause.what.starts_with("3 calls in a row")
+            && pause.hint.contains("kapell cost")
+            && pause.hint.contains("--cache names"),
+        "{pause:?}"
+    );
     world.wish(ROOT, Source::User, Wish::Resume { model: None });
-    // From there on it counts anew.
-    for n in 6..9 {
+    // Who has it go on all the same is not asked about it again.
+    for n in 6..16 {
         step(&mut world, n, 0, 21_000);
     }
     assert_eq!(world.doing(ROOT), "model");
-    step(&mut world, 9, 0, 21_000);
-    assert!(world.root().pause.is_some());
+}
+
+#[test]
+fn a_message_is_an_answer_too_and_another_pause_is_none() {
+    let mut world = World::working(large());
+    let lost = |world: &mut World, all: std::ops::Range<u32>| all.for_each(|n| step(world, n, 0, 21_000));
+    step(&mut world, 1, 0, 20_000);
+    world.wish(ROOT, Source::User, Wish::Pause);
+    world.end(ROOT, says(2, 20_000, 0));
+    assert_eq!(world.root().pause.clone().unwrap().why, "user");
+    world.wish(ROOT, Source::User, Wish::Resume { model: None });
+    let run = world.flight(ROOT).clone();
+    world.end(ROOT, ran(&run, true));
+    step(&mut world, 3, 0, 20_000);
+    lost(&mut world, 4..7);
+    assert_eq!(world.root().pause.clone().unwrap().why, "cache");
     world.wish(ROOT, Source::User, message("go on"));
+    lost(&mut world, 7..15);
     assert_eq!(world.doing(ROOT), "model");
+}
+
+#[test]
+fn what_was_not_asked_for_in_time_is_not_missed() {
+    let mut world = World::working(large());
+    for n in 1..9 {
+        assert_eq!(world.doing(ROOT), "model", "{n}");
+        world.end(ROOT, says(n, 0, 21_000));
+        let run = world.flight(ROOT).clone();
+        // A build of five minutes: nothing is kept that long.
+        world.now += 300_000;
+        world.end(ROOT, ran(&run, true));
+    }
+    assert!(world.root().pause.is_none());
 }
 
 #[test]

@@ -74,6 +74,17 @@ fn a_model_without_a_quota_writes_to_no_further_ledger() {
 
 const OTHER: SessionId = SessionId(2);
 
+#[test]
+fn what_was_used_before_it_was_declared_is_told_at_once() {
+    let mut world = World::working(limited(Rates::default()));
+    world.end(ROOT, says(Vec::new()));
+    world.open(OTHER, limited(Rates { tokens_per_week: Some(100), ..Rates::default() }));
+    world.end(OTHER, prepared());
+    let told =
+        |event: &&Event| matches!(event, Event::Warned { what } if what.contains("tokens of this week"));
+    assert_eq!(world.events(OTHER).filter(told).count(), 1);
+}
+
 /// Two sessions on one key; the first has its call under way.
 fn two(rates: Rates) -> World {
     let mut world = World::working(limited(rates));

@@ -6,7 +6,7 @@ use crate::world::{ROOT, World, whole_conversation};
 use contract::action::{Done, EffectClass, End, Item, Role, Work};
 use contract::context::Summary;
 use contract::event::{Event, Notice};
-use contract::intent::Wish;
+use contract::intent::{Source, Wish};
 use contract::model::{ModelRef, Rates};
 use contract::session::{Limits, SessionSpec, Summaries};
 use contract::{Amount, Fault, Kind, QuotaId, Timestamp, limits};
@@ -261,4 +261,18 @@ fn off_means_off_until_a_person_says_yes_to_one_cut() {
     world.tools(ROOT);
     world.end(ROOT, fails(Kind::Permanent, contract::error::CONTEXT_FULL));
     assert_eq!((world.root().pause.clone().unwrap().why.as_str(), cuts(&world).len()), ("context", 0));
+}
+
+#[test]
+fn a_message_is_no_yes_to_a_cut_and_only_a_persons_resume_is() {
+    let mut world = World::working(worded_by(Summaries::Never));
+    until_asked(&mut world);
+    world.user(message("what about the other file?"));
+    assert_eq!((world.doing(ROOT), cuts(&world).len()), ("-", 0));
+    assert!(world.root().waits_for_a_cut(), "{}", world.brief(ROOT));
+    world.wish(ROOT, Source::Schedule, resume());
+    assert_eq!((world.root().waits_for_a_cut(), cuts(&world).len()), (true, 0));
+    world.user(resume());
+    assert_eq!((cuts(&world).len(), world.doing(ROOT)), (1, "model"));
+    assert!(world.root().queue.is_empty(), "the message is heard then");
 }

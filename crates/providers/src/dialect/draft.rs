@@ -54,6 +54,9 @@ pub struct Draft {
     /// Bytes of it when it was last looked at.
     looked: usize,
     thought: usize,
+    /// The end of what was thought in words, and bytes of it that nobody has looked at yet.
+    mind: Vec<u8>,
+    unseen: usize,
     calls: Vec<Sketch>,
     asked: Asked,
 }
@@ -106,6 +109,8 @@ impl Draft {
             text: String::new(),
             looked: 0,
             thought: 0,
+            mind: Vec::new(),
+            unseen: 0,
             calls: Vec::new(),
             asked,
         }
@@ -124,33 +129,19 @@ impl Draft {
             return Ok(());
         }
         self.looked = self.text.len();
-        match self.repeats() {
-            true => {
-                self.overrun = self.text.len() as u64 / TOKEN_BYTES_MOST > self.asked.max_tokens;
-                Err(self.degenerate())
-            }
-            false => Ok(()),
-        }
+        if repeats(self.text.as_bytes()) { Err(self.degenerate("said")) } else { Ok(()) }
     }
 
-    /// Is its end one short text again and again?
-    fn repeats(&self) -> bool {
-        let bytes = self.text.as_bytes();
-        let Some(from) = bytes.len().checked_sub(REPEATED_BYTES) else { return false };
-        let end = &bytes[from..];
-        (1..=REPEATED_TEXT).any(|period| end[period..] == end[..end.len() - period])
-    }
-
-    fn degenerate(&self) -> Fault {
+    /// Another sample may go better: it is asked again, as often as anything that fails.
+    fn degenerate(&mut self, how: &str) -> Fault {
+        let bytes = (self.text.len() + self.thought) as u64;
+        self.overrun = bytes / TOKEN_BYTES_MOST > self.asked.max_tokens;
         let id = &self.asked.id;
-        Fault::new(
-            Kind::Permanent,
-            "reply-repeats",
-            format!(
-                "{id} said the same words again and again ({REPEATED_BYTES} bytes of them) and was broken off"
-            ),
-        )
-        .hint("say what you want in another way, or take another model (--model)")
+        let what = format!(
+            "{id} {how} the same words again and again ({REPEATED_BYTES} bytes of them) and was broken off"
+        );
+        Fault::new(Kind::Transient, "reply-repeats", what)
+            .hint("say what you want in another way, or take another model (--model)")
     }
 
     /// The text so far.
@@ -174,6 +165,22 @@ impl Draft {
             true => Err(self.too_much("thinking", TEXT_BYTES)),
             false => Ok(()),
         }
+    }
+
+    /// A piece of its thoughts, or of a summary of them, in words.
+    pub fn muse(&mut self, piece: &str) -> Result<(), Fault> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.think(piece.len())?;
+        self.mind.extend_from_slice(piece.as_bytes());
+        self.unseen += piece.len();
+        if self.unseen < REPEATED_BYTES / 4 {
+            return Ok(());
+        }
+        self.unseen = 0;
+        self.mind.drain(..self.mind.len().saturating_sub(REPEATED_BYTES));
+        if repeats(&self.mind) { Err(self.degenerate("thought")) } else { Ok(()) }
     }
 
     /// The call at this place of the dialect's: begins it, or adds to its id and name what was not known before.
@@ -385,6 +392,13 @@ fn wrapped(tool: &str, args: &Value, tools: &HashSet<String>) -> Option<Vec<(Str
     (!inner.is_empty() && inner.iter().all(|(name, _)| tools.contains(name))).then_some(inner)
 }
 
+/// Is its end one short text again and again?
+fn repeats(bytes: &[u8]) -> bool {
+    let Some(from) = bytes.len().checked_sub(REPEATED_BYTES) else { return false };
+    let end = &bytes[from..];
+    (1..=REPEATED_TEXT).any(|period| end[period..] == end[..end.len() - period])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -567,6 +581,20 @@ mod tests {
         assert_eq!(draft.say(&"again ".repeat(1_000)).unwrap_err().code, "reply-repeats");
         let broken = draft.end(Some(cut("p"))).unwrap_err();
         assert!(broken.usage.unwrap().output > 16_000);
+    }
+
+    #[test]
+    fn thoughts_without_end_are_broken_off_too_and_thoughts_that_go_on_are_not() {
+        let mut lost = asked(Vec::new(), 1_000_000);
+        let fault = (0..).find_map(|_| lost.muse("Wait, ").err()).unwrap();
+        assert_eq!((fault.code.as_str(), fault.kind), ("reply-repeats", Kind::Transient));
+        assert!(
+            fault.what.contains("thought the same words") && lost.thought < 2 * REPEATED_BYTES,
+            "{fault}"
+        );
+        let mut sound = asked(Vec::new(), 1_000_000);
+        (0..10_000).for_each(|n: u32| sound.muse(&format!("{n}, then ")).unwrap());
+        assert!(sound.mind.len() < 2 * REPEATED_BYTES);
     }
 
     #[test]

@@ -41,6 +41,8 @@ enum About {
     Request,
     /// Something that a person has to do, as a rule of theirs says.
     Person,
+    /// Something that passes, as a rule of theirs says.
+    Passing,
 }
 
 /// By status, when no word says better.
@@ -126,14 +128,14 @@ struct Said {
     retry: Option<String>,
     /// What is used up is a day's share.
     daily: bool,
-    /// An answer that is no JSON.
+    /// The whole of it.
     raw: String,
 }
 
 /// An answer that is no reply. `now` is the moment of it.
 pub fn refused(options: &Options, status: u16, headers: &Headers, body: &[u8], now: Timestamp) -> Fault {
-    let plain = |_| Said { raw: String::from_utf8_lossy(body).into_owned(), ..Said::default() };
-    let said = serde_json::from_slice(body).map(|value| said(&value)).unwrap_or_else(plain);
+    let read = serde_json::from_slice(body).map(|value| said(&value)).unwrap_or_default();
+    let said = Said { raw: String::from_utf8_lossy(body).into_owned(), ..read };
     let mut fault = fault(options, Some(status), &said);
     let wait = limits::retry_after_ms(headers, now).or_else(|| limits::wait_ms(said.retry.as_deref()?, now));
     fault = waiting(fault, if said.daily { wait.max(Some(until_midnight_ms(now))) } else { wait });
@@ -146,7 +148,7 @@ pub fn refused(options: &Options, status: u16, headers: &Headers, body: &[u8], n
 
 /// An error inside a stream that had begun well: its `error` value.
 pub fn told(options: &Options, error: &Value) -> Fault {
-    let said = said(error);
+    let said = Said { raw: error.to_string(), ..said(error) };
     // Nobody says here what time it is: of a moment it is not known how far away that is.
     let lasts = |text| limits::wait_ms(text, Timestamp::default()).filter(|ms| *ms < limits::MOST_MS as u64);
     let wait = said.retry.as_deref().and_then(lasts);
@@ -213,7 +215,8 @@ fn resets(error: &Value) -> Option<String> {
     })
 }
 
-fn about(status: Option<u16>, said: &Said) -> About {
+/// What the answer is about, and whether the server said so itself in words that mean one thing only.
+fn about(status: Option<u16>, said: &Said) -> (About, bool) {
     let by_status = status.and_then(|status| RULES.iter().find(|(all, _)| all.contains(&status)));
     let by_status = by_status.map(|(_, about)| *about);
     let word = |word: &String| WORDS.iter().find(|(known, _)| known == word).map(|(_, about)| *about);
@@ -227,23 +230,23 @@ fn about(status: Option<u16>, said: &Said) -> About {
     let open = matches!(status, None | Some(400 | 413 | 422 | 500)) && (general || status == Some(500));
     let message = said.message.to_ascii_lowercase();
     let phrase = PHRASES.iter().find(|(phrase, _)| open && message.contains(phrase)).map(|(_, about)| *about);
-    phrase
-        .or(by_word.filter(|about| matches!(about, About::Context | About::Quota | About::Key)))
-        .or(by_status)
-        .or(by_word)
-        .unwrap_or(match status {
-            Some(300..400) => About::Moved,
-            Some(501 | 505) => About::Request,
-            Some(500..) => About::Unwell,
-            _ => About::Request,
-        })
+    let exact =
+        phrase.or(by_word.filter(|about| matches!(about, About::Context | About::Quota | About::Key)));
+    let about = exact.or(by_status).or(by_word).unwrap_or(match status {
+        Some(300..400) => About::Moved,
+        Some(501 | 505) => About::Request,
+        Some(500..) => About::Unwell,
+        _ => About::Request,
+    });
+    (about, exact.is_some())
 }
 
-/// What the person's own rules say it is.
-fn by_own_rules(options: &Options, status: Option<u16>, said: &Said) -> Option<Kind> {
+/// What the person's own rules say it is. What a server says in so many words about the length of a conversation or about
+/// a key is mended by Kapell itself: a rule that looks at nothing but the status does not stand in the way of that.
+fn by_own_rules(options: &Options, status: Option<u16>, said: &Said, mended: bool) -> Option<Kind> {
     let words = said.words.iter().map(String::as_str);
     let texts: Vec<&str> = words.chain([said.message.as_str(), said.raw.as_str()]).collect();
-    options.errors.kind(status.or(said.status), &texts)
+    options.errors.kind(status.or(said.status), &texts, mended)
 }
 
 fn fault(options: &Options, status: Option<u16>, said: &Said) -> Fault {
@@ -251,20 +254,26 @@ fn fault(options: &Options, status: Option<u16>, said: &Said) -> Fault {
     let answered = status.map_or_else(String::new, |status| format!(" ({status})"));
     let quote = bounded(said.message.trim(), QUOTE_BYTES);
     let quoted = if quote.is_empty() { String::new() } else { format!(": {quote}") };
-    let own = by_own_rules(options, status, said).map(|kind| match kind {
-        Kind::Transient => About::Slow,
+    let (about, exact) = about(status, said);
+    let mended = exact && matches!(about, About::Context | About::Key);
+    let own = by_own_rules(options, status, said, mended).map(|kind| match kind {
+        Kind::Transient => About::Passing,
         Kind::RateLimited => About::Rate,
         Kind::Degraded => About::Unwell,
         Kind::Permanent => About::Request,
         Kind::UserFixable => About::Person,
     });
-    match own.unwrap_or_else(|| about(status, said)) {
+    match own.unwrap_or(about) {
         About::Person => Fault::new(
             Kind::UserFixable,
             "refused",
             format!("{who} wants something of you{answered}{quoted}"),
         )
         .hint("do what it asks for, then: kapell resume"),
+        About::Passing => {
+            let what = format!("{who} could not do it this time{answered}{quoted}");
+            Fault::new(Kind::Transient, "refused-for-now", what)
+        }
         About::Key => key_refused(options, &format!("{who} refuses the key{answered}{quoted}")),
         About::Quota => Fault::new(
             Kind::UserFixable,

@@ -79,7 +79,7 @@ impl Reading {
                 Block::Call
             }
             "thinking" => {
-                self.draft.think(word("thinking").len())?;
+                self.draft.muse(word("thinking"))?;
                 Block::Thinking { text: word("thinking").into(), signature: word("signature").into() }
             }
             "redacted_thinking" => {
@@ -123,7 +123,7 @@ impl Reading {
             ("text_delta", _) => return self.say(at, word("text")),
             ("input_json_delta", Some(Block::Call)) => self.draft.args(place(at), word("partial_json"))?,
             ("thinking_delta", Some(Block::Thinking { text, .. })) => {
-                self.draft.think(word("thinking").len())?;
+                self.draft.muse(word("thinking"))?;
                 text.push_str(word("thinking"));
             }
             ("signature_delta", Some(Block::Thinking { signature, .. })) => {

@@ -15,7 +15,7 @@ pub const RULES: usize = 64;
 pub struct Rule {
     /// The answer's status.
     pub status: Option<u16>,
-    /// What the server said: its words for types, its sentence, or the whole of an answer that is no JSON.
+    /// What the server said: its words for types, its sentence, or anything else in its answer.
     pattern: Option<Regex>,
     /// What it means.
     pub kind: Kind,
@@ -59,9 +59,10 @@ impl Eq for Rule {}
 pub struct Rules(pub Vec<Rule>);
 
 impl Rules {
-    /// What they say of an answer.
-    pub fn kind(&self, status: Option<u16>, texts: &[&str]) -> Option<Kind> {
-        self.0.iter().find(|rule| rule.fits(status, texts)).map(|rule| rule.kind)
+    /// What they say of an answer. `words_only`: only rules that look at what was said count.
+    pub fn kind(&self, status: Option<u16>, texts: &[&str], words_only: bool) -> Option<Kind> {
+        let mut rules = self.0.iter().filter(|rule| rule.pattern.is_some() || !words_only);
+        rules.find(|rule| rule.fits(status, texts)).map(|rule| rule.kind)
     }
 }
 
@@ -88,8 +89,10 @@ mod tests {
             (Some(400), "no capacity", None),
             (None, "teapot", None),
         ] {
-            assert_eq!(rules.kind(status, &["code", text]), kind, "{status:?} {text}");
+            assert_eq!(rules.kind(status, &["code", text], false), kind, "{status:?} {text}");
         }
+        let words_only = |text| rules.kind(Some(418), &[text], true);
+        assert_eq!((words_only("a kettle"), words_only("a teapot")), (None, Some(Kind::Degraded)));
     }
 
     #[test]

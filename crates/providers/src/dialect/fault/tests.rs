@@ -327,8 +327,33 @@ fn a_persons_own_rules_go_before_the_table_and_see_answers_that_are_no_json() {
     assert_eq!(of(400, r#"{"error":{"type":"warming_up","message":"x"}}"#, &[]).0, Kind::Transient);
     assert_eq!(of(500, "", &[]).0, Kind::Permanent);
     assert_eq!(of(503, "", &[]).0, Kind::Degraded, "what no rule speaks of is as before");
-    let told = told(&options, &json!({"type": "overloaded_error", "message": "we are At Capacity"}));
-    assert_eq!(told.kind, Kind::RateLimited, "inside a stream too");
+    let heard = |error| told(&options, &error).kind;
+    let full = json!({"type": "overloaded_error", "message": "we are At Capacity"});
+    assert_eq!(heard(full), Kind::RateLimited, "inside a stream too");
+    // JSON of a shape that nobody knows.
+    assert_eq!(of(400, r#"{"fault":{"faultstring":"all lines are at capacity"}}"#, &[]).0, Kind::RateLimited);
+    assert_eq!(heard(json!({"type": "x", "fault": {"text": "at capacity"}})), Kind::RateLimited);
+}
+
+#[test]
+fn a_rule_for_a_status_keeps_nothing_from_being_mended() {
+    use own::{Rule, Rules};
+    let of = |pattern: Option<&str>, status, body: &str| {
+        let errors = Rules(vec![Rule::new(Some(status), pattern, Kind::Transient).unwrap()]);
+        let options = Options { errors, ..options() };
+        let fault = refused(&options, status, &Headers::default(), body.as_bytes(), Timestamp(0));
+        (fault.kind, fault.code)
+    };
+    let long = r#"{"error":{"message":"prompt is too long: 210000 tokens > 200000"}}"#;
+    assert_eq!(of(None, 400, long).1, CONTEXT_FULL, "it would be tried again as it is, without end");
+    let key = r#"{"error":{"type":"authentication_error","message":"x"}}"#;
+    assert_eq!(of(None, 401, key).1, KEY_REFUSED);
+    assert_eq!(of(None, 401, "").0, Kind::Transient, "the status alone is what the rule is about");
+    assert_eq!(of(Some("too long"), 400, long).0, Kind::Transient, "who names the words means them");
+    let options =
+        Options { errors: Rules(vec![Rule::new(Some(418), None, Kind::Transient).unwrap()]), ..options() };
+    let fault = refused(&options, 418, &Headers::default(), b"", Timestamp(0));
+    assert!(!fault.what.contains("before it was read"), "{}", fault.what);
 }
 
 #[test]

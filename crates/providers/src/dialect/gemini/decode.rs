@@ -110,7 +110,7 @@ impl Reading {
         let signature = part.get("thoughtSignature").filter(|signature| signature.is_string());
         let said = text(part, "text");
         if part["thought"].as_bool() == Some(true) {
-            self.draft.think(said.len())?;
+            self.draft.muse(said)?;
             self.thought(part, said, signature.is_some());
         } else if let Some(call) = part.get("functionCall").filter(|call| call.is_object()) {
             self.call(call, signature)?;

@@ -109,7 +109,7 @@ impl Reading {
         let piece = match self.flavour.tags {
             true => {
                 let (piece, thought) = self.tags.push(piece);
-                self.thought(thought)?;
+                self.draft.muse(&thought)?;
                 piece
             }
             false => piece.to_owned(),
@@ -125,8 +125,7 @@ impl Reading {
         let mut said = self.say(text(delta, "content"))?;
         for part in list(delta, "content") {
             // Some write a list of parts; a thinking part holds a list of its own.
-            let thought: usize = list(part, "thinking").iter().map(|part| text(part, "text").len()).sum();
-            self.thought(thought)?;
+            list(part, "thinking").iter().try_for_each(|part| self.draft.muse(text(part, "text")))?;
             said.push_str(&self.say(text(part, "text"))?);
         }
         if !text(delta, "refusal").is_empty() {
@@ -147,15 +146,16 @@ impl Reading {
         // Several names for one thought: the first that says something counts.
         if let Some(field) = THOUGHTS.into_iter().find(|field| !text(delta, field).is_empty()) {
             let piece = text(delta, field);
-            self.draft.think(piece.len())?;
+            self.draft.muse(piece)?;
             match self.thoughts.get_mut(field) {
                 Some(Value::String(before)) => before.push_str(piece),
                 _ => drop(self.thoughts.insert(field.into(), piece.into())),
             }
         }
         for detail in list(delta, "reasoning_details") {
-            let bytes = ["text", "summary", "data"].map(|field| text(detail, field).len()).iter().sum();
-            self.thought(bytes)?;
+            self.draft.muse(text(detail, "text"))?;
+            self.draft.muse(text(detail, "summary"))?;
+            self.thought(text(detail, "data").len())?;
             self.detail(detail);
         }
         Ok(())
@@ -340,7 +340,7 @@ impl Decoder for Reading {
 
     fn finish(mut self: Box<Self>, why: Option<Fault>) -> Result<Reply, Broken> {
         let (held, thought) = self.tags.rest();
-        let why = why.or(self.thought(thought).and_then(|()| self.draft.say(&held)).err());
+        let why = why.or(self.draft.muse(&thought).and_then(|()| self.draft.say(&held)).err());
         self.layout.text(held.len(), None);
         let thoughts = if self.flavour.tags { unopened(self.draft.text()) } else { 0 };
         let why = why.or(self.draft.rethink(thoughts).err());

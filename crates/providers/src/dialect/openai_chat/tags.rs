@@ -25,18 +25,18 @@ enum State {
 }
 
 impl Tags {
-    /// The next piece: the text in it, and how many bytes of it are thoughts. What may be the beginning of a tag is held.
-    pub(super) fn push(&mut self, piece: &str) -> (String, usize) {
+    /// The next piece: the text in it, and the thoughts, tags included. What may be the beginning of a tag is held.
+    pub(super) fn push(&mut self, piece: &str) -> (String, String) {
         self.held.push_str(piece);
-        let mut thought = 0;
+        let mut thought = String::new();
         if self.state == State::Start {
             let begin = self.held.trim_start();
             if let Some(rest) = begin.strip_prefix(OPEN) {
-                thought += self.held.len() - rest.len();
-                self.held = rest.to_owned();
+                let tag = self.held.len() - rest.len();
+                thought.extend(self.held.drain(..tag));
                 self.state = State::Thinking;
             } else if OPEN.starts_with(begin) {
-                return (String::new(), 0);
+                return (String::new(), thought);
             } else {
                 self.state = State::Text;
             }
@@ -44,16 +44,14 @@ impl Tags {
         if self.state == State::Thinking {
             match self.held.find(CLOSE) {
                 Some(at) => {
-                    thought += at + CLOSE.len();
-                    self.held.drain(..at + CLOSE.len());
+                    thought.extend(self.held.drain(..at + CLOSE.len()));
                     self.state = State::Gap;
                 }
                 None => {
                     let keep =
                         (1..CLOSE.len()).rev().find(|n| self.held.ends_with(&CLOSE[..*n])).unwrap_or(0);
                     let end = self.held.len() - keep;
-                    thought += end;
-                    self.held.drain(..end);
+                    thought.extend(self.held.drain(..end));
                     return (String::new(), thought);
                 }
             }
@@ -67,11 +65,11 @@ impl Tags {
     }
 
     /// What was held because more could have come: text, or thoughts.
-    pub(super) fn rest(&mut self) -> (String, usize) {
+    pub(super) fn rest(&mut self) -> (String, String) {
         let held = std::mem::take(&mut self.held);
         match self.state {
-            State::Thinking => (String::new(), held.len()),
-            _ => (held, 0),
+            State::Thinking => (String::new(), held),
+            _ => (held, String::new()),
         }
     }
 }
@@ -111,15 +109,15 @@ mod tests {
         }
     }
 
-    fn read(pieces: &[&str]) -> (String, usize) {
+    fn read(pieces: &[&str]) -> (String, String) {
         let mut tags = Tags::default();
-        let (mut text, mut thought) = (String::new(), 0);
+        let (mut text, mut thought) = (String::new(), String::new());
         for (more, thoughts) in pieces.iter().map(|piece| tags.push(piece)) {
             text.push_str(&more);
-            thought += thoughts;
+            thought.push_str(&thoughts);
         }
         let (more, thoughts) = tags.rest();
-        (text + &more, thought + thoughts)
+        (text + &more, thought + &thoughts)
     }
 
     #[test]
@@ -134,6 +132,7 @@ mod tests {
             ("<think></think>é", "é"),
             ("", ""),
         ];
+        assert_eq!(read(&["<thi", "nk>for ", "ever"]).1, "<think>for ever");
         for (whole, text) in table {
             for at in (0..=whole.len()).filter(|at| whole.is_char_boundary(*at)) {
                 assert_eq!(read(&[&whole[..at], &whole[at..]]).0, text, "{whole} at {at}");

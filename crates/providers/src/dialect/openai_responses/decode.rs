@@ -263,7 +263,7 @@ impl Decoder for Reading {
                 self.write(place, at, delta).map(|()| Progress::default())
             }
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-                self.draft.think(delta.len()).map(|()| Progress::default())
+                self.draft.muse(delta).map(|()| Progress::default())
             }
             "response.output_item.done" => self.closed(&event, &event["item"]).map(Progress::text),
             "response.completed" | "response.incomplete" => self.ended(&event),
