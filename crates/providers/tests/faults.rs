@@ -69,7 +69,7 @@ const ROWS: &[[&str; 5]] = &[
     ["garbage",         "transient connection-lost",            "-",      "unknown", "-"],
     ["reset",           "transient connection-lost",            "-",      "unknown", "-"],
     ["long-line",       "permanent stream-line    ",            "-",      "most",    "part"],
-    ["repeat",          "permanent reply-repeats",              "-",      "most",    "part"],
+    ["repeat",          "transient reply-repeats",              "-",      "most",    "part"],
     ["bad-arguments",   "reply tool-use",                       "-",      "told",    "all"],
     ["same-ids",        "reply tool-use",                       "-",      "told",    "all"],
     ["no-usage",        "reply tool-use",                       "-",      "most",    "all"],

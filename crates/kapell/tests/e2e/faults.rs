@@ -65,7 +65,7 @@ const ONCE: &[[&str; 5]] = &[
     ["garbage",        "0", "connection-lost retry",      "4", "bound"],
     ["reset",          "0", "connection-lost retry",      "4", "bound"],
     ["long-line",      "1", "stream-line ask",            "1", "part"],
-    ["repeat",         "1", "reply-repeats ask",          "1", "bound"],
+    ["repeat",         "0", "reply-repeats retry",        "4", "bound"],
     ["bad-arguments",  "0", "-",                          "3", "nothing"],
     ["same-ids",       "0", "-",                          "3", "nothing"],
     ["no-usage",       "0", "-",                          "3", "bound"],
