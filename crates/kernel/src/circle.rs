@@ -116,7 +116,7 @@ impl Trail {
     /// Did the rounds that a person is asked about come one upon the other, without waiting for anything?
     fn hurried(&self, length: usize) -> bool {
         let rounds = || self.steps.iter().rev().take(length * ASKED);
-        let (newest, oldest) = (rounds().next(), rounds().last());
+        let (newest, oldest) = (rounds().next(), rounds().next_back());
         let lasted = newest.zip(oldest).map_or(0, |(newest, oldest)| newest.came.since(oldest.came));
         let called = rounds().map(|step| step.took_ms).fold(0, u64::saturating_add);
         lasted <= ROUNDS_MS * length as u64 && called <= CALLS_MS
