@@ -114,11 +114,11 @@ impl<'a> Looper<'a> {
     pub(crate) async fn look(&mut self) -> Result<Look, Failure> {
         let mut look = Look::default();
         catch_up(&*self.wired.store, &self.repo, &mut self.known).await?;
-        self.jobs(&mut look).await?;
+        Box::pin(self.jobs(&mut look)).await?;
         let fired = self.schedules(&mut look).await?;
         if fired {
             look.jobs.clear();
-            self.jobs(&mut look).await?;
+            Box::pin(self.jobs(&mut look)).await?;
         }
         Ok(look)
     }
