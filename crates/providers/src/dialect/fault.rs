@@ -249,6 +249,16 @@ fn by_own_rules(options: &Options, status: Option<u16>, said: &Said, mended: boo
     options.errors.kind(status.or(said.status), &texts, mended)
 }
 
+fn meant(kind: Kind) -> About {
+    match kind {
+        Kind::Transient => About::Passing,
+        Kind::RateLimited => About::Rate,
+        Kind::Degraded => About::Unwell,
+        Kind::Permanent => About::Request,
+        Kind::UserFixable => About::Person,
+    }
+}
+
 fn fault(options: &Options, status: Option<u16>, said: &Said) -> Fault {
     let (who, id) = (&options.provider, &options.id);
     let answered = status.map_or_else(String::new, |status| format!(" ({status})"));
@@ -256,13 +266,7 @@ fn fault(options: &Options, status: Option<u16>, said: &Said) -> Fault {
     let quoted = if quote.is_empty() { String::new() } else { format!(": {quote}") };
     let (about, exact) = about(status, said);
     let mended = exact && matches!(about, About::Context | About::Key);
-    let own = by_own_rules(options, status, said, mended).map(|kind| match kind {
-        Kind::Transient => About::Passing,
-        Kind::RateLimited => About::Rate,
-        Kind::Degraded => About::Unwell,
-        Kind::Permanent => About::Request,
-        Kind::UserFixable => About::Person,
-    });
+    let own = by_own_rules(options, status, said, mended).map(meant);
     match own.unwrap_or(about) {
         About::Person => Fault::new(
             Kind::UserFixable,
