@@ -2,6 +2,7 @@
 //!
 //! Slots lie in the past, so that nobody waits for a clock. Start at [`World::schedules`].
 
+use crate::daemon::Daemon;
 use crate::world::{DONE, Ended, World, fixes, until, write};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -87,6 +88,29 @@ fn what_is_due_fires_once_and_the_files_tell() {
     let again = world.once(&model).expect(0);
     assert_eq!((again.out.as_str(), world.sessions().len()), ("", 1));
     world.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn the_daemon_fires_them_too() {
+    let world = World::new();
+    let model = world.script("fix", &fixes());
+    // By this session the daemon knows the repository.
+    world.run(&["run", "--no-land", "-m", &world.script("done", DONE), "say hello"]);
+    world.schedules(&[overdue("7", json!({}))]);
+    world.commit("schedules");
+    world.write("kapell/config/config.toml", &format!("model = {}\n", json!(model)));
+    let mut daemon = Daemon::start(&world, &[]);
+    until("the slot's session has landed", || {
+        world.schedule(0)["lastTaskId"].is_string() && world.rows().len() == 2
+    });
+    let listed = daemon.get("/v1/schedules")["items"][0].take();
+    assert_eq!(
+        (&listed["last_session"], &listed["state"]),
+        (&world.schedule(0)["lastTaskId"], &json!("waits"))
+    );
+    assert_eq!(world.read("repo/fixed.txt"), "fixed\n");
+    assert_eq!(world.sessions().len(), 2);
+    assert_eq!(daemon.end(), Some(0));
 }
 
 #[test]

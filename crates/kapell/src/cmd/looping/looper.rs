@@ -78,7 +78,7 @@ pub(crate) struct News {
 }
 
 impl News {
-    pub(super) fn new(what: &'static str, about: &str, why: impl Into<String>) -> Self {
+    pub(crate) fn new(what: &'static str, about: &str, why: impl Into<String>) -> Self {
         Self { what, about: about.to_owned(), session: None, why: why.into(), code: None }
     }
 }

@@ -27,9 +27,9 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Between two looks while jobs are under way.
-const BUSY: Duration = Duration::from_millis(500);
+pub(crate) const BUSY: Duration = Duration::from_millis(500);
 /// The longest between two looks: somebody may have changed the file.
-const CALM: Duration = Duration::from_secs(5);
+pub(crate) const CALM: Duration = Duration::from_secs(5);
 /// How long what runs may take to be stopped in order.
 const STOP: Duration = Duration::from_secs(30);
 
@@ -216,7 +216,8 @@ pub(crate) async fn serve(
     }
 }
 
-fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
+/// How long it is until the next slot.
+pub(crate) fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
     next.map_or(CALM, |next| Duration::from_millis(next.since(now)))
 }
 

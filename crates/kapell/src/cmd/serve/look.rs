@@ -146,7 +146,8 @@ impl Daemon {
         Ok(json!({"items": items, "trouble": trouble}))
     }
 
-    async fn repos(&self) -> Result<BTreeSet<String>, Failure> {
+    /// The repositories that the newest sessions were opened for.
+    pub(super) async fn repos(&self) -> Result<BTreeSet<String>, Failure> {
         let mut repos = BTreeSet::new();
         for listed in self.wired.store.sessions(false).await?.iter().take(REPOS_OF) {
             // One that is damaged is told of where sessions are listed.

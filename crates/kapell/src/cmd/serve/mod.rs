@@ -14,6 +14,7 @@ mod lists;
 mod look;
 mod measure;
 mod requests;
+mod schedules;
 pub(crate) mod status;
 mod tend;
 pub(crate) mod up;
@@ -87,8 +88,9 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     tokio::select! {
         _ = async {
             let told = feed::tell(&wired.engine, api.hub(), closing.clone());
-            let tended = tend::tend(&daemon, !options.no_resume, closing);
-            tokio::join!(listeners.serve(&api, stop), ruling, told, tended)
+            let tended = tend::tend(&daemon, !options.no_resume, closing.clone());
+            let fired = schedules::fire(&daemon, closing);
+            tokio::join!(listeners.serve(&api, stop), ruling, told, tended, fired)
         } => {}
         () = measure::ticking(Arc::clone(&daemon)) => {}
     }

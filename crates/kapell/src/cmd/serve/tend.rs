@@ -171,6 +171,6 @@ impl Care {
     }
 }
 
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     out::complain(&format!("{}\n", clean::line(line)));
 }
