@@ -40,6 +40,21 @@ struct Ask {
     texts: Option<usize>,
 }
 
+/// The number of a session's last event, if there is one and this one is not behind it.
+pub(super) async fn reached(hub: &Hub, id: SessionId, after: Seq) -> Result<Seq, Refused> {
+    let head = hub.journal().head(StreamId::Session(id)).await.map_err(|error| error.fault())?.seq;
+    if head == 0 {
+        return Err(missing(id).into());
+    }
+    if after > head {
+        let what = format!("event {after} of session {id} is behind the last one, {head}: another store?");
+        return Err(Fault::new(Kind::UserFixable, "cursor-ahead", what)
+            .hint("begin again with after=0")
+            .into());
+    }
+    Ok(head)
+}
+
 /// `GET /v1/sessions/{id}/events`.
 pub(super) async fn events(
     State(api): State<Arc<Api>>,
@@ -54,16 +69,7 @@ pub(super) async fn events(
         Some(id) => number(id.to_str().unwrap_or_default())?,
         None => query.number("after", 0, Seq::MAX)?.unwrap_or(0),
     };
-    let head = hub.journal().head(StreamId::Session(id)).await.map_err(|error| error.fault())?.seq;
-    if head == 0 {
-        return Err(missing(id).into());
-    }
-    if after > head {
-        let what = format!("event {after} of session {id} is behind the last one, {head}: another store?");
-        return Err(Fault::new(Kind::UserFixable, "cursor-ahead", what)
-            .hint("begin again with after=0")
-            .into());
-    }
+    let head = reached(hub, id, after).await?;
     if wants_stream {
         return follow(hub.clone(), id, after);
     }

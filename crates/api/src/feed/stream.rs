@@ -3,7 +3,7 @@
 //! Pulled: what comes next is looked for when the client has taken what came before, so that a slow one gets the newest
 //! state of each row and every record, and holds nothing here. Start at [`feed`].
 
-use super::events::{crowded, session};
+use super::events::{crowded, reached, session};
 use super::hub::{Hub, Told};
 use super::sse;
 use crate::Api;
@@ -105,6 +105,9 @@ pub(super) async fn feed(
     let query = Query::read(raw.as_deref(), &["board", "follow", "progress"])?;
     let cursor = Cursor::of(&query, &headers)?;
     let hub = api.hub().clone();
+    for (session, after) in &cursor.follow {
+        reached(&hub, *session, *after).await?;
+    }
     let room = hub.room().ok_or_else(crowded)?;
     let progress = query.get("progress").is_some_and(|word| word == "1");
     let feed = Feed::new(hub, cursor, progress, room);

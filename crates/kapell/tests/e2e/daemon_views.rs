@@ -131,6 +131,8 @@ fn what_is_not_a_sessions_own_is_not_shown() {
         (format!("/v1/sessions/{mine}/jobs/..%2f../output"), 404, "no-job"),
         ("/v1/search?q=".to_owned(), 422, "bad-field"),
         ("/v1/feed?board=x".to_owned(), 400, "bad-cursor"),
+        (format!("/v1/feed?follow={mine}:99999"), 409, "cursor-ahead"),
+        (format!("/v1/feed?follow={none}:0"), 404, "no-session"),
         ("/v1/audit?category=nosuch".to_owned(), 422, "no-category"),
     ] {
         let answer = daemon.ask(&format!("GET {path}"), &[], "");

@@ -6,14 +6,21 @@ use super::lists;
 use super::measure::Measured;
 use super::requests::Requests;
 use crate::app::{App, Wired};
+use crate::cmd::tell::ANSWER;
 use crate::exit::Failure;
 use api::{Act, Host, Key, Read, Refused};
 use contract::journal::Journal;
 use contract::port::Clock;
-use contract::{BoxFuture, Fault, SessionId, Timestamp};
+use contract::{BoxFuture, Fault, Kind, SessionId, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::RwLock;
+use tokio::time::timeout;
+
+/// What is under way when the daemon ends may take so long: an answer is waited for a little less.
+const ACTS: Duration = ANSWER.saturating_add(Duration::from_secs(1));
 
 /// The daemon: an engine that lives on, and what it was wired from.
 pub(super) struct Daemon {
@@ -22,6 +29,8 @@ pub(super) struct Daemon {
     pub(super) measured: Measured,
     /// Requests that may come again.
     pub(super) requests: Requests,
+    /// Read by whoever acts, written by who ends it all.
+    acting: Arc<RwLock<()>>,
     /// One of those that may come again at a time.
     pub(super) opening: tokio::sync::Mutex<()>,
     /// Roots that were taken up here: nobody else looks after them.
@@ -41,8 +50,17 @@ impl Host for Handle {
 
     fn act(&self, act: Act, key: Key) -> BoxFuture<'static, Result<Value, Refused>> {
         let daemon = Arc::clone(&self.0);
+        let Ok(acting) = Arc::clone(&daemon.acting).try_read_owned() else {
+            let fault = Fault::new(Kind::Transient, "closing", "this daemon is ending");
+            return Box::pin(async { Err(fault.hint("ask the next one").into()) });
+        };
         // A client that goes away in the middle has still asked for it: what was begun is not left half done.
-        let done = tokio::spawn(async move { daemon.act(act, key).await.map_err(refused) });
+        let done = tokio::spawn(async move {
+            let done = daemon.act(act, key).await.map_err(refused);
+            drop(daemon);
+            drop(acting);
+            done
+        });
         Box::pin(async move {
             let broken = |_| {
                 Refused::from(Failure::failed("broken", "answering this request failed", "try again").fault)
@@ -74,10 +92,16 @@ impl Daemon {
             wired,
             measured: Measured::new(now),
             requests,
+            acting: Arc::default(),
             opening: tokio::sync::Mutex::default(),
             ours: Mutex::default(),
             degraded: Mutex::default(),
         }
+    }
+
+    /// Nothing is begun any more, and what was begun has ended, or had its time.
+    pub(super) async fn ended(&self) {
+        drop(timeout(ACTS, self.acting.write()).await);
     }
 
     /// Roots that were taken up here.

@@ -94,6 +94,7 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
         } => {}
         () = measure::ticking(Arc::clone(&daemon)) => {}
     }
+    daemon.ended().await;
     drop((api, daemon));
     // A request that is still being answered holds it; what runs was ended above.
     if let Some(wired) = Arc::into_inner(wired) {
