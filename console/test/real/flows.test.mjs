@@ -196,7 +196,14 @@ it("a reload in the middle, and a daemon that was killed: said on the screen, no
   await page().locator(".connection.lost").waitFor();
   await shot("08-lost");
   await serve(t.port);
+  // A login ends with its daemon: who listened here meanwhile may know it.
+  await page().getByText("kapell console").first().waitFor();
+  await shot("08-login");
+  const { url } = await ask("POST", "/v1/login-codes", {});
+  await page().goto("about:blank");
+  await page().goto(url);
   await page().locator(".connection.live").waitFor({ state: "attached" });
+  await go(`#/s/${id}`);
   await ask("POST", `/v1/sessions/${id}/intents`, { wish: "cancel" });
   await state("cancelled");
   const { head } = await ask("GET", `/v1/sessions/${id}/events?limit=1`);
