@@ -12,9 +12,14 @@ use serde_json::json;
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a client of this version can count on besides the routes of every daemon.
 const CAPABILITIES: &[&str] = &["search"];
+
+/// How often a lock that is held is tried again, and after how long.
+const TRIES: u32 = 20;
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// The directory of run files: a lock, a socket, and how to reach who has them.
 #[derive(Debug, Clone)]
@@ -86,7 +91,15 @@ impl Run {
         };
         let lock = File::options().create(true).truncate(false).write(true).open(&path);
         let lock = lock.map_err(|error| fault(&error))?;
-        match lock.try_lock() {
+        // Who only looks whether there is a daemon holds it for a moment.
+        let mut tries = 0;
+        let mut taken = lock.try_lock();
+        while matches!(taken, Err(TryLockError::WouldBlock)) && tries < TRIES {
+            std::thread::sleep(MOMENT);
+            tries += 1;
+            taken = lock.try_lock();
+        }
+        match taken {
             Ok(()) => Ok(Reign { run: self.clone(), lock, found: None }),
             Err(TryLockError::WouldBlock) => {
                 let who = self
@@ -176,6 +189,24 @@ mod tests {
         drop(reign);
         assert!(!run.is_ruled() && run.found().is_none());
         drop(run.reign().unwrap());
+    }
+
+    #[test]
+    fn who_looks_keeps_nobody_from_ruling() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Run::new(dir.path().to_owned());
+        drop(run.reign().unwrap());
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    run.is_ruled();
+                }
+            });
+            let ruled = (0..20).all(|_| run.reign().is_ok());
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(ruled);
+        });
     }
 
     #[test]
