@@ -16,7 +16,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use workspace::{Committed, Git, Listing};
+use workspace::{Committed, Git, Listing, below};
 
 /// Where a check was declared, not found.
 const DECLARED: &str = ".kapell/config.toml";
@@ -140,18 +140,6 @@ fn braced(word: &str) -> Vec<String> {
         }
         _ => vec![word.to_owned()],
     }
-}
-
-/// A path without `.` and `..`; `None` where it leads out.
-fn below(path: &str) -> Option<String> {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
-        match part {
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    (!parts.is_empty()).then(|| parts.join("/"))
 }
 
 /// Is it one of those that a pattern stands for? `*` stands for anything in the last part.

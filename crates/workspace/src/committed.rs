@@ -130,7 +130,7 @@ impl Way {
 }
 
 /// A path without `.`, `..` and empty parts; `None` where it leads above the top, or is the top.
-fn below(path: &str) -> Option<String> {
+pub fn below(path: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

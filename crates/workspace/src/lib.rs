@@ -51,7 +51,7 @@ mod work;
 
 pub use audit::{Found, Pin, Pinned, Slots, Standing};
 pub use checks::slot::Used;
-pub use committed::{Committed, Listing};
+pub use committed::{Committed, Listing, below};
 pub use erase::{bytes_below, remove_tree};
 pub use session::{borrowed, branch};
 pub use tidy::{Listed, Removed};
