@@ -2,6 +2,8 @@
 //!
 //! Knows no file and no session's state; what a slot means is in [`crate::schedule`]. Start at [`Loop::apply`].
 
+pub mod claim;
+
 use crate::Illegal;
 use crate::schedule::{LATE_MS, Since};
 use contract::looping::{Job, LoopEvent};

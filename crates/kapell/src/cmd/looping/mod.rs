@@ -1,16 +1,10 @@
 //! `loop` and `schedules`: what a repository's `.roo/schedules.json` makes run by itself, and when.
 //!
-//! Words and exit codes only; what a look does is in `looper.rs`, and [`serve`] is what any process that stays calls.
+//! Words and exit codes, and what the loop asks of this process (`host.rs`); the loop itself is the crate `looping`.
 //! Start at [`run`].
 
-mod jobs;
+mod host;
 mod list;
-mod looper;
-mod modes;
-mod place;
-mod read;
-mod tasks;
-mod trusted;
 
 use super::work::{Work, leave};
 use crate::app::{App, Wired};
@@ -19,17 +13,13 @@ use crate::show::{clean, json_line, json_page};
 use crate::signals::Signals;
 use crate::trust::Item;
 use crate::{out, repo};
-use contract::Timestamp;
+use ::looping::{Came, News, serve, to_the_end};
+pub(crate) use host::{Here, looper};
 pub(crate) use list::values;
-pub(crate) use looper::{Looper, News, hand_over};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 
-/// Between two looks while jobs are under way.
-pub(crate) const BUSY: Duration = Duration::from_millis(500);
-/// The longest between two looks: somebody may have changed the file.
-pub(crate) const CALM: Duration = Duration::from_secs(5);
 /// How long what runs may take to be stopped in order.
 const STOP: Duration = Duration::from_secs(30);
 
@@ -96,8 +86,8 @@ pub(crate) async fn schedules(app: &App, next: usize) -> Result<u8, Failure> {
 
 async fn halt(app: &App, top: &str, halted: bool) -> Result<u8, Failure> {
     let wired = app.wire()?;
-    let done = match Looper::open(app, &wired, top) {
-        Ok(mut looper) => looper.halt(halted).await,
+    let done = match looper(app, &wired, top) {
+        Ok(mut looper) => looper.halt(halted).await.map_err(Failure::from),
         Err(failure) => Err(failure),
     };
     leave(wired).await;
@@ -120,8 +110,8 @@ async fn halt(app: &App, top: &str, halted: bool) -> Result<u8, Failure> {
 
 async fn clear(app: &App, top: &str, what: &str) -> Result<u8, Failure> {
     let wired = app.wire()?;
-    let done = match Looper::open(app, &wired, top) {
-        Ok(mut looper) => looper.clear(what).await,
+    let done = match looper(app, &wired, top) {
+        Ok(mut looper) => looper.clear(what).await.map_err(Failure::from),
         Err(failure) => Err(failure),
     };
     leave(wired).await;
@@ -144,12 +134,12 @@ async fn follow(
     once: bool,
     signals: &mut Signals,
 ) -> Result<u8, Failure> {
-    let mut looper = Looper::open(app, wired, top)?;
+    let mut looper = host::looper(app, wired, top)?;
     let told = |news: &News| tell(app, news);
     if once {
         let mut code = None;
         tokio::select! {
-            done = to_the_end(&mut looper, told) => code = Some(done?),
+            done = to_the_end(&mut looper, told) => code = Some(once_code(done?)),
             stopped = signals.next() => drop(code.replace(stopped)),
         }
         return Ok(code.unwrap_or(exit::FAILURE));
@@ -159,9 +149,18 @@ async fn follow(
         out::complain(&format!("the loop of {}: ^C stops it\n", clean::line(top)));
     }
     let stop = async { code = signals.next().await };
-    serve(&mut looper, told, stop).await?;
+    serve(&mut looper, told, stop).await;
     stopped(wired, signals).await;
     Ok(code)
+}
+
+/// The exit code of what was followed to its end: that of the first job that failed.
+fn once_code(came: Came) -> u8 {
+    match came {
+        Came { code: exit::OK, troubled: true, .. } => exit::FAILURE,
+        Came { code: exit::OK, waits: true, .. } => exit::NEEDS_YOU,
+        Came { code, .. } => code,
+    }
 }
 
 /// Stops what runs in order; asked again, kills it.
@@ -174,73 +173,6 @@ async fn stopped(wired: &Wired, signals: &mut Signals) {
             wired.engine.force().await;
             shutdown.await;
         }
-    }
-}
-
-/// Looks whenever something may have come, until `stop` resolves. What goes wrong in a look is told and tried again: a
-/// file that somebody is writing, a store that is busy. What runs is left to who stops the engine.
-pub(crate) async fn serve(
-    looper: &mut Looper<'_>,
-    mut tell: impl FnMut(&News),
-    stop: impl Future<Output = ()>,
-) -> Result<(), Failure> {
-    tokio::pin!(stop);
-    let mut trouble = String::new();
-    loop {
-        // Whatever a look has not come to, the next one does, in this process or another.
-        let looked = tokio::select! {
-            biased;
-            () = &mut stop => return Ok(()),
-            looked = Box::pin(looper.look()) => looked,
-        };
-        let wait = match looked {
-            Ok(look) => {
-                trouble.clear();
-                look.news.iter().for_each(&mut tell);
-                let busy = look.jobs.iter().any(|(_, rests)| !rests);
-                if busy { BUSY } else { until(look.next, looper.now()).min(CALM) }
-            }
-            Err(failure) => {
-                let why = failure.fault.to_string();
-                if why != trouble {
-                    tell(&News::new("trouble", "loop", why.clone()));
-                    trouble = why;
-                }
-                CALM
-            }
-        };
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = &mut stop => return Ok(()),
-        }
-    }
-}
-
-/// How long it is until the next slot.
-pub(crate) fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
-    next.map_or(CALM, |next| Duration::from_millis(next.since(now)))
-}
-
-/// Until nothing is due and every job has ended or waits for a person; the exit code: that of the first that failed.
-async fn to_the_end(looper: &mut Looper<'_>, mut tell: impl FnMut(&News)) -> Result<u8, Failure> {
-    let (mut code, mut troubled, mut untrusted) = (exit::OK, false, false);
-    loop {
-        let look = Box::pin(looper.look()).await?;
-        for news in &look.news {
-            tell(news);
-            troubled |= news.what == "trouble";
-            untrusted |= news.what == "untrusted";
-            code = if code == exit::OK { news.code.unwrap_or(exit::OK) } else { code };
-        }
-        let fired = look.news.iter().any(|news| matches!(news.what, "fired" | "ended"));
-        if jobs::settled(&look.jobs) && !fired {
-            return Ok(match (code, troubled, look.jobs.is_empty() && !untrusted) {
-                (exit::OK, true, _) => exit::FAILURE,
-                (exit::OK, false, false) => exit::NEEDS_YOU,
-                _ => code,
-            });
-        }
-        tokio::time::sleep(BUSY).await;
     }
 }
 

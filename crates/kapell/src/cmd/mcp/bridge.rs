@@ -4,7 +4,7 @@
 
 use super::calls;
 use crate::app::{App, Wired};
-use crate::cmd::looping::hand_over;
+use crate::cmd::looping::Here;
 use crate::cmd::work::leave;
 use crate::exit::Failure;
 use crate::repo;
@@ -132,7 +132,8 @@ impl desk::Record for Recorder {
         let handed = self.runtime.block_on(async {
             let wired = self.bridge.wired().await?;
             let repo = repo::find_text(&self.bridge.workspace)?;
-            hand_over(&self.bridge.app, &wired.store, &repo, task).await
+            let here = Here::new(&self.bridge.app, &wired, &repo);
+            looping::hand_over(&here, &repo, task).await.map_err(Failure::from)
         });
         handed.map(Some).map_err(|failure: Failure| failure.fault)
     }

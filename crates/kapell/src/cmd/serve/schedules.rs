@@ -5,9 +5,10 @@
 
 use super::host::Daemon;
 use super::tend::say;
-use crate::cmd::looping::{BUSY, CALM, Looper, News, until};
+use crate::cmd::looping::looper;
 use crate::pick::short;
 use crate::show::clean;
+use looping::{BUSY, CALM, Looper, News, until};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -58,7 +59,7 @@ async fn more<'a>(daemon: &'a Daemon, all: &mut BTreeMap<String, One<'a>>) {
         if all.contains_key(&repo) {
             continue;
         }
-        match Looper::open(&daemon.app, &daemon.wired, &repo) {
+        match looper(&daemon.app, &daemon.wired, &repo) {
             Ok(looper) => drop(all.insert(repo, One { looper, trouble: String::new() })),
             Err(failure) => {
                 say(&format!("the loop of {} does not run: {}", clean::line(&repo), failure.fault))
@@ -90,8 +91,8 @@ async fn look(daemon: &Daemon, repo: &str, one: &mut One<'_>) -> Duration {
                 false => until(look.next, one.looper.now()),
             }
         }
-        Err(failure) => {
-            let why = failure.fault.to_string();
+        Err(fault) => {
+            let why = fault.to_string();
             if why != one.trouble {
                 told(&News::new("trouble", "loop", why.clone()));
                 one.trouble = why;

@@ -2,50 +2,42 @@
 //!
 //! Every step can be done again by whoever comes next, in this process or another one. Start at [`Looper::jobs`].
 
-use super::looper::{Look, Looper, News, fields};
-use super::modes::{self, Modes};
-use crate::args::RunOptions;
-use crate::cmd::run;
-use crate::exit::Failure;
-use crate::pick::short;
-use crate::show;
-use crate::tree::Tree;
+use crate::looper::{Look, Looper, News};
+use crate::modes::{self, Modes};
+use crate::port::{End, Opening, Stand};
+use crate::slots::fields;
+use crate::trusted;
 use board::modes::Mode;
 use board::when;
-use contract::SessionId;
-use contract::event::Final;
 use contract::looping::LoopEvent;
-use contract::session::SessionSpec;
+use contract::{Fault, Kind, SessionId};
 use desk::Timed;
-use engine::Attend;
-use engine::looping::commit;
-use kernel::Session;
-use kernel::fsm::Phase;
+use kernel::looping::claim::{Do, Stands};
 use kernel::looping::{Loop, Open, Origin};
-use std::path::Path;
+use kernel::view::short;
 
 /// What the time of a scheduled job is booked under.
 const PRIORITY: &str = "schedule";
 /// Failures of one kind in a row before a person has to look.
 const LIMIT: u32 = contract::limits::SAME_FAILURES;
-/// Tasks that somebody handed over and that are worked on at a time.
-const TASKS: usize = 4;
+/// Exit code of a job that was never opened.
+const FAILURE: u8 = 1;
 /// Opening that failed is tried again after this long, milliseconds.
 const RETRY_MS: u64 = 60_000;
 
 impl Looper<'_> {
     /// Opens, goes on with and writes back what is on record.
-    pub(super) async fn jobs(&mut self, look: &mut Look) -> Result<(), Failure> {
+    pub(crate) async fn jobs(&mut self, look: &mut Look) -> Result<(), Fault> {
         let open: Vec<Open> = self.known.jobs().cloned().collect();
         for job in open {
+            let id = job.job.session;
             match self.job(&job, look).await {
                 Ok(()) => {}
-                Err(failure) => {
-                    let id = job.job.session;
-                    self.failed.insert(id, self.app.now());
-                    let why = failure.fault.to_string();
-                    look.news.push(News { session: Some(id), ..News::new("trouble", &about(&job), why) });
-                    if !self.gave_up(&job, &failure, look).await? {
+                Err(fault) => {
+                    self.failed.insert(id, self.now());
+                    let news = News::new("trouble", &about(&job), fault.to_string());
+                    look.news.push(News { session: Some(id), ..news });
+                    if !self.gave_up(&job, &fault, look).await? {
                         look.jobs.push((id, true));
                     }
                 }
@@ -54,79 +46,66 @@ impl Looper<'_> {
         Ok(())
     }
 
-    async fn job(&mut self, open: &Open, look: &mut Look) -> Result<(), Failure> {
-        let (id, now) = (open.job.session, self.app.now());
+    async fn job(&mut self, open: &Open, look: &mut Look) -> Result<(), Fault> {
+        let (id, now) = (open.job.session, self.now());
         if self.failed.get(&id).is_some_and(|at| now.since(*at) < RETRY_MS) {
             look.jobs.push((id, true));
             return Ok(());
         }
-        match self.wired.engine.look(id).await? {
-            None if self.known.halted.is_some() => look.jobs.push((id, true)),
-            None if matches!(open.origin, Origin::Task { .. }) && busy(look) >= TASKS => {
-                look.jobs.push((id, false));
-            }
+        let (mut mode, mut untrusted) = (None, None);
+        let stand = self.host.stand(id).await?;
+        let stands = match &stand {
+            Some(Stand { end: Some(_), .. }) => Stands::Ended,
+            Some(Stand { rests, held, .. }) => Stands::Open { rests: *rests, held: *held },
             None => {
                 let modes = self.modes().await?;
-                let mode = mode(open, &modes)?;
-                if let Some(why) = self.trust.mode_refused(&mode, &modes)? {
-                    self.say_once(News::new("untrusted", &about(open), why), look);
-                    look.jobs.push((id, true));
-                    return Ok(());
-                }
-                self.begin(open, &mode).await?;
-                look.jobs.push((id, false));
+                let found = found(open, &modes)?;
+                untrusted = trusted::mode_refused(&*self.host, &found, &modes)?;
+                mode = Some(found);
+                Stands::Unopened { trusted: untrusted.is_none() }
             }
-            Some(state) if state.phase == Phase::Ended => self.finish(open, &state, look).await?,
-            Some(_) => {
-                let tree = Tree::open(&self.wired.engine, id).await?;
-                let rests = tree.idle(now) && tree.root().phase != Phase::Ended;
-                let left = !rests && !self.wired.locks.held(id);
-                if left && self.known.halted.is_some() {
-                    look.jobs.push((id, true));
-                    return Ok(());
+        };
+        let done = self.known.job(open, stands, busy(look));
+        match done {
+            Do::Open => {
+                if let Some(mode) = mode {
+                    self.begin(open, &mode).await?;
                 }
-                if left {
-                    // Its process is gone. Somebody else may be quicker, which is as good.
-                    let _held = self.wired.engine.attend(id, Attend::GoOn).await?;
-                }
-                look.jobs.push((id, rests));
             }
+            // Somebody else may be quicker, which is as good.
+            Do::GoOn => self.host.go_on(id).await?,
+            Do::Finish => {
+                if let Some(end) = stand.and_then(|stand| stand.end) {
+                    self.finish(open, &end, look).await?;
+                }
+                return Ok(());
+            }
+            Do::Distrust => {
+                let why = untrusted.unwrap_or_default();
+                self.say_once(News::new("untrusted", &about(open), why), look);
+            }
+            Do::Await | Do::Rest => {}
         }
+        look.jobs.push((id, matches!(done, Do::Rest | Do::Distrust)));
         Ok(())
     }
 
     /// On record in the project's files first, then open: whoever of several gets there opens it.
-    async fn begin(&mut self, open: &Open, mode: &Mode) -> Result<(), Failure> {
-        let spec = self.spec(open, mode).await?;
-        let (id, mode, task) = (open.job.session.to_string(), open.job.mode.clone(), about(open));
+    async fn begin(&mut self, open: &Open, mode: &Mode) -> Result<(), Fault> {
+        let (id, slug, task) = (open.job.session.to_string(), open.job.mode.clone(), about(open));
         let priority = priority(open);
         self.at_desk(move |desk| {
-            desk.began(Timed { id: &id, task: &task, mode: &mode, priority: &priority })
+            desk.began(Timed { id: &id, task: &task, mode: &slug, priority: &priority })
         })
         .await?;
         self.stamped(open).await?;
-        self.app.declare_caps(self.wired, &self.repo).await?;
-        // False: somebody else has opened it.
-        self.wired.engine.open_once(open.job.session, spec, Vec::new()).await?;
-        Ok(())
-    }
-
-    async fn spec(&self, open: &Open, mode: &Mode) -> Result<SessionSpec, Failure> {
-        let goal = show::text(&*self.wired.store, open.job.goal).await?;
-        let slug = &open.job.mode;
-        let options = RunOptions { allowed_tools: modes::tools(mode), ..RunOptions::default() };
-        let config = self.app.config(Some(Path::new(&self.repo)))?;
-        let models = self.app.models(&config)?;
-        run::looked(&models, &config).await;
-        let hooks = run::hooks(self.app, &self.repo, &config)?.hooks;
-        let spec = run::spec(&goal, self.repo.clone(), &config, options, &models)?;
-        // What only reads here only reads there, whatever the mode is called.
-        let mode = if kernel::policy::only_reads(&spec.mode) { spec.mode } else { slug.clone() };
-        Ok(SessionSpec { hooks, mode, ..spec })
+        let tools = modes::tools(mode);
+        let (session, goal, mode) = (open.job.session, open.job.goal, open.job.mode.clone());
+        self.host.open(Opening { session, goal, mode, tools }).await
     }
 
     /// The file says what ran, unless it says so already, or something newer.
-    async fn stamped(&self, open: &Open) -> Result<(), Failure> {
+    async fn stamped(&self, open: &Open) -> Result<(), Fault> {
         let Origin::Schedule { id, .. } = &open.origin else { return Ok(()) };
         let read = self.read().await?.into_iter().find(|read| read.file.id == *id);
         let Some(read) = read.filter(|read| read.ran.is_none_or(|ran| ran < open.at)) else {
@@ -138,8 +117,7 @@ impl Looper<'_> {
         self.stamp(id.clone(), fields).await
     }
 
-    async fn finish(&mut self, open: &Open, state: &Session, look: &mut Look) -> Result<(), Failure> {
-        let Some(end) = state.end.clone() else { return Ok(()) };
+    async fn finish(&mut self, open: &Open, end: &End, look: &mut Look) -> Result<(), Fault> {
         let (session, code) = (open.job.session, end.code);
         let result = match code {
             0 => "completed".to_owned(),
@@ -157,7 +135,7 @@ impl Looper<'_> {
         })
         .await?;
         // Who cancels wanted that: it is no failure.
-        let signature = (code != 0 && end.state != Final::Cancelled).then(|| format!("exit {code}"));
+        let signature = (code != 0 && !end.cancelled).then(|| format!("exit {code}"));
         if self.closed(open, code, signature.as_deref(), look).await? {
             let why = format!("session {}: {result}", short(session));
             look.news.push(News {
@@ -172,8 +150,8 @@ impl Looper<'_> {
     /// The first line of a task, which may stand in the list of what is to be done; a schedule's never does.
     async fn words(&self, open: &Open) -> Option<String> {
         let Origin::Task { .. } = open.origin else { return None };
-        let text = show::text(&*self.wired.store, open.job.goal).await.ok()?;
-        text.lines().next().map(str::to_owned)
+        let text = self.host.journal().blob(open.job.goal).await.ok()?;
+        String::from_utf8_lossy(&text).lines().next().map(str::to_owned)
     }
 
     /// Puts the end of a job on record, and its failure if it was one. False: somebody else has.
@@ -183,8 +161,8 @@ impl Looper<'_> {
         code: u8,
         signature: Option<&str>,
         look: &mut Look,
-    ) -> Result<bool, Failure> {
-        let (session, what, now) = (open.job.session, open.origin.name(), self.app.now());
+    ) -> Result<bool, Fault> {
+        let (session, what) = (open.job.session, open.origin.name());
         let facts = |known: &Loop| {
             if !known.jobs().any(|open| open.job.session == session) {
                 return Vec::new();
@@ -194,19 +172,18 @@ impl Looper<'_> {
                 .extend(signature.map(|signature| known.failed(&what, signature, LIMIT)).unwrap_or_default());
             facts
         };
-        let store = &*self.wired.store;
-        let done = commit(store, &self.repo, &mut self.known, now, Vec::new(), facts).await?;
+        let done = self.commit(facts).await?;
         self.escalated(&done, look).await;
         Ok(!done.is_empty())
     }
 
     /// A job that cannot be opened, again and again, is given up. True: it is.
-    async fn gave_up(&mut self, open: &Open, failure: &Failure, look: &mut Look) -> Result<bool, Failure> {
-        if self.wired.engine.look(open.job.session).await?.is_some() {
+    async fn gave_up(&mut self, open: &Open, fault: &Fault, look: &mut Look) -> Result<bool, Fault> {
+        if self.host.stand(open.job.session).await?.is_some() {
             return Ok(false);
         }
-        let (session, what, now) = (open.job.session, open.origin.name(), self.app.now());
-        let (signature, code) = (failure.fault.code.clone(), failure.code);
+        let (session, what) = (open.job.session, open.origin.name());
+        let (signature, code) = (fault.code.clone(), FAILURE);
         let facts = |known: &Loop| {
             if !known.jobs().any(|open| open.job.session == session) {
                 return Vec::new();
@@ -217,8 +194,7 @@ impl Looper<'_> {
             }
             facts
         };
-        let store = &*self.wired.store;
-        let done = commit(store, &self.repo, &mut self.known, now, Vec::new(), facts).await?;
+        let done = self.commit(facts).await?;
         self.escalated(&done, look).await;
         Ok(done.iter().any(|fact| matches!(fact, LoopEvent::Closed { .. })))
     }
@@ -231,19 +207,19 @@ impl Looper<'_> {
             look.news.push(News::new("escalated", what, hint.clone()));
             let note = format!("Finding: {what} is not tried any more: {hint}");
             // The record says it in any case.
-            if let Err(failure) = self.at_desk(move |desk| desk.remark("escalation", &note)).await {
-                tracing::warn!(fault = %failure.fault, "not noted");
+            if let Err(fault) = self.at_desk(move |desk| desk.remark("escalation", &note)).await {
+                tracing::warn!(%fault, "not noted");
             }
         }
     }
 }
 
 /// The mode that a job works in, as the project has it now.
-fn mode(open: &Open, modes: &Modes) -> Result<Mode, Failure> {
+fn found(open: &Open, modes: &Modes) -> Result<Mode, Fault> {
     let slug = &open.job.mode;
     modes.find(slug).ok_or_else(|| {
         let what = format!("there is no mode `{slug}` any more; there are {}", modes.names());
-        Failure::failed("no-mode", what, format!("declare `{slug}` in .roomodes"))
+        Fault::new(Kind::Permanent, "no-mode", what).hint(format!("declare `{slug}` in .roomodes"))
     })
 }
 

@@ -72,11 +72,11 @@ const ALIASES: &[(&str, &str)] = &[
 
 /// The modes of a project.
 #[derive(Debug, Default)]
-pub(crate) struct Modes(pub(crate) Vec<Mode>);
+pub struct Modes(pub Vec<Mode>);
 
 impl Modes {
     /// The mode of this name: the project's own first, then Roo's, then by another name.
-    pub(crate) fn find(&self, slug: &str) -> Option<Mode> {
+    pub fn find(&self, slug: &str) -> Option<Mode> {
         let own = |slug: &str| self.0.iter().find(|mode| mode.slug == slug).cloned();
         let alias = || {
             let (_, slug) = ALIASES.iter().find(|(alias, _)| *alias == slug)?;
@@ -86,7 +86,7 @@ impl Modes {
     }
 
     /// The names there are, for who wrote another one.
-    pub(crate) fn names(&self) -> String {
+    pub fn names(&self) -> String {
         let own = self.0.iter().map(|mode| mode.slug.as_str());
         own.chain(BUILT_IN.iter().map(|(slug, _)| *slug)).collect::<Vec<_>>().join(", ")
     }

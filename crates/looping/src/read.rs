@@ -5,6 +5,7 @@
 use board::schedules::Schedule as Written;
 use board::when;
 use contract::Timestamp;
+use kernel::looping::claim::Filed;
 use kernel::schedule::{DAY_MIN, Days, Every, LATE_MS, Meets, Missed, Schedule, Unit, Wall};
 use serde_json::Value;
 
@@ -18,25 +19,25 @@ const MINUTE_MS: u64 = 60_000;
 
 /// A schedule.
 #[derive(Debug, Clone)]
-pub(crate) struct Read {
+pub struct Read {
     /// As it stands in the file.
-    pub(crate) file: Written,
+    pub file: Written,
     /// When it fires.
-    pub(crate) time: Schedule,
+    pub time: Schedule,
     /// When the file says that it ran last, or was passed over.
-    pub(crate) told: Option<Timestamp>,
+    pub told: Option<Timestamp>,
     /// When the file says that it ran last.
-    pub(crate) ran: Option<Timestamp>,
+    pub ran: Option<Timestamp>,
     /// A moment of these that has not come yet: it counts for nothing.
-    pub(crate) ahead: Option<Timestamp>,
+    pub ahead: Option<Timestamp>,
     /// Why it never fires, whatever its interval; empty: it may.
-    pub(crate) inert: &'static str,
+    pub inert: &'static str,
 }
 
 impl Read {
     /// The schedules of a file as they are read at this moment. An id that others have too, or none, names no record; and
     /// who does not know the time zone knows no wall clock.
-    pub(crate) fn all(files: Vec<Written>, now: Timestamp, zone_known: bool) -> Vec<Self> {
+    pub fn all(files: Vec<Written>, now: Timestamp, zone_known: bool) -> Vec<Self> {
         let ids: Vec<String> = files.iter().map(|file| file.id.clone()).collect();
         let mut all: Vec<Self> = files.into_iter().map(|file| Self::of(file, now)).collect();
         for read in &mut all {
@@ -81,8 +82,13 @@ impl Read {
         Self { file, time, told, ran, ahead, inert }
     }
 
+    /// What of it decides about its slots.
+    pub(crate) fn filed(&self) -> Filed<'_> {
+        Filed { id: &self.file.id, time: &self.time, told: self.told, ran: self.ran }
+    }
+
     /// Its name, or its id where it has none.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         Some(self.file.text("name")).filter(|name| !name.is_empty()).unwrap_or(&self.file.id)
     }
 }

@@ -11,22 +11,25 @@ const MINUTE_MS: u64 = 60_000;
 
 /// A time zone.
 #[derive(Debug, Clone)]
-pub(crate) struct Place(TimeZone);
+pub struct Place(TimeZone);
+
+/// UTC.
+impl Default for Place {
+    fn default() -> Self {
+        Self(TimeZone::UTC)
+    }
+}
 
 impl Place {
-    /// That of this machine, and what is wrong with it if anything is.
-    pub(crate) fn here() -> (Self, Option<String>) {
-        match TimeZone::try_system() {
-            Ok(zone) => (Self(zone), None),
-            Err(error) => (
-                Self(TimeZone::UTC),
-                Some(format!("the time zone of this machine is not known, schedules go by UTC: {error}")),
-            ),
-        }
+    /// That of this machine, or what is wrong with it.
+    pub fn here() -> Result<Self, String> {
+        TimeZone::try_system().map(Self).map_err(|error| {
+            format!("the time zone of this machine is not known, schedules go by UTC: {error}")
+        })
     }
 
     /// As the wall shows it: `2026-11-20 09:30`.
-    pub(crate) fn shown(&self, at: Timestamp) -> String {
+    pub fn shown(&self, at: Timestamp) -> String {
         match local(self.wall(at)) {
             Some(local) => local.to_string().replace('T', " ").chars().take(16).collect(),
             None => at.to_string(),
