@@ -28,6 +28,8 @@ pub struct Digest {
     pub text: String,
     /// Not all of it is shown.
     pub truncated: bool,
+    /// Of the parsers people or agents wrote, those that the command names, and whether each of them read anything.
+    pub own: Vec<(String, bool)>,
 }
 
 impl Digest {

@@ -71,6 +71,8 @@ struct Body {
     /// Parsers that the command names, built-in ones first.
     hinted: Vec<bool>,
     custom: Arc<Custom>,
+    /// Which of these read a line.
+    used: Vec<bool>,
     keep: Keep,
     seen: Seen,
     kind: Kind,
@@ -94,6 +96,7 @@ impl Reader {
         let body = Body {
             machines,
             hinted,
+            used: vec![false; options.custom.written().len()],
             custom: options.custom,
             keep,
             seen: Seen::default(),
@@ -167,6 +170,9 @@ impl Body {
                     }
                     let weight = self.machines[parser].line((rule.what, &rule.regex), look, at, &mut sight);
                     if let Some(weight) = weight {
+                        if offset > 0 {
+                            self.used[rule.parser] = true;
+                        }
                         // A foreign pattern may show more, and never hide.
                         return Some(if offset > 0 { weight.max(Weight::Plain) } else { weight });
                     }
@@ -177,7 +183,9 @@ impl Body {
     }
 
     fn digest(self, count: u64) -> Digest {
-        let Self { keep, seen, kind, limit, .. } = self;
+        let Self { keep, seen, kind, limit, custom, hinted, used, .. } = self;
+        let named = custom.names().zip(used).zip(&hinted[REGISTRY.len()..]);
+        let own = named.filter(|(_, hinted)| **hinted).map(|((name, used), _)| (name.to_owned(), used)).collect();
         let (bytes, troubles) = (keep.bytes, keep.troubles);
         let (text, truncated) = match &keep.whole {
             Some(whole) => (whole.clone(), false),
@@ -200,6 +208,7 @@ impl Body {
             counts: seen.counts,
             text,
             truncated,
+            own,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Parsers beside the built-in ones: what a person wrote in the configuration, and what agents have taught Kapell.
 //!
 //! What was learned lies as one JSON file each in a directory, with the example it was accepted for, and is checked against
-//! that again whenever it is read. Knows no tool's format. Start at [`Parsers::load`].
+//! that again whenever it is read. One that reads nothing any more of what its program prints is laid aside ([`Parsers::met`]).
+//! Knows no tool's format. Start at [`Parsers::load`].
 
 use contract::{Fault, Kind};
 use output::{Custom, PATTERNS, Written};
@@ -13,6 +14,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// Bytes of a file that may be one.
 const FILE_BYTES: u64 = 256 * 1024;
+/// Failures of its program in a row that a learned parser may read nothing of.
+const MISSES: u32 = 3;
+/// End of the name of a file that is not in use any more.
+const ASIDE: &str = "aside";
 
 /// The parsers in force, shared by all tools of a process.
 #[derive(Debug, Default)]
@@ -30,6 +35,13 @@ struct Stored {
     command: Vec<String>,
     patterns: Vec<String>,
     example: String,
+    /// Failures of its program since it read anything.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    misses: u32,
+}
+
+fn is_zero(misses: &u32) -> bool {
+    *misses == 0
 }
 
 impl Stored {
@@ -67,6 +79,7 @@ impl Parsers {
             command: written.command,
             patterns: written.patterns,
             example: example.to_owned(),
+            misses: 0,
         };
         // The one not touched for longest makes room.
         let most = PATTERNS.saturating_sub(self.own.len());
@@ -92,6 +105,31 @@ impl Parsers {
             before.map_or_else(|| fs::remove_file(&place), |before| fs::write(&place, before));
         self.renew();
         Err(refused(format!("with the others it cannot be used: {}", bad.join("; "))))
+    }
+
+    /// Programs ended for which these are the parsers, each with whether it `read` anything. Says which of the learned ones are
+    /// laid aside for it: the program prints something else by now, and somebody has to look at it anew.
+    pub(crate) fn met(&self, own: &[(String, bool)], failed: bool) -> Vec<String> {
+        let Some(dir) = &self.dir else { return Vec::new() };
+        let mut aside = Vec::new();
+        for (name, read) in own {
+            // What a person wrote is a person's to change; one that says nothing of a success says what there is.
+            if self.own.iter().any(|own| own.name == *name) || !(*read || failed) {
+                continue;
+            }
+            let place = dir.join(format!("{name}.json"));
+            let Some(mut stored) = one(&place) else { continue };
+            stored.misses = if *read { 0 } else { stored.misses.saturating_add(1) };
+            // Written again where nothing changed, too: the file's age says when it was last of use.
+            let kept = write(dir, &place, &stored);
+            if kept.is_ok() && stored.misses >= MISSES && fs::rename(&place, place.with_extension(ASIDE)).is_ok() {
+                aside.push(name.clone());
+            }
+        }
+        if !aside.is_empty() {
+            self.renew();
+        }
+        aside
     }
 
     /// Reads what is there.
@@ -132,19 +170,26 @@ fn files(dir: &Path) -> Vec<(std::time::SystemTime, PathBuf)> {
 }
 
 fn stored(dir: &Path) -> Vec<Stored> {
-    let read = |path: &Path| serde_json::from_slice(&fs::read(path).ok()?).ok();
-    let mut all: Vec<Stored> = files(dir).iter().filter_map(|(_, path)| read(path)).collect();
+    let mut all: Vec<Stored> = files(dir).iter().filter_map(|(_, path)| one(path)).collect();
     all.retain(|stored| is_name(&stored.name));
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
 }
 
+fn one(path: &Path) -> Option<Stored> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
 /// Written beside its place and moved there, so that nobody reads half of it.
-fn keep(dir: &Path, place: &Path, stored: &Stored, most: usize) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
+fn write(dir: &Path, place: &Path, stored: &Stored) -> io::Result<()> {
     let beside = dir.join(format!("{}.json.{}", stored.name, std::process::id()));
     fs::write(&beside, serde_json::to_vec_pretty(stored)?)?;
-    fs::rename(&beside, place)?;
+    fs::rename(&beside, place)
+}
+
+fn keep(dir: &Path, place: &Path, stored: &Stored, most: usize) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    write(dir, place, stored)?;
     let mut files = files(dir);
     files.retain(|(_, path)| path != place);
     for (_, path) in files.iter().take((files.len() + 1).saturating_sub(most)) {
@@ -174,6 +219,48 @@ mod tests {
         assert_eq!(parsers.current().written()[0].name, "lintx");
         let (again, bad) = Parsers::load(Vec::new(), Some(dir.path().join("parsers")));
         assert_eq!((bad.len(), again.current().written().len()), (0, 1));
+    }
+
+    #[test]
+    fn what_reads_nothing_any_more_is_laid_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let (parsers, _) = Parsers::load(vec![written("mine", GOOD)], Some(dir.path().to_owned()));
+        parsers.learn(written("lintx", GOOD), "BAD a.x at 3: no", OUTPUT.as_bytes()).unwrap();
+        let both = |read| [("mine".to_owned(), read), ("lintx".to_owned(), read)];
+        let ends = [(false, true), (false, true), (false, false), (true, true), (false, true), (false, true)];
+        for (read, failed) in ends {
+            assert_eq!(parsers.met(&both(read), failed), Vec::<String>::new());
+        }
+        let (again, _) = Parsers::load(Vec::new(), Some(dir.path().to_owned()));
+        assert_eq!(again.current().written().len(), 1, "two failures of another process are not lost");
+        assert_eq!(again.met(&both(false), true), ["lintx"]);
+        assert_eq!(again.current().written().len(), 0);
+        assert_eq!(parsers.met(&both(false), true), Vec::<String>::new(), "told once");
+        parsers.learn(written("lintx", GOOD), "BAD a.x at 3: no", OUTPUT.as_bytes()).unwrap();
+        assert_eq!(parsers.met(&both(false), true), Vec::<String>::new(), "counted from nought");
+    }
+
+    #[test]
+    fn what_was_of_use_last_stays_longest() {
+        let dir = tempfile::tempdir().unwrap();
+        let (parsers, _) = Parsers::load(Vec::new(), Some(dir.path().to_owned()));
+        let learn = |name: &str| {
+            parsers.learn(written(name, GOOD), "BAD a.x at 3: no", OUTPUT.as_bytes()).unwrap();
+        };
+        (0..PATTERNS).for_each(|n| learn(&format!("p{n}")));
+        for (n, (_, path)) in files(dir.path()).iter().enumerate() {
+            let then = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n as u64);
+            fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+        }
+        let (first, second) = {
+            let all = files(dir.path());
+            let name = |at: usize| all[at].1.file_stem().unwrap().to_str().unwrap().to_owned();
+            (name(0), name(1))
+        };
+        parsers.met(&[(first.clone(), true)], false);
+        learn("newest");
+        let has = |name: &str| parsers.current().written().iter().any(|one| one.name == name);
+        assert_eq!((has(&first), has(&second), has("newest")), (true, false, true));
     }
 
     #[test]

@@ -174,6 +174,7 @@ impl Tool for Shell {
                 let total = spool.total();
                 let whole = whole(spool).await;
                 let view = watched.view(&whole, total, sink);
+                let view = self.met(view, &ended).await;
                 let mut output = output(&ended, patience, view, whole);
                 output.asked.extend(self.jobs.asked(scope.session));
                 Ok::<_, Fault>(output)
@@ -187,6 +188,26 @@ impl Tool for Shell {
 type Turn = Option<OwnedMutexGuard<()>>;
 
 impl Shell {
+    /// Learned parsers are judged by what they read; one that is laid aside is told of.
+    async fn met(&self, mut view: view::View, ended: &Ended) -> view::View {
+        let own = std::mem::take(&mut view.own);
+        // Who was stopped, or never began, did not come to say what is wrong.
+        let told = ended.stopped.is_none() && ended.exit.is_some_and(|exit| !UNBEGUN.contains(&exit));
+        if own.is_empty() || !told {
+            return view;
+        }
+        let (parsers, failed) = (Arc::clone(&self.parsers), !ended.ok());
+        let aside = tokio::task::spawn_blocking(move || parsers.met(&own, failed)).await.unwrap_or_default();
+        for name in aside {
+            let said = format!(
+                "the learned parser `{name}` reads nothing of this program's failures any more and was laid aside; \
+                `learn_parser` teaches a new one"
+            );
+            view.summary = Some(view.summary.map_or_else(|| said.clone(), |summary| format!("{summary}; {said}")));
+        }
+        view
+    }
+
     /// Runs it as one process with others of its mark. `Err` inside: it is to run by itself, while it holds this.
     async fn with_others(
         &self,
@@ -260,6 +281,8 @@ fn meaning(held: Option<&InForce>, declared: bool) -> (EffectClass, String) {
 
 /// Characters of a command's name in a line about stopping it.
 const NAME_CHARS: usize = 40;
+/// Statuses with which a shell and `env` say that the program did not begin.
+const UNBEGUN: [i32; 2] = [126, 127];
 
 /// What a person follows of it (S2.4-2).
 fn delta(progress: Progress<'_>, name: &str) -> Option<Delta> {

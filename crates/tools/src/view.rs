@@ -56,6 +56,8 @@ pub(crate) struct View {
     pub(crate) summary: Option<String>,
     /// The text does not show every byte there was.
     pub(crate) differs: bool,
+    /// Parsers beside the built-in ones that the command names, and whether each of them read anything.
+    pub(crate) own: Vec<(String, bool)>,
 }
 
 impl Watched {
@@ -87,7 +89,7 @@ impl Watched {
             };
             text.push_str(&format!("[... only a part is shown, of {total} bytes in all; {rest} ...]\n"));
         }
-        View { text, summary, differs }
+        View { text, summary, differs, own: digest.own }
     }
 }
 

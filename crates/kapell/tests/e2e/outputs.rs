@@ -89,6 +89,30 @@ fn every_byte_of_a_long_output_is_kept_read_and_searched() {
 }
 
 #[test]
+fn a_learned_parser_that_reads_nothing_any_more_is_laid_aside() {
+    let world = World::new();
+    let printed = "checking\nPROBLEM one.q line 7: too odd\nchecked";
+    let odd = |lines: &str| shell(&format!("oddcheck() {{ printf \"{lines}\\n\"; return 1; }}; oddcheck"));
+    let digest = contract::Digest::of(format!("{printed}\n[exit status 1]").as_bytes());
+    let learn = call(
+        "learn_parser",
+        &format!(
+            "name = \"oddcheck\", command = [\"oddcheck\"], output = \"blob:{digest}\", \
+            example = \"PROBLEM one.q line 7: too odd\", \
+            patterns = ['^PROBLEM (?<file>\\S+) line (?<line>\\d+): (?<message>.+)$']"
+        ),
+    );
+    let (old, new) = (odd(&printed.replace('\n', "\\n")), odd("checking\\none.q(7) is too odd\\nchecked"));
+    let model =
+        world.script("learns", &[old.clone(), learn, old, new.clone(), new.clone(), new, fixes()].concat());
+    world.run(&["run", "-m", &model, "--ask", "never", "make the test pass"]).expect(0);
+    let transcript = world.run(&["sessions", "transcript", "last"]).expect(0).out;
+    assert!(transcript.contains("parser `oddcheck` is learned"), "{transcript}");
+    assert!(transcript.contains("[exit status 1; 1 error, 0 warnings in 3 lines]"), "{transcript}");
+    assert_eq!(transcript.matches("the learned parser `oddcheck` reads nothing").count(), 1, "{transcript}");
+}
+
+#[test]
 fn what_is_kept_of_an_output_can_be_bounded() {
     let world = World::new();
     world.write("kapell/config/config.toml", "output_keep = \"6 MiB\"\n");
