@@ -185,7 +185,8 @@ impl Body {
     fn digest(self, count: u64) -> Digest {
         let Self { keep, seen, kind, limit, custom, hinted, used, .. } = self;
         let named = custom.names().zip(used).zip(&hinted[REGISTRY.len()..]);
-        let own = named.filter(|(_, hinted)| **hinted).map(|((name, used), _)| (name.to_owned(), used)).collect();
+        let own =
+            named.filter(|(_, hinted)| **hinted).map(|((name, used), _)| (name.to_owned(), used)).collect();
         let (bytes, troubles) = (keep.bytes, keep.troubles);
         let (text, truncated) = match &keep.whole {
             Some(whole) => (whole.clone(), false),

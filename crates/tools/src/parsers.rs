@@ -122,7 +122,10 @@ impl Parsers {
             stored.misses = if *read { 0 } else { stored.misses.saturating_add(1) };
             // Written again where nothing changed, too: the file's age says when it was last of use.
             let kept = write(dir, &place, &stored);
-            if kept.is_ok() && stored.misses >= MISSES && fs::rename(&place, place.with_extension(ASIDE)).is_ok() {
+            if kept.is_ok()
+                && stored.misses >= MISSES
+                && fs::rename(&place, place.with_extension(ASIDE)).is_ok()
+            {
                 aside.push(name.clone());
             }
         }

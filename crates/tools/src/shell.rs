@@ -203,7 +203,8 @@ impl Shell {
                 "the learned parser `{name}` reads nothing of this program's failures any more and was laid aside; \
                 `learn_parser` teaches a new one"
             );
-            view.summary = Some(view.summary.map_or_else(|| said.clone(), |summary| format!("{summary}; {said}")));
+            view.summary =
+                Some(view.summary.map_or_else(|| said.clone(), |summary| format!("{summary}; {said}")));
         }
         view
     }

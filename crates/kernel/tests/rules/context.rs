@@ -3,7 +3,7 @@
 use crate::make::*;
 use crate::world::{ROOT, World, whole_conversation};
 use contract::action::{Control, Done, End, Item, Outcome, Role, Todo};
-use contract::context::{Left, Sent, Summary};
+use contract::context::{Act, Left, Sent, Summary};
 use contract::event::{Disposal, Event, Notice, TaskState};
 use contract::intent::Wish;
 use contract::model::{Stop, Usage};
@@ -337,6 +337,14 @@ mod any_history {
                         let notice = Some(Box::new(Notice::NextTask { task, goal }));
                         items.push(Item { notice, bytes: 900, ..Item::by(Role::Notice) });
                     }
+                    2 => {
+                        let act =
+                            Act { tool: "read".into(), args: text(&n.to_string()), ok: true, result: None };
+                        let (acts, messages) = (vec![act; calls.len()], vec![text("said"); n % 5]);
+                        let summary = Box::new(Summary { entries: 9, acts, messages, ..Summary::default() });
+                        let notice = Some(Box::new(Notice::Compacted { summary }));
+                        items.push(Item { notice, bytes: 900, ..Item::by(Role::Notice) });
+                    }
                     _ => {
                         let id = |at: usize| format!("c{n}-{at}");
                         let made = calls
@@ -389,6 +397,11 @@ mod any_history {
             let tasks = vec![("t1".to_owned(), text("task"), TaskState::Active), ("t2".to_owned(), text("two"), TaskState::Done)];
             let cut = plan(&items, tasks.clone(), scale, bound);
             let shown = after(&items, &cut);
+            // Numbers rise here, so that each run is as long as it can be.
+            let whole = |(one, next): (&(u64, u64), &(u64, u64))| {
+                shown.iter().any(|item| one.1 < item.no && item.no < next.0)
+            };
+            prop_assert!(cut.dropped.iter().zip(cut.dropped.iter().skip(1)).all(whole), "{:?}", cut.dropped);
             let summary = cut.summary.as_ref().map_or(0, |s| {
                 let lines = 1 + s.acts.len() + s.tasks.len() + s.messages.len();
                 scale.bytes(limits::SUMMARY_LINE_BYTES * lines as u64) + limits::MESSAGE_TOKENS

@@ -99,18 +99,9 @@ fn later(id: SessionId, action: ActionId) -> Vec<(&'static str, Event)> {
         ("planned", Event::Planned { tasks: vec![] }),
         ("task-moved", Event::TaskMoved { task: "t".into(), to: TaskState::Done }),
         ("cut", Event::Cut { items: 1, bytes: 1 }),
-        (
-            "compacted-nothing",
-            Event::Compacted {
-                why: "full".into(),
-                left: vec![],
-                dropped: vec![],
-                summary: None,
-                before: 1,
-                after: 1,
-                cap: 1,
-            },
-        ),
+        ("compacted-nothing", dropped(vec![])),
+        ("compacted-goal", dropped(vec![(1, 1)])),
+        ("compacted-unknown", dropped(vec![(1_000, 1_001)])),
         ("uncompacted-unknown", Event::Uncompacted { items: vec![1_000], after: 1 }),
         ("repaired", Event::Repaired { what: "w".into(), call: None, item: None }),
         ("repaired-unknown", Event::Repaired { what: "w".into(), call: None, item: Some(1_000) }),
@@ -124,6 +115,10 @@ fn later(id: SessionId, action: ActionId) -> Vec<(&'static str, Event)> {
         ("cancel-asked", Event::CancelAsked { by: id }),
         ("ended", Event::Ended { state: Final::Completed, code: 0, why: String::new(), summary: None }),
     ]
+}
+
+fn dropped(dropped: Vec<(u64, u64)>) -> Event {
+    Event::Compacted { why: "full".into(), left: vec![], dropped, summary: None, before: 1, after: 1, cap: 1 }
 }
 
 /// The states the table speaks of: an agent that was asked for the second time, with something of everything.
@@ -211,6 +206,33 @@ fn a_second_start_a_second_selection_and_a_foreign_attempt_are_refused() {
     };
     let stale = Event::Started { action, attempt, work, class, why, deadline, fence: 0, approval, reserved };
     assert!(after.apply(AT, &stale).is_err(), "under an old lease");
+}
+
+#[test]
+fn an_answer_that_was_missing_stands_behind_those_that_are_there() {
+    let mut world = World::working(spec());
+    world.hold = true;
+    world.end(ROOT, says(vec![staged("c"), staged("d")]));
+    let mut state = world.root().clone();
+    let before = state.items.len();
+    for call in ["d", "c"] {
+        let missing = Event::Repaired { what: "lost".into(), call: Some(call.into()), item: None };
+        state.apply(AT, &missing).unwrap();
+    }
+    let answers: Vec<&str> =
+        state.items.iter().skip(before).filter_map(|item| item.call.as_deref()).collect();
+    assert_eq!(answers, ["d", "c"]);
+}
+
+#[test]
+fn a_state_is_the_same_after_a_trip_through_its_snapshot() {
+    for (name, mut state) in states() {
+        for cut_replies in [0, 2] {
+            state.cut_replies = cut_replies;
+            let stored = serde_json::to_string(&state).unwrap();
+            assert_eq!(serde_json::from_str::<Session>(&stored).unwrap(), state, "{name}");
+        }
+    }
 }
 
 #[test]

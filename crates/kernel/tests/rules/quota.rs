@@ -10,7 +10,7 @@ use contract::intent::{Source, Wish};
 use contract::model::{ModelRef, Price, Quota, Rates, Window};
 use contract::quota::{CallEnd, QuotaEvent};
 use contract::session::{Limits, Quiet, SessionSpec};
-use contract::{Amount, Kind, QuotaId, SessionId, StreamId, Timestamp};
+use contract::{Amount, Kind, QuotaId, SessionId, StreamId, Timestamp, record};
 use kernel::Input;
 use kernel::further::Facts;
 use kernel::quota::{Load, Why};
@@ -483,4 +483,15 @@ fn only_a_person_ends_a_wait() {
     world.wish(ROOT, Source::User, Wish::Continue);
     assert_eq!(world.doing(ROOT), "model");
     assert_eq!(waits(&world, ROOT), [("lifted".to_owned(), Timestamp(world.now))]);
+}
+
+#[test]
+fn facts_are_stored_as_they_are_and_numbered_on() {
+    let lifted = |why: &str| QuotaEvent::Lifted { why: why.into() };
+    let records = Facts::Quota(vec![lifted("a"), lifted("b")]).records(7, Timestamp(3));
+    let read = records.iter().map(|bytes| record::decode::<QuotaEvent>(bytes).unwrap());
+    assert_eq!(
+        read.map(|one| (one.seq, one.event)).collect::<Vec<_>>(),
+        [(8, lifted("a")), (9, lifted("b"))]
+    );
 }
