@@ -22,6 +22,7 @@ mod mutants;
 mod power;
 mod programs;
 mod proof;
+mod schemathesis;
 mod shim;
 mod sim;
 mod soak;
@@ -97,6 +98,11 @@ const COMMANDS: &[Command] = &[
         name: "deploy",
         about: "alert rules, their tests and the page of metrics before promtool; --binary PATH",
         run: deploy::run,
+    },
+    Command {
+        name: "schemathesis",
+        about: "the OpenAPI document against the real daemon; --examples N, --seed S, --binary PATH",
+        run: schemathesis::run,
     },
     Command {
         name: "soak",

@@ -2,19 +2,19 @@
 //!
 //! Knows neither sessions nor who logged in: the files hold no data. Start at [`routes`]; the list is [`FILES`].
 
-use crate::Api;
 use crate::problem::Refused;
+use crate::route::Route;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use contract::Digest;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript";
@@ -96,17 +96,24 @@ pub(crate) fn is_page(path: &str) -> bool {
     path == "/" || FILES.iter().any(|(known, ..)| *known == path)
 }
 
-/// May it be sent there without a credential? What browsers report is counted and goes nowhere.
-pub(crate) fn is_report(path: &str) -> bool {
-    path == REPORTS
+/// Those that anybody may name.
+pub(crate) fn table() -> Vec<Route> {
+    const REPORTED: &[&str] = &["application/csp-report", "application/reports+json"];
+    vec![
+        Route::get("/", "The console.", serve)
+            .sends(200, "Its first file.", HTML)
+            .sends(304, "It is the one that the client has.", "")
+            .open(),
+        Route::post(REPORTS, "What the policy of the console kept out, as browsers report it.", report)
+            .reads_any(REPORTED)
+            .sends(204, "It is logged.", "")
+            .open(),
+    ]
 }
 
-/// The routes.
-pub(crate) fn routes(api: &Arc<Api>) -> Router {
-    let paths = FILES.iter().map(|(path, ..)| *path);
-    let files =
-        std::iter::once("/").chain(paths).fold(Router::new(), |routes, path| routes.route(path, get(serve)));
-    files.route(REPORTS, post(report)).with_state(Arc::clone(api))
+/// The files of the console by their paths.
+pub(crate) fn routes() -> Router {
+    FILES.iter().fold(Router::new(), |routes, (path, ..)| routes.route(path, get(serve)))
 }
 
 async fn serve(request: Request) -> Response {

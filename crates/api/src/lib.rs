@@ -4,6 +4,7 @@
 //! fulfils; no engine, no store, no environment here. Start at [`Api::routes`]; who is let in is `door`'s matter.
 
 mod body;
+mod document;
 mod feed;
 mod files;
 pub mod life;
@@ -14,6 +15,8 @@ mod port;
 mod problem;
 mod rate;
 mod read;
+mod route;
+mod shape;
 mod write;
 
 pub use feed::{Hub, Source, Told};
@@ -29,6 +32,7 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use contract::{Fault, Kind};
+use route::Route;
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -53,6 +57,7 @@ pub struct Api {
     closing: watch::Receiver<bool>,
     rates: rate::Rates,
     logins: Arc<login::Book>,
+    named: read::Named,
 }
 
 impl std::fmt::Debug for Api {
@@ -84,7 +89,15 @@ impl Api {
     ) -> Arc<Self> {
         let logins = Arc::new(login::Book::new(Arc::clone(&host)));
         let hub = Hub::new(source, about.clone(), closing.clone());
-        Arc::new(Self { host, hub, about, closing, rates: rate::Rates::default(), logins })
+        Arc::new(Self {
+            host,
+            hub,
+            about,
+            closing,
+            rates: rate::Rates::default(),
+            logins,
+            named: read::Named::default(),
+        })
     }
 
     /// What follows the journal for all who watch. Somebody has to let it run.
@@ -94,14 +107,7 @@ impl Api {
 
     /// Every route, to be put behind a listener; [`Api::around`] belongs around what that says.
     pub fn routes(self: &Arc<Self>) -> Router {
-        let all = Router::new()
-            .merge(life::routes(self))
-            .merge(login::routes(self))
-            .merge(read::routes(self))
-            .merge(write::routes(self))
-            .merge(measure::routes(self))
-            .merge(feed::routes(self))
-            .merge(files::routes(self));
+        let all = route::router(self, table()).merge(files::routes());
         let all = all.fallback(async || Refused::of_status(StatusCode::NOT_FOUND));
         all.layer(from_fn_with_state(Arc::clone(self), rate::pass))
     }
@@ -128,6 +134,25 @@ impl Api {
     fn is_closing(&self) -> bool {
         *self.closing.borrow()
     }
+}
+
+/// Every route there is, but for the console's files, whose names change with what is in them.
+fn table() -> Vec<Route> {
+    let parts = [
+        life::table(),
+        login::table(),
+        read::table(),
+        write::table(),
+        measure::table(),
+        feed::table(),
+        files::table(),
+    ];
+    parts.into_iter().flatten().collect()
+}
+
+/// The OpenAPI document of every route, as `docs/openapi.json` has it.
+pub fn openapi() -> String {
+    document::text()
 }
 
 /// The daemon is on its way out.

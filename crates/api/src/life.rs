@@ -1,21 +1,24 @@
 //! The daemon itself: one for each installation, where it is found, and what it says of itself.
 //!
-//! Knows a directory of run files and no session. Start at [`Run`] (files) and [`routes`] (what it says).
+//! Knows a directory of run files and no session. Start at [`Run`] (files) and [`table`] (what it says).
 
+use crate::problem::Refused;
+use crate::route::{JSON, Route};
+use crate::shape::daemon;
 use crate::{Answer, Answered, Api, Read, closing};
-use axum::Router;
+use axum::Extension;
 use axum::extract::State;
-use axum::routing::get;
+use axum::response::{IntoResponse, Response};
 use contract::{Fault, Kind};
+use door::Caller;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-
-/// What a client of this version can count on besides the routes of every daemon.
-const CAPABILITIES: &[&str] = &["search"];
 
 /// How often a lock that is held is tried again, and after how long.
 const TRIES: u32 = 20;
@@ -89,7 +92,7 @@ impl Run {
             Fault::new(Kind::UserFixable, "no-lock", what)
                 .hint("make the state directory writable, or set KAPELL_HOME")
         };
-        let lock = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let lock = lock.map_err(|error| fault(&error))?;
         // Who only looks whether there is a daemon holds it for a moment.
         let mut tries = 0;
@@ -138,30 +141,50 @@ impl Drop for Reign {
 }
 
 /// The routes.
-pub(crate) fn routes(api: &Arc<Api>) -> Router {
-    Router::new()
-        .route("/v1", get(about))
-        .route("/v1/health", get(health))
-        .route("/v1/ready", get(ready))
-        .with_state(Arc::clone(api))
+pub(crate) fn table() -> Vec<Route> {
+    vec![
+        Route::get("/v1", "What this daemon is and can do.", about).answers::<daemon::About>(200, "It."),
+        Route::get("/v1/openapi.json", "This document.", document)
+            .answers::<daemon::Document>(200, "OpenAPI 3.1."),
+        Route::get("/v1/health", "Does it answer?", health).answers::<daemon::Health>(200, "It does.").open(),
+        Route::get("/v1/ready", "Does it work?", ready)
+            .answers::<daemon::Health>(200, "It does.")
+            .refuses(&["degraded", "store"])
+            .open(),
+    ]
 }
 
 async fn about(State(api): State<Arc<Api>>) -> Answer {
+    let gives = crate::table().into_iter().filter_map(|route| route.gives);
+    let capabilities: BTreeSet<&str> = gives.collect();
     Answer(json!({
         "version": api.about.version, "boot": api.about.boot, "schema_version": api.about.schema,
-        "now": api.host.now().to_string(), "capabilities": CAPABILITIES,
+        "now": api.host.now().to_string(), "capabilities": capabilities,
     }))
+}
+
+async fn document() -> Response {
+    static TEXT: LazyLock<String> = LazyLock::new(crate::openapi);
+    ([("content-type", JSON)], TEXT.as_str()).into_response()
 }
 
 async fn health() -> Answer {
     Answer(json!({"status": "ok"}))
 }
 
-async fn ready(State(api): State<Arc<Api>>) -> Answered {
+/// Strangers hear that it does not work, and not what of this machine is short.
+async fn ready(State(api): State<Arc<Api>>, caller: Option<Extension<Caller>>) -> Answered {
     if api.is_closing() {
         return Err(closing());
     }
-    api.read(Read::Ready).await
+    let stranger = caller.is_none_or(|Extension(caller)| caller == Caller::Anybody);
+    api.read(Read::Ready).await.map_err(|refused| {
+        if !stranger {
+            return refused;
+        }
+        let fault = Fault::new(refused.fault.kind, &refused.fault.code, "this daemon holds work back");
+        Refused { fault: fault.hint("kapell doctor says why"), ..refused }
+    })
 }
 
 #[cfg(test)]

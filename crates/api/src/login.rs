@@ -5,19 +5,26 @@
 
 use crate::problem::Refused;
 use crate::rate::{Rate, limited};
+use crate::route::Route;
+use crate::shape::daemon;
 use crate::{Answer, Api, Host, body, files};
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, post};
-use axum::{Extension, Router};
-use contract::{Digest, Fault, Kind, Timestamp};
+use contract::{BoxFuture, Digest, Fault, Kind, Timestamp};
 use door::{Caller, Login, Logins};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
+/// Where a browser logs in.
+pub(crate) const LOGIN: &str = "/v1/login";
 /// A code is good for so long, milliseconds.
 const CODE_MS: u64 = 60_000;
 /// A login is good for so long, seconds.
@@ -26,8 +33,11 @@ const LOGIN_S: u64 = 2_592_000;
 const CODES: usize = 16;
 /// Logins that are kept; the oldest goes first.
 const LOGINS: usize = 64;
-/// Attempts to log in, of all clients together.
+/// Attempts with codes that nobody was given, of all clients together. Who has a code is not kept waiting by them, and with
+/// 256 bits no number of them finds one: it keeps a log readable.
 const ATTEMPTS: Rate = Rate { burst: 5, milli_per_second: 84 };
+/// Event streams of one login at once.
+const STREAMS: usize = 6;
 
 /// Who logged in.
 pub(crate) struct Book {
@@ -54,6 +64,10 @@ struct Kept {
     secret: Digest,
     proof: Digest,
     until: Timestamp,
+    /// Room for its event streams.
+    streams: Arc<Semaphore>,
+    /// Goes with it: who holds the other end hears that it has ended.
+    ends: watch::Sender<()>,
 }
 
 /// What a browser gets for a code.
@@ -112,8 +126,33 @@ impl Book {
             secret: Digest::of(halves.secret.as_bytes()),
             proof: Digest::of(halves.proof.as_bytes()),
             until: halves.until,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            ends: watch::channel(()).0,
         });
         Ok(halves)
+    }
+
+    /// A place for one more event stream of this caller: resolves when the stream has to end because its login has, and
+    /// gives the place back when it is dropped.
+    pub(crate) fn seat(&self, caller: Option<&Caller>) -> Result<BoxFuture<'static, ()>, Fault> {
+        let Some(Caller::Login(name)) = caller else { return Ok(Box::pin(std::future::pending())) };
+        let (state, now) = (self.state(), self.host.now());
+        let Some(kept) = state.logins.iter().find(|kept| kept.name == *name) else {
+            return Ok(Box::pin(std::future::ready(())));
+        };
+        let place = Arc::clone(&kept.streams).try_acquire_owned().map_err(|_| {
+            let what = format!("a login has at most {STREAMS} event streams");
+            let mut fault = Fault::new(Kind::RateLimited, "rate-limited", what).hint("close another window");
+            fault.retry_after_ms = Some(1_000);
+            fault
+        })?;
+        let (mut ends, left) = (kept.ends.subscribe(), Duration::from_millis(kept.until.since(now)));
+        Ok(Box::pin(async move {
+            // Nothing is ever sent: it ends with its login.
+            let ended = async { while ends.changed().await.is_ok() {} };
+            let _in_time = timeout(left, ended).await;
+            drop(place);
+        }))
     }
 
     /// Ends one, or all.
@@ -137,11 +176,12 @@ impl Logins for Book {
     }
 
     fn is_open(&self, method: &Method, path: &str) -> bool {
-        match *method {
-            Method::GET | Method::HEAD => matches!(path, "/v1/health" | "/v1/ready"),
-            Method::POST => path == "/v1/login" || files::is_report(path),
-            _ => false,
-        }
+        static OPEN: LazyLock<Vec<(Method, &str)>> = LazyLock::new(|| {
+            let open = crate::table().into_iter().filter(|route| route.open);
+            open.map(|route| (route.method, route.path)).collect()
+        });
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        OPEN.iter().any(|(open, at)| open == method && *at == path)
     }
 }
 
@@ -150,12 +190,23 @@ fn fresh() -> Result<String, Refused> {
 }
 
 /// The routes.
-pub(crate) fn routes(api: &Arc<Api>) -> Router {
-    Router::new()
-        .route("/v1/login-codes", post(codes))
-        .route("/v1/login", post(log_in).delete(log_out))
-        .route("/v1/logins", delete(log_out_all))
-        .with_state(Arc::clone(api))
+pub(crate) fn table() -> Vec<Route> {
+    const COOKIE: &[(&str, &str)] = &[("Set-Cookie", "one half of the login")];
+    vec![
+        Route::post("/v1/login-codes", "A code with which a browser logs in once.", codes)
+            .answers::<daemon::LoginCode>(201, "Good for a minute.")
+            .refuses(&["no-loopback"]),
+        Route::post(LOGIN, "Logs a browser in.", log_in)
+            .reads::<Given>()
+            .answers::<daemon::Login>(201, "The other half of the login.")
+            .with(COOKIE)
+            .refuses(&["no-loopback"])
+            .open(),
+        Route::delete(LOGIN, "Ends the login that asks.", log_out)
+            .sends(204, "It has ended.", "")
+            .refuses(&["no-login"]),
+        Route::delete("/v1/logins", "Ends all logins.", log_out_all).sends(204, "They have ended.", ""),
+    ]
 }
 
 /// A code for the person's browser. A browser cannot ask for another one.
@@ -177,8 +228,10 @@ async fn codes(
     Ok((StatusCode::CREATED, Answer(told)).into_response())
 }
 
-#[derive(Deserialize)]
+/// A code that `kapell console` gave.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Code")]
 struct Given {
     code: String,
 }
@@ -189,9 +242,10 @@ async fn log_in(State(api): State<Arc<Api>>, headers: HeaderMap, bytes: Bytes) -
         let hint = "kapell down, then kapell up; or kapell serve --tcp";
         return Err(Refused::user("no-loopback", "this daemon does not listen for browsers", hint));
     };
-    let now = api.host.now();
-    api.rates.take("logins", ATTEMPTS, now).map_err(|wait_ms| limited("attempts to log in", wait_ms))?;
-    let Halves { secret, proof, until } = api.logins.take(&code)?;
+    let Halves { secret, proof, until } = api.logins.take(&code).map_err(|refused| {
+        let taken = api.rates.take("logins", ATTEMPTS, api.host.now());
+        taken.map_or_else(|wait_ms| limited("attempts to log in", wait_ms), |_| refused)
+    })?;
     let cookie = format!(
         "{}={secret}; HttpOnly; SameSite=Strict; Path=/; Max-Age={LOGIN_S}",
         door::cookie_name(*port)
@@ -221,7 +275,6 @@ async fn log_out_all(State(api): State<Arc<Api>>) -> Result<StatusCode, Refused>
 mod tests {
     use super::*;
     use crate::{Act, Key, Read};
-    use contract::BoxFuture;
     use serde_json::Value;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -275,6 +328,29 @@ mod tests {
         assert!(book.login(&two.secret).is_none(), "a month is over");
         book.end(None);
         assert!(book.state().logins.is_empty());
+    }
+
+    #[tokio::test]
+    async fn streams_end_with_their_login_and_are_bounded() {
+        let clock = Arc::new(Clock::default());
+        let book = Book::new(Arc::clone(&clock) as Arc<dyn Host>);
+        let [one, two] = [0, 1].map(|_| book.take(&book.code().unwrap().0).unwrap());
+        let caller = |halves: &Halves| Caller::Login(book.login(&halves.secret).unwrap().name);
+        let (one, two) = (caller(&one), caller(&two));
+        let mut seats: Vec<_> = (0..STREAMS).map(|_| book.seat(Some(&one)).unwrap()).collect();
+        assert_eq!(book.seat(Some(&one)).err().unwrap().code, "rate-limited");
+        drop(seats.pop());
+        seats.push(book.seat(Some(&one)).unwrap());
+        let other = book.seat(Some(&two)).unwrap();
+        assert!(book.seat(Some(&Caller::Token)).is_ok(), "programs are not counted here");
+        let Caller::Login(name) = &one else { unreachable!() };
+        book.end(Some(name));
+        for seat in seats {
+            seat.await;
+        }
+        let waits = timeout(Duration::ZERO, other).await;
+        assert!(waits.is_err(), "the other login goes on");
+        book.seat(Some(&one)).unwrap().await;
     }
 
     #[test]

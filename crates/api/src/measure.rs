@@ -1,13 +1,13 @@
 //! What is measured: the page for Prometheus, and points for charts.
 //!
-//! Knows no measure. Start at [`routes`].
+//! Knows no measure. Start at [`table`].
 
-use crate::page::Query;
+use crate::page::{Of, Param, Query};
+use crate::route::Route;
+use crate::shape::daemon;
 use crate::{Answered, Api, Read, Refused};
-use axum::Router;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use contract::Timestamp;
 use std::sync::Arc;
 
@@ -15,11 +15,20 @@ use std::sync::Arc;
 const PAGE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The routes.
-pub(crate) fn routes(api: &Arc<Api>) -> Router {
-    Router::new()
-        .route("/metrics", get(page))
-        .route("/v1/metrics/series", get(series))
-        .with_state(Arc::clone(api))
+pub(crate) fn table() -> Vec<Route> {
+    const SERIES: &[Param] = &[
+        Param::text("name", "Which; with `*` at its end all that begin so."),
+        Param::new("since", Of::Time, "From this moment on."),
+        Param::new("step_ms", Of::Number(1, u64::MAX), "So much time stands behind each point."),
+    ];
+    vec![
+        Route::get("/metrics", "What is measured, for Prometheus.", page)
+            .sends(200, "docs/metrics.md lists the measures.", "text/plain")
+            .refuses(&["store"]),
+        Route::get("/v1/metrics/series", "What is measured, as points for charts.", series)
+            .takes(SERIES)
+            .answers::<daemon::Series>(200, "Of the last day, at most."),
+    ]
 }
 
 async fn page(State(api): State<Arc<Api>>) -> Result<Response, Refused> {
@@ -27,8 +36,7 @@ async fn page(State(api): State<Arc<Api>>) -> Result<Response, Refused> {
     Ok(([("content-type", PAGE)], page.as_str().unwrap_or_default().to_owned()).into_response())
 }
 
-async fn series(State(api): State<Arc<Api>>, RawQuery(raw): RawQuery) -> Answered {
-    let query = Query::read(raw.as_deref(), &["name", "since", "step_ms"])?;
+async fn series(State(api): State<Arc<Api>>, query: Query) -> Answered {
     let since = match query.get("since").map(|text| text.parse::<Timestamp>()) {
         None => Timestamp(0),
         Some(Ok(since)) => since,
@@ -37,6 +45,6 @@ async fn series(State(api): State<Arc<Api>>, RawQuery(raw): RawQuery) -> Answere
             return Err(Refused::user("bad-field", "`since` is no time", hint));
         }
     };
-    let step_ms = query.number("step_ms", 1, u64::MAX)?.unwrap_or_default();
+    let step_ms = query.number("step_ms").unwrap_or_default();
     api.read(Read::Series { name: query.get("name"), since, step_ms }).await
 }

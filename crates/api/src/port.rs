@@ -46,8 +46,6 @@ pub enum Read {
         /// So much time stands behind each point, milliseconds; 0 = the least there is.
         step_ms: u64,
     },
-    /// A page of what waits for a person, in one session or in all, oldest first.
-    Approvals(Option<SessionId>, Page),
 }
 
 /// Something to be done by those who may: each becomes an intent, or a new session.

@@ -110,6 +110,7 @@ pub(crate) fn status(fault: &Fault) -> StatusCode {
         "several-approvals" | "ambiguous-session" | "session-over" | "no-savepoint" | "hash-differs"
         | "key-reused" | "cursor-ahead" | "refused" | "job-ended" => StatusCode::CONFLICT,
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "out-of-range" => StatusCode::RANGE_NOT_SATISFIABLE,
         "media-type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "rate-limited" | "busy" => StatusCode::TOO_MANY_REQUESTS,
         "unsupported" => StatusCode::NOT_IMPLEMENTED,
@@ -169,6 +170,9 @@ fn worded(response: &mut Response, id: &str) {
         "code": fault.code, "kind": fault.kind, "hint": fault.hint, "exit_code": refused.exit_code, "request_id": id,
     });
     let headers = response.headers_mut();
+    if status == StatusCode::UNAUTHORIZED {
+        headers.entry(header::WWW_AUTHENTICATE).or_insert(HeaderValue::from_static("Bearer"));
+    }
     if let Some(ms) = fault.retry_after_ms {
         body["retry_after_ms"] = ms.into();
         headers.insert(header::RETRY_AFTER, ms.div_ceil(1_000).into());

@@ -2,8 +2,9 @@
 //!
 //! Pure but for the lock; time comes in. Start at [`Rates::take`].
 
-use crate::Api;
+use crate::login::LOGIN;
 use crate::problem::Refused;
+use crate::{Api, files};
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -72,7 +73,12 @@ pub(crate) async fn pass(State(api): State<Arc<Api>>, request: Request, next: Ne
         Some(Caller::Peer) => "peer".to_owned(),
         Some(Caller::Token) => "token".to_owned(),
         Some(Caller::Login(name)) => format!("login/{name}"),
-        Some(Caller::Anybody) | None => "anybody".to_owned(),
+        // What strangers ask in one place keeps nobody from another; who logs in is counted where codes are known.
+        Some(Caller::Anybody) | None => match request.uri().path() {
+            LOGIN => return next.run(request).await,
+            path if files::is_page(path) => "anybody/".to_owned(),
+            path => format!("anybody{path}"),
+        },
     };
     match api.rates.take(&name, REQUESTS, api.host.now()) {
         Err(wait_ms) => limited("requests", wait_ms).into_response(),

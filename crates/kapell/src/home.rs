@@ -105,6 +105,27 @@ pub(crate) fn create_private(dir: &Path) -> Result<(), Fault> {
     })
 }
 
+/// The same of one that only its owner may ever have been able to enter: what others could have put there, or opened, is
+/// theirs no more.
+pub(crate) fn create_own(dir: &Path) -> Result<(), Fault> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    create_private(dir)?;
+    let fault = |what: String| {
+        Fault::new(Kind::UserFixable, "no-directory", what)
+            .hint("remove it, or set KAPELL_HOME=/some/directory of yours")
+    };
+    let look = std::fs::symlink_metadata(dir);
+    let look = look.map_err(|error| fault(format!("cannot look at {}: {error}", dir.display())))?;
+    if !look.is_dir() || look.uid() != rustix::process::geteuid().as_raw() {
+        return Err(fault(format!("{} is not a directory of yours", dir.display())));
+    }
+    if look.permissions().mode() & 0o077 != 0 {
+        let closed = std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700));
+        closed.map_err(|error| fault(format!("cannot close {} to others: {error}", dir.display())))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,16 +6,20 @@ use super::hub::Hub;
 use super::sse;
 use super::texts;
 use crate::Api;
-use crate::page::Query;
+use crate::page::{Of, Param, Query};
 use crate::problem::Refused;
+use crate::route::Route;
+use crate::shape::work as shape;
+use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use contract::event::Event;
 use contract::journal::Stored;
 use contract::{Fault, Kind, Seq, SessionId, StreamId, record};
-use futures_util::stream;
+use door::Caller;
+use futures_util::{StreamExt, stream};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -25,7 +29,7 @@ const PAGE: usize = 200;
 /// Records of a page when nobody says how many.
 const USUAL: usize = 500;
 /// Records of a page at most.
-const MOST: usize = 1_000;
+const MOST: u64 = 1_000;
 /// Records that are looked through for those of some kinds, in one answer.
 const SCANNED: usize = 20_000;
 
@@ -55,30 +59,46 @@ pub(super) async fn reached(hub: &Hub, id: SessionId, after: Seq) -> Result<Seq,
     Ok(head)
 }
 
+const PARAMS: &[Param] = &[
+    Param::new("after", Of::Number(0, Seq::MAX), "The number of the last event known."),
+    Param::new("limit", Of::Number(1, MOST), "At most so many records; 500 when nobody says."),
+    Param::text("kind", "Only events of these kinds, with commas."),
+    texts::PARAM,
+];
+
 /// `GET /v1/sessions/{id}/events`.
-pub(super) async fn events(
+pub(super) fn row() -> Route {
+    let path = "/v1/sessions/{id}/events";
+    Route::get(path, "A session's records, as a page or as they come.", events)
+        .takes(PARAMS)
+        .answers::<shape::Records>(200, "A page; or a stream, for who accepts one.")
+        .sends(200, "As they come.", sse::TYPE)
+        .refuses(&["bad-cursor", "no-session", "cursor-ahead", "store"])
+}
+
+async fn events(
     State(api): State<Arc<Api>>,
+    caller: Option<Extension<Caller>>,
     Path(id): Path<String>,
-    RawQuery(raw): RawQuery,
+    query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let (hub, id) = (api.hub(), session(&id)?);
-    let query = Query::read(raw.as_deref(), &["after", "limit", "kind", "texts"])?;
-    let wants_stream = accepts(&headers, "text/event-stream");
+    let wants_stream = accepts(&headers, sse::TYPE);
     let after = match headers.get("last-event-id").filter(|_| wants_stream) {
         Some(id) => number(id.to_str().unwrap_or_default())?,
-        None => query.number("after", 0, Seq::MAX)?.unwrap_or(0),
+        None => query.number("after").unwrap_or(0),
     };
     let head = reached(hub, id, after).await?;
     if wants_stream {
-        return follow(hub.clone(), id, after);
+        return follow(&api, caller.as_deref(), id, after);
     }
     let kinds = query.get("kind").map(|kinds| kinds.split(',').map(str::to_owned).collect());
     let ask = Ask {
         after,
-        limit: query.number("limit", 1, MOST as u64)?.map_or(USUAL, |limit| limit as usize),
+        limit: query.number("limit").map_or(USUAL, |limit| limit as usize),
         kinds: kinds.unwrap_or_default(),
-        texts: texts::asked(&query)?,
+        texts: texts::asked(&query),
     };
     page(hub, id, head, &ask).await
 }
@@ -116,7 +136,7 @@ async fn page(hub: &Hub, id: SessionId, head: Seq, ask: &Ask) -> Result<Response
     let (mut items, mut at) = (Vec::new(), ask.after);
     let mut scanned = 0;
     while items.len() < most && at < head && scanned < SCANNED {
-        let want = if kinds.is_empty() { most - items.len() } else { MOST };
+        let want = if kinds.is_empty() { most - items.len() } else { MOST as usize };
         let read =
             hub.journal().read(StreamId::Session(id), at, want).await.map_err(|error| error.fault())?;
         if read.is_empty() {
@@ -173,13 +193,15 @@ pub(super) struct Follow {
     _room: OwnedSemaphorePermit,
 }
 
-fn follow(hub: Hub, id: SessionId, after: Seq) -> Result<Response, Refused> {
-    let room = hub.room().ok_or_else(crowded)?;
-    let follow = Follow::new(hub, id, after, room);
-    Ok(sse::answer(stream::unfold(follow, |mut follow| async {
+fn follow(api: &Api, caller: Option<&Caller>, id: SessionId, after: Seq) -> Result<Response, Refused> {
+    let seat = api.logins.seat(caller)?;
+    let room = api.hub().room().ok_or_else(crowded)?;
+    let follow = Follow::new(api.hub().clone(), id, after, room);
+    let pieces = stream::unfold(follow, |mut follow| async {
         let piece = follow.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(piece)), follow))
-    })))
+    });
+    Ok(sse::answer(pieces.take_until(seat)))
 }
 
 pub(crate) fn crowded() -> Fault {

@@ -7,7 +7,8 @@ use super::source::Source;
 use crate::About;
 use contract::event::Event;
 use contract::journal::{Error, Journal};
-use contract::{Seq, SessionId, StreamId, Timestamp, record};
+use contract::{Fault, Seq, SessionId, StreamId, Timestamp, record};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -283,6 +284,35 @@ impl Hub {
 
     pub(crate) fn about(&self) -> &About {
         &self.0.about
+    }
+
+    /// What unfinished sessions ask a person now, or only this one; `None` when there is no such session. A state on the
+    /// board is as good as the journal's while it is as long.
+    pub(crate) async fn asked(&self, of: Option<SessionId>) -> Result<Option<Vec<Value>>, Fault> {
+        if let Some(id) = of
+            && self.journal().head(StreamId::Session(id)).await.map_err(|error| error.fault())?.seq == 0
+        {
+            return Ok(None);
+        }
+        let mut all = Vec::new();
+        let listed = self.journal().sessions(true).await.map_err(|error| error.fault())?;
+        for listed in listed.into_iter().filter(|listed| of.is_none_or(|of| of == listed.session)) {
+            let (id, seq) = (listed.session, listed.head.seq);
+            let known = self
+                .board()
+                .session(id)
+                .filter(|state| state.seq >= seq)
+                .map(|state| asks(state).then(|| state.clone()));
+            let state = match known {
+                Some(state) => state,
+                // One that cannot be read asks nothing; the list of sessions says what is wrong with it.
+                None => self.0.source.look(id).await.ok().flatten(),
+            };
+            if let Some(state) = state {
+                all.extend(self.0.source.asked(&state).await);
+            }
+        }
+        Ok(Some(all))
     }
 
     /// Everything that goes on is on the board.

@@ -1,6 +1,6 @@
 //! What happens, as it happens: the board in memory, the feed of a screen, the records of one session.
 //!
-//! Everything that is told was read from the journal after it was durable. Start at [`routes`]; who follows the journal for
+//! Everything that is told was read from the journal after it was durable. Start at [`table`]; who follows the journal for
 //! all of them is [`Hub`].
 
 mod board;
@@ -17,26 +17,29 @@ pub(crate) use events::{missing, session};
 pub use hub::{Hub, Told};
 pub use source::Source;
 
-use crate::page::Query;
+use crate::page::{Of, Param, Query};
+use crate::route::Route;
+use crate::shape::session as shape;
 use crate::{Answer, Answered, Api};
-use axum::Router;
-use axum::extract::{RawQuery, State};
-use axum::routing::get;
+use axum::extract::State;
 use serde_json::json;
 use std::sync::Arc;
 
 /// The routes.
-pub(crate) fn routes(api: &Arc<Api>) -> Router {
-    Router::new()
-        .route("/v1/board", get(whole))
-        .route("/v1/feed", get(stream::feed))
-        .route("/v1/sessions/{id}/events", get(events::events))
-        .with_state(Arc::clone(api))
+pub(crate) fn table() -> Vec<Route> {
+    const ROOT: &[Param] = &[Param::new("root", Of::Session, "Only this session and what is below it.")];
+    vec![
+        Route::get("/v1/board", "What goes on: trees of sessions.", whole)
+            .takes(ROOT)
+            .answers::<shape::Board>(200, "The newest first.")
+            .refuses(&["no-session"]),
+        stream::row(),
+        events::row(),
+    ]
 }
 
 /// The board as it is now.
-async fn whole(State(api): State<Arc<Api>>, RawQuery(raw): RawQuery) -> Answered {
-    let query = Query::read(raw.as_deref(), &["root"])?;
+async fn whole(State(api): State<Arc<Api>>, query: Query) -> Answered {
     let root = query.get("root").map(|root| session(&root)).transpose()?;
     let hub = api.hub();
     hub.whole().await;

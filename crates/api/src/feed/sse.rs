@@ -9,6 +9,8 @@ use futures_util::Stream;
 use std::convert::Infallible;
 use std::time::Duration;
 
+/// Of such an answer.
+pub(crate) const TYPE: &str = "text/event-stream";
 /// So often something is said even where nothing happens.
 pub(crate) const BEAT: Duration = Duration::from_secs(15);
 
@@ -34,7 +36,7 @@ pub(crate) fn message(out: &mut Vec<u8>, id: Option<&str>, event: &str, data: &[
 /// The answer: pieces are made when the client has taken those before, so that a slow one holds nothing here.
 pub(crate) fn answer(pieces: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CONTENT_TYPE, TYPE),
         (header::CACHE_CONTROL, "no-store"),
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];

@@ -7,15 +7,18 @@ use super::events::{crowded, reached, session};
 use super::hub::{Hub, Told};
 use super::sse;
 use crate::Api;
-use crate::page::Query;
+use crate::page::{Of, Param, Query};
 use crate::problem::Refused;
+use crate::route::Route;
+use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use contract::journal::Stored;
 use contract::{Seq, SessionId, StreamId};
-use futures_util::stream;
+use door::Caller;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -96,25 +99,40 @@ fn followed(text: &str) -> Result<(SessionId, Seq), Refused> {
     Ok((session(id)?, seq.parse().map_err(|_| bad_cursor())?))
 }
 
+const PARAMS: &[Param] = &[
+    Param::text("board", "`BOOT.REV`: what changed since then, instead of the whole board."),
+    Param::text("follow", "`ID:SEQ,ID:SEQ`: at most four sessions, each from the event after this one on."),
+    Param::new("progress", Of::Words(&["0", "1"]), "1: what runs says meanwhile, too."),
+];
+
 /// `GET /v1/feed`.
-pub(super) async fn feed(
+pub(super) fn row() -> Route {
+    Route::get("/v1/feed", "Everything that a screen needs over one connection.", feed)
+        .takes(PARAMS)
+        .sends(200, "Until one side ends it; docs/api.md lists the events.", sse::TYPE)
+        .refuses(&["bad-cursor", "no-session", "cursor-ahead", "store"])
+}
+
+async fn feed(
     State(api): State<Arc<Api>>,
-    RawQuery(raw): RawQuery,
+    caller: Option<Extension<Caller>>,
+    query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let query = Query::read(raw.as_deref(), &["board", "follow", "progress"])?;
     let cursor = Cursor::of(&query, &headers)?;
     let hub = api.hub().clone();
     for (session, after) in &cursor.follow {
         reached(&hub, *session, *after).await?;
     }
+    let seat = api.logins.seat(caller.as_deref())?;
     let room = hub.room().ok_or_else(crowded)?;
     let progress = query.get("progress").is_some_and(|word| word == "1");
     let feed = Feed::new(hub, cursor, progress, room);
-    Ok(sse::answer(stream::unfold(feed, |mut feed| async {
+    let pieces = stream::unfold(feed, |mut feed| async {
         let piece = feed.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(piece)), feed))
-    })))
+    });
+    Ok(sse::answer(pieces.take_until(seat)))
 }
 
 struct Followed {
@@ -381,7 +399,7 @@ mod tests {
     use super::*;
 
     fn cursor(raw: &str, last: Option<&str>) -> Result<Cursor, String> {
-        let query = Query::read(Some(raw), &["board", "follow", "progress"]).map_err(|r| r.fault.code)?;
+        let query = Query::read(Some(raw), PARAMS).map_err(|r| r.fault.code)?;
         let headers = last.map(|last| ("last-event-id".parse().unwrap(), last.parse().unwrap()));
         Cursor::of(&query, &headers.into_iter().collect()).map_err(|refused| refused.fault.code)
     }

@@ -2,8 +2,7 @@
 //!
 //! What merely looks like a digest is no blob and is left out. Start at [`named`] and [`texts`].
 
-use crate::page::Query;
-use crate::problem::Refused;
+use crate::page::{Of, Param, Query};
 use contract::Digest;
 use contract::journal::Journal;
 use serde_json::{Map, Value};
@@ -20,23 +19,35 @@ const ALL: usize = 256 * 1024;
 /// Digests that are looked up for one answer.
 const LOOKED_UP: usize = 2_000;
 
-/// `?texts=`: how many bytes of each text.
-pub(crate) fn asked(query: &Query) -> Result<Option<usize>, Refused> {
-    Ok(query.number("texts", 0, ONE as u64)?.map(|bytes| bytes as usize))
+/// How many bytes of each text.
+pub(crate) const PARAM: Param = Param::new(
+    "texts",
+    Of::Number(0, ONE as u64),
+    "Also the first bytes, so many, of each text that is named.",
+);
+
+/// What [`PARAM`] says.
+pub(crate) fn asked(query: &Query) -> Option<usize> {
+    query.number("texts").map(|bytes| bytes as usize)
 }
 
 /// Everything in these that looks like a digest, in the order of its first place.
 pub(crate) fn named<'a>(all: impl Iterator<Item = &'a [u8]>) -> Vec<Digest> {
     let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
     for bytes in all {
-        let runs = bytes.split(|byte| !byte.is_ascii_hexdigit()).filter(|run| run.len() == DIGITS);
-        for digest in runs.filter_map(|run| std::str::from_utf8(run).ok()?.parse::<Digest>().ok()) {
+        for digest in digests(bytes) {
             if seen.insert(digest) && order.len() < LOOKED_UP {
                 order.push(digest);
             }
         }
     }
     order
+}
+
+/// Everything in it that looks like a digest.
+pub(crate) fn digests(bytes: &[u8]) -> impl Iterator<Item = Digest> {
+    let runs = bytes.split(|byte| !byte.is_ascii_hexdigit()).filter(|run| run.len() == DIGITS);
+    runs.filter_map(|run| std::str::from_utf8(run).ok()?.parse::<Digest>().ok())
 }
 
 /// By digest, at most so many bytes of each; what is cut ends in an ellipsis.

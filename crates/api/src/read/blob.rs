@@ -3,24 +3,34 @@
 //! Start at [`blob`].
 
 use crate::Api;
-use crate::feed::{missing, session};
+use crate::feed::session;
 use crate::problem::Refused;
+use crate::route::Route;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use contract::journal::Journal;
-use contract::{Digest, SessionId, StreamId};
+use contract::{Digest, SessionId};
 use std::sync::Arc;
 
-/// Records read at once.
-const PAGE: usize = 1_000;
 /// Bytes of a blob in one answer; the rest by `Range`.
 const MOST: usize = 8 << 20;
 /// Bytes by which text is told from other things.
 const LOOKED_AT: usize = 4_096;
 
 /// `GET /v1/sessions/{id}/blobs/{digest}`.
-pub(super) async fn blob(
+pub(super) fn row() -> Route {
+    const TEXT: &str = "text/plain";
+    const BYTES: &str = "application/octet-stream";
+    Route::get("/v1/sessions/{id}/blobs/{digest}", "A text that the session names.", blob)
+        .sends(200, "All of it; without control over what a browser does with it.", TEXT)
+        .sends(200, "What is no text.", BYTES)
+        .sends(206, "The part that `Range` asked for, or the first 8 MiB.", TEXT)
+        .sends(206, "What is no text.", BYTES)
+        .sends(304, "It is the one that the client has.", "")
+        .refuses(&["store", "no-session", "no-blob", "out-of-range"])
+}
+
+async fn blob(
     State(api): State<Arc<Api>>,
     Path((id, digest)): Path<(String, String)>,
     headers: HeaderMap,
@@ -28,7 +38,7 @@ pub(super) async fn blob(
     let (id, journal) = (session(&id)?, api.hub().journal());
     let digest: Digest = digest.parse().map_err(|_| unknown(id))?;
     let tag = format!("\"{digest}\"");
-    if !names(&**journal, id, digest).await? {
+    if !api.named.has(&**journal, id, digest).await? {
         return Err(unknown(id));
     }
     if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag.as_str()) {
@@ -65,26 +75,6 @@ fn unknown(id: SessionId) -> Refused {
     Refused::user("no-blob", format!("session {id} names no such text"), "its events name what it has")
 }
 
-/// Does a record of this session name it? What another session said is that session's.
-async fn names(journal: &dyn Journal, id: SessionId, digest: Digest) -> Result<bool, Refused> {
-    let (stream, wanted) = (StreamId::Session(id), digest.to_string());
-    let mut after = 0;
-    loop {
-        let page = journal.read(stream, after, PAGE).await.map_err(|error| error.fault())?;
-        if page.is_empty() && after == 0 {
-            return Err(missing(id).into());
-        }
-        let wanted = wanted.as_bytes();
-        if page.iter().any(|stored| stored.bytes.windows(wanted.len()).any(|window| window == wanted)) {
-            return Ok(true);
-        }
-        match page.last() {
-            Some(last) if page.len() == PAGE => after = last.seq,
-            _ => return Ok(false),
-        }
-    }
-}
-
 /// Text is what is UTF-8 and has nothing in it that text does not have.
 fn kind(bytes: &[u8]) -> &'static str {
     let head = &bytes[..bytes.len().min(LOOKED_AT)];
@@ -108,8 +98,9 @@ fn range(text: &str, all: usize) -> Option<(usize, usize)> {
 }
 
 fn out_of_range(all: usize) -> Response {
-    let told = format!("bytes */{all}");
-    (StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, told)]).into_response()
+    let what = format!("this text has {all} bytes, and none of those that were asked for");
+    let refused = Refused::user("out-of-range", what, "Range: bytes=FROM-TO, one range of what is there");
+    ([(header::CONTENT_RANGE, format!("bytes */{all}"))], refused).into_response()
 }
 
 #[cfg(test)]

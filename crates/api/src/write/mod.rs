@@ -1,23 +1,24 @@
 //! What can be wished: routes that leave an intent, or open a session. Nothing is done here.
 //!
-//! Translates bodies into [`Act`]s, each with the key that makes a repeat harmless. Start at [`routes`].
+//! Translates bodies into [`Act`]s, each with the key that makes a repeat harmless. Start at [`table`].
 
 pub(crate) mod order;
 pub(crate) mod wish;
 
-use crate::page::Query;
-use crate::port::{Act, Key, Read};
+use crate::feed::session as whole;
+use crate::port::{Act, Key};
 use crate::problem::Refused;
 use crate::rate::{Rate, limited};
+use crate::route::Route;
+use crate::shape::{session, work};
 use crate::{Answer, Answered, Api, body, closing};
-use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use contract::{Digest, SessionId};
 use order::Order;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -32,32 +33,56 @@ const INTENTS: Rate = Rate { burst: 20, milli_per_second: 5_000 };
 const TTL_MS: u64 = 365 * 24 * 3_600_000;
 
 /// The routes.
-pub(crate) fn routes(api: &Arc<Api>) -> Router {
-    Router::new()
-        .route("/v1/sessions", post(open))
-        .route("/v1/sessions/{id}/intents", post(intend))
-        .route("/v1/sessions/{id}/approvals/{approval}", post(decide))
-        .route("/v1/sessions/{id}/jobs/{job}", delete(stop_job))
-        .route("/v1/approvals", get(approvals))
-        .with_state(Arc::clone(api))
+pub(crate) fn table() -> Vec<Route> {
+    const PLACE: &[(&str, &str)] = &[("Location", "where the session is")];
+    const FATES: (&str, &str) = ("It took effect.", "It waits for its turn.");
+    vec![
+        Route::post("/v1/sessions", "Opens a session.", open)
+            .reads::<Order>()
+            .answers::<session::SessionRow>(201, "It is at work.")
+            .with(PLACE)
+            .refuses(&["store", "key-reused", "no-session", "no-action", "no-savepoint"])
+            .repeats(),
+        Route::post("/v1/sessions/{id}/intents", "Wishes something for a session.", intend)
+            .reads::<Intended>()
+            .answers::<session::Taken>(200, FATES.0)
+            .answers::<session::Taken>(202, FATES.1)
+            .refuses(&["store", "no-session", "no-savepoint", "session-over", "refused", "key-reused"])
+            .repeats(),
+        Route::post("/v1/sessions/{id}/approvals/{approval}", "Says yes or no to what waits.", decide)
+            .reads::<Decision>()
+            .answers::<session::Taken>(200, FATES.0)
+            .answers::<session::Taken>(202, FATES.1)
+            .refuses(&[
+                "store",
+                "no-session",
+                "no-approval",
+                "several-approvals",
+                "hash-differs",
+                "refused",
+                "key-reused",
+            ])
+            .repeats(),
+        Route::delete("/v1/sessions/{id}/jobs/{job}", "Ends a background command.", stop_job)
+            .answers::<work::Job>(200, "As it is then.")
+            .refuses(&["store", "no-session", "no-job", "job-ended"])
+            .repeats(),
+    ]
 }
 
 /// A wish and how long it holds.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Intended {
+    /// What.
     wish: Wish,
+    /// Dropped when nobody took it within this time.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 31_536_000_000_u64))]
     ttl_ms: Option<u64>,
 }
 
-async fn open(
-    State(api): State<Arc<Api>>,
-    RawQuery(raw): RawQuery,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, Refused> {
-    Query::read(raw.as_deref(), &[])?;
+async fn open(State(api): State<Arc<Api>>, headers: HeaderMap, bytes: Bytes) -> Result<Response, Refused> {
     let order: Order = body::read(&headers, &bytes)?;
     order.check()?;
     let row = api.act(Act::Open(Box::new(order)), key(&api, &headers, &bytes)?).await?;
@@ -68,12 +93,10 @@ async fn open(
 async fn intend(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
-    RawQuery(raw): RawQuery,
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, Refused> {
-    Query::read(raw.as_deref(), &[])?;
-    let session = session(&id)?;
+    let session = whole(&id)?;
     let Intended { wish, ttl_ms } = body::read(&headers, &bytes)?;
     if ttl_ms.is_some_and(|ms| !(1..=TTL_MS).contains(&ms)) {
         return Err(Refused::user(
@@ -88,12 +111,10 @@ async fn intend(
 async fn decide(
     State(api): State<Arc<Api>>,
     Path((id, approval)): Path<(String, String)>,
-    RawQuery(raw): RawQuery,
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, Refused> {
-    Query::read(raw.as_deref(), &[])?;
-    let session = session(&id)?;
+    let session = whole(&id)?;
     let decision: Decision = body::read(&headers, &bytes)?;
     decision.check()?;
     told(&api, session, Act::Decide { session, approval, decision }, key(&api, &headers, &bytes)?).await
@@ -102,18 +123,10 @@ async fn decide(
 async fn stop_job(
     State(api): State<Arc<Api>>,
     Path((id, job)): Path<(String, String)>,
-    RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Answered {
-    Query::read(raw.as_deref(), &[])?;
-    let session = session(&id)?;
+    let session = whole(&id)?;
     api.act(Act::StopJob { session, job }, key(&api, &headers, &Bytes::new())?).await.map(Answer)
-}
-
-async fn approvals(State(api): State<Arc<Api>>, RawQuery(raw): RawQuery) -> Answered {
-    let query = Query::read(raw.as_deref(), &["session", "limit", "cursor"])?;
-    let of = query.get("session").map(|id| session(&id)).transpose()?;
-    api.read(Read::Approvals(of, query.page()?)).await
 }
 
 /// Leaves an intent; the status says what became of it.
@@ -132,17 +145,6 @@ impl Api {
         }
         self.host.act(act, key).await
     }
-}
-
-/// A session's whole id.
-pub(crate) fn session(id: &str) -> Result<SessionId, Refused> {
-    id.parse().map_err(|_| {
-        Refused::user(
-            "bad-request",
-            "this is no whole id of a session",
-            "GET /v1/sessions?name= finds one by its end",
-        )
-    })
 }
 
 /// The client's key, else a fresh one.

@@ -3,18 +3,21 @@
 //! Knows fields, not what they lead to. Start at [`Order`].
 
 use crate::problem::Refused;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Bytes of a goal.
 const GOAL_BYTES: usize = 256 << 10;
 
 /// What is to be reached, where, and within which bounds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
     /// In plain words.
+    #[schemars(length(min = 1, max = 262_144))]
     pub goal: String,
     /// The repository: an absolute path.
+    #[schemars(regex(pattern = "^/"))]
     pub repo: String,
     /// By its id.
     #[serde(default)]
@@ -55,28 +58,11 @@ pub struct Order {
     /// Instructions and tools to work with.
     #[serde(default)]
     pub mode: Option<String>,
-    /// Go on from an action of another session.
-    #[serde(default)]
-    pub from: Option<From>,
-}
-
-/// A place in another session.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct From {
-    /// Which session.
-    pub session_id: String,
-    /// Before which action.
-    pub action: String,
 }
 
 impl Order {
     /// What can be said without looking at anything.
     pub(crate) fn check(&self) -> Result<(), Refused> {
-        if self.from.is_some() {
-            let hint = "GET /v1 lists what this daemon can do";
-            return Err(Refused::user("unsupported", "a session cannot be forked by this daemon", hint));
-        }
         let wrong = |what: &str, hint: &str| Err(Refused::user("bad-field", what, hint));
         match () {
             () if self.goal.trim().is_empty() => {

@@ -3,11 +3,13 @@
 //! Knows no session. Start at [`Wish`].
 
 use crate::problem::Refused;
+use crate::shape;
 use contract::{ActionId, Amount, Digest};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// What a person can wish. What the engine wishes for itself is no word here.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "contract::intent::Wish says what they are")]
 pub enum Wish {
@@ -23,6 +25,7 @@ pub enum Wish {
     },
     Approve {
         approval: String,
+        #[schemars(with = "shape::Digest")]
         hash: Digest,
     },
     Deny {
@@ -33,6 +36,7 @@ pub enum Wish {
         text: String,
     },
     Rewind {
+        #[schemars(with = "shape::Action")]
         to: ActionId,
     },
     Uncompact {
@@ -40,21 +44,24 @@ pub enum Wish {
         item: Option<u64>,
     },
     AddBudget {
+        #[schemars(with = "shape::Amount")]
         amount: Amount,
     },
     CapCall {
+        #[schemars(with = "shape::Amount")]
         call: Amount,
     },
 }
 
 /// A yes or no to what waits.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     /// Which.
     pub say: Say,
     /// What a yes is bound to: what was shown.
     #[serde(default)]
+    #[schemars(with = "Option<shape::Digest>")]
     pub hash: Option<Digest>,
     /// A yes to more than this once.
     #[serde(default)]
@@ -62,7 +69,7 @@ pub struct Decision {
 }
 
 /// What is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Say {
     /// To exactly what was shown.
@@ -72,7 +79,7 @@ pub enum Say {
 }
 
 /// For what else a yes holds: exactly the commands that asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
     /// While this session lives.

@@ -104,7 +104,7 @@ fn what_cannot_be_opened_says_why() {
         (json!({"max_budget_usd": "much"}), 422, "bad-field"),
         (json!({"max_turns": -1}), 422, "bad-field"),
         (json!({"gaol": "x"}), 422, "bad-field"),
-        (json!({"from": {"session_id": "x", "action": "1.1"}}), 501, "unsupported"),
+        (json!({"from": {"session_id": "x", "action": "1.1"}}), 422, "bad-field"),
     ] {
         let answer = daemon.post("/v1/sessions", &order(&world, &model, more.clone()));
         let told = problem(&answer);

@@ -130,7 +130,6 @@ impl Daemon {
             Read::Series { name, since, step_ms } => {
                 Ok(self.measured.series(name.as_deref(), since, step_ms).await)
             }
-            Read::Approvals(of, page) => lists::approvals(&self.app, &self.wired, of, &page).await,
         }
     }
 }

@@ -7,7 +7,8 @@ use api::life::Run;
 use contract::{Digest, Fault};
 use door::{Door, Hatch, Limits};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -25,6 +26,8 @@ pub(super) struct Listeners {
     hatch: Hatch,
     v4: Option<Door>,
     v6: Option<Door>,
+    /// What a person should know of where it does not listen.
+    pub(super) warning: Option<String>,
 }
 
 impl Listeners {
@@ -45,18 +48,22 @@ impl Listeners {
             head: std::time::Duration::from_secs(10),
             ..Limits::default()
         };
-        let (mut v4, mut v6) = (None, None);
+        let (mut v4, mut v6, mut warning) = (None, None, None);
         if let Some(port) = tcp {
             let token = Digest::of(token.as_bytes());
             let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let door = Door::with_logins(at, token, api.logins(), limits).await?;
             let at = SocketAddr::from((Ipv6Addr::LOCALHOST, door.address().port()));
-            // Not every machine has it, and nothing names it.
+            // Not every machine has it. Where somebody else has it, they are what browsers find at `localhost`.
+            let taken = TcpListener::bind(at).is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+            warning = taken.then(|| {
+                format!("{at} belongs to another program: open http://127.0.0.1:{}, not localhost", at.port())
+            });
             v6 = Door::with_logins(at, token, api.logins(), limits).await.ok();
             api.listens(door.address().port());
             v4 = Some(door);
         }
-        Ok(Self { hatch: Hatch::open(&run.socket(), limits)?, v4, v6 })
+        Ok(Self { hatch: Hatch::open(&run.socket(), limits)?, v4, v6, warning })
     }
 
     /// Where browsers find it.
@@ -66,7 +73,7 @@ impl Listeners {
 
     /// Serves until the other end of `stop` is dropped.
     pub(super) async fn serve(self, api: &Arc<Api>, stop: watch::Receiver<()>) {
-        let Self { hatch, v4, v6 } = self;
+        let Self { hatch, v4, v6, .. } = self;
         let stopped = || {
             let mut stop = stop.clone();
             async move { while stop.changed().await.is_ok() {} }
