@@ -219,8 +219,13 @@ fn is_ours(address: SocketAddr, authority: &str) -> bool {
     named && port == address.port() && !authority.as_str().contains('@')
 }
 
+/// A page of ours comes from the very host that it asks: what answers at another name of the loopback may be somebody else.
 fn from_our_origin(address: SocketAddr, headers: &HeaderMap) -> bool {
-    let ours = |origin: &str| origin.strip_prefix("http://").is_some_and(|host| is_ours(address, host));
+    let asked = single(headers, &header::HOST).unwrap_or_default();
+    let ours = |origin: &str| {
+        let host = origin.strip_prefix("http://").unwrap_or_default();
+        is_ours(address, host) && host.eq_ignore_ascii_case(asked)
+    };
     headers.get_all(header::ORIGIN).iter().all(|value| value.to_str().is_ok_and(ours))
 }
 

@@ -54,7 +54,7 @@ pub fn secret() -> Result<String, &'static str> {
 }
 
 /// Writes a file that only its owner can read, in a directory that only they can enter, which is made where it is missing.
-/// Readers see all of it or what was there before: it gets its name when it is written.
+/// Readers see all of it or what was there before, after a power cut too: it gets its name when it is written.
 pub fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = file.parent().unwrap_or(Path::new("."));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -69,7 +69,8 @@ pub fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     open.write_all(bytes)?;
     open.sync_all()?;
-    std::fs::rename(&new, file)
+    std::fs::rename(&new, file)?;
+    std::fs::File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

@@ -19,10 +19,16 @@ use contract::intent::{Source, Wish};
 use contract::journal::Journal;
 use contract::model::Models;
 use contract::port::Clock;
-use contract::{Digest, SessionId, StreamId};
+use contract::session::SessionSpec;
+use contract::{Digest, Fault, Kind, SessionId, StreamId};
 use kernel::Session;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A repository and a model may be looked at for so long before a session is opened.
+const ORDERED: Duration = Duration::from_secs(60);
 
 impl Daemon {
     /// One wish.
@@ -51,25 +57,48 @@ impl Daemon {
     async fn open(&self, order: Order, key: Key) -> Result<Value, Failure> {
         let clock = &self.app.clock;
         let fresh = SessionId::v7(clock.now().0, clock.random());
+        if key.given
+            && let Some(id) = self.requests.known(&key, clock.now()).await?
+            && self.is_open(id).await?
+        {
+            return sessions::value(&self.app, &self.wired, id).await;
+        }
+        // What cannot be opened takes no key, and keeps nobody else waiting.
+        let goal = order.goal.clone();
+        let spec = timeout(ORDERED, self.ordered(order)).await.map_err(|_| {
+            let what = "looking at this repository and its model took too long";
+            Failure::from(
+                Fault::new(Kind::Transient, "slow", what).hint("try again; kapell doctor looks for why"),
+            )
+        })??;
         // Who comes again waits until it is known what became of the first.
         let _alone = match key.given {
             true => Some(self.opening.lock().await),
             false => None,
         };
         let id = match key.given {
-            true => self.requests.promised(&key, fresh, clock.now())?,
+            true => self.requests.promised(&key, fresh, clock.now()).await?,
             false => fresh,
         };
-        if id == fresh || self.wired.store.head(StreamId::Session(id)).await?.seq == 0 {
-            let top = repo::find_text(Path::new(&order.repo))?;
-            let goal = order.goal.clone();
-            let spec = run::ordered(&self.app, &goal, top, options(order)?).await?;
-            run::known_tools(&self.wired, spec.rights.tools.as_deref())?;
-            self.app.declare_caps(&self.wired, &spec.repo).await?;
+        if id == fresh || !self.is_open(id).await? {
             self.wired.engine.open_as(id, spec, vec![goal.into_bytes()]).await?;
             self.ours().insert(id);
         }
         sessions::value(&self.app, &self.wired, id).await
+    }
+
+    async fn is_open(&self, id: SessionId) -> Result<bool, Failure> {
+        Ok(self.wired.store.head(StreamId::Session(id)).await?.seq > 0)
+    }
+
+    /// As a session is opened, looked at from every side.
+    async fn ordered(&self, order: Order) -> Result<SessionSpec, Failure> {
+        let top = repo::find_text(Path::new(&order.repo))?;
+        let goal = order.goal.clone();
+        let spec = run::ordered(&self.app, &goal, top, options(order)?).await?;
+        run::known_tools(&self.wired, spec.rights.tools.as_deref())?;
+        self.app.declare_caps(&self.wired, &spec.repo).await?;
+        Ok(spec)
     }
 
     /// As it is stored, and the texts it names.
@@ -138,10 +167,13 @@ impl Daemon {
         let (app, wired) = (&self.app, &self.wired);
         self.look(named).await?;
         let tree = Tree::open(&wired.engine, named).await?;
-        let repeated = self.repeated(&tree, &key).await?;
-        let (session, approval) = match repeated {
-            Some(session) => (session, approval.to_owned()),
-            None => approve::find(&tree, named, Some(approval))?,
+        // Only what waits no more can have been answered by this very request before.
+        let (session, approval, repeated) = match approve::find(&tree, named, Some(approval)) {
+            Ok((session, approval)) => (session, approval, false),
+            Err(failure) => match self.repeated(&tree, &key).await? {
+                Some(session) => (session, approval.to_owned(), true),
+                None => return Err(failure),
+            },
         };
         let Decision { say, hash, rule } = decision;
         let hash = hash.unwrap_or_default();
@@ -159,8 +191,13 @@ impl Daemon {
         }
         // Who comes again is told what became of the first time, which wrote its rule.
         let rules = match (rule, tree.get(session)) {
-            (Some(_), Some(state)) if repeated.is_none() => {
-                always::rules(app, &*wired.store, state, &approval).await?
+            (Some(_), Some(state)) if !repeated => {
+                match always::rules(app, &*wired.store, state, &approval).await {
+                    Ok(rules) => rules,
+                    // A key that stood for another wish is told so first: below, where that is seen.
+                    Err(_) if self.repeated(&tree, &key).await?.is_some() => Vec::new(),
+                    Err(failure) => return Err(failure),
+                }
             }
             _ => Vec::new(),
         };
