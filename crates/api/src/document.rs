@@ -196,7 +196,8 @@ fn path_params(path: &str) -> Map<String, Value> {
 
 /// A name for programs: the method, and the words of the path.
 fn name(method: &Method, path: &str) -> String {
-    let words = path.split(['/', '-', '.', '_']).filter(|word| !word.is_empty() && *word != "v1");
+    let own = |word: &&str| !word.is_empty() && (*word != "v1" || path == "/v1");
+    let words = path.split(['/', '-', '.', '_']).filter(own);
     let words = words.map(|word| match word.strip_prefix('{').and_then(|word| word.strip_suffix('}')) {
         Some(word) => format!("By{}", capital(word)),
         None => capital(word),
@@ -243,7 +244,7 @@ mod tests {
     fn every_row_says_what_it_answers() {
         for route in crate::table() {
             assert!(
-                !route.answers.is_empty() && route.what.ends_with('.'),
+                !route.answers.is_empty() && route.what.ends_with(['.', '?']),
                 "{} {}",
                 route.method,
                 route.path
