@@ -3,8 +3,10 @@
 //!
 //! Knows the real binary and its frames, not how it works. Start at [`run`].
 
+mod claude;
 mod clients;
 mod conformance;
+mod servers;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};

@@ -212,6 +212,7 @@ pub(crate) fn engine_with(
         workspace: still.clone(),
         checks: still,
         tools,
+        others: Arc::new(contract::tool::NoOthers),
         models,
         clock: Arc::new(Real::default()),
         env: Vec::new(),

@@ -33,6 +33,8 @@ pub enum Delta {
     Line(String),
     /// What the action is doing now, in a few words.
     Note(String),
+    /// Something that should be there is not, or is not what it was: a person is to see it.
+    Warning(String),
     /// A step towards stopping it, which a person at work wants to see.
     Stopping(String),
     /// A complaint in a program's output.

@@ -90,7 +90,7 @@ pub struct Parent {
 /// What a session may do. A child's rights lie within its parent's (K1-1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rights {
-    /// Tools allowed by name; `None` = all that exist.
+    /// Tools allowed by name; `None` = all that exist. `mcp__*` and `mcp__SERVER__*` are those of servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<String>>,
     /// Which effect classes wait for a person's approval.
@@ -124,7 +124,7 @@ impl Rights {
         let tools = match (&self.tools, &parent.tools) {
             (_, None) => true,
             (None, Some(_)) => false,
-            (Some(own), Some(allowed)) => own.iter().all(|tool| allowed.contains(tool)),
+            (Some(own), Some(allowed)) => own.iter().all(|tool| covers(allowed, tool)),
         };
         tools && self.ask >= parent.ask && self.land <= parent.land && self.delegate <= parent.delegate
     }
@@ -134,7 +134,14 @@ impl Rights {
     pub fn intersect(&self, other: &Self) -> Self {
         let tools = match (&self.tools, &other.tools) {
             (None, tools) | (tools, None) => tools.clone(),
-            (Some(a), Some(b)) => Some(a.iter().filter(|tool| b.contains(tool)).cloned().collect()),
+            (Some(a), Some(b)) => {
+                let own = a.iter().filter(|tool| covers(b, tool));
+                Some(
+                    own.chain(b.iter().filter(|tool| covers(a, tool) && !a.contains(tool)))
+                        .cloned()
+                        .collect(),
+                )
+            }
         };
         Self {
             tools,
@@ -146,8 +153,16 @@ impl Rights {
 
     /// May this tool be called?
     pub fn allows(&self, tool: &str) -> bool {
-        self.tools.as_ref().is_none_or(|tools| tools.iter().any(|name| name == tool))
+        self.tools.as_ref().is_none_or(|tools| covers(tools, tool))
     }
+}
+
+/// Is it one of these? `mcp__*` and `mcp__SERVER__*` stand for all tools of servers, and of one.
+fn covers(tools: &[String], tool: &str) -> bool {
+    let all = |name: &str| {
+        name.strip_suffix('*').is_some_and(|front| front.starts_with("mcp__") && tool.starts_with(front))
+    };
+    tools.iter().any(|name| name == tool || all(name))
 }
 
 /// Bounds of one session; defaults in [`limits`].
@@ -271,6 +286,23 @@ pub enum Edge {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tools_of_servers_are_allowed_together() {
+        let of = |tools: &[&str]| {
+            let tools = tools.iter().map(|tool| (*tool).to_owned()).collect();
+            Rights { tools: Some(tools), ..Rights::all(Ask::Never) }
+        };
+        let (all, one) = (of(&["read", "mcp__*"]), of(&["mcp__db__*", "edit", "mcp__web__get"]));
+        assert!(all.allows("mcp__db__ask") && one.allows("mcp__db__ask") && !one.allows("mcp__dbx__ask"));
+        assert!(!of(&["re*"]).allows("read") && !one.allows("read"));
+        assert!(
+            of(&["mcp__db__ask"]).within(&one) && one.within(&of(&["edit", "mcp__*"])) && !all.within(&one)
+        );
+        for both in [all.intersect(&one), one.intersect(&all)] {
+            assert_eq!(both.tools.unwrap(), ["mcp__db__*", "mcp__web__get"]);
+        }
+    }
 
     #[test]
     fn quiet_hours_go_past_midnight_and_may_have_no_end() {

@@ -9,7 +9,7 @@ use crate::{BoxFuture, Cancel, Digest, Fault, SessionId};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The world a call runs in.
@@ -161,4 +161,25 @@ pub trait Tool: Send + Sync {
         cancel: Cancel,
         sink: &'a dyn Sink,
     ) -> BoxFuture<'a, Output>;
+}
+
+/// Tools that only some sessions have: of other programs, which a person or a trusted file named.
+pub trait Others: Send + Sync {
+    /// Those of this session on this repository. What cannot be had is left out, and `sink` is told why.
+    fn of<'a>(
+        &'a self,
+        repo: &'a Path,
+        scope: &'a Scope,
+        sink: &'a dyn Sink,
+    ) -> BoxFuture<'a, Vec<Arc<dyn Tool>>>;
+}
+
+/// There are none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoOthers;
+
+impl Others for NoOthers {
+    fn of<'a>(&'a self, _: &'a Path, _: &'a Scope, _: &'a dyn Sink) -> BoxFuture<'a, Vec<Arc<dyn Tool>>> {
+        Box::pin(async { Vec::new() })
+    }
 }

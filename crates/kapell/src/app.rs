@@ -16,6 +16,7 @@ use crate::keyring::Keyring;
 use crate::keys;
 use crate::secrets::Keeper;
 use crate::sending::Sending;
+use crate::servers;
 use crate::term::Term;
 use crate::toolbox;
 use crate::trust::{Trust, Trusted};
@@ -114,7 +115,7 @@ impl App {
         let store = Sqlite::open(&self.home.data, journal::Options::default()).map_err(|e| e.fault())?;
         // While the workspace is made, not while the first command runs: who compiles hears no signal.
         drop(tokio::task::spawn_blocking(output::ready));
-        let mut wired = self.wire_over(Arc::new(store), models, config);
+        let mut wired = self.wire_over(Arc::new(store), models, config, true);
         wired.anchors = Some(Anchors::new(&self.home));
         Ok(wired)
     }
@@ -135,7 +136,7 @@ impl App {
         }
         let store = Sqlite::open_read_only(&self.home.data).map_err(|e| e.fault())?;
         // Nothing is executed: no provider is needed, and a mistake in the configuration is in nobody's way.
-        Ok(Some(self.wire_over(Arc::new(store), Registry::default(), &Config::default())))
+        Ok(Some(self.wire_over(Arc::new(store), Registry::default(), &Config::default(), false)))
     }
 
     /// The models that this configuration and the environment declare.
@@ -245,14 +246,21 @@ impl App {
         Arc::new(Replies::new(asked, self.home.cache.join("replies"), Box::new(settings)))
     }
 
-    fn wire_over(&self, store: Arc<Sqlite>, models: Registry, config: &Config) -> Wired {
+    /// What other programs offer. `starts`: false for who only looks.
+    pub(crate) fn servers(&self, config: &Config, starts: bool) -> Arc<client::Servers> {
+        servers::of(&self.home, self.trust(), &self.secrets, &config.sandbox, starts)
+    }
+
+    fn wire_over(&self, store: Arc<Sqlite>, models: Registry, config: &Config, starts: bool) -> Wired {
         let models = Arc::new(models);
         let value = |name: &String| Some((name.clone(), variable(name)?));
         let passed: Vec<(String, String)> = config.pass_env.iter().filter_map(value).collect();
         let git = Arc::new(self.workspace(&passed, Some(&config.sandbox)));
         let jobs = Arc::new(tools::Jobs::new(self.home.sessions_dir()).keeping(config.output_keep));
         let spool = tools::Place { most: config.output_keep, ..tools::Place::new(self.home.spool_dir()) };
-        let locks = Arc::new(Locks::new(self.home.run_dir(), Arc::clone(&jobs), spool.clone()));
+        let servers = self.servers(config, starts);
+        let locks = Locks::new(self.home.run_dir(), Arc::clone(&jobs), spool.clone());
+        let locks = Arc::new(locks.with(&servers));
         let journal: Arc<dyn Journal> = Arc::<Sqlite>::clone(&store);
         let (parsers, warnings) = self.parsers(config);
         let tools = toolbox::all(&self.home, &jobs, spool, parsers, config);
@@ -266,6 +274,7 @@ impl App {
                 sandbox: config.sandbox.clone(),
             }),
             tools,
+            others: servers.others(),
             models: self.asked(&models, config),
             clock: Arc::<System>::clone(&self.clock),
             env: passed,

@@ -19,6 +19,7 @@ use tools::{Jobs, Place};
 pub(crate) struct Locks {
     dir: PathBuf,
     jobs: Arc<Jobs>,
+    servers: Option<Arc<client::Servers>>,
     spool: Place,
 }
 
@@ -26,6 +27,7 @@ pub(crate) struct Locks {
 struct Lock {
     session: SessionId,
     jobs: Arc<Jobs>,
+    servers: Option<Arc<client::Servers>>,
     #[expect(dead_code, reason = "held for its lock, which goes with it")]
     file: File,
 }
@@ -36,13 +38,19 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Before the lock is given back, which happens with the file.
         self.jobs.end(self.session);
+        self.servers.iter().for_each(|servers| servers.end(self.session));
     }
 }
 
 impl Locks {
     /// Locks in `dir`, which is made when needed; these jobs end with a session that is given back.
     pub(crate) fn new(dir: PathBuf, jobs: Arc<Jobs>, spool: Place) -> Self {
-        Self { dir, jobs, spool }
+        Self { dir, jobs, servers: None, spool }
+    }
+
+    /// These end with it, too.
+    pub(crate) fn with(self, servers: &Arc<client::Servers>) -> Self {
+        Self { servers: Some(Arc::clone(servers)), ..self }
     }
 
     /// Half-written outputs of sessions that nobody executes.
@@ -145,7 +153,12 @@ impl Guard for Locks {
         if swept.left > 0 {
             tracing::warn!(left = swept.left, %session, "programs of an earlier run cannot be killed");
         }
-        Ok(Some(Box::new(Lock { session, jobs: Arc::clone(&self.jobs), file })))
+        Ok(Some(Box::new(Lock {
+            session,
+            jobs: Arc::clone(&self.jobs),
+            servers: self.servers.clone(),
+            file,
+        })))
     }
 }
 

@@ -32,6 +32,7 @@ mod repo;
 mod room;
 mod secrets;
 mod sending;
+mod servers;
 mod show;
 mod signals;
 mod term;

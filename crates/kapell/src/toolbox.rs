@@ -65,26 +65,26 @@ impl AtHome {
         let dir = self.sessions.join(scope.session.to_string());
         let target = dir.join("build");
         scope.env.push(("CARGO_TARGET_DIR".into(), target.to_string_lossy().into_owned()));
-        scope.confinement = Some(self.confinement(&scope, &dir, target));
+        scope.confinement = Some(confinement(&self.confined, &dir, &scope.root, scope.reads));
         scope
     }
+}
 
-    /// What the session's commands see: its tree, and what git in it borrows from.
-    fn confinement(&self, scope: &Scope, dir: &Path, target: PathBuf) -> Confinement {
-        let mut confined = self.confined.clone();
-        if scope.reads {
-            confined.profile = confined.profile.min(Profile::ReadOnly);
-        }
-        confined.workspace.clone_from(&scope.root);
-        confined.scratch = Some(dir.join("scratch"));
-        // Named by Kapell's own repository: the agent's could name anything.
-        confined.read.extend(workspace::borrowed(dir));
-        // What is not there cannot be given.
-        if confined.profile != Profile::Full && std::fs::create_dir_all(&target).is_ok() {
-            confined.write.push(target);
-        }
-        confined
+/// What the commands of the session with this directory see: its tree, and what git in it borrows from.
+pub(crate) fn confinement(confined: &Confinement, dir: &Path, root: &Path, reads: bool) -> Confinement {
+    let (mut confined, target) = (confined.clone(), dir.join("build"));
+    if reads {
+        confined.profile = confined.profile.min(Profile::ReadOnly);
     }
+    root.clone_into(&mut confined.workspace);
+    confined.scratch = Some(dir.join("scratch"));
+    // Named by Kapell's own repository: the agent's could name anything.
+    confined.read.extend(workspace::borrowed(dir));
+    // What is not there cannot be given.
+    if confined.profile != Profile::Full && std::fs::create_dir_all(&target).is_ok() {
+        confined.write.push(target);
+    }
+    confined
 }
 
 impl Tool for AtHome {

@@ -93,6 +93,14 @@ pub(crate) fn by_itself(repo: &str, name: String, run: String, does: &serde_json
     Item { name, run, hash }
 }
 
+/// A server that a project declares, with the files that it names as this tree has them now: by the hash of all it says.
+pub(crate) fn served(server: &client::Server, repo: &str, tree: &Path) -> Item {
+    let (name, run) = (format!("mcp {}", server.name), server.run());
+    let hash =
+        Digest::chain(&hash(repo, &name, &run, &in_tree(tree, &run)), server.does().to_string().as_bytes());
+    Item { name, run, hash }
+}
+
 fn hash(repo: &str, name: &str, run: &str, held: &Held) -> Digest {
     let begin = Digest::chain(&Digest::of(repo.as_bytes()), format!("{name}\0{run}").as_bytes());
     held.iter().fold(begin, |hash, (name, content)| {

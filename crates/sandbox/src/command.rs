@@ -24,6 +24,7 @@ pub struct Command {
     pub(crate) argv: Vec<OsString>,
     pub(crate) cwd: PathBuf,
     pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) given: Vec<(OsString, OsString)>,
     pub(crate) directory: Option<Arc<OwnedFd>>,
     pub(crate) input: Input,
     pub(crate) patience: Option<Patience>,
@@ -79,6 +80,7 @@ impl Command {
             argv: argv.into_iter().map(Into::into).collect(),
             cwd: cwd.into(),
             env: Vec::new(),
+            given: Vec::new(),
             directory: None,
             input: Input::Bytes(Vec::new()),
             patience: None,
@@ -109,6 +111,13 @@ impl Command {
     #[must_use]
     pub fn envs<N: Into<OsString>, V: Into<OsString>>(self, pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         pairs.into_iter().fold(self, |command, (name, value)| command.env(name, value))
+    }
+
+    /// Gives it a variable that a person wrote down for this very program, secret or not.
+    #[must_use]
+    pub fn given(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.given.push((name.into(), value.into()));
+        self
     }
 
     /// What it reads; otherwise its standard input is empty.
@@ -173,7 +182,8 @@ impl Command {
         self
     }
 
-    /// Standard error apart from standard output. Otherwise both come in the order they were written.
+    /// Standard error apart from standard output, and no part of [`crate::Progress::Output`]. Otherwise both come in the
+    /// order they were written.
     #[must_use]
     pub fn apart(mut self) -> Self {
         self.apart = true;
@@ -222,6 +232,8 @@ impl Command {
     pub(crate) fn spawn(&self, token: &str) -> Result<Spawn, Error> {
         let terminal = matches!(self.input, Input::Terminal { .. });
         let mut env = environ::child(std::env::vars_os(), &self.env, token, terminal);
+        env.retain(|(name, _)| self.given.iter().all(|(given, _)| given != name));
+        env.extend(self.given.iter().cloned());
         let confined = self.confined.as_ref();
         let plan =
             confined.map(|(asked, offers)| confine::plan(asked, offers, &mut env)).transpose()?.flatten();

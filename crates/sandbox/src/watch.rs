@@ -52,7 +52,12 @@ impl Watch<'_> {
                     self.heard(words);
                 }
                 n = stderr.read() => {
-                    let words = stderr.take(n, self.progress);
+                    let mut lines = |progress: Progress<'_>| {
+                        if !matches!(progress, Progress::Output(_)) {
+                            (self.progress)(progress);
+                        }
+                    };
+                    let words = stderr.take(n, &mut lines);
                     self.heard(words);
                 }
                 read = self.control.read_buf(&mut self.reports), if !over => {

@@ -47,6 +47,12 @@ pub(super) fn run(binary: PathBuf, args: &[String]) -> Result<()> {
     if wanted("inspector") {
         part("inspector", inspector(&place));
     }
+    if wanted("claude") {
+        part("claude", super::claude::run(&place));
+    }
+    if wanted("servers") {
+        part("servers", super::servers::run(&place));
+    }
     if wanted("conformance") {
         part("conformance", conformance::run(&place));
     }
@@ -199,8 +205,13 @@ impl Project {
         Ok(Self(dir))
     }
 
-    fn home(&self) -> PathBuf {
+    pub(super) fn home(&self) -> PathBuf {
         self.0.join("home")
+    }
+
+    /// The directory that is worked on.
+    pub(super) fn ws(&self) -> PathBuf {
+        self.0.join("ws")
     }
 
     /// A program that is the server in this project, for clients that start theirs somewhere else.

@@ -118,6 +118,7 @@ impl World {
             workspace: Arc::new(self.clone()),
             checks: Arc::new(self.clone()),
             tools: lock(&self.0.tools).clone(),
+            others: Arc::new(contract::tool::NoOthers),
             models: Arc::new(self.clone()),
             clock: Arc::new(TokioClock(tokio::time::Instant::now())),
             env: Vec::new(),

@@ -238,6 +238,7 @@ impl Sink for Clean {
                 Delta::Line(self.lines.lock().unwrap_or_else(PoisonError::into_inner).line(&text))
             }
             Delta::Note(text) => Delta::Note(plain(text)),
+            Delta::Warning(text) => Delta::Warning(plain(text)),
             Delta::Stopping(text) => Delta::Stopping(plain(text)),
             Delta::Finding(mut finding) => {
                 self.redactor.clean(&mut finding.message);

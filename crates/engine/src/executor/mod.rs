@@ -70,7 +70,7 @@ use contract::context::Sent;
 use contract::hooks::Hooks;
 use contract::model::{Meter, Models, Request};
 use contract::port::{Blobs, Clock, Sink};
-use contract::tool::{Scope, Spooled, Tool};
+use contract::tool::{Others, Scope, Spooled, Tool};
 use contract::workspace::Workspace;
 use contract::{Amount, Cancel, Digest, Fault, Kind, SessionId};
 use kernel::policy::Policy;
@@ -88,6 +88,8 @@ pub struct Ports {
     pub checks: Arc<dyn Checks>,
     /// Every tool there is; a session's rights choose among them.
     pub tools: Vec<Arc<dyn Tool>>,
+    /// Tools that only some sessions have besides.
+    pub others: Arc<dyn Others>,
     /// Finds models.
     pub models: Arc<dyn Models>,
     /// The time.
@@ -174,7 +176,7 @@ pub async fn execute(ports: &Ports, run: Run, cancel: Cancel, sink: Arc<dyn Sink
             gate: Arc::clone(&watch.gate),
             sink: Arc::clone(&sink) as Arc<dyn Sink>,
         };
-        let mut driven = Box::pin(task::caught(attempt(Arc::new(job))));
+        let mut driven = Box::pin(task::caught(attempt(job)));
         match watch.over(driven.as_mut()).await {
             Some(Ok((result, kept))) => (watch.end(result), kept),
             Some(Err(Lost::Panicked(why))) => (watch.failed(panicked(name, &why)), Kept::default()),
@@ -202,7 +204,7 @@ pub async fn rebuild(ports: &Ports, run: Run) -> Result<Option<(Request, Sent)>,
         gate: Arc::default(),
         sink: Arc::new(contract::port::Quiet),
     };
-    let request = model::rebuild(&job).await?;
+    let request = model::rebuild(&job.with_others().await).await?;
     Ok(request.map(|request| (request.clone(), model::sent(&*ports.models, &request))))
 }
 
@@ -260,8 +262,9 @@ impl Kept {
     }
 }
 
-async fn attempt(job: Arc<Job>) -> (Result<Done, Halt>, Kept) {
+async fn attempt(job: Job) -> (Result<Done, Halt>, Kept) {
     let mut kept = Kept::default();
+    let job = Arc::new(job.with_others().await);
     let result = match &job.run.work {
         Work::Prepare => workspace::prepare(&job).await,
         Work::Model { model, ordinal } => model::speak(&job, &mut kept, model, *ordinal).await,
@@ -278,6 +281,23 @@ async fn attempt(job: Arc<Job>) -> (Result<Done, Halt>, Kept) {
 }
 
 impl Job {
+    /// Where it is about calls: with the tools that this session alone has. A name that is taken stays whose it is.
+    async fn with_others(mut self) -> Self {
+        let known = |name: &str| self.ports.tools.iter().any(|tool| tool.name() == name);
+        let about = match &self.run.work {
+            Work::Model { .. } | Work::Hooks { .. } => true,
+            Work::Tools { calls } => calls.iter().any(|call| !known(&call.tool)),
+            _ => false,
+        };
+        if about {
+            let (repo, scope) = (Path::new(&self.run.context.spec.repo), self.scope());
+            let others = self.ports.others.of(repo, &scope, &*self.sink).await;
+            let others: Vec<_> = others.into_iter().filter(|tool| !known(&tool.name())).collect();
+            self.ports.tools.extend(others);
+        }
+        self
+    }
+
     /// The name of this action's savepoint.
     fn label(&self) -> String {
         self.run.action.to_string()

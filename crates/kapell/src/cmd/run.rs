@@ -217,7 +217,9 @@ fn ask(config: &Config) -> Ask {
 
 pub(super) fn known_tools(wired: &Wired, allowed: Option<&[String]>) -> Result<(), Failure> {
     let known = || wired.tools.iter().map(String::as_str);
-    match allowed.into_iter().flatten().find(|name| known().all(|tool| tool != name.as_str())) {
+    // What servers have is known when they are asked.
+    let odd = |name: &&String| !name.starts_with("mcp__") && known().all(|tool| tool != name.as_str());
+    match allowed.into_iter().flatten().find(odd) {
         None => Ok(()),
         Some(unknown) => {
             let hint =

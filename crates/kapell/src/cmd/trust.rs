@@ -24,6 +24,7 @@ pub(crate) async fn run(app: &App, what: Option<TrustVerb>) -> Result<u8, Failur
     let confines = cage::confines(&app.config(Some(&top))?.sandbox);
     let mut all = trust::all(&suite, &trust.repo(&top), &top, &listing, confines).await?;
     all.extend(super::looping::by_themselves(app, &top)?);
+    all.extend(super::mcp::declared(app, &top, &trust)?);
     let unknown = trust.unknown(all.clone())?;
     let (word, act) = match what {
         None => ("trusted", Some(("trust", true))),
@@ -54,7 +55,9 @@ pub(crate) async fn run(app: &App, what: Option<TrustVerb>) -> Result<u8, Failur
             .collect();
         out::print(&json_page(&json!({"repo": top, "items": rows})));
     } else if rows.is_empty() {
-        out::print("this repository declares no command, schedule or mode of its own: nothing to trust\n");
+        out::print(
+            "this repository declares no command, schedule, mode or server of its own: nothing to trust\n",
+        );
     } else {
         rows.iter().for_each(|(item, state)| out::print(&format!("{state:<12} {item}\n")));
     }

@@ -181,6 +181,7 @@ impl Progress {
         }
         match &progress.delta {
             Delta::Stopping(line) => self.note(&clean::line(line)),
+            Delta::Warning(line) => self.note(&format!("note: {}", clean::line(line))),
             _ if self.level < Level::Verbose => {}
             Delta::Line(line) | Delta::Note(line) => self.line(&format!("  | {}", clean::line(line))),
             // Pieces of words are told as a whole when the model has spoken; what is found in output stands in its lines.

@@ -34,6 +34,7 @@ mod resources;
 mod sandbox;
 mod secrets;
 mod sent;
+mod servers;
 mod store;
 mod telemetry;
 mod tools;

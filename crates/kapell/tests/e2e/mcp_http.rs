@@ -76,12 +76,21 @@ impl Served {
 
     /// The same with these headers only.
     pub(crate) fn ask_with(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.bytes_with(line, headers, body.as_bytes())
+    }
+
+    /// The same with a body that may be no text, by who knows the token.
+    fn ask_bytes(&self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.bytes_with(line, &[&[("Authorization", self.bearer.as_str())], headers].concat(), body)
+    }
+
+    fn bytes_with(&self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut stream = self.connect();
         let headers = [&[("Connection", "close")], headers].concat();
         let head = self.head(line, &headers, Some(body.len()));
         stream.get_mut().write_all(head.as_bytes()).unwrap();
         // What is refused may not be taken whole.
-        let _ = stream.get_mut().write_all(body.as_bytes());
+        let _ = stream.get_mut().write_all(body);
         answer(&mut stream)
     }
 
@@ -171,6 +180,11 @@ impl<'a> Client<'a> {
         (client, greeted)
     }
 
+    /// The name of its session.
+    pub(crate) fn session(&self) -> &str {
+        &self.session
+    }
+
     /// Sends, and does not wait.
     pub(crate) fn send(&mut self, message: &Value) {
         let own = [("Mcp-Session-Id", self.session.as_str())];
@@ -204,7 +218,7 @@ impl<'a> Client<'a> {
 }
 
 /// A client of the older transport.
-struct Older<'a> {
+pub(crate) struct Older<'a> {
     served: &'a Served,
     stream: BufReader<TcpStream>,
     /// Said, and not an event yet.
@@ -228,7 +242,7 @@ impl<'a> Older<'a> {
         older
     }
 
-    fn connect(served: &'a Served) -> Self {
+    pub(crate) fn connect(served: &'a Served) -> Self {
         let mut older = Self::open(served);
         let params = json!({"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         assert_eq!(older.request("initialize", params)["protocolVersion"], "2024-11-05");
@@ -254,10 +268,15 @@ impl<'a> Older<'a> {
     }
 
     fn send(&self, body: &str) -> Answer {
-        self.served.ask(&format!("POST {}", self.post), &[JSON], body)
+        self.send_bytes(body.as_bytes())
     }
 
-    fn request(&mut self, method: &str, params: Value) -> Value {
+    /// Sends whatever it is; how it was taken.
+    pub(crate) fn send_bytes(&self, body: &[u8]) -> Answer {
+        self.served.ask_bytes(&format!("POST {}", self.post), &[JSON], body)
+    }
+
+    pub(crate) fn request(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         // With lines' ends between its parts: they are spaces.
         let frame = json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params});

@@ -2,7 +2,7 @@
 //!
 //! Start at the first test; the server is [`crate::mcp_http::Served`].
 
-use crate::mcp_http::{Answer, Client, JSON, Served, TAKES, answer};
+use crate::mcp_http::{Answer, Client, JSON, Older, Served, TAKES, answer};
 use crate::world::World;
 use serde_json::json;
 use std::io::{Read, Write};
@@ -172,4 +172,136 @@ fn what_others_can_reach_is_refused_before_anything_runs() {
     let mut first = [0; 12];
     stream.read_exact(&mut first).unwrap();
     assert_eq!(&first, b"HTTP/1.1 200");
+}
+
+/// Paths that lead out of the workspace, each in its own way; the workspace gets the links they need.
+fn escapes(world: &World) -> Vec<String> {
+    world.write("out/secret.md", "the secret\n");
+    let repo = world.repo();
+    std::fs::create_dir_all(repo.join("sub")).unwrap();
+    for (to, at) in
+        [("../out", "link"), ("../out/secret.md", "file.md"), ("/", "top"), ("../../out", "sub/up")]
+    {
+        std::os::unix::fs::symlink(to, repo.join(at)).unwrap();
+    }
+    let whole = world.path("out/secret.md").display().to_string();
+    let plain = [
+        "../out/secret.md",
+        "sub/../../out/secret.md",
+        "./.././out/secret.md",
+        "link/secret.md",
+        "file.md",
+        "top/etc/passwd",
+        "sub/up/secret.md",
+        "/etc/passwd",
+        "/proc/self/environ",
+        "..",
+        "link/../../out/secret.md",
+    ];
+    plain.into_iter().map(str::to_owned).chain([whole, "a\0/../../out".into()]).collect()
+}
+
+#[test]
+fn no_path_leads_outside_over_http_and_the_older_transport() {
+    let world = World::new();
+    let served = Served::start(&world, "0", &[]);
+    let (mut client, _) = Client::connect(&served, "2025-06-18");
+    let mut older = Older::connect(&served);
+    let mut tried = 0;
+    for path in escapes(&world) {
+        for (tool, args) in [
+            ("read_project_file", json!({"file_path": path})),
+            ("write_project_file", json!({"file_path": path, "content": "x"})),
+            (
+                "write_project_file",
+                json!({"file_path": format!("{path}/new.md"), "content": "x", "append": true}),
+            ),
+            ("list_project_structure", json!({"directory": path})),
+            ("search_in_files", json!({"pattern": "secret|root:", "directory": path})),
+        ] {
+            let params = json!({"name": tool, "arguments": args});
+            let results = [client.request("tools/call", params.clone()), older.request("tools/call", params)];
+            for result in results {
+                let text = result.to_string();
+                assert!(!text.contains("the secret") && !text.contains("root:x:"), "{tool} {path:?}: {text}");
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried >= 60, "{tried}");
+    assert_eq!(world.read("out/secret.md"), "the secret\n");
+    assert_eq!(std::fs::read_dir(world.path("out")).unwrap().count(), 1);
+}
+
+/// Bytes that differ from a good frame in a way that the number says.
+fn spoiled(whole: &[u8], n: usize) -> Vec<u8> {
+    let mut frame = whole.to_vec();
+    let mix = n.wrapping_mul(0x9e37_79b9).rotate_left(7);
+    match n % 6 {
+        0 => frame[mix % whole.len()] = (mix >> 8) as u8,
+        1 => frame.truncate(mix % whole.len()),
+        2 => frame
+            .splice(mix % whole.len()..mix % whole.len(), (0..n % 40).map(|at| (mix >> (at % 24)) as u8))
+            .for_each(drop),
+        3 => frame = format!("{}{}", "[".repeat(n % 3000), String::from_utf8_lossy(whole)).into_bytes(),
+        4 => {
+            frame = json!({"jsonrpc": "2.0", "id": [n, null], "method": format!("tools/{n}"), "params": n})
+                .to_string()
+                .into_bytes()
+        }
+        _ => frame.rotate_left(mix % whole.len()),
+    }
+    frame
+}
+
+#[test]
+fn ten_thousand_spoiled_frames_over_http_and_it_serves_on() {
+    const FRAMES: usize = 10_000;
+    let world = World::new();
+    let served = Served::start(&world, "0", &[]);
+    let (mut client, _) = Client::connect(&served, "2025-06-18");
+    let whole = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_todo_status","arguments":{}}}"#;
+    let know = [("Authorization", served.bearer.as_str()), JSON, TAKES];
+    let (mut answers, session) = ([0_usize; 6], client.session().to_owned());
+    let mut stream = served.connect();
+    for n in 0..FRAMES {
+        let body = spoiled(whole, n);
+        // With a session and without.
+        let own = [("Mcp-Session-Id", session.as_str())];
+        let headers = if n % 2 == 0 { [&know[..], &own[..]].concat() } else { know.to_vec() };
+        let head = served.head("POST /mcp", &headers, Some(body.len()));
+        stream.get_mut().write_all(head.as_bytes()).unwrap();
+        let _ = stream.get_mut().write_all(&body);
+        let got = answer(&mut stream);
+        answers[usize::from(got.status / 100).min(5)] += 1;
+        assert!(got.status < 500, "{}: {got:?}", String::from_utf8_lossy(&body));
+        if got.status >= 400 {
+            assert!(!got.body.contains("panicked"), "{got:?}");
+        }
+        if got.head.contains("connection: close") {
+            stream = served.connect();
+        }
+        if n % 1_000 == 999 {
+            client.call("read_project_file", json!({"file_path": "readme.txt"}));
+        }
+    }
+    assert_eq!(answers.iter().sum::<usize>(), FRAMES);
+    assert!(answers[4] > FRAMES / 2, "{answers:?}");
+    println!("answers by hundreds: {answers:?}");
+    assert_eq!(served.end(), Some(143));
+}
+
+#[test]
+fn spoiled_frames_of_the_older_transport_are_answered_in_its_stream() {
+    let world = World::new();
+    let served = Served::start(&world, "0", &[]);
+    let mut older = Older::connect(&served);
+    let whole = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_todo_status","arguments":{}}}"#;
+    for n in 0..600 {
+        let got = older.send_bytes(&spoiled(whole, n));
+        assert!(got.status < 500, "{n}: {got:?}");
+    }
+    // Whatever was answered came in the stream, and does not keep this from coming.
+    older.request("ping", json!({}));
+    assert_eq!(served.end(), Some(143));
 }

@@ -1,4 +1,5 @@
-//! `mcp`: Kapell as a server of the Model Context Protocol, for the client that started it.
+//! `mcp`: Kapell as a server of the Model Context Protocol, for the client that started it; and the servers of others
+//! that its own agents use (`servers.rs`).
 //!
 //! Wires the surface (`mcp`) and the twenty tools (`desk`) to the store; what native calls do is in `calls.rs`, HTTP is
 //! opened in `http.rs`, what is read of the old server's variables in `settings.rs`. Start at [`run`].
@@ -7,6 +8,7 @@ mod bridge;
 mod calls;
 pub(in crate::cmd) mod find;
 mod http;
+mod servers;
 mod settings;
 
 use crate::app::App;
@@ -14,11 +16,15 @@ use crate::cmd::work::Work;
 use crate::exit::{self, Failure};
 use bridge::{Bridge, Recorder};
 use desk::Desk;
+pub(crate) use servers::{Verb, declared};
 use std::sync::Arc;
 
 /// What is asked for.
 #[derive(Debug, Clone, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) others: Option<Verb>,
     /// Behave as another server: its tools by its names, and its environment variables
     #[arg(long, value_enum, value_name = "SERVER")]
     pub(crate) compat: Option<Compat>,
@@ -50,6 +56,9 @@ pub(crate) enum Listed {
 
 /// Serves until the client goes or a signal comes; the exit code.
 pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
+    if let Some(verb) = &options.others {
+        return Box::pin(servers::run(app, verb)).await;
+    }
     let mut signals = Work::signals()?;
     let app = Arc::new(App::new(app.global.clone())?);
     let settings = settings::read(&app, options.compat.is_some())?;
