@@ -20,6 +20,7 @@ mod structure;
 mod sync;
 mod times;
 mod validate;
+mod watch;
 
 pub use change::{Record, Task};
 pub use conduct::Timed;
@@ -133,6 +134,7 @@ pub(crate) type Done = Result<Value, Stop>;
 pub struct Desk {
     options: Options,
     root: Root,
+    watch: watch::Watch,
     record: Arc<dyn Record>,
     clock: Arc<dyn Clock>,
     began: i64,
@@ -146,7 +148,7 @@ impl Desk {
         let root = Root::open(&options.workspace)?;
         let began = millis(&*clock);
         let (calls, failures) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { options, root, record, clock, began, calls, failures })
+        Ok(Self { options, root, watch: watch::Watch::default(), record, clock, began, calls, failures })
     }
 
     /// Does the directory hold files of these tools? Then whoever works there may want them listed.
@@ -158,6 +160,22 @@ impl Desk {
     /// The shared file of this name, as it is: todo, memory, schedules, times, modes.
     pub fn file(&self, name: &str) -> Result<Vec<u8>, Fault> {
         self.root.read(self.shared(name)?)
+    }
+
+    /// A number that is another one after anything below the directory changed; `None`: nobody can tell. What was read
+    /// between two looks that gave the same number is still so, mapped files and files with other names outside aside.
+    pub fn generation(&self) -> Option<u64> {
+        self.watch.generation(&self.root.opened())
+    }
+
+    /// The time as replies say it.
+    pub fn told_at(&self) -> String {
+        board::when::written(self.now())
+    }
+
+    /// A call that was answered without calling a tool.
+    pub fn counted(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Is there a shared file of this name?
@@ -210,7 +228,7 @@ impl Desk {
                 more
             }
         };
-        object.insert("timestamp".into(), board::when::written(self.now()).into());
+        object.insert("timestamp".into(), self.told_at().into());
         Reply::Done(Value::Object(object))
     }
 

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 /// Bytes that are read of one file.
@@ -57,6 +57,11 @@ impl Root {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = rustix::fs::open(&path, flags, Mode::empty()).map_err(|errno| told(errno.into()))?;
         Ok(Self { top, path })
+    }
+
+    /// The very directory that was opened, whatever stands at its path by now.
+    pub(crate) fn opened(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/.", self.top.as_raw_fd()))
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -28,6 +28,16 @@ pub struct Spec {
     pub(crate) run: fn(&Desk, &Args) -> Done,
 }
 
+impl Spec {
+    /// Does it answer the same, its time aside, until something below the directory changes?
+    pub fn is_steady(&self) -> bool {
+        matches!(
+            self.name,
+            "get_todo_status" | "list_project_structure" | "read_project_file" | "search_in_files"
+        )
+    }
+}
+
 /// A parameter.
 #[derive(Debug)]
 pub(crate) struct Param {

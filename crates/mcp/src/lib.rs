@@ -7,6 +7,7 @@
 mod events;
 mod handler;
 mod http;
+mod kept;
 mod lines;
 pub mod native;
 mod port;

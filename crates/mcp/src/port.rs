@@ -15,6 +15,10 @@ pub trait Conductor: Send + Sync + 'static {
     /// Takes secrets out of what files say, before a client sees it. `anew` when files were just written.
     fn clean(&self, shown: &mut Value, anew: bool);
 
+    /// What takes them out at present: as long as it is the same one, so is what it made. `None`: there is nothing to take
+    /// out.
+    fn cleaner(&self) -> Option<Arc<dyn std::any::Any + Send + Sync>>;
+
     /// Why nothing with these arguments is written: they hold what stands in a secret's place where it is shown.
     fn written_back(&self, args: &Value) -> Option<String>;
 }

@@ -94,6 +94,10 @@ impl Conductor for Handle {
         self.0.redactor(anew).json(shown);
     }
 
+    fn cleaner(&self) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+        Some(self.0.redactor(false))
+    }
+
     fn written_back(&self, args: &Value) -> Option<String> {
         let text = args.to_string();
         let mark = ::secrets::masked(&text)?;
