@@ -117,7 +117,7 @@ mod tests {
         let then =
             json!({"a": {"timestamp": "inside"}, "content": "\n  \"timestamp\": \"x\"", "timestamp": "then"});
         kept.keep("k".into(), made(1), &then, &text(&then));
-        let mut now = then.clone();
+        let mut now = then;
         now["timestamp"] = "now".into();
         assert_eq!(kept.find("k", &made(1), "now"), Some((now.clone(), text(&now))));
         assert_eq!(kept.find("k", &made(2), "now"), None, "something changed");

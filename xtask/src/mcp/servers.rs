@@ -83,7 +83,7 @@ pub(super) fn run(place: &Place) -> Result<()> {
     let landed = std::fs::read_to_string(project.ws().join("fixed.txt"))
         .context("what a server wrote did not land")?;
     ensure!(landed == "fixed\n", "{landed:?} landed");
-    let (_, shown) = kapell(&["transcript", "last"])?;
+    let (_, shown) = kapell(&["sessions", "transcript", "last"])?;
     for (server, tool, _, answer) in CALLS {
         ensure!(shown.contains(answer), "{server} {tool}: no `{answer}` in {shown}");
     }
