@@ -269,9 +269,9 @@ fn a_hostile_repository_runs_nothing_before_it_is_trusted() {
     wary(&world, &["trust", "show"]).expect(0);
     wary(&world, &["run", "-m", &model, "--no-land", "make the test pass"]).expect(0);
     // A hook is confined as commands are, and may write where they may.
-    assert_eq!(trapped(&world), ["check", "hook", "setup"]);
+    assert_eq!(trapped(&world), ["check", "hook", "mcp", "setup"]);
     let acts = wary(&world, &["audit", "query", "--category", "config", "--action", "trust"]).expect(0).out;
-    assert_eq!(acts.lines().count(), 5, "{acts}");
+    assert_eq!(acts.lines().count(), 6, "{acts}");
     // What was confirmed is left on a branch, which git fetches from disk: nothing of the repository's own runs for that.
     assert!(world.git(&["branch", "--list", "kapell/*"]).contains("kapell/"));
     // Any path becomes an address of a protocol that is a program: refused, not run.
@@ -280,7 +280,7 @@ fn a_hostile_repository_runs_nothing_before_it_is_trusted() {
     world.git(&["config", &address, &world.path("kapell").display().to_string()]);
     let refused = wary(&world, &["run", "-m", &model, "--no-land", "make the test pass"]);
     assert!(refused.code != 0 && refused.out.contains("not allowed"), "{refused:?}");
-    assert_eq!(trapped(&world), ["check", "hook", "setup"]);
+    assert_eq!(trapped(&world), ["check", "hook", "mcp", "setup"]);
 }
 
 #[test]

@@ -245,7 +245,8 @@ fn a_repositorys_server_is_nothing_until_it_is_trusted_and_nothing_again_when_it
     std::fs::rename(world.path("later"), world.path("repo/.mcp.json")).unwrap();
     world.commit("a server");
     let model = world.script("model", &(echo("") + &ends("there is no tool `mcp__fake__echo` here")));
-    let ended = untrusting(&["run", "-m", &model, "--ask", "never", "make the test pass"]).expect(0);
+    let ended =
+        untrusting(&["run", "-m", &model, "--no-land", "--ask", "never", "make the test pass"]).expect(0);
     assert!(!mark.exists() && ended.err.contains("kapell mcp trust fake"), "{}", ended.err);
     assert!(untrusting(&["mcp", "list"]).expect(8).out.contains("not trusted"));
     untrusting(&["mcp", "tools", "fake"]).expect(1);
@@ -254,14 +255,14 @@ fn a_repositorys_server_is_nothing_until_it_is_trusted_and_nothing_again_when_it
     // What is asked outside of a session changes nothing here, whatever the configuration allows.
     assert!(!mark.exists());
     let model = world.script("model", &(echo("") + &ends("you said hello")));
-    untrusting(&["run", "-m", &model, "--ask", "never", "make the test pass"]).expect(0);
+    untrusting(&["run", "-m", &model, "--no-land", "--ask", "never", "make the test pass"]).expect(0);
     assert!(mark.exists());
     // One byte of what it runs.
     world.write("repo/server.py", &format!("{marks}{SERVER}\n"));
     world.commit("a byte more");
     let ran = world.read("ran");
     let model = world.script("model", &(echo("") + &ends("there is no tool `mcp__fake__echo` here")));
-    untrusting(&["run", "-m", &model, "--ask", "never", "make the test pass"]).expect(0);
+    untrusting(&["run", "-m", &model, "--no-land", "--ask", "never", "make the test pass"]).expect(0);
     assert_eq!(world.read("ran"), ran);
     assert!(untrusting(&["trust", "show"]).expect(8).out.contains("mcp fake"));
 }
