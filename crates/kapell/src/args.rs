@@ -170,6 +170,8 @@ pub(crate) enum Verb {
         text: Vec<String>,
     },
     /// Put a session's workspace back to before an action; can itself be rewound
+    ///
+    /// What git ignores, and untracked files above 64 MiB, are left as they are.
     Rewind {
         /// Which session
         session: String,

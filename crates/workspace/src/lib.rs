@@ -54,7 +54,7 @@ pub use checks::slot::Used;
 pub use committed::{Committed, Listing, below};
 pub use erase::{bytes_below, remove_tree};
 pub use session::{borrowed, branch};
-pub use tidy::{Listed, Removed};
+pub use tidy::{Listed, Removed, parked};
 
 use contract::confine::Confinement;
 use contract::{Fault, Kind, SessionId};

@@ -131,7 +131,6 @@ impl Git {
         if origin.shallow.is_some() {
             notes.push("the repository is shallow; history ends where it ends there".to_owned());
         }
-        notes.push("savepoints leave out what git ignores and untracked files above 64 MiB".to_owned());
         notes
     }
 }

@@ -34,6 +34,11 @@ pub struct Removed {
     pub parked: Option<(String, PathBuf)>,
 }
 
+/// Where work of a removed workspace is kept in the user's repository.
+pub fn parked(session: SessionId) -> String {
+    format!("refs/kapell/parked/{session}")
+}
+
 impl Git {
     /// Every session that has a directory here, oldest first. Anything else in there is passed over.
     pub fn list(&self) -> Result<Vec<Listed>, Fault> {
@@ -171,7 +176,7 @@ impl Git {
         };
         let mut removed = Removed::default();
         if let Some(users) = users {
-            let parked = format!("refs/kapell/parked/{session}");
+            let parked = parked(session);
             let spec = format!("+refs/heads/{}:{parked}", branch(session));
             fetch(&Repo::theirs(&self.binary.of(session), &users), &home.git, &spec).await?;
             removed.parked = Some((parked, users));

@@ -11,7 +11,7 @@ use crate::table::Table;
 use crate::{Git, Held, blocking};
 use contract::error::CHILD_GONE;
 use contract::{Fault, Kind, SessionId, limits};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// The last image, as a commit.
@@ -80,20 +80,31 @@ impl Git {
         base: &str,
         result: &str,
     ) -> Result<Vec<u8>, Fault> {
-        let repo = self.hold(session).await?.guard(&self.binary)?.keep(limits::OUTPUT_KEEP_BYTES);
-        let (base, result) = (revision(base)?, revision(result)?);
-        repo.call([
-            "diff-tree",
-            "-p",
-            "-r",
-            "-M",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-color",
-            base,
-            result,
-        ])
-        .await
+        let repo = self.hold(session).await?.guard(&self.binary)?;
+        unified(repo, base, result).await
+    }
+
+    /// The change of a session whose workspace was removed, from the base to the first of these names that the repository
+    /// it worked for has: the change and that name. Names without a commit behind them are passed over.
+    ///
+    /// # Errors
+    /// Git's own: the repository or the base is gone.
+    pub async fn remains(
+        &self,
+        repo: &Path,
+        base: &str,
+        names: &[String],
+    ) -> Result<Option<(Vec<u8>, String)>, Fault> {
+        let repo = self.place(repo).await?.repo;
+        for name in names {
+            let commit = format!("{}^{{commit}}", revision(name)?);
+            let found = repo.ask(["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).await?;
+            if found.code == Some(0) {
+                let change = unified(repo, base, &line(&found.output)).await?;
+                return Ok(Some((change, name.clone())));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes a child's commit into the tree, by a three-way merge of whole trees; the tree's uncommitted state is ours.
@@ -384,6 +395,13 @@ impl Open {
         }
         Ok(())
     }
+}
+
+/// A change between two commits as text, as much of it as is kept of any output.
+async fn unified(repo: Repo, base: &str, result: &str) -> Result<Vec<u8>, Fault> {
+    let (base, result) = (revision(base)?, revision(result)?);
+    let words = ["diff-tree", "-p", "-r", "-M", "--no-ext-diff", "--no-textconv", "--no-color", base, result];
+    repo.keep(limits::OUTPUT_KEEP_BYTES).call(words).await
 }
 
 #[cfg(test)]

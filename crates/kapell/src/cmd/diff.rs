@@ -9,10 +9,11 @@ use crate::pick::{self, short};
 use crate::show::{clean, diffstat::Stat, json_page};
 use crate::{app, out};
 use contract::workspace::Workspace;
-use contract::{ActionId, SessionId};
+use contract::{ActionId, Fault, SessionId};
 use engine::Guard;
 use serde_json::{Value, json};
 use std::io::Write;
+use std::path::Path;
 
 /// The message of the commit that holds work in progress; nobody else sees it.
 const MESSAGE: &str = "work in progress";
@@ -95,6 +96,44 @@ pub(crate) async fn change(wired: &Wired, session: SessionId) -> Result<(Vec<u8>
         let hint = format!("kapell sessions show {id} tells how it stands");
         return Err(Failure::failed("no-workspace", format!("session {id} has no workspace yet"), hint));
     };
+    match present(wired, session, &state, &prepared.base).await {
+        Err(gone) if gone.code == "workspace-missing" => {
+            removed(wired, session, &state, &prepared.base, gone).await
+        }
+        other => Ok(other?),
+    }
+}
+
+/// What is left of it in the repository it worked for, once its workspace is gone.
+async fn removed(
+    wired: &Wired,
+    session: SessionId,
+    state: &kernel::Session,
+    base: &str,
+    gone: Fault,
+) -> Result<(Vec<u8>, String), Failure> {
+    let Some(spec) = &state.spec else { return Err(gone.into()) };
+    let judged = state.verdict.as_ref().map(|judged| judged.result.clone());
+    let names: Vec<String> =
+        [Some(workspace::parked(session)), judged, state.landed.clone()].into_iter().flatten().collect();
+    match wired.git.remains(Path::new(&spec.repo), base, &names).await? {
+        Some((bytes, name)) => {
+            Ok((bytes, format!("its workspace was removed; this is {name} of {}", spec.repo)))
+        }
+        None if state.end.is_some() => {
+            Ok((Vec::new(), "its workspace was removed, and there was no change in it".to_owned()))
+        }
+        None => Err(gone.into()),
+    }
+}
+
+/// As long as its workspace is there.
+async fn present(
+    wired: &Wired,
+    session: SessionId,
+    state: &kernel::Session,
+    base: &str,
+) -> Result<(Vec<u8>, String), Fault> {
     let judged = state.verdict.as_ref().map(|judged| judged.result.clone());
     // With the lock in hand nobody else works on the tree, and it can be taken as it is.
     let lock = wired.locks.claim(session)?;
@@ -106,8 +145,8 @@ pub(crate) async fn change(wired: &Wired, session: SessionId) -> Result<(Vec<u8>
                 (savepoint.clone(), format!("before action {action}, which may still run"))
             }
             (None, Some(result)) => (result, "what was checked last".to_owned()),
-            (None, None) => (prepared.base.clone(), "nothing was changed yet".to_owned()),
+            (None, None) => (base.to_owned(), "nothing was changed yet".to_owned()),
         },
     };
-    Ok((wired.git.diff(session, prepared.base, tip).await?, of))
+    Ok((wired.git.diff(session, base.to_owned(), tip).await?, of))
 }

@@ -292,7 +292,8 @@ fn page(app: &App, row: &Row, root: &str) -> String {
         state.model.as_ref().filter(|_| state.end.is_none()).map(|_| super::transcript::size(state)),
     );
     add("project", state.spec.as_ref().map(|spec| spec.repo.clone()));
-    add("workspace", state.prepared.as_ref().map(|_| root.to_owned()));
+    let there = state.prepared.is_some() && std::path::Path::new(root).exists();
+    add("workspace", there.then(|| root.to_owned()));
     add(
         "verdict",
         state

@@ -209,11 +209,12 @@ pub(crate) async fn leave(wired: Wired) {
 /// How long leaving may take when it was not done yet.
 const LAST: Duration = Duration::from_secs(2);
 
-/// Sessions that were left unfinished and that nobody holds, in one line.
+/// Sessions of the same repository that were left unfinished and that nobody holds, in one line.
 pub(crate) async fn left_behind(wired: &Wired, but: SessionId) -> Result<Option<String>, Failure> {
+    let Some(own) = pick::spec(&*wired.store, but).await? else { return Ok(None) };
     let mut left = Vec::new();
-    for (listed, _) in pick::roots(&*wired.store, &wired.store.sessions(true).await?, MANY).await? {
-        if listed.session != but && !wired.locks.held(listed.session) {
+    for (listed, spec) in pick::roots(&*wired.store, &wired.store.sessions(true).await?, MANY).await? {
+        if listed.session != but && spec.repo == own.repo && !wired.locks.held(listed.session) {
             left.push(pick::short(listed.session));
         }
     }
@@ -221,7 +222,7 @@ pub(crate) async fn left_behind(wired: &Wired, but: SessionId) -> Result<Option<
     Ok((!left.is_empty()).then(|| {
         let newest = &left[0];
         format!(
-            "{}{more} unfinished session(s), newest {newest}: kapell sessions, kapell resume --all",
+            "{}{more} unfinished session(s) of this repository, newest {newest}: kapell sessions, kapell resume {newest}",
             left.len()
         )
     }))

@@ -9,7 +9,7 @@ use crate::pick::short;
 use crate::quantity::{clock, span};
 use crate::term::Term;
 use crate::tree::{Happened, Need, Tree};
-use contract::action::{Done, End};
+use contract::action::{Done, End, Integrated};
 use contract::event::{Answer, Disposal, Event, Subject, TaskState};
 use contract::found::{Ending, Severity};
 use contract::money::usd;
@@ -163,6 +163,18 @@ impl Progress {
             if let End::Done(Done::Said { text: Some(text), .. }) = &outcome.end {
                 let said = super::headline(blobs, *text).await;
                 line.push_str(&format!("\n  {}", clean::cut(&said, WORDS)));
+            }
+            match &outcome.end {
+                End::Done(Done::Prepared(prepared)) => {
+                    let notes = prepared.notes.iter().map(|note| format!("\n  note: {}", clean::line(note)));
+                    line.extend(notes);
+                }
+                // What stood in the way, by its name.
+                End::Done(Done::Integrated(Integrated { landed: None, detail: Some(detail), .. })) => {
+                    let detail = super::headline(blobs, *detail).await;
+                    line.push_str(&format!("\n  {}", clean::cut(&detail, WORDS)));
+                }
+                _ => {}
             }
             return Some(line);
         }

@@ -138,8 +138,10 @@ impl Summary {
             (Some(_), 4) if state.prepared.as_ref().is_some_and(|p| p.checks.is_empty()) => {
                 "declare checks in .kapell/config.toml and commit it (FORMATS.md section 4)".to_owned()
             }
-            (Some(_), _) if self.landed.is_none() && self.branch.is_some() => {
-                format!("git log {}", self.branch.as_deref().unwrap_or_default())
+            (Some(end), _) if self.landed.is_none() && self.branch.is_some() => {
+                let branch = self.branch.as_deref().unwrap_or_default();
+                let how = if end.why.contains("(checks)") { "log" } else { "merge" };
+                format!("git {how} {branch}")
             }
             (Some(_), _) if state.prepared.is_some() => format!("kapell diff {id}"),
             (Some(_), _) => format!("kapell events {id}"),

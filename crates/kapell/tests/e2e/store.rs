@@ -188,3 +188,22 @@ fn a_store_that_cannot_be_written_can_still_be_read() {
     }
     assert_eq!(world.run(&["events", "last"]).expect(0).out, events);
 }
+
+#[test]
+fn a_change_can_be_seen_after_its_workspace_is_gone() {
+    let world = World::new();
+    let half = world.script("half", &format!("{}{DONE}", write("half.txt", "half\\n")));
+    let good = world.script("good", &fixes());
+    for (model, kept) in [(&half, "refs/kapell/parked/"), (&good, "")] {
+        world.run(&["run", "-m", model, "--ask", "never", "make the test pass"]);
+        let before = world.run(&["diff", "last"]).expect(0).out;
+        assert!(before.contains("new file mode"), "{before}");
+        world.run(&["gc"]).expect(0);
+        let page = world.run(&["diff", "last", "--json"]).expect(0).json();
+        assert_eq!(page["diff"].as_str(), Some(before.as_str()));
+        let of = page["of"].as_str().unwrap();
+        assert!(of.starts_with("its workspace was removed") && of.contains(kept), "{of}");
+        let shown = world.run(&["sessions", "show", "last"]).expect(0).out;
+        assert!(!shown.contains("\nworkspace "), "{shown}");
+    }
+}
