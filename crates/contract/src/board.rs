@@ -1,9 +1,10 @@
-//! Facts about the files of a project that a surface changes for its clients: to-do, schedules, memory, time rows.
+//! Facts about what a surface does in a project for a person or a client: files it changes (to-do, schedules, memory, time
+//! rows), terminals it opens beside sessions.
 //!
 //! Shared by every process of the installation. Knows no format of these files. Start at [`BoardEvent`].
 
 use crate::record::Storable;
-use crate::{Digest, Seq};
+use crate::{Digest, Seq, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -36,6 +37,23 @@ pub enum BoardEvent {
         of: Seq,
         /// Why, in one sentence.
         why: String,
+    },
+    /// A person gets a terminal in a session's workspace. Durable before anything of it runs.
+    Terminal {
+        /// The session.
+        session: SessionId,
+        /// Its name there, such as `t1`.
+        job: String,
+        /// The command at it.
+        command: Digest,
+        /// How much of that.
+        bytes: u64,
+        /// What holds it, in a few words.
+        held: String,
+        /// What the rules said of it.
+        ruling: String,
+        /// The person has said yes to exactly this, where the rules ask.
+        asked: bool,
     },
 }
 

@@ -54,7 +54,7 @@ impl Network {
 }
 
 /// Where one command works and what it may reach; all paths absolute.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Confinement {
     /// How much it may do.
     pub profile: Profile,
@@ -82,7 +82,7 @@ pub struct Confinement {
 }
 
 /// Hosts that commands may ask: `NAME`, `*.NAME` (all below it), each also with `:PORT`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Hosts {
     /// Listed by a person: a command may ask them, and ask them again.
     pub allow: Vec<String>,

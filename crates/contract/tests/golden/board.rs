@@ -3,8 +3,8 @@
 //! Knows nothing of the files. Start at [`all`].
 
 use super::Example;
-use contract::Digest;
 use contract::board::BoardEvent;
+use contract::{Digest, SessionId};
 
 /// Every example of such an event.
 pub(crate) fn all() -> Vec<Example<BoardEvent>> {
@@ -20,6 +20,18 @@ pub(crate) fn all() -> Vec<Example<BoardEvent>> {
     vec![
         ("board-changing", changing(Some(b"{}"), Some("backups/schedules_20261120_060724.json"))),
         ("board-changing-new", changing(None, None)),
+        (
+            "board-terminal",
+            BoardEvent::Terminal {
+                session: SessionId(0x01a1_f791_19db_7000_8000_0000_0000_0001),
+                job: "t1".into(),
+                command: Digest::of(b"npm run dev"),
+                bytes: 11,
+                held: "workspace-write, network off".into(),
+                ruling: "`npm run`: the sandbox confines it (profile)".into(),
+                asked: false,
+            },
+        ),
         ("board-kept", BoardEvent::Kept { of: 7, why: "no space left on the disk".into() }),
     ]
 }

@@ -166,7 +166,7 @@ fn every_event_has_a_golden_file() {
     );
     let quota = every_variant!(QuotaEvent: Declared = "declared", Taken = "taken", Settled = "settled", Queued = "queued", Lifted = "lifted");
     let project = every_variant!(ProjectEvent: Capped = "capped", Reserved = "reserved", Settled = "settled");
-    let board = every_variant!(BoardEvent: Changing = "changing", Kept = "kept");
+    let board = every_variant!(BoardEvent: Changing = "changing", Kept = "kept", Terminal = "terminal");
     let looping = every_variant!(LoopEvent: Seen = "seen", Fired = "fired", Passed = "passed", Held = "held", Delegated = "delegated", Failed = "failed", Escalated = "escalated", Cleared = "cleared", Closed = "closed", Halted = "halted", Continued = "continued");
     let stored = stored();
     let group = |name: &str| {
