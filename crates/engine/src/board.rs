@@ -16,6 +16,17 @@ pub async fn record(
     event: &BoardEvent,
     now: Timestamp,
 ) -> Result<Seq, Error> {
+    record_with(journal, repo, event, &[], now).await
+}
+
+/// The same, with the texts that it names.
+pub async fn record_with(
+    journal: &dyn Journal,
+    repo: &str,
+    event: &BoardEvent,
+    blobs: &[Vec<u8>],
+    now: Timestamp,
+) -> Result<Seq, Error> {
     let stream = StreamId::Board(ProjectId::of(repo));
     let mut tries = 0;
     loop {
@@ -23,7 +34,8 @@ pub async fn record(
         let records = vec![record::encode(seq + 1, now, event)];
         let append = Append { stream, expected: seq, fence: None, records, ended: false };
         tries += 1;
-        match journal.append(Batch { appends: vec![append], ..Batch::default() }).await {
+        match journal.append(Batch { appends: vec![append], blobs: blobs.to_vec(), ..Batch::default() }).await
+        {
             Ok(_) => return Ok(seq + 1),
             Err(error) if error.class() == Class::Retry && tries < TRIES => {}
             Err(error) => return Err(error),

@@ -1,4 +1,4 @@
-//! Starts a program that is meant to go on without us: the daemon, and nothing else.
+//! Starts a program that is meant to go on without us: the daemon, and hosts of terminals; nothing else.
 //!
 //! It has a session of its own, so that no terminal takes it along. Knows nothing of what it does. Start at [`apart`].
 
@@ -15,6 +15,19 @@ pub fn apart<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>, dir: &Path, log
     let mut command = Command::new(std::env::current_exe()?);
     command.args(args).current_dir(dir).stdin(Stdio::null());
     command.stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log));
+    spawn(command)
+}
+
+/// The same with pipes to it, for who has to agree with it on something before it goes on alone. By the very file that
+/// runs here, also when another one has taken its name meanwhile.
+pub(crate) fn apart_with_pipes(word: &str, dir: &Path) -> io::Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("kapell-terminal").arg(word).current_dir(dir);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    spawn(command)
+}
+
+fn spawn(mut command: Command) -> io::Result<Child> {
     #[expect(
         unsafe_code,
         reason = "between fork and exec only one system call is made, and nothing is allocated"

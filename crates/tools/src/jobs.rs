@@ -60,17 +60,15 @@ impl Jobs {
         logs.get(&session).map(Log::taken).unwrap_or_default()
     }
 
-    /// Directories of all jobs a session ever had, by name, the oldest first.
+    /// Directories of all jobs a session ever had, by name: its own, then the terminals of people, each the oldest first.
     pub fn of(&self, session: SessionId) -> Vec<(String, PathBuf)> {
         let Ok(dir) = self.dir(session) else { return Vec::new() };
-        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-        let named = |entry: std::fs::DirEntry| {
-            let name = entry.file_name().into_string().ok()?;
-            Some((number(&name)?, name, entry.path()))
-        };
-        let mut found: Vec<_> = entries.flatten().filter_map(named).collect();
-        found.sort();
-        found.into_iter().map(|(_, name, path)| (name, path)).collect()
+        [OWN, TERMINAL].into_iter().flat_map(|kind| named(&dir, kind)).collect()
+    }
+
+    /// The session's own: what a person has at a terminal is not the agent's to see.
+    fn own(&self, session: SessionId) -> Vec<(String, PathBuf)> {
+        self.dir(session).map_or_else(|_| Vec::new(), |dir| named(&dir, OWN))
     }
 
     /// Starts one, at a terminal of this size or with a pipe.
@@ -88,13 +86,7 @@ impl Jobs {
             let names: Vec<&str> = own.iter().map(|live| live.name.as_str()).collect();
             return Err(refuse(format!("{JOBS} run already ({}): stop one of them first", names.join(", "))));
         }
-        let last = self.of(session).into_iter().filter_map(|(name, _)| number(&name)).max();
-        let name = format!("j{}", last.unwrap_or(0) + 1);
-        let dir = self.dir(session)?.join(&name);
-        std::fs::create_dir_all(&dir).map_err(|error| {
-            let what = format!("cannot make {}: {error}", dir.display());
-            Fault::new(Kind::UserFixable, "no-directory", what).hint("check free disk space")
-        })?;
+        let (name, dir) = self.place(session, OWN)?;
         let log =
             self.logs.lock().unwrap_or_else(PoisonError::into_inner).entry(session).or_default().clone();
         let command = command.keep(usize::try_from(self.keep).unwrap_or(usize::MAX)).tells(log);
@@ -110,7 +102,7 @@ impl Jobs {
 
     /// The directory of one there is or was.
     pub(crate) fn found(&self, session: SessionId, name: &str) -> Result<PathBuf, Fault> {
-        let all = self.of(session);
+        let all = self.own(session);
         if let Some((_, dir)) = all.iter().find(|(known, _)| known == name) {
             return Ok(dir.clone());
         }
@@ -125,7 +117,40 @@ impl Jobs {
             let live = self.live(session, &name).map(|live| live.job.status());
             Some((name, live.or_else(|| job::look(&dir).ok())?))
         };
-        self.of(session).into_iter().filter_map(status).collect()
+        self.own(session).into_iter().filter_map(status).collect()
+    }
+
+    /// A new directory for a job of this kind, whose name nobody had or will have.
+    pub(crate) fn place(&self, session: SessionId, kind: char) -> Result<(String, PathBuf), Fault> {
+        let dir = self.dir(session)?;
+        let failed = |dir: &Path, error: std::io::Error| {
+            let what = format!("cannot make {}: {error}", dir.display());
+            Fault::new(Kind::UserFixable, "no-directory", what).hint("check free disk space")
+        };
+        std::fs::create_dir_all(&dir).map_err(|error| failed(&dir, error))?;
+        loop {
+            let last = named(&dir, kind).last().and_then(|(name, _)| number(name, kind));
+            let name = format!("{kind}{}", last.unwrap_or(0) + 1);
+            let own = dir.join(&name);
+            match std::fs::create_dir(&own) {
+                Ok(()) => return Ok((name, own)),
+                // Another process was quicker.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(&own, error)),
+            }
+        }
+    }
+
+    /// Bytes of one's output that are kept.
+    pub(crate) fn keeps(&self) -> u64 {
+        self.keep
+    }
+
+    /// Every session's directory of jobs.
+    pub(crate) fn dirs(&self) -> Vec<PathBuf> {
+        let Some(root) = &self.root else { return Vec::new() };
+        let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path().join("jobs")).filter(|dir| dir.is_dir()).collect()
     }
 
     fn dir(&self, session: SessionId) -> Result<PathBuf, Fault> {
@@ -144,6 +169,22 @@ fn jobs_of(root: &Path, session: SessionId) -> PathBuf {
     root.join(session.to_string()).join("jobs")
 }
 
-fn number(name: &str) -> Option<u64> {
-    name.strip_prefix('j')?.parse().ok()
+/// How names of a session's own jobs begin, and those of terminals that people opened beside it.
+pub(crate) const OWN: char = 'j';
+pub(crate) const TERMINAL: char = 't';
+
+/// Jobs of this kind in a session's directory of them, the oldest first.
+pub(crate) fn named(dir: &Path, kind: char) -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let numbered = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        Some((number(&name, kind)?, name, entry.path()))
+    };
+    let mut found: Vec<_> = entries.filter_map(numbered).collect();
+    found.sort();
+    found.into_iter().map(|(_, name, path)| (name, path)).collect()
+}
+
+fn number(name: &str, kind: char) -> Option<u64> {
+    name.strip_prefix(kind)?.parse().ok()
 }

@@ -35,6 +35,7 @@ mod read;
 mod search;
 mod shell;
 mod spool;
+pub mod terminal;
 #[cfg(test)]
 mod testing;
 mod tree;

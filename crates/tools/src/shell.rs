@@ -56,13 +56,17 @@ struct Args {
 
 impl Shell {
     pub(crate) fn new(options: &Options) -> Self {
-        // Models write bash; a plain sh runs most of it.
-        let bash = "/bin/bash";
-        let program = if Path::new(bash).exists() { bash } else { "/bin/sh" };
+        let program = program();
         let (jobs, parsers) = (Arc::clone(&options.jobs), Arc::clone(&options.parsers));
         let (records, spool) = (options.records.clone(), options.spool.clone());
         Self { records, spool, jobs, parsers, gather: Gather::default(), program }
     }
+}
+
+/// The shell that runs command lines. Models write bash; a plain sh runs most of it.
+pub(crate) fn program() -> &'static str {
+    let bash = "/bin/bash";
+    if Path::new(bash).exists() { bash } else { "/bin/sh" }
 }
 
 impl Tool for Shell {
@@ -307,6 +311,12 @@ fn unlike_a_shell(error: &Error) -> bool {
     }
 }
 
+/// Files that look like a repository are none: what their configuration names would run.
+pub(crate) const GIT: [(&str, &str); 3] = [
+    ("GIT_CONFIG_COUNT", "1"),
+    ("GIT_CONFIG_KEY_0", "safe.bareRepository"),
+    ("GIT_CONFIG_VALUE_0", "explicit"),
+];
 /// Words of a command that are looked at for names of files, and how large such a file may be to be part of the content.
 const NAMED: usize = 64;
 const NAMED_BYTES: u64 = 4 << 20;
@@ -329,13 +339,7 @@ impl Shell {
 
     fn command(&self, argv: Vec<String>, args: &Args, scope: &Scope) -> Result<Command, Fault> {
         let (path, directory) = args.cwd(scope)?;
-        // Files that look like a repository are none: what their configuration names would run.
-        let git = [
-            ("GIT_CONFIG_COUNT", "1"),
-            ("GIT_CONFIG_KEY_0", "safe.bareRepository"),
-            ("GIT_CONFIG_VALUE_0", "explicit"),
-        ];
-        let env = git.map(|(name, value)| (name.into(), value.into())).into_iter().chain(scope.env.clone());
+        let env = GIT.map(|(name, value)| (name.into(), value.into())).into_iter().chain(scope.env.clone());
         // All of its output passes by; what it wrote is kept by who watches it.
         let mut command = Command::argv(argv, path).envs(env).patience(args.patience()).keep(0);
         if let Some(directory) = directory {

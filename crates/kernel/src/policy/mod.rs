@@ -79,6 +79,23 @@ impl Policy {
         }
     }
 
+    /// May a person have this shell, to type at? Nobody knows what it will be told, but who tells it is who would be asked:
+    /// where a sandbox holds it, only a rule that somebody wrote asks about it.
+    pub fn shell(&self, setting: Setting, parts: &[Part]) -> Ruling {
+        let ruling = self.rule(setting, parts);
+        let written = |part: &Part| {
+            let asks = |verdict, degree| self.strongest(part, verdict, degree).is_some();
+            asks(Decision::Ask, Matched::Yes)
+                || asks(Decision::Ask, Matched::Maybe)
+                || asks(Decision::Deny, Matched::Maybe)
+        };
+        if ruling.verdict != Decision::Ask || !setting.confined || parts.iter().any(written) {
+            return ruling;
+        }
+        let why = "the sandbox holds what a person types at it".into();
+        Ruling { verdict: Decision::Allow, why, firm: false }
+    }
+
     /// May this part run?
     pub fn part(&self, setting: Setting, part: &Part) -> Decided {
         let of = |verdict, origin: &str, why: String| Decided { verdict, origin: origin.to_owned(), why };

@@ -247,3 +247,21 @@ fn where_a_sandbox_holds_the_network_nobody_is_asked_whom_it_would_speak_to() {
     assert_eq!(verdict(&[rule(Decision::Deny, "git push")], offline, &part("git push")), Decision::Deny);
     assert_eq!(verdict(&[rule(Decision::Ask, "git push")], offline, &part("git push")), Decision::Ask);
 }
+
+#[test]
+fn a_person_has_a_shell_where_a_sandbox_holds_it_unless_somebody_wrote_otherwise() {
+    use Decision::{Allow, Ask, Deny};
+    for (written, setting, is) in [
+        (None, CONFINED, Allow),
+        (None, OPEN, Ask),
+        (Some(Ask), CONFINED, Ask),
+        (Some(Deny), CONFINED, Deny),
+        (Some(Deny), OPEN, Deny),
+        (Some(Allow), CONFINED, Allow),
+    ] {
+        let rules: Vec<Rule> = written.map(|verdict| rule(verdict, "bash")).into_iter().collect();
+        let shell = Part { doubts: vec![Doubt::Code], ..part("/bin/bash") };
+        let ruling = policy(&rules).shell(setting, &[shell]);
+        assert_eq!(ruling.verdict, is, "{written:?} {setting:?}: {}", ruling.why);
+    }
+}

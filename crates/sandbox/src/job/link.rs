@@ -20,6 +20,8 @@ const SCREEN_BYTES: usize = FRAME_BYTES - 4;
 pub enum Frame {
     /// By the job: its size, and what makes a terminal show what it shows now.
     Screen(Size, Vec<u8>),
+    /// By the job, after each screen: the number of the byte that it writes next.
+    At(u64),
     /// By the job: what it wrote since.
     Output(Vec<u8>),
     /// By the job: it has ended like this.
@@ -33,18 +35,35 @@ pub enum Frame {
 }
 
 impl Frame {
+    /// As one message of a transport that keeps messages apart: the kind, and the rest.
+    pub fn message(&self) -> Vec<u8> {
+        let (kind, body) = self.parts();
+        [&[kind][..], &body].concat()
+    }
+
+    /// The frame that a message is, if it is one.
+    pub fn of_message(message: &[u8]) -> Option<Self> {
+        let (kind, body) = message.split_first()?;
+        Self::decode(*kind, body.to_vec())
+    }
+
     fn encode(&self) -> Vec<u8> {
+        let (kind, body) = self.parts();
+        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        [&[kind][..], &length.to_le_bytes(), &body].concat()
+    }
+
+    fn parts(&self) -> (u8, Vec<u8>) {
         let size = |size: &Size| [size.columns.to_le_bytes(), size.rows.to_le_bytes()].concat();
-        let (kind, body) = match self {
+        match self {
             Self::Screen(of, bytes) => (b's', [size(of), bytes.clone()].concat()),
+            Self::At(byte) => (b'n', byte.to_le_bytes().to_vec()),
             Self::Output(bytes) => (b'o', bytes.clone()),
             Self::Ended(how) => (b'e', how.clone().into_bytes()),
             Self::Input(bytes) => (b'i', bytes.clone()),
             Self::Resize(of) => (b'r', size(of)),
             Self::Stop => (b'x', Vec::new()),
-        };
-        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        [&[kind][..], &length.to_le_bytes(), &body].concat()
+        }
     }
 
     fn decode(kind: u8, body: Vec<u8>) -> Option<Self> {
@@ -55,6 +74,7 @@ impl Frame {
         };
         Some(match kind {
             b's' => Self::Screen(size(&body)?, body[4..].to_vec()),
+            b'n' => Self::At(u64::from_le_bytes(body.try_into().ok()?)),
             b'o' => Self::Output(body),
             b'e' => Self::Ended(String::from_utf8_lossy(&body).into_owned()),
             b'i' => Self::Input(body),
@@ -158,6 +178,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_no_frame_is_none() {
+        for message in [&b""[..], b"q", b"n123", b"s1", b"r12"] {
+            assert_eq!(Frame::of_message(message), None, "{message:?}");
+        }
+    }
+
+    #[test]
     fn frames_arrive_whole_and_in_order() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -166,6 +193,7 @@ mod tests {
             let size = Size { columns: 80, rows: 24 };
             let frames = [
                 Frame::Screen(size, b"\x1b[H".to_vec()),
+                Frame::At(u64::MAX - 1),
                 Frame::Output(Vec::new()),
                 Frame::Ended("exit status 0".into()),
                 Frame::Input(vec![0xff; 10]),
@@ -176,6 +204,7 @@ mod tests {
                 says.say(frame).await.unwrap();
             }
             for frame in frames {
+                assert_eq!(Frame::of_message(&frame.message()).as_ref(), Some(&frame));
                 assert_eq!(hears.next().await.unwrap(), Some(frame));
             }
             drop((says, _other));

@@ -2,9 +2,10 @@
 //! Knows nothing of sessions or tools. Start at [`Job::start`].
 //!
 //! A job runs in this process, below a warden like any command: it never outlives this process, whatever happens to
-//! it. Its output is on disk by sequence number (`spool.rs`), its screen in memory (`screen.rs`), and a socket in its
+//! it. One that is to outlive whoever asks for it is run by a process of its own (`host.rs`). Its output is on disk by sequence number (`spool.rs`), its screen in memory (`screen.rs`), and a socket in its
 //! directory lets any process of its owner look and type (`link.rs`); who looks can come and go.
 
+pub mod host;
 pub mod link;
 mod screen;
 mod spool;
@@ -157,6 +158,12 @@ impl Job {
         self.shared.cancel.cancel(urgency);
     }
 
+    /// Waits until it has ended and who looks at it was told, if it listens.
+    pub async fn settled(&mut self) {
+        // How it ended stands in its status.
+        drop((&mut self.task).await);
+    }
+
     /// Waits until this holds, or for this long. True when it holds.
     pub async fn until(&self, limit: Duration, holds: impl Fn(&Status) -> bool) -> bool {
         let mut changed = self.shared.changed.subscribe();
@@ -240,9 +247,9 @@ impl Shared {
     }
 
     /// What makes a terminal show what this one shows, and everything that comes after it.
-    fn begin(&self) -> (Frame, broadcast::Receiver<Arc<[u8]>>) {
+    fn begin(&self) -> ([Frame; 2], broadcast::Receiver<Arc<[u8]>>) {
         let live = self.live();
-        let receiver = self.output.subscribe();
+        let (receiver, at) = (self.output.subscribe(), Frame::At(live.spool.end()));
         let frame = match &live.screen {
             Some(screen) => Frame::Screen(screen.size(), screen.dump().into_bytes()),
             None => {
@@ -252,7 +259,7 @@ impl Shared {
                 Frame::Screen(Size::default(), bytes)
             }
         };
-        (frame, receiver)
+        ([frame, at], receiver)
     }
 }
 
@@ -362,8 +369,10 @@ async fn show(shared: &Shared, mut says: Says) -> io::Result<()> {
 
 /// Shows how it is now, and what comes after.
 async fn begin(shared: &Shared, says: &mut Says) -> io::Result<broadcast::Receiver<Arc<[u8]>>> {
-    let (frame, output) = shared.begin();
-    says.say(&frame).await?;
+    let (frames, output) = shared.begin();
+    for frame in &frames {
+        says.say(frame).await?;
+    }
     Ok(output)
 }
 

@@ -208,6 +208,7 @@ fn who_comes_back_sees_the_same_screen() {
         while !again.rows().iter().any(|row| row == "got word") {
             match hears.next().await.unwrap().unwrap() {
                 Frame::Output(bytes) => again.feed(&bytes),
+                Frame::At(_) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -216,7 +217,7 @@ fn who_comes_back_sees_the_same_screen() {
         loop {
             match hears.next().await.unwrap().unwrap() {
                 Frame::Ended(how) => break assert!(how.starts_with("stopped by SIG"), "{how}"),
-                Frame::Output(_) => {}
+                Frame::Output(_) | Frame::At(_) => {}
                 other => panic!("{other:?}"),
             }
         }
