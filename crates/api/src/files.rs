@@ -31,7 +31,7 @@ macro_rules! dist {
 const FILES: &[(&str, &str, &[u8])] = dist![
     "/index.html": HTML,
     "/assets/index-18-qArEA.css": STYLE,
-    "/assets/index-BvE1PmPv.js": SCRIPT,
+    "/assets/index-CxV6T7kK.js": SCRIPT,
     "/assets/xterm-CSNcjLAX.js": SCRIPT,
     "/assets/xterm-DkTCHfhq.css": STYLE,
     "/icon.svg": "image/svg+xml",
@@ -241,7 +241,7 @@ mod tests {
             "/../x",
             "//index.html",
             "/v1/sessions",
-            "/assets/index-BvE1PmPv.js/",
+            "/assets/index-CxV6T7kK.js/",
         ] {
             assert!(!is_page(other), "{other}");
         }

@@ -17,6 +17,7 @@ mod rate;
 mod read;
 mod route;
 mod shape;
+mod term;
 mod write;
 
 pub use feed::{Hub, Source, Told};
@@ -24,7 +25,8 @@ pub use page::Page;
 pub use port::{Act, Filter, Host, Key, Read};
 pub use problem::Refused;
 pub use read::{Acts, Look, View};
-pub use write::order::Order;
+pub use term::{Hears, Line, Said, Shows};
+pub use write::order::{Order, Terminal};
 pub use write::wish::{Decision, Rule, Say, Wish};
 
 use axum::Router;
@@ -58,6 +60,7 @@ pub struct Api {
     rates: rate::Rates,
     logins: Arc<login::Book>,
     named: read::Named,
+    seats: term::Seats,
 }
 
 impl std::fmt::Debug for Api {
@@ -97,6 +100,7 @@ impl Api {
             rates: rate::Rates::default(),
             logins,
             named: read::Named::default(),
+            seats: term::Seats::default(),
         })
     }
 
@@ -144,6 +148,7 @@ fn table() -> Vec<Route> {
         read::table(),
         write::table(),
         measure::table(),
+        term::table(),
         feed::table(),
         files::table(),
     ];

@@ -274,7 +274,8 @@ async fn log_out_all(State(api): State<Arc<Api>>) -> Result<StatusCode, Refused>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Act, Key, Read};
+    use crate::{Act, Key, Line, Read};
+    use contract::{BoxFuture, SessionId};
     use serde_json::Value;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -289,6 +290,15 @@ mod tests {
 
         fn act(&self, _: Act, _: Key) -> BoxFuture<'static, Result<Value, Refused>> {
             Box::pin(async { Ok(Value::Null) })
+        }
+
+        fn attach(
+            &self,
+            _: SessionId,
+            _: String,
+            _: Option<u64>,
+        ) -> BoxFuture<'static, Result<Line, Refused>> {
+            Box::pin(async { Err(Refused::user("no-job", "there is none", "")) })
         }
 
         fn now(&self) -> Timestamp {

@@ -6,7 +6,8 @@
 use crate::page::Page;
 use crate::problem::Refused;
 use crate::read::Look;
-use crate::write::order::Order;
+use crate::term::Line;
+use crate::write::order::{Order, Terminal};
 use crate::write::wish::{Decision, Wish};
 use contract::{BoxFuture, Digest, SessionId, Timestamp};
 use serde_json::Value;
@@ -18,6 +19,15 @@ pub trait Host: Send + Sync + 'static {
 
     /// Leaves a wish. What was begun goes on when the future is dropped; the same key again begins nothing anew.
     fn act(&self, act: Act, key: Key) -> BoxFuture<'static, Result<Value, Refused>>;
+
+    /// Looks at a terminal, or at a background command, and types at it. `after`: the number of the byte that the client
+    /// has not seen yet; what follows it is shown, if that is not too much, else a screen.
+    fn attach(
+        &self,
+        session: SessionId,
+        job: String,
+        after: Option<u64>,
+    ) -> BoxFuture<'static, Result<Line, Refused>>;
 
     /// The clock's now.
     fn now(&self) -> Timestamp;
@@ -70,6 +80,13 @@ pub enum Act {
         approval: String,
         /// Which.
         decision: Decision,
+    },
+    /// A terminal for a person in a session's workspace; answered by how it is once it runs.
+    OpenTerminal {
+        /// Whose.
+        session: SessionId,
+        /// What and how large.
+        terminal: Terminal,
     },
     /// The end of a background command; answered by how it is then.
     StopJob {

@@ -108,7 +108,9 @@ pub(crate) fn status(fault: &Fault) -> StatusCode {
         "method" => StatusCode::METHOD_NOT_ALLOWED,
         "slow-body" => StatusCode::REQUEST_TIMEOUT,
         "several-approvals" | "ambiguous-session" | "session-over" | "no-savepoint" | "hash-differs"
-        | "key-reused" | "cursor-ahead" | "refused" | "job-ended" => StatusCode::CONFLICT,
+        | "key-reused" | "cursor-ahead" | "refused" | "job-ended" | "needs-yes" | "no-workspace" => {
+            StatusCode::CONFLICT
+        }
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
         "out-of-range" => StatusCode::RANGE_NOT_SATISFIABLE,
         "media-type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -169,6 +171,10 @@ fn worded(response: &mut Response, id: &str) {
         "type": format!("urn:kapell:{}", fault.code), "title": fault.what, "status": status.as_u16(),
         "code": fault.code, "kind": fault.kind, "hint": fault.hint, "exit_code": refused.exit_code, "request_id": id,
     });
+    // What a yes would be bound to.
+    if let ("needs-yes", Some(hash)) = (fault.code.as_str(), fault.detail) {
+        body["hash"] = hash.to_string().into();
+    }
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
         headers.entry(header::WWW_AUTHENTICATE).or_insert(HeaderValue::from_static("Bearer"));

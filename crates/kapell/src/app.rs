@@ -61,6 +61,8 @@ pub(crate) struct Wired {
     pub(crate) store: Arc<Sqlite>,
     /// The sessions' clones.
     pub(crate) git: Arc<workspace::Git>,
+    /// Background commands and terminals.
+    pub(crate) jobs: Arc<tools::Jobs>,
     /// The locks of sessions.
     pub(crate) locks: Arc<Locks>,
     /// Names of the tools.
@@ -286,7 +288,18 @@ impl App {
         let options = Options { owner: self.owner(), slots: Slots::for_cores(cores) };
         let engine = Engine::new(ports, journal, Arc::<Locks>::clone(&locks), options);
         engine.share(crate::pressure::shares(cores));
-        Wired { engine, store, git, locks, tools: names, models, warnings, anchors: None, sending: None }
+        Wired {
+            engine,
+            store,
+            git,
+            jobs,
+            locks,
+            tools: names,
+            models,
+            warnings,
+            anchors: None,
+            sending: None,
+        }
     }
 
     /// The workspaces alone.

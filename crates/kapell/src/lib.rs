@@ -57,9 +57,12 @@ const WORKERS: usize = 2;
 /// How long what still runs at the end may take to be dropped: children are killed when their runs are.
 const LAST: Duration = Duration::from_secs(2);
 
-/// The program: dispatches the sandbox helper before anything else starts, then does what the arguments say.
+/// The program: dispatches the sandbox helper, or the host of a terminal, before anything else starts, then does what the arguments say.
 pub fn main() -> ExitCode {
     sandbox::helper::dispatch();
+    if let Some(code) = tools::terminal::host() {
+        return ExitCode::from(code);
+    }
     std::panic::set_hook(Box::new(|panic| {
         let text = clean::line(&secrets::plain(&panic.to_string()));
         out::complain(&format!(

@@ -3,7 +3,7 @@
 //! Start at [`About`].
 
 use super::work::PriceSource;
-use super::{Id, Time, shape};
+use super::{Digest, Id, Time, shape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
@@ -56,6 +56,8 @@ shape! {
     maybe {
         /// Try again after so long.
         retry_after_ms: u64,
+        /// What a yes is bound to, where one is needed.
+        hash: Digest,
     }
 }
 

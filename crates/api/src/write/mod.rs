@@ -17,7 +17,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use contract::{Digest, SessionId};
-use order::Order;
+use order::{Order, Terminal};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -63,6 +63,13 @@ pub(crate) fn table() -> Vec<Route> {
                 "key-reused",
             ])
             .repeats(),
+        Route::post("/v1/sessions/{id}/jobs", "Opens a terminal for the person.", open_terminal)
+            .reads::<Terminal>()
+            .answers::<work::Job>(201, "It runs.")
+            .with(&[("Location", "where the terminal is")])
+            .refuses(&["store", "no-session", "no-workspace", "refused", "needs-yes", "key-reused"])
+            .repeats()
+            .gives("terminals"),
         Route::delete("/v1/sessions/{id}/jobs/{job}", "Ends a background command.", stop_job)
             .answers::<work::Job>(200, "As it is then.")
             .refuses(&["store", "no-session", "no-job", "job-ended"])
@@ -118,6 +125,20 @@ async fn decide(
     let decision: Decision = body::read(&headers, &bytes)?;
     decision.check()?;
     told(&api, session, Act::Decide { session, approval, decision }, key(&api, &headers, &bytes)?).await
+}
+
+async fn open_terminal(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Refused> {
+    let session = whole(&id)?;
+    let terminal: Terminal = body::read(&headers, &bytes)?;
+    terminal.check()?;
+    let job = api.act(Act::OpenTerminal { session, terminal }, key(&api, &headers, &bytes)?).await?;
+    let place = format!("/v1/sessions/{id}/jobs/{}", job["job"].as_str().unwrap_or_default());
+    Ok((StatusCode::CREATED, [(header::LOCATION, place)], Answer(job)).into_response())
 }
 
 async fn stop_job(

@@ -3,9 +3,14 @@
 //! Knows fields, not what they lead to. Start at [`Order`].
 
 use crate::problem::Refused;
+use contract::Digest;
+use contract::limits::{COMMAND_BYTES, TERMINAL_COLUMNS, TERMINAL_ROWS};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::ops::RangeInclusive;
 
+/// Columns and rows a terminal may have.
+const SIZES: RangeInclusive<u16> = 2..=1_000;
 /// Bytes of a goal.
 const GOAL_BYTES: usize = 256 << 10;
 
@@ -58,6 +63,63 @@ pub struct Order {
     /// Instructions and tools to work with.
     #[serde(default)]
     pub mode: Option<String>,
+}
+
+/// A terminal in a session's workspace, for the person who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Terminal {
+    /// That it is one; commands without a terminal are the agent's.
+    #[serde(default)]
+    pub terminal: bool,
+    /// A command line; a shell without one.
+    #[serde(default)]
+    pub command: Option<String>,
+    /// Characters in a row.
+    #[serde(default = "columns")]
+    #[schemars(range(min = 2, max = 1_000))]
+    pub columns: u16,
+    /// Rows.
+    #[serde(default = "rows")]
+    #[schemars(range(min = 2, max = 1_000))]
+    pub rows: u16,
+    /// The yes to exactly this, as the refusal `needs-yes` named it.
+    #[serde(default)]
+    #[schemars(with = "Option<crate::shape::Digest>")]
+    pub hash: Option<Digest>,
+}
+
+fn columns() -> u16 {
+    TERMINAL_COLUMNS
+}
+
+fn rows() -> u16 {
+    TERMINAL_ROWS
+}
+
+impl Terminal {
+    /// What can be said without looking at anything.
+    pub(crate) fn check(&self) -> Result<(), Refused> {
+        let wrong = |what: String, hint: &str| Err(Refused::user("bad-field", what, hint));
+        let sizes = [("columns", self.columns), ("rows", self.rows)];
+        if let Some((name, _)) = sizes.into_iter().find(|(_, size)| !SIZES.contains(size)) {
+            let what = format!("`{name}` is from {} to {}", SIZES.start(), SIZES.end());
+            return wrong(what, "leave it out for the usual size");
+        }
+        match &self.command {
+            _ if !self.terminal => wrong(
+                "`terminal` is not true".into(),
+                "only terminals are opened here; the agent runs the rest",
+            ),
+            Some(line) if line.trim().is_empty() => {
+                wrong("`command` is empty".into(), "leave it out for a shell")
+            }
+            Some(line) if line.contains('\0') || line.len() > COMMAND_BYTES => {
+                wrong(format!("`command` is a line of at most {COMMAND_BYTES} bytes"), "put it into a file")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Order {

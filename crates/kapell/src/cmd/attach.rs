@@ -97,6 +97,7 @@ async fn attached(mut hears: Hears, mut says: Says) -> io::Result<Option<String>
                     screen.feed(&bytes);
                     due = due.or_else(soon);
                 }
+                Some(Frame::At(_)) => {}
                 Some(Frame::Ended(how)) => {
                     draw(&screen);
                     return Ok(Some(how));

@@ -132,6 +132,12 @@ async fn over(wired: &Wired, id: SessionId) -> Result<(), Fault> {
         return Err(Fault::new(Kind::UserFixable, UNFINISHED, format!("session {id} is unfinished")));
     }
     let first = wired.store.read(StreamId::Session(id), 0, 1).await.map_err(lost)?;
+    let open = wired.jobs.terminals(id);
+    if !open.is_empty() {
+        let what = format!("session {id} has open terminals: {}", open.join(", "));
+        let hint = format!("kapell jobs {id} {} --stop ends one", open[0]);
+        return Err(Fault::new(Kind::UserFixable, "terminal-open", what).hint(hint));
+    }
     let Some(first) = first.first() else { return Ok(()) };
     let opened = decode::<Event>(&first.bytes).map_err(|error| {
         Fault::new(Kind::Permanent, "event-unreadable", format!("event 1 of {id}: {error}"))

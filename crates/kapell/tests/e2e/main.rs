@@ -9,6 +9,7 @@ mod context;
 mod daemon;
 mod daemon_life;
 mod daemon_refused;
+mod daemon_terminals;
 mod daemon_views;
 mod daemon_work;
 mod damage;

@@ -44,6 +44,7 @@ impl Daemon {
             Act::Decide { session, approval, decision } => {
                 self.decide(session, &approval, &decision, key).await
             }
+            Act::OpenTerminal { session, terminal } => self.open_terminal(session, terminal, key).await,
             Act::StopJob { session, job } => {
                 let session = pick::session(&*self.wired.store, &session.to_string()).await?;
                 let all = tools::Jobs::new(self.app.home.sessions_dir());
@@ -148,7 +149,7 @@ impl Daemon {
         })
     }
 
-    async fn look(&self, session: SessionId) -> Result<Session, Failure> {
+    pub(super) async fn look(&self, session: SessionId) -> Result<Session, Failure> {
         let state = self.wired.engine.look(session).await?;
         state.ok_or_else(|| {
             let what = format!("there is no session {session}");

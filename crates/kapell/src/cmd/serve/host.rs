@@ -5,10 +5,11 @@
 use super::lists;
 use super::measure::Measured;
 use super::requests::Requests;
+use super::terminals;
 use crate::app::{App, Wired};
 use crate::cmd::tell::ANSWER;
 use crate::exit::Failure;
-use api::{Act, Host, Key, Read, Refused};
+use api::{Act, Host, Key, Line, Read, Refused};
 use contract::journal::Journal;
 use contract::port::Clock;
 use contract::{BoxFuture, Fault, Kind, SessionId, Timestamp};
@@ -67,6 +68,16 @@ impl Host for Handle {
             };
             done.await.map_err(broken)?
         })
+    }
+
+    fn attach(
+        &self,
+        session: SessionId,
+        job: String,
+        after: Option<u64>,
+    ) -> BoxFuture<'static, Result<Line, Refused>> {
+        let jobs = tools::Jobs::new(self.0.app.home.sessions_dir());
+        Box::pin(async move { terminals::attached(&jobs, session, &job, after).await.map_err(refused) })
     }
 
     fn now(&self) -> Timestamp {

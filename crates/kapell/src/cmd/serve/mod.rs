@@ -17,6 +17,7 @@ mod requests;
 mod schedules;
 pub(crate) mod status;
 mod tend;
+mod terminals;
 pub(crate) mod up;
 
 use crate::app::App;
@@ -82,6 +83,8 @@ pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     listeners.warning.iter().for_each(|why| warn(why));
     let url = listeners.url();
     let found = Found { v: 1, boot, pid: std::process::id(), socket: run.socket(), url, token };
+    let left = tools::Jobs::new(app.home.sessions_dir());
+    drop(tokio::task::spawn_blocking(move || left.sweep()));
     reign.tell(found.clone())?;
     tell(json, &found);
     let (leave_off, stop) = watch::channel(());

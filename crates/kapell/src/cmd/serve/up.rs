@@ -172,7 +172,7 @@ fn unit_text(exe: &Path, home: Option<&str>, options: &UpOptions) -> String {
     let home = home.map(|home| format!("Environment={}\n", quoted(&format!("KAPELL_HOME={home}"))));
     format!(
         "[Unit]\nDescription=Kapell, a conductor of coding agents\n\n[Service]\n{}ExecStart={exe} serve --tcp {}{more}\n\
-        Restart=on-failure\nKillMode=mixed\nTimeoutStopSec=60\nDelegate=yes\n\n[Install]\nWantedBy=default.target\n",
+        Restart=on-failure\nKillMode=process\nTimeoutStopSec=60\nDelegate=yes\n\n[Install]\nWantedBy=default.target\n",
         home.unwrap_or_default(),
         options.tcp,
     )
