@@ -205,7 +205,7 @@ function output(ask) {
 
 function newJob(ask) {
   const s = session(ask);
-  const one = made(`j${s.jobs.length + 1}`);
+  const one = made(`t${s.jobs.filter((job) => job.job.startsWith("t")).length + 1}`);
   s.jobs.push(one);
   ask.mock.life.emit("jobs", s);
   return { status: 201, value: shown(one) };
@@ -265,8 +265,8 @@ export const routes = [
   ["GET", path(`${SESSION}/blobs/([0-9a-f]{64})`), blob],
   ["GET", path(`${SESSION}/jobs`), view((_, s) => ({ session_id: s.id, jobs: s.jobs.map(shown) }))],
   ["POST", path(`${SESSION}/jobs`), newJob],
-  ["GET", path(`${SESSION}/jobs/(j\\d+)/output`), output],
-  ["DELETE", path(`${SESSION}/jobs/(j\\d+)`), (ask) => {
+  ["GET", path(`${SESSION}/jobs/([jt]\\d+)/output`), output],
+  ["DELETE", path(`${SESSION}/jobs/([jt]\\d+)`), (ask) => {
     stop(job(ask));
     return { value: shown(job(ask)) };
   }],

@@ -8,7 +8,7 @@ const frame = (kind, body) => Buffer.concat([Buffer.from(kind), Buffer.from(body
 export function attachTerminals(mock, server) {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: 1024 * 1024, handleProtocols: () => "kapell.term.v1" });
   server.on("upgrade", (request, socket, head) => {
-    const match = /^\/v1\/sessions\/([0-9a-f-]+)\/jobs\/(j\d+)\/attach$/.exec(request.url.split("?")[0]);
+    const match = /^\/v1\/sessions\/([0-9a-f-]+)\/jobs\/([jt]\d+)\/attach$/.exec(request.url.split("?")[0]);
     const asked = (request.headers["sec-websocket-protocol"] ?? "").split(/,\s*/);
     const proof = asked.find((name) => name.startsWith("kapell.proof."))?.slice("kapell.proof.".length);
     const job = match && mock.world.sessions.get(match[1])?.jobs.find((one) => one.job === match[2]);
@@ -25,13 +25,28 @@ export function attachTerminals(mock, server) {
       socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
       return;
     }
-    sockets.handleUpgrade(request, socket, head, (client) => attach(job, client));
+    const after = new URL(request.url, "http://localhost").searchParams.get("after");
+    sockets.handleUpgrade(request, socket, head, (client) => attach(job, client, after));
   });
 }
 
-function attach(job, client) {
+/** The number of a byte. */
+function at(byte) {
+  const body = Buffer.alloc(8);
+  body.writeBigUInt64LE(BigInt(byte));
+  return frame("n", body);
+}
+
+function attach(job, client, after) {
   job.clients.add(client);
-  client.send(frame("s", Buffer.concat([Buffer.from([80, 0, 24, 0]), Buffer.from(job.text)])));
+  const all = Buffer.from(job.text);
+  if (after !== null && Number(after) <= all.length) {
+    client.send(at(after));
+    client.send(frame("o", all.subarray(Number(after))));
+  } else {
+    client.send(frame("s", Buffer.concat([Buffer.from([80, 0, 24, 0]), all])));
+    client.send(at(all.length));
+  }
   client.on("close", () => job.clients.delete(client));
   client.on("message", (data, binary) => {
     if (!binary) return client.close(1003);

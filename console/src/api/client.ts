@@ -12,6 +12,8 @@ export class Problem extends Error {
     title: string,
     readonly hint: string,
     readonly retryAfterMs = 0,
+    /** What a yes would be bound to, of `needs-yes`. */
+    readonly hash = "",
   ) {
     super(title);
   }
@@ -64,7 +66,7 @@ async function problemOf(response: Response): Promise<Problem> {
     const body = (await response.json()) as Record<string, unknown>;
     const text = (name: string) => (typeof body[name] === "string" ? (body[name] as string) : "");
     const wait = Number(body.retry_after_ms ?? 0) || Number(response.headers.get("Retry-After") ?? 0) * 1000;
-    return new Problem(response.status, text("code"), text("title") || fallback, text("hint"), wait);
+    return new Problem(response.status, text("code"), text("title") || fallback, text("hint"), wait, text("hash"));
   } catch {
     return new Problem(response.status, "", fallback, "");
   }

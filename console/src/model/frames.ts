@@ -3,6 +3,7 @@
 
 export type Frame =
   | { kind: "screen"; columns: number; rows: number; bytes: Uint8Array }
+  | { kind: "at"; byte: number }
   | { kind: "output"; bytes: Uint8Array }
   | { kind: "ended"; how: string };
 
@@ -14,6 +15,9 @@ export function decode(message: Uint8Array): Frame | undefined {
       const view = new DataView(body.buffer, body.byteOffset, 4);
       return { kind: "screen", columns: view.getUint16(0, true), rows: view.getUint16(2, true), bytes: body.subarray(4) };
     }
+    case "n":
+      // Numbers above 2^53 do not occur: a terminal would have to write for centuries.
+      return body.length === 8 ? { kind: "at", byte: Number(new DataView(body.buffer, body.byteOffset, 8).getBigUint64(0, true)) } : undefined;
     case "o":
       return { kind: "output", bytes: body };
     case "e":

@@ -66,7 +66,7 @@ export function SessionView({ id, tab }: { id: string; tab: string }) {
         {tab === "why" && <WhyTab id={id} moved={moved} />}
         {tab === "verdict" && <VerdictTab id={id} moved={moved} />}
         {tab === "cost" && <CostTab id={id} moved={moved} />}
-        {tab === "terminals" && <TerminalsTab id={id} over={over(state)} />}
+        {tab === "terminals" && <TerminalsTab id={id} />}
       </div>
     </section>
   );

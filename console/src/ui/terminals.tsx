@@ -2,7 +2,7 @@
 // Where to start: TerminalsTab.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { get, post, proof, session as path } from "../api/client";
+import { get, Problem, post, proof, session as path } from "../api/client";
 import type { Job } from "../api/types";
 import { line, text } from "../model/clean";
 import { bytes, span } from "../model/format";
@@ -16,20 +16,27 @@ interface Jobs {
   jobs: Job[];
 }
 
-export function TerminalsTab({ id, over }: { id: string; over: boolean }) {
+export function TerminalsTab({ id }: { id: string }) {
   const [chosen, setChosen] = useState<{ job: string; how: "screen" | "text" }>();
   const [again, setAgain] = useState(0);
   const loaded = useLoad<Jobs>((signal) => get(path(id, "/jobs"), signal), [id, jobsAt.value, again]);
-  const begin = async () => {
-    const made = await post<Job>(path(id, "/jobs"), { terminal: true, columns: 80, rows: 24 });
-    setAgain(again + 1);
-    setChosen({ job: made.job, how: "screen" });
+  const [needs, setNeeds] = useState<Problem>();
+  const begin = async (hash?: string) => {
+    setNeeds(undefined);
+    try {
+      const made = await post<Job>(path(id, "/jobs"), { terminal: true, columns: 80, rows: 24, ...(hash && { hash }) });
+      setAgain(again + 1);
+      setChosen({ job: made.job, how: "screen" });
+    } catch (failed) {
+      if (!(failed instanceof Problem && failed.code === "needs-yes" && failed.hash)) throw failed;
+      setNeeds(failed);
+    }
   };
   return (
     <div class="terminals fill">
       <p class="bar small">
-        {can("terminals") && !over && (
-          <Act tone="main" run={begin}>
+        {can("terminals") && (
+          <Act tone="main" run={() => begin()}>
             New terminal
           </Act>
         )}
@@ -37,6 +44,17 @@ export function TerminalsTab({ id, over }: { id: string; over: boolean }) {
           Read again
         </button>
       </p>
+      {needs && (
+        <section class="bar" role="alertdialog" aria-label="A terminal needs your yes">
+          <span>{text(needs.message)}</span>
+          <Act tone="danger" run={() => begin(needs.hash)}>
+            Open it
+          </Act>
+          <button type="button" onClick={() => setNeeds(undefined)}>
+            Leave it
+          </button>
+        </section>
+      )}
       <Loaded of={loaded}>
         {({ jobs }) =>
           jobs.length ? (
@@ -93,11 +111,14 @@ function Screen({ id, job, leave }: { id: string; job: string; leave: () => void
     let made: Made | undefined;
     let socket: WebSocket | undefined;
     let gone = false;
+    /** Number of the byte that comes next; none before the first screen. */
+    let at: number | undefined;
     const send = (frame: Uint8Array<ArrayBuffer>) => socket?.readyState === WebSocket.OPEN && socket.send(frame);
     const observer = new ResizeObserver(() => made?.fit());
     const connect = () => {
       if (gone) return;
       const address = new URL(path(id, `/jobs/${encodeURIComponent(job)}/attach`), location.href);
+      if (at !== undefined) address.searchParams.set("after", String(at));
       address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
       socket = new WebSocket(address, ["kapell.term.v1", `kapell.proof.${proof()}`]);
       socket.binaryType = "arraybuffer";
@@ -111,8 +132,11 @@ function Screen({ id, job, leave }: { id: string; job: string; leave: () => void
         if (frame.kind === "screen") {
           made.terminal.reset();
           made.terminal.write(frame.bytes);
-        } else if (frame.kind === "output") made.terminal.write(frame.bytes);
-        else {
+        } else if (frame.kind === "at") at = frame.byte;
+        else if (frame.kind === "output") {
+          made.terminal.write(frame.bytes);
+          if (at !== undefined) at += frame.bytes.length;
+        } else {
           setState(`ended: ${line(frame.how, 100)}`);
           gone = true;
         }

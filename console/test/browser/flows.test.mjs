@@ -107,7 +107,7 @@ test("a terminal is opened and typed at; its transcript is text", async () => {
   await t.shot("09-terminal");
   await page().keyboard.press("Control+]");
   assert.equal(await page().evaluate(() => document.activeElement?.textContent), "Detach");
-  await page().getByRole("button", { name: "Transcript of j1" }).click();
+  await page().getByRole("button", { name: "Transcript of t1" }).click();
   await page().locator(".transcript", { hasText: "echo ciao" }).waitFor();
   await t.shot("10-transcript");
 });

@@ -90,6 +90,17 @@ before(async () => {
   t.browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"] });
   t.page = await t.browser.newPage({ viewport: { width: 1280, height: 800 }, reducedMotion: "reduce" });
   t.page.setDefaultTimeout(PATIENCE);
+  t.cdp = await t.page.context().newCDPSession(t.page);
+  await t.cdp.send("Network.enable");
+  await t.page.addInitScript(() => {
+    globalThis.sockets = [];
+    globalThis.WebSocket = class extends WebSocket {
+      constructor(...all) {
+        super(...all);
+        globalThis.sockets.push(this);
+      }
+    };
+  });
   t.page.on("pageerror", (error) => t.wrong.push(String(error)));
   t.page.on("console", (message) => /Content.Security.Policy|Trusted/.test(message.text()) && t.wrong.push(message.text()));
   t.page.on("request", (request) => t.asked.push(request.url()));
@@ -108,6 +119,15 @@ after(async () => {
 const it = (name, run) => test(name, { skip: missing }, run);
 const go = (hash) => page().evaluate((to) => { location.hash = to; }, hash);
 const state = (text) => page().locator(".facts .badge").filter({ hasText: text }).first().waitFor();
+
+const attached = () => page().locator(".terminal-state", { hasText: "attached" }).waitFor();
+const rows = (text) => page().locator(".xterm-rows", { hasText: text }).waitFor();
+
+async function type(line) {
+  await page().locator(".xterm-helper-textarea").focus();
+  await page().keyboard.type(line);
+  await page().keyboard.press("Enter");
+}
 
 /** Starts a session by the form; its id. */
 async function begin(goal, asks) {
@@ -187,6 +207,54 @@ it("the workspace is rewound", async () => {
   await ask("POST", `/v1/sessions/${id}/intents`, { wish: "cancel" });
 });
 
+it("a terminal is opened after a yes, typed at, and what a program writes does nothing to the page", async () => {
+  const { items } = await ask("GET", "/v1/sessions?limit=1");
+  t.sat = items[0].session_id;
+  await go(`#/s/${t.sat}/terminals`);
+  await page().getByRole("button", { name: "New terminal" }).click();
+  // Nothing confines commands here, so the rules ask.
+  const yes = page().getByRole("alertdialog");
+  await yes.waitFor();
+  assert.match(await yes.innerText(), /needs your yes/);
+  await shot("10-terminal-yes");
+  await yes.getByRole("button", { name: "Open it" }).click();
+  await attached();
+  await type("echo ciao$((40 + 2))");
+  await rows("ciao42");
+  const title = await page().title();
+  await page().evaluate(() => navigator.clipboard?.writeText("mine").catch(() => {}));
+  // A title, a link, the clipboard, and questions that a terminal would answer by typing.
+  await type("printf '\\033]0;owned\\007\\033]8;;http://evil.example/\\007link\\033]8;;\\007\\033]52;c;b3duZWQ=\\007\\033[c\\033[6n\\033[21t\\n'; IFS= read -rst 1 -n 1 got; echo \"got:$got:$((6 * 7))\"");
+  await rows("got::42");
+  await page().locator(".xterm-rows").getByText("link").first().click({ force: true });
+  assert.equal(await page().title(), title);
+  assert.equal(t.browser.contexts()[0].pages().length, 1, "a link opened something");
+  await shot("11-terminal");
+  assert.equal((await ask("GET", `/v1/sessions/${t.sat}/jobs`)).jobs.find((job) => job.job === "t1").running, true);
+});
+
+it("the network is lost and comes back: the terminal goes on where it was, nothing twice", async () => {
+  await type("for i in 1 2 3 4 5 6; do echo tick$i; sleep 0.5; done; echo all$((1 + 1))ticks");
+  await rows("tick1");
+  // Browsers hold on to WebSockets that stand for long after the network is gone; this is what it comes to in the end.
+  await page().evaluate(() => {
+    for (const socket of globalThis.sockets) socket.close();
+  });
+  await t.cdp.send("Network.emulateNetworkConditions", { offline: true, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+  await page().locator(".terminal-state", { hasText: "connection lost" }).waitFor();
+  await shot("12-terminal-lost");
+  await t.cdp.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+  await attached();
+  await rows("all2ticks");
+  const shown = await page().locator(".xterm-rows").innerText();
+  for (let i = 1; i <= 6; i++) assert.equal(shown.match(new RegExp(`tick${i}(?!\\d|;)`, "g"))?.length, 1, `tick${i}: ${shown}`);
+  await shot("13-terminal-back");
+  await page().getByRole("button", { name: "Detach" }).click();
+  await page().getByRole("button", { name: "Transcript of t1" }).click();
+  await page().locator(".transcript", { hasText: "all2ticks" }).waitFor();
+  await shot("14-transcript");
+});
+
 it("a reload in the middle, and a daemon that was killed: said on the screen, nothing lost, nothing twice", async () => {
   script(shell("sleep 60") + DONE);
   const id = await begin("a long reload", "never");
@@ -211,6 +279,15 @@ it("a reload in the middle, and a daemon that was killed: said on the screen, no
   const seqs = await page().locator("[data-seq]").evaluateAll((all) => all.map((one) => Number(one.dataset.seq)));
   assert.equal(new Set(seqs).size, seqs.length);
   await shot("09-back");
+  // The terminal was not the daemon's: it is as it was.
+  await go(`#/s/${t.sat}/terminals`);
+  await page().getByRole("button", { name: "Attach to t1" }).click();
+  await attached();
+  await rows("all2ticks");
+  await type("echo survived$((3 * 3)); exit");
+  await page().locator(".terminal-state", { hasText: "ended: exit status 0" }).waitFor();
+  await rows("survived9");
+  await shot("15-survived");
 });
 
 it("the policy had nothing to keep out, nothing broke, and nobody else was asked", () => {
