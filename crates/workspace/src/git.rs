@@ -38,6 +38,13 @@ const SETTINGS: [(&str, &str); 15] = [
 
 /// How git says that another git holds a lock.
 const LOCKED: &[u8] = b".lock': File exists";
+impl Ended {
+    /// Did it end badly because another git holds a lock?
+    pub(crate) fn is_locked(&self) -> bool {
+        self.code != Some(0) && self.errors.windows(LOCKED.len()).any(|part| part == LOCKED)
+    }
+}
+
 /// How long another git is waited for, and how often it is looked at.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 const LOCK_STEP: Duration = Duration::from_millis(20);
@@ -236,9 +243,7 @@ impl Repo {
         let mut waited = Duration::ZERO;
         loop {
             let ended = process::finish(program.clone()).await?;
-            let locked =
-                ended.code != Some(0) && ended.errors.windows(LOCKED.len()).any(|part| part == LOCKED);
-            if !locked || waited >= LOCK_PATIENCE {
+            if !ended.is_locked() || waited >= LOCK_PATIENCE {
                 return Ok(ended);
             }
             tokio::time::sleep(LOCK_STEP).await;
@@ -256,7 +261,14 @@ impl Repo {
             let hint = format!("if you trust it: `git config --global --add safe.directory '{dir}'`");
             return Fault::new(Kind::UserFixable, "git-ownership", what).hint(hint);
         }
-        if errors.contains("No space left") {
+        if ended.is_locked() {
+            let said: String = errors.trim().chars().take(QUOTE_CHARS).collect();
+            let what = format!("another git is at work in {dir}, so `git {word}` has to wait: {said}");
+            let hint =
+                "let it end (an editor of `git commit` may be open); where no git runs, remove that file";
+            return Fault::new(Kind::Transient, "git-locked", what).hint(hint);
+        }
+        if ["No space left", "Disk quota exceeded"].iter().any(|full| errors.contains(full)) {
             let what = format!("`git {word}` in {dir} found the disk full");
             return Fault::new(Kind::UserFixable, DISK_FULL, what)
                 .hint("free some space, then `kapell resume`");

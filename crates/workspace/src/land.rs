@@ -91,12 +91,13 @@ impl Git {
             return Ok(Tried::Stays(Stays::new("not-asked", "landing was not asked for"), result));
         }
         let candidate = match rebase(held, repo, &result, &tip).await? {
-            Ok(candidate) => candidate,
+            Ok(candidate) if !landed_before(&held.facts, &result) => candidate,
             Err(Stays { why: "nothing-to-land", .. }) => {
                 self.landed(held, repo, target, &result).await?;
                 return Ok(Tried::Landed(tip));
             }
-            Err(stays) => return Ok(Tried::Stays(stays, result)),
+            Err(stays) if !landed_before(&held.facts, &result) => return Ok(Tried::Stays(stays, result)),
+            _ => return Ok(Tried::Stays(taken_back(landing), result)),
         };
         if candidate.merged {
             let (good, runs) = check(candidate.commit.clone()).await?;
@@ -197,6 +198,19 @@ async fn already(held: &Held, target: &Target, result: &str, tip: &str) -> Resul
         }
     }
     Ok(None)
+}
+
+/// Was this very result landed once? Who finds it missing from the target must not put it there again.
+fn landed_before(facts: &Facts, result: &str) -> bool {
+    facts.landed.as_ref().is_some_and(|landed| landed.commit == result)
+}
+
+fn taken_back(landing: &Landing) -> Stays {
+    let target = landing.target.as_deref().unwrap_or("the target");
+    let what = format!(
+        "this work landed before, and `{target}` does not have it any more: whoever took it back decides"
+    );
+    Stays::new("taken-back", what)
 }
 
 /// The result on top of the tip.

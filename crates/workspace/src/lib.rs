@@ -11,13 +11,15 @@
 //! | branch checked out in a linked worktree | lands in that worktree by the same rules when the session was opened there, else leaves a branch (`no-branch`) |
 //! | branch not checked out | moves the branch by compare-and-swap |
 //! | HEAD detached | leaves the branch `kapell/<id>` (`no-branch`) |
-//! | bare | with a named target moves it by compare-and-swap, else leaves the branch |
+//! | bare | with a named target moves it by compare-and-swap (checked out in a linked worktree: `no-branch`), else leaves the branch |
 //! | without commits | refused: `no-commits`, with what to type |
 //! | partial clone | refused: `partial-clone`, with what to type |
 //! | shallow | works; the cut is copied |
 //! | SHA-256 objects | works |
 //! | with submodules | left empty in the workspace, their entries are kept as they are; said so |
 //! | with filters (LFS) or line-end attributes | the workspace holds the bytes git stores; nothing is converted, no filter runs |
+//! | with what landed taken back by the user | does not land it again: leaves the branch (`taken-back`) |
+//! | below a directory with a line feed in its name | refused: `path-line-feed`, with what to type |
 //! | with hooks | never run, not in the workspace and not at landing |
 //!
 //! Nothing is written to the user's repository before `integrate`, except the one ref `refs/kapell/base/<session>`
@@ -139,14 +141,25 @@ impl Git {
         Arc::clone(open.entry(session).or_default())
     }
 
+    /// Locks a session, with what is on record about it by now: another process may have gone on with it.
+    async fn opened(&self, session: SessionId) -> Result<Guard, Fault> {
+        let mut guard = self.slot(session).lock_owned().await;
+        let home = self.home(session);
+        let dir = home.dir.clone();
+        let now = match Open::load(home) {
+            // Where its directory is not what it was, the guard says so.
+            Err(error) if guard.is_some() && !session::passes(&error) => None,
+            other => other.map_err(|error| session::io_fault("reading", &dir, &error))?,
+        };
+        if now.is_some() && now.as_ref().map(|now| &now.facts) != guard.as_ref().map(|open| &open.facts) {
+            *guard = now;
+        }
+        Ok(guard)
+    }
+
     /// Locks a session that was prepared, by this process or an earlier one.
     async fn hold(&self, session: SessionId) -> Result<Held, Fault> {
-        let mut guard = self.slot(session).lock_owned().await;
-        if guard.is_none() {
-            let home = self.home(session);
-            let dir = home.dir.clone();
-            *guard = Open::load(home).map_err(|error| session::io_fault("reading", &dir, &error))?;
-        }
+        let guard = self.opened(session).await?;
         match guard.is_some() {
             true => Ok(Held(guard)),
             false => {

@@ -19,13 +19,8 @@ impl Git {
         origin: workspace::Origin,
     ) -> Result<Ready, Fault> {
         self.binary.ready().await?;
-        let mut guard = self.slot(session).lock_owned().await;
+        let mut guard = self.opened(session).await?;
         let home = self.home(session);
-        let dir = home.dir.clone();
-        let fault = |error: std::io::Error| io_fault("preparing", &dir, &error);
-        if guard.is_none() {
-            *guard = Open::load(home.clone()).map_err(fault)?;
-        }
         if guard.is_none() {
             if origin.worked {
                 return Err(lost(&home));
@@ -149,7 +144,12 @@ fn facts(repo: &Repo, origin: &Origin, child: bool) -> Result<Facts, Fault> {
         let what = format!("the path {} is not UTF-8", repo.dir().display());
         Fault::new(Kind::UserFixable, "path-not-utf8", what).hint("rename that directory")
     };
-    origin.common.to_str().ok_or_else(unfit)?;
+    let common = origin.common.to_str().ok_or_else(unfit)?;
+    if common.contains('\n') || repo.dir().as_os_str().as_encoded_bytes().contains(&b'\n') {
+        // Git answers in lines, and lists in lines what is borrowed.
+        let what = format!("the path {:?} has a line feed in it", repo.dir());
+        return Err(Fault::new(Kind::UserFixable, "path-line-feed", what).hint("rename that directory"));
+    }
     let mut borrowed = vec![origin.common.join("objects")];
     if child {
         // Git follows alternates of alternates only so far: a child names all of them itself.

@@ -217,7 +217,11 @@ impl Open {
                 return Err(refuse(&format!("{} is no directory", dir.display())));
             }
         }
-        if self.home.record().ok().flatten().is_none_or(|record| record.ready.is_none()) {
+        let record = match self.home.record() {
+            Err(error) if passes(&error) => return Err(io_fault("reading", &self.home.dir, &error)),
+            read => read.ok().flatten(),
+        };
+        if record.is_none_or(|record| record.ready.is_none()) {
             return Err(refuse("its session.json is missing or of another session"));
         }
         for stray in ["commondir", "gitdir", "config.worktree"] {
@@ -225,7 +229,10 @@ impl Open {
                 return Err(refuse(&format!("its repository has a file `{stray}`")));
             }
         }
-        self.own_files().map_err(|error| refuse(&error.to_string()))?;
+        self.own_files().map_err(|error| match passes(&error) {
+            true => io_fault("writing in", &self.home.git, &error),
+            false => refuse(&error.to_string()),
+        })?;
         Ok(Repo::own(&binary.of(self.home.session), &self.home.git, &self.home.tree))
     }
 
@@ -330,6 +337,22 @@ pub(crate) fn save_ref(label: &str) -> Result<String, Fault> {
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Is this trouble of the machine's, which says nothing about the file?
+pub(crate) fn passes(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let machine = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::IO,
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::ROFS,
+        Errno::ACCESS,
+    ];
+    Errno::from_io_error(error).is_some_and(|error| machine.contains(&error))
 }
 
 /// A file error as a fault.

@@ -129,11 +129,20 @@ impl Target {
             return Err(Stays::new("dirty", format!("a rebase of `{name}` is under way in your repository")));
         }
         match (&branch.out, &self.top) {
-            // A bare repository's HEAD names a branch, but nothing is checked out.
-            (_, None) | (None, _) => Ok((branch.commit.clone(), Place::Ref)),
+            (None, _) => Ok((branch.commit.clone(), Place::Ref)),
+            // A bare repository's HEAD names a branch, but nothing is checked out in the repository itself.
+            (Some(out), None) if self.is_itself(out) => Ok((branch.commit.clone(), Place::Ref)),
             (Some(out), Some(top)) if out == top => Ok((branch.commit.clone(), Place::Worktree(top))),
             (Some(out), _) => no(format!("`{name}` is checked out in another worktree, {}", out.display())),
         }
+    }
+
+    /// Does git mean the bare repository itself by this worktree? It names one in `X/.git` by `X`.
+    fn is_itself(&self, out: &Path) -> bool {
+        let common = self.common.canonicalize().ok();
+        [out.to_path_buf(), out.join(".git")]
+            .iter()
+            .any(|dir| common.is_some() && dir.canonicalize().ok() == common)
     }
 
     /// Is a rebase of this branch under way in any worktree? Its end would throw our move away.
@@ -206,6 +215,8 @@ impl Target {
         };
         Ok(match ended.code {
             Some(0) => Ok(()),
+            // That passes, and says nothing about the work.
+            _ if ended.is_locked() => return Err(self.repo.failed(&["merge"], &ended)),
             _ => Err(String::from_utf8_lossy(&ended.errors).trim().to_owned()),
         })
     }
@@ -217,16 +228,16 @@ impl Target {
 }
 
 /// Fast-forwards the branch that is checked out. git moves whatever is checked out at that instant, so it is looked at
-/// before, and again after: another branch that the user switched to in between goes back. And git writes files and
-/// index first and the branch last: when the user commits in between, or something holds the branch, it stays and the
-/// rest has gone ahead. Then files and index go back to where the branch is by now; a change of the user's stays, and so
+/// before, and again after: another branch that the user switched to in between goes back to where this merge found it,
+/// which git itself has noted. And git writes files and index first and the branch last: when the user commits in
+/// between, or something holds the branch, or a git moves none, it stays and the rest has gone ahead. Then files and index go back to where the branch is by now; a change of the user's stays, and so
 /// does what the user has landed by hand. In one piece: a Kapell that is killed in between leaves nothing half landed.
 async fn forward(theirs: &Repo, name: &str, tip: &str, to: &str) -> Result<Ended, Fault> {
     theirs.change_by(FORWARD, &[&format!("refs/heads/{name}"), tip, to]).await
 }
 
 /// Does the index hold all that landing changes? git writes it in one piece, so a merge that was refused left nothing,
-/// and then nothing is put back.
+/// and then nothing is put back. What the user wants of merges into the branch (`mergeOptions`) is not about this one.
 const FORWARD: &str = r#"
 branch=$1 tip=$2 to=$3; shift 3
 out=$("$@" symbolic-ref -q HEAD)
@@ -234,13 +245,25 @@ if [ "$out" != "$branch" ]; then
     echo "${out:-a commit} is checked out by now, not $branch" >&2
     exit 1
 fi
-"$@" merge --ff-only --no-autostash --no-stat --no-progress --quiet "$to"
-code=$?
+if [ "$("$@" rev-parse --verify --quiet HEAD)" = "$tip" ]; then
+    NONE= "$@" --config-env="branch.${branch#refs/heads/}.mergeOptions=NONE" \
+        merge --ff-only --no-autostash --no-stat --no-progress --quiet "$to"
+    code=$?
+else
+    echo "$branch was moved meanwhile" >&2
+    code=1
+fi
 if [ $code = 0 ]; then
     [ "$("$@" rev-parse --verify --quiet "$branch")" = "$to" ] && exit 0
-    echo "another branch than $branch was checked out meanwhile; it is where it was" >&2
-    "$@" update-ref -m 'kapell: taken back' HEAD "$tip" "$to" && "$@" read-tree -m -u "$to" HEAD
-    exit 1
+    code=1
+    was=$("$@" rev-parse --verify --quiet ORIG_HEAD)
+    if [ "$("$@" rev-parse --verify --quiet HEAD)" != "$to" ]; then
+        echo "git merged and did not move $branch" >&2
+    elif "$@" update-ref -m 'kapell: taken back' HEAD "$was" "$to"; then
+        echo "another branch than $branch was checked out meanwhile; it is where it was" >&2
+    else
+        echo "another branch than $branch was checked out meanwhile, and stands at $to now" >&2
+    fi
 fi
 "$@" diff-tree -r -z --name-only --no-renames "$tip" "$to" |
     xargs -0 "$@" diff-index --cached --quiet "$to" -- >/dev/null 2>&1 &&
@@ -381,6 +404,62 @@ mod tests {
         assert_eq!(git(&repo, &["symbolic-ref", "--short", "HEAD"]).await, "feature");
         assert_eq!(git(&repo, &["status", "--porcelain"]).await, "M mine");
         assert!(!dir.path().join("repo/new").exists());
+    }
+
+    /// A git that does something else, `instead` or before, when it is asked to merge.
+    fn meddling(dir: &Path, repo: &Repo, what: &str) -> Repo {
+        let script = format!(
+            "#!/bin/sh\nfor last; do :; done\ncase \" $* \" in *\" merge --ff-only \"*) {what} ;; esac\n\
+             exec /usr/bin/git \"$@\"\n"
+        );
+        let path = dir.join("meddling-git");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        Repo::theirs(&Binary::at(path, dir.join("records")), repo.dir())
+    }
+
+    #[tokio::test]
+    async fn a_branch_that_was_switched_to_goes_back_to_where_it_was() {
+        let (dir, repo, old, tip) = repository().await;
+        // The work is one commit further, and another branch one behind.
+        git(&repo, &["commit", "-q", "--allow-empty", "-m", "more"]).await;
+        std::fs::write(dir.path().join("repo/newer"), "work\n").unwrap();
+        git(&repo, &["add", "-A"]).await;
+        git(&repo, &["commit", "-qm", "newer"]).await;
+        let to = git(&repo, &["rev-parse", "HEAD"]).await;
+        git(&repo, &["reset", "-q", "--hard", &tip]).await;
+        git(&repo, &["branch", "release", &old]).await;
+        let theirs = meddling(dir.path(), &repo, "/usr/bin/git switch -q release");
+        assert_ne!(forward(&theirs, "main", &tip, &to).await.unwrap().code, Some(0));
+        for (branch, commit) in [("main", &tip), ("release", &old)] {
+            assert_eq!(git(&repo, &["rev-parse", branch]).await, *commit, "{branch}");
+        }
+        assert_eq!(git(&repo, &["status", "--porcelain"]).await, "");
+        // What was dropped from the branch meanwhile does not come back with the work.
+        git(&repo, &["switch", "-q", "main"]).await;
+        git(&repo, &["reset", "-q", "--hard", &old]).await;
+        assert_ne!(forward(&repo, "main", &tip, &to).await.unwrap().code, Some(0));
+        assert_eq!(git(&repo, &["rev-parse", "main"]).await, old);
+        assert_eq!(git(&repo, &["status", "--porcelain"]).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_merge_that_moves_nothing_leaves_nothing_half_landed() {
+        let (dir, repo, tip, to) = repository().await;
+        git(&repo, &["reset", "-q", "--hard", &tip]).await;
+        let theirs = meddling(dir.path(), &repo, "exec /usr/bin/git merge -q --squash \"$last\"");
+        assert_ne!(forward(&theirs, "main", &tip, &to).await.unwrap().code, Some(0));
+        assert_eq!(git(&repo, &["status", "--porcelain"]).await, "");
+        assert_eq!(git(&repo, &["rev-parse", "main"]).await, tip);
+        // The user's own wish for merges is not about this one.
+        for wish in ["--squash", "-s ours"] {
+            git(&repo, &["config", "branch.main.mergeOptions", wish]).await;
+            let ended = forward(&repo, "main", &tip, &to).await.unwrap();
+            assert_eq!(ended.code, Some(0), "{}", String::from_utf8_lossy(&ended.errors));
+            assert_eq!(git(&repo, &["rev-parse", "main"]).await, to);
+            assert_eq!(git(&repo, &["status", "--porcelain"]).await, "");
+            git(&repo, &["reset", "-q", "--hard", &tip]).await;
+        }
     }
 
     #[tokio::test]

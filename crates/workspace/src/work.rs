@@ -16,6 +16,8 @@ use std::time::{Duration, SystemTime};
 
 /// The last image, as a commit.
 const IMAGE_REF: &str = "refs/kapell/image";
+/// How git says that there is nothing to fetch.
+const ABSENT: [&str; 2] = ["couldn't find remote ref", "does not appear to be a git repository"];
 /// Names in a message that lists paths.
 const NAMED: usize = 20;
 /// Files whose change time is this close to the index's may have changed after it was written.
@@ -116,10 +118,6 @@ impl Git {
     ) -> Result<(bool, String), Fault> {
         let commit = revision(commit)?;
         // Nothing of the own tree is touched before all of the child's is here.
-        let gone = |fault: Fault| match fault.kind {
-            Kind::Permanent => Fault { code: CHILD_GONE.to_owned(), ..fault },
-            _ => fault,
-        };
         let (child_git, child_base) = self.parts_of(child).await.map_err(gone)?;
         let mut held = self.hold(session).await?;
         let repo = held.guard(&self.binary)?;
@@ -165,6 +163,17 @@ impl Git {
             Err(error) => Err(fault(&held, &error)),
         }
     }
+}
+
+/// The fault as one about a child whose work is not there and will not be. Whatever else went wrong may pass, and then
+/// the work is there: nobody is to do it anew.
+fn gone(fault: Fault) -> Fault {
+    let never = match fault.code.as_str() {
+        "workspace-missing" | "workspace-foreign" => true,
+        "git-failed" => ABSENT.iter().any(|words| fault.what.contains(words)),
+        _ => false,
+    };
+    if never { Fault { code: CHILD_GONE.to_owned(), ..fault } } else { fault }
 }
 
 /// The ref in a parent's repository that names the work of this child's that is in its tree.

@@ -173,3 +173,14 @@ async fn line_ends_and_filters_are_left_as_stored() {
     assert_eq!(world.commit(session).await, ready.base);
     assert_eq!(git_in(&ready.root, &["status", "--porcelain"]), "");
 }
+
+#[tokio::test]
+async fn a_path_with_a_line_feed_is_refused_before_anything_is_made() {
+    let world = World::new();
+    let odd = world.dir.path().join("a\nb");
+    std::fs::rename(&world.repo, &odd).unwrap();
+    let session = session();
+    let fault = world.git.prepare(session, Origin { repo: odd.clone(), ..world.origin() }).await.unwrap_err();
+    assert_eq!(fault.code, "path-line-feed", "{fault}");
+    assert_eq!(git_in(&odd, &["for-each-ref", "refs/kapell"]), "");
+}

@@ -1,7 +1,8 @@
 //! Landing: the target moves or stays, and what does not land leaves the user's repository as it was.
 
 use crate::support::{World, git_in, put, session};
-use contract::workspace::{Landing, Workspace};
+use contract::Kind;
+use contract::workspace::{Landing, Origin, Workspace};
 use std::os::unix::fs::PermissionsExt;
 
 fn why(landed: &contract::workspace::Landed) -> &str {
@@ -345,4 +346,93 @@ async fn removing_parks_what_did_not_land_and_touches_nothing_else() {
     assert!(!ready.root.exists() && precious.is_file() && world.repo.join("a.txt").is_file());
     assert_eq!(world.remove(session).await.unwrap_err().code, "workspace-foreign");
     world.run(&["fsck", "--strict"]);
+}
+
+#[tokio::test]
+async fn a_branch_that_is_checked_out_beside_a_bare_repository_is_left_alone() {
+    let world = World::new();
+    let dir = world.dir.path();
+    // The usual layout: `proj/.git` is bare, the branches are directories beside it.
+    let (proj, main) = (dir.join("proj"), dir.join("proj/main"));
+    std::fs::create_dir(&proj).unwrap();
+    git_in(dir, &["clone", "-q", "--bare", "repo", "proj/.git"]);
+    let session = session();
+    let origin = Origin { repo: proj.clone(), target: Some("main".to_owned()), ..world.origin() };
+    let ready = world.git.prepare(session, origin).await.unwrap();
+    put(&ready.root.join("new.txt"), "new");
+    let result = world.commit(session).await;
+    git_in(&proj, &["worktree", "add", "-q", "main", "main"]);
+    let landed = world.land(session, &ready, &result, None).await;
+    assert_eq!(why(&landed), "no-branch");
+    assert!(String::from_utf8_lossy(&landed.blobs[0]).contains("proj/main"));
+    assert_eq!(git_in(&main, &["rev-parse", "HEAD"]), ready.base);
+    assert_eq!(git_in(&main, &["status", "--porcelain"]), "");
+    // Checked out nowhere, though the bare repository's HEAD names it.
+    git_in(&proj, &["worktree", "remove", "main"]);
+    assert_eq!(why(&world.land(session, &ready, &result, None).await), "landed");
+    assert_eq!(git_in(&proj, &["rev-parse", "main"]), result);
+}
+
+#[tokio::test]
+async fn what_the_user_took_back_does_not_land_again() {
+    let world = World::new();
+    let (session, ready) = world.prepared().await;
+    put(&ready.root.join("new.txt"), "new");
+    let result = world.commit(session).await;
+    assert_eq!(why(&world.land(session, &ready, &result, None).await), "landed");
+    world.run(&["reset", "-q", "--hard", &ready.base]);
+    // The next task changes nothing.
+    assert_eq!(world.commit(session).await, result);
+    let landed = world.land(session, &ready, &result, None).await;
+    assert_eq!(why(&landed), "taken-back");
+    assert_eq!((world.head(), world.run(&["status", "--porcelain"])), (ready.base.clone(), String::new()));
+    assert_eq!(world.run(&["rev-parse", &landed.integrated.branch.unwrap()]), result);
+    // Neither beside something else that they put there.
+    world.write("other.txt", "theirs");
+    world.run(&["add", "-A"]);
+    world.run(&["commit", "-q", "-m", "theirs"]);
+    assert_eq!(why(&world.land(session, &ready, &result, None).await), "taken-back");
+    assert!(!world.repo.join("new.txt").exists());
+    // The same change under another name is there: nothing was taken back.
+    world.write("new.txt", "new");
+    world.run(&["add", "-A"]);
+    world.run(&["commit", "-q", "-m", "by hand"]);
+    assert_eq!(why(&world.land(session, &ready, &result, None).await), "landed");
+}
+
+#[tokio::test]
+async fn a_lock_of_the_users_git_is_waited_for_and_not_taken_for_a_no() {
+    let world = World::new();
+    let (session, ready) = world.prepared().await;
+    put(&ready.root.join("new.txt"), "new");
+    let result = world.commit(session).await;
+    // As long as the editor of `git commit -a` is open.
+    let lock = world.repo.join(".git/index.lock");
+    put(&lock, "");
+    let base = ready.base.clone();
+    let landing = Landing { base, result: result.clone(), target: ready.target.clone(), land: true };
+    let fault = world.land_with(session, landing, None).await.unwrap_err();
+    assert_eq!((fault.kind, fault.code.as_str()), (Kind::Transient, "git-locked"), "{fault}");
+    assert!(fault.what.contains("index.lock") && !fault.hint.is_empty(), "{fault}");
+    assert_eq!(world.head(), ready.base);
+    std::fs::remove_file(&lock).unwrap();
+    assert_eq!(why(&world.land(session, &ready, &result, None).await), "landed");
+    assert_eq!(world.head(), result);
+}
+
+#[tokio::test]
+async fn what_another_process_landed_meanwhile_is_not_forgotten() {
+    let mut world = World::new();
+    let (session, ready) = world.prepared().await;
+    put(&ready.root.join("new.txt"), "one");
+    let here = std::sync::Arc::clone(&world.git);
+    world.restart();
+    let first = world.commit(session).await;
+    assert_eq!(why(&world.land(session, &ready, &first, None).await), "landed");
+    // The process that had the session open before takes it up again.
+    world.git = here;
+    put(&ready.root.join("new.txt"), "two");
+    let second = world.commit(session).await;
+    assert_eq!(why(&world.land(session, &ready, &second, None).await), "landed");
+    assert_eq!(world.run(&["rev-parse", "HEAD^"]), first);
 }

@@ -251,3 +251,24 @@ async fn a_childs_work_that_is_not_there_is_told_apart_from_trouble_of_the_own_t
     assert_eq!(fault.code, contract::error::CHILD_GONE, "{fault}");
     assert!(!world.git.root(root).join("b.txt").exists());
 }
+
+#[tokio::test]
+async fn a_childs_work_is_not_given_up_because_something_passed_went_wrong() {
+    let mut world = World::new();
+    let (root, _) = world.prepared().await;
+    let (child, ready) = world.child_of(root).await;
+    put(&ready.root.join("b.txt"), "b\n");
+    let commit = world.commit(child).await;
+    // The machine is short of memory, and git is what it ends.
+    let killed = world.dir.path().join("killed-git");
+    put(&killed, "#!/bin/sh\ncase \" $* \" in *\" fetch \"*) exit 137 ;; esac\nexec /usr/bin/git \"$@\"\n");
+    std::fs::set_permissions(&killed, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (state, cache) = (world.dir.path().join("state"), world.dir.path().join("cache"));
+    let options = workspace::Options { git: Some(killed), ..workspace::Options::default() };
+    let short = workspace::Git::new(state, cache, options);
+    let fault = short.adopt(root, child, commit.clone()).await.unwrap_err();
+    assert_eq!(fault.code, "git-failed", "{fault}");
+    world.restart();
+    assert!(world.git.adopt(root, child, commit).await.unwrap().0);
+    assert!(world.git.root(root).join("b.txt").exists());
+}
