@@ -4,6 +4,7 @@ use crate::checks::{CheckDef, Flag, Report};
 use crate::confine::{HostAsked, InForce};
 use crate::context::{Left, Sent};
 use crate::event::{Notice, TaskState};
+use crate::handle::Handed;
 use crate::hooks::{Asked, HookAnswer, HookEvent};
 use crate::model::{Card, Meter, Shown, Stop, Usage};
 use crate::policy::Ruling;
@@ -618,4 +619,7 @@ pub struct CallResult {
     /// Hosts that commands asked for through the proxy since the last result that told of any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<HostAsked>,
+    /// Secrets whose values it was given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handed: Vec<Handed>,
 }

@@ -1,6 +1,7 @@
 //! What keeps a command in its place: words for who asks (the binary, from configuration), who passes it on (tools,
 //! checks) and who does it (`sandbox`). Knows no system. Start at [`Confinement`].
 
+use crate::is_default;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -69,6 +70,10 @@ pub struct Confinement {
     pub read: Vec<PathBuf>,
     /// What it may write besides: build output, caches.
     pub write: Vec<PathBuf>,
+    /// Of what it would see, what it may not: shown as nothing.
+    pub hidden: Vec<PathBuf>,
+    /// Of what it may write, what stays as it is.
+    pub kept: Vec<PathBuf>,
     /// Whom it may ask, where only listed hosts are reached.
     pub hosts: Hosts,
     /// Bytes of one file that it writes; 0 = what the disk takes.
@@ -119,6 +124,9 @@ pub struct InForce {
     pub seccomp: bool,
     /// It sees its own files, network and shared memory only.
     pub namespaces: bool,
+    /// It sees what `/proc` tells of other processes, by numbers that are not its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub others_seen: bool,
 }
 
 /// The oldest Landlock that holds a write to where it is allowed (truncating came last).
@@ -140,7 +148,12 @@ impl fmt::Display for InForce {
         if self.landlock > 0 {
             write!(f, "landlock {}, ", self.landlock)?;
         }
-        for (has, layer) in [(self.seccomp, "seccomp, "), (self.namespaces, "namespaces, ")] {
+        let layers = [
+            (self.seccomp, "seccomp, "),
+            (self.namespaces, "namespaces, "),
+            (self.others_seen, "other processes seen, "),
+        ];
+        for (has, layer) in layers {
             f.write_str(if has { layer } else { "" })?;
         }
         write!(f, "network {}", self.network.name())

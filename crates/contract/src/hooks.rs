@@ -4,6 +4,7 @@
 //! answers come to together. Start at [`HookEvent`], then [`Hooks`], the port.
 
 use crate::action::Call;
+use crate::handle::Handed;
 use crate::policy::Decision;
 use crate::session::SessionSpec;
 use crate::{BoxFuture, Cancel, Digest, IntentId, SessionId, is_default};
@@ -109,6 +110,9 @@ pub struct HookDef {
     /// Its answer counts for nothing (`async`).
     #[serde(default, skip_serializing_if = "is_default")]
     pub silent: bool,
+    /// Variables it is given besides; a value may name a secret, as `secret:NAME`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub env: Vec<(String, String)>,
 }
 
 /// One event of which hooks are told.
@@ -166,6 +170,9 @@ pub struct HookAnswer {
     pub exit: Option<i32>,
     /// How long it took, milliseconds.
     pub ms: u64,
+    /// Secrets whose values it was given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub handed: Vec<Handed>,
 }
 
 /// An event with everything that a hook may read of it.
@@ -210,6 +217,8 @@ pub struct HookSaid {
     pub exit: Option<i32>,
     /// How long it took, milliseconds.
     pub ms: u64,
+    /// Secrets whose values it was given.
+    pub handed: Vec<Handed>,
 }
 
 /// The port: who knows the hooks' format, and runs them.

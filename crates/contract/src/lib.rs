@@ -15,6 +15,7 @@ pub mod digest;
 pub mod error;
 pub mod event;
 pub mod found;
+pub mod handle;
 pub mod hooks;
 pub mod id;
 pub mod intent;

@@ -2,6 +2,7 @@
 
 use crate::action::EffectClass;
 use crate::confine::{Confinement, HostAsked, InForce};
+use crate::handle::Handed;
 use crate::model::{Image, ToolSpec};
 use crate::policy::Part;
 use crate::port::{Blobs, Sink};
@@ -86,6 +87,8 @@ pub struct Output {
     pub images: Vec<Image>,
     /// Hosts that commands asked for through the proxy.
     pub asked: Vec<HostAsked>,
+    /// Secrets whose values it was given.
+    pub handed: Vec<Handed>,
 }
 
 /// A whole output in a file, written and synced. Who gets it makes a blob of it ([`Blobs::adopt`]) or removes it.
@@ -122,6 +125,7 @@ impl Output {
             stopped: None,
             images: Vec::new(),
             asked: Vec::new(),
+            handed: Vec::new(),
         }
     }
 

@@ -11,6 +11,7 @@ use contract::checks::{CheckKind, Flag, Verdict};
 use contract::confine::InForce;
 use contract::context::{Act, Left, Sent, Summary};
 use contract::event::{Answer, Dearer, Disposal, Event, Final, Notice, Other, Subject, TaskState};
+use contract::handle::Handed;
 use contract::intent::{ChildEnd, Intent, Source, Wish};
 use contract::model::{Gauge, Meter, Rates, Usage, Window};
 use contract::policy::{self, Ruling};
@@ -278,6 +279,8 @@ fn works() -> Vec<Example<Event>> {
         |id: &str| Call { together: Some(blob("eslint --quiet")), ..call(id, "shell", EffectClass::Staged) };
     let together = vec![lint("call_6"), lint("call_7")];
     let confined = |held: InForce| Call { held: Some(held), ..call("call_6", "shell", EffectClass::Staged) };
+    let [whole, ..] = held();
+    let seen = vec![confined(InForce { others_seen: true, ..whole })];
     let confined = held().map(confined).to_vec();
     let approved = Event::Started {
         action: action(2, 9),
@@ -309,6 +312,7 @@ fn works() -> Vec<Example<Event>> {
         ("started-tools-ruled", started(Work::Tools { calls: ruled }, EffectClass::External)),
         ("started-tools-together", started(Work::Tools { calls: together }, EffectClass::Staged)),
         ("started-tools-confined", started(Work::Tools { calls: confined }, EffectClass::Staged)),
+        ("started-tools-others-seen", started(Work::Tools { calls: seen }, EffectClass::Staged)),
         ("started-check", started(Work::Check { base_known: true }, EffectClass::Pure)),
         ("started-inspect", started(Work::Inspect { result: commit('b') }, EffectClass::Pure)),
         ("started-integrate", started(Work::Integrate { result: commit('b') }, EffectClass::Keyed)),
@@ -455,6 +459,7 @@ fn full_result() -> CallResult {
         pixels: Vec::new(),
         tokens: None,
         asked: Vec::new(),
+        handed: Vec::new(),
     }
 }
 
@@ -468,6 +473,8 @@ fn ends() -> Vec<Example<Event>> {
     let measured = CallResult { pixels: vec![(640, 480)], ..seen.clone() };
     let counted = CallResult { tokens: Some(4), ..bare_result.clone() };
     let knocked = CallResult { asked: asked_for(), ..bare_result.clone() };
+    let to = "`gh`".to_owned();
+    let handed = CallResult { handed: vec![Handed { name: "GITHUB".into(), to }], ..bare_result.clone() };
     let stopped = Outcome { written: vec![full_result.clone()], ..outcome(End::Cancelled) };
     let ran = |results, savepoint| done(Done::Ran { results, savepoint });
     let landed = Integrated {
@@ -498,6 +505,7 @@ fn ends() -> Vec<Example<Event>> {
             ("finished-ran-pixels", ran(vec![measured], None)),
             ("finished-ran-counted", ran(vec![counted], None)),
             ("finished-ran-asked", ran(vec![knocked], None)),
+            ("finished-ran-handed", ran(vec![handed], None)),
             ("finished-checked", done(Done::Checked(report()))),
             ("finished-checked-confined", done(Done::Checked(confined_report()))),
             ("finished-inspected", done(Done::Inspected { flags: vec![flag], files: 3 })),

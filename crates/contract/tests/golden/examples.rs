@@ -100,6 +100,7 @@ pub(crate) fn held() -> [InForce; 3] {
         landlock: 7,
         seccomp: true,
         namespaces: true,
+        others_seen: false,
     };
     let less = InForce { profile: Profile::ReadOnly, network: Network::Off, namespaces: false, ..whole };
     let none = InForce {
@@ -108,6 +109,7 @@ pub(crate) fn held() -> [InForce; 3] {
         landlock: 0,
         seccomp: false,
         namespaces: false,
+        others_seen: false,
     };
     [whole, less, none]
 }

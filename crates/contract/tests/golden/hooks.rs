@@ -4,6 +4,7 @@ use super::Example;
 use super::examples::{AT, action, bare_spec, blob, call, intent_id};
 use contract::action::{Call, Done, EffectClass, End, Outcome, Work};
 use contract::event::{Event, Final, Notice};
+use contract::handle::Handed;
 use contract::hooks::{Asked, HookAnswer, HookDef, HookEvent};
 use contract::policy::{Decision, Ruling};
 use contract::session::SessionSpec;
@@ -27,6 +28,8 @@ pub(super) fn all() -> Vec<Example<Event>> {
     let ending = |state, code| Event::Ending { state, code, why: "the workflow is through".into() };
     vec![
         ("opened-hooks", Event::Opened { spec: Box::new(SessionSpec { hooks: defs(), ..bare_spec() }) }),
+        ("opened-hooks-env", Event::Opened { spec: Box::new(SessionSpec { hooks: given(), ..bare_spec() }) }),
+        ("finished-hooked-handed", done(handed(), None, None)),
         ("started-hooks", started(full)),
         ("started-hooks-bare", started(Asked::of(HookEvent::SessionEnd, ""))),
         ("finished-hooked", done(answers(), Some(blob("not run: a hook denied it: no")), Some(hooked))),
@@ -53,6 +56,7 @@ fn defs() -> Vec<HookDef> {
         project: false,
         confined: false,
         silent: false,
+        env: Vec::new(),
     };
     let full = HookDef {
         event: HookEvent::PreToolUse,
@@ -66,6 +70,17 @@ fn defs() -> Vec<HookDef> {
     vec![bare, full]
 }
 
+/// One that is given a secret.
+fn given() -> Vec<HookDef> {
+    let env = vec![("LOG_TOKEN".into(), "secret:LOG".into())];
+    defs().into_iter().take(1).map(|hook| HookDef { env: env.clone(), ..hook }).collect()
+}
+
+fn handed() -> Vec<HookAnswer> {
+    let handed = vec![Handed { name: "LOG".into(), to: "a hook".into() }];
+    answers().into_iter().take(1).map(|answer| HookAnswer { handed: handed.clone(), ..answer }).collect()
+}
+
 fn answers() -> Vec<HookAnswer> {
     let bare = HookAnswer {
         hook: 0,
@@ -75,6 +90,7 @@ fn answers() -> Vec<HookAnswer> {
         failed: String::new(),
         exit: None,
         ms: 12,
+        handed: Vec::new(),
     };
     let say = |say| HookAnswer { say: Some(say), ..bare.clone() };
     let full = HookAnswer {
