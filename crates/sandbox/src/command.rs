@@ -36,6 +36,17 @@ pub struct Command {
     pub(crate) confined: Option<(Confinement, Offers)>,
     pub(crate) limits: Limits,
     pub(crate) log: Option<Log>,
+    pub(crate) given: Given,
+}
+
+/// Variables that hold secrets; shown nowhere.
+#[derive(Clone, Default)]
+pub(crate) struct Given(Vec<(OsString, OsString)>);
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
 }
 
 /// What a command reads.
@@ -92,6 +103,7 @@ impl Command {
             confined: None,
             limits: Limits::default(),
             log: None,
+            given: Given::default(),
         }
     }
 
@@ -104,6 +116,13 @@ impl Command {
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a variable whose value it is meant to have, whatever its name: a person has said so.
+    #[must_use]
+    pub fn given(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.given.0.push((name.into(), value.into()));
         self
     }
 
@@ -237,6 +256,8 @@ impl Command {
         let confined = self.confined.as_ref();
         let plan =
             confined.map(|(asked, offers)| confine::plan(asked, offers, &mut env)).transpose()?.flatten();
+        env.retain(|(name, _)| !self.given.0.iter().any(|(given, _)| given == name));
+        env.extend(self.given.0.iter().cloned());
         let texts = self.argv.iter().chain(env.iter().flat_map(|(name, value)| [name, value]));
         if texts.chain([self.cwd.as_os_str().to_owned()].iter()).any(|text| text.as_bytes().contains(&0)) {
             return Err(Error::Nul { program: self.name() });

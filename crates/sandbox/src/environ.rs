@@ -271,6 +271,13 @@ fn is_passed(name: &OsStr) -> bool {
         && !keeps_credentials(&upper)
 }
 
+/// Of these variables, those that commands are given without the name and the word in their addresses.
+pub fn bared(inherited: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
+    let passed = inherited.filter(|(name, _)| is_passed(name) && !is_secret(name));
+    let changed = passed.filter(|(_, value)| bare(value.clone()) != *value);
+    changed.map(|(name, _)| name.to_string_lossy().into_owned()).collect()
+}
+
 /// What may be inherited; then what keeps programs quiet, or what a terminal needs; then the extras, which cannot
 /// bring a secret back; then the marker.
 pub(crate) fn child(

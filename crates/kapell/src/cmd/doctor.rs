@@ -2,6 +2,7 @@
 //!
 //! Mends nothing itself. Start at [`run`]; every line is a [`Finding`].
 
+mod cage;
 mod disk;
 pub(super) mod places;
 
@@ -47,6 +48,7 @@ async fn around(app: &App) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("kapell", env!("CARGO_PKG_VERSION"))];
     findings.extend(programs(app).await);
     findings.push(groups());
+    findings.extend(cage::findings(app));
     findings.extend(roots(app));
     findings.extend(config(app));
     findings

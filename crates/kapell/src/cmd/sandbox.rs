@@ -81,10 +81,13 @@ async fn tried(app: &App, asked: Confinement, words: &[String]) -> Result<u8, Fa
         Failure::failed("signals", format!("cannot wait for signals: {error}"), "try again")
     })?;
     // The workspace is the person's: what is made in it for the time being goes again.
-    let made = match asked.profile {
-        Profile::WorkspaceWrite => sandbox::seal(&asked.workspace).unwrap_or_default(),
-        _ => Vec::new(),
+    let mut asked = asked;
+    let (made, kept) = match asked.profile {
+        Profile::WorkspaceWrite => sandbox::seal_theirs(&asked.workspace).unwrap_or_default(),
+        _ => Default::default(),
     };
+    asked.kept.extend(kept);
+    let (workspace, before) = (asked.workspace.clone(), sandbox::repositories(&asked.workspace));
     let cancel = Cancel::new();
     let command = sandbox::Command::argv(words, &app.cwd).timeout_ms(LIMIT_MS).keep(0).confine(asked);
     let mut progress = |progress: sandbox::Progress<'_>| {
@@ -103,6 +106,13 @@ async fn tried(app: &App, asked: Confinement, words: &[String]) -> Result<u8, Fa
     };
     drop(running);
     sandbox::unseal(&made);
+    for new in sandbox::repositories(&workspace).difference(&before) {
+        out::complain(&format!(
+            "kapell: {} is new: git here would run the hooks and obey the configuration that the command gave it; look at \
+             them, or remove it\n",
+            new.display()
+        ));
+    }
     let ended = ended.map_err(contract::Fault::from)?;
     for refused in ended.asked.iter().filter(|it| !it.passed) {
         out::complain(&format!("kapell: refused: {}\n", crate::show::clean::line(&refused.why)));

@@ -4,7 +4,7 @@
 
 use super::plan::{Entry, Plan, Show};
 use super::tree::Tree;
-use super::{calls, landlock};
+use super::{SHARED, calls, landlock};
 use crate::gate::PORT;
 use crate::wire::Step;
 use crate::{pass, sys};
@@ -81,8 +81,8 @@ pub(crate) fn enter(plan: &Plan, cwd: OwnedFd, gate: Option<OwnedFd>) -> Result<
     calls::filter(plan).map_err(|error| (Step::Seccomp, error))
 }
 
-/// Only what this needs, to see whether the kernel grants it.
-pub(super) fn probe() -> io::Result<()> {
+/// Only what this needs, to see whether the kernel grants it: 0, or [`SHARED`].
+pub(super) fn probe() -> io::Result<i32> {
     let (forked, who) = fork_first()?;
     let Some(child) = forked else {
         let entries = [
@@ -91,13 +91,16 @@ pub(super) fn probe() -> io::Result<()> {
             Entry::new("/tmp", Show::Own(None)),
         ];
         let tried = settle(who).and_then(|()| own_spaces(Network::Off));
-        let tried = tried.and_then(|()| fill(&entries).map(drop).map_err(|(_, error)| error));
-        let code = tried.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EPERM), |()| 0);
+        let tried = tried.and_then(|()| fill(&entries).map_err(|(_, error)| error));
+        let code = match tried {
+            Ok(tree) => i32::from(tree.others_seen()) * SHARED,
+            Err(error) => error.raw_os_error().unwrap_or(libc::EPERM),
+        };
         std::process::exit(code)
     };
     let status = waitpid(Some(child), WaitOptions::empty())?;
     match status.and_then(|(_, status)| status.exit_status()) {
-        Some(0) => Ok(()),
+        Some(code @ (0 | SHARED)) => Ok(code),
         Some(errno) => Err(io::Error::from_raw_os_error(errno)),
         None => Err(io::Error::other("trying them was ended by a signal")),
     }

@@ -49,10 +49,16 @@ pub struct Offers {
     pub seccomp: bool,
     /// Namespaces with a view of files of one's own: or why there are none.
     pub namespaces: Result<(), String>,
+    /// A command can have a /proc of its own.
+    pub own_proc: bool,
 }
 
 /// The oldest one that keeps a command from sockets with abstract names.
 const ABSTRACT: u32 = 6;
+/// The oldest one that keeps a command from sockets of the file system.
+const SOCKETS: u32 = 9;
+/// How the helper ends that has tried it all and had no /proc of its own.
+const SHARED: i32 = 250;
 /// Tells the helper to try what it takes.
 pub(crate) const PROBE: &str = "probe";
 /// Variables that lead out of what it sees, or into it before its first line.
@@ -76,10 +82,14 @@ const CLEARED: [&str; 14] = [
 /// What this system offers; looked for once per process.
 pub fn offers() -> &'static Offers {
     static OFFERS: OnceLock<Offers> = OnceLock::new();
-    OFFERS.get_or_init(|| Offers {
-        landlock: landlock::version(),
-        seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
-        namespaces: probe(),
+    OFFERS.get_or_init(|| {
+        let probed = probe();
+        Offers {
+            landlock: landlock::version(),
+            seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
+            own_proc: probed.as_ref().is_ok_and(|own| *own),
+            namespaces: probed.map(drop),
+        }
     })
 }
 
@@ -90,7 +100,14 @@ pub fn in_force(asked: &Confinement) -> Result<InForce, Error> {
 }
 
 fn nothing() -> InForce {
-    InForce { profile: Profile::Full, network: Network::On, landlock: 0, seccomp: false, namespaces: false }
+    InForce {
+        profile: Profile::Full,
+        network: Network::On,
+        landlock: 0,
+        seccomp: false,
+        namespaces: false,
+        others_seen: false,
+    }
 }
 
 fn held(asked: &Confinement, offers: &Offers) -> Result<InForce, Error> {
@@ -122,7 +139,40 @@ fn held(asked: &Confinement, offers: &Offers) -> Result<InForce, Error> {
     let network =
         if offers.namespaces.is_err() && network == Network::Hosts { Network::Off } else { network };
     let namespaces = offers.namespaces.is_ok();
-    Ok(InForce { profile, network, landlock: offers.landlock, seccomp: offers.seccomp, namespaces })
+    let (landlock, seccomp, others_seen) = (offers.landlock, offers.seccomp, namespaces && !offers.own_proc);
+    Ok(InForce { profile, network, landlock, seccomp, namespaces, others_seen })
+}
+
+/// What stays open where a command is held like this: one sentence each.
+pub fn open(held: &InForce) -> Vec<String> {
+    let mut open = Vec::new();
+    if held.profile == Profile::Full {
+        return open;
+    }
+    if held.landlock < SOCKETS {
+        open.push(format!(
+            "programs that listen at a socket in a directory that is shown (/usr, /opt, tools, `read`) can be spoken to: only \
+             Landlock {SOCKETS} keeps that off, and there is {}",
+            held.landlock
+        ));
+    }
+    if held.others_seen {
+        let why = "command lines and other facts of all processes can be read: /proc is covered in parts here, as containers do, \
+                   and cannot be had anew";
+        open.push(why.to_owned());
+    }
+    if !held.namespaces {
+        open.push(
+            "git's hooks, and modes, owners and times of files, can be changed: there are no namespaces"
+                .to_owned(),
+        );
+    }
+    if !held.namespaces && held.landlock < ABSTRACT {
+        open.push(format!(
+            "other processes of yours can be signalled: only Landlock {ABSTRACT} keeps that off"
+        ));
+    }
+    open
 }
 
 /// The plan for a command with this environment, which is changed to fit.
@@ -192,34 +242,56 @@ fn through_the_gate(env: &mut Vec<(OsString, OsString)>) {
 pub fn seal(workspace: &Path) -> io::Result<Vec<PathBuf>> {
     let git = workspace.join(".git");
     let mut made = Vec::new();
-    let mut make = |path: PathBuf, how: &dyn Fn(&Path) -> io::Result<()>| match how(&path) {
-        Ok(()) => {
-            made.push(path);
-            Ok(())
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    };
-    let file = |text: &'static str| {
-        move |path: &Path| io::Write::write_all(&mut std::fs::File::create_new(path)?, text.as_bytes())
-    };
     match std::fs::symlink_metadata(&git) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make(git, &|path| std::fs::create_dir(path))?
+            std::fs::create_dir(&git)?;
+            made.push(git);
         }
         Ok(meta) if meta.is_dir() && git.join("HEAD").symlink_metadata().is_ok() => {
-            for name in rules::SEALED {
-                match name {
-                    "hooks" => make(git.join(name), &|path| std::fs::create_dir(path))?,
-                    // It says what holds anyway: here.
-                    "commondir" => make(git.join(name), &file(".\n"))?,
-                    _ => make(git.join(name), &file(""))?,
-                }
-            }
+            rules::SEALED.iter().try_for_each(|name| part(&git, name, &mut made))?;
         }
         _ => {}
     }
     Ok(made)
+}
+
+/// The same for a repository that is a person's own, with those of its submodules. Says what it made, and what has to
+/// stay as it is besides: by which linked work trees find the repository. One that a command makes itself has none of
+/// it, so that it can be removed again.
+pub fn seal_theirs(workspace: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let (mut made, git) = (seal(workspace)?, workspace.join(".git"));
+    let rules::Below { repositories, linked, .. } = rules::below(&git, &Disk);
+    for dir in repositories.iter().filter(|dir| **dir != git) {
+        rules::SEALED.iter().try_for_each(|name| part(dir, name, &mut made))?;
+    }
+    linked.iter().try_for_each(|dir| part(dir, "config.worktree", &mut made))?;
+    let kept = linked.iter().flat_map(|dir| ["commondir", "config.worktree"].map(|name| dir.join(name)));
+    Ok((made, kept.collect()))
+}
+
+/// Makes what is missing of what git runs and obeys in this directory.
+fn part(dir: &Path, name: &str, made: &mut Vec<PathBuf>) -> io::Result<()> {
+    let path = dir.join(name);
+    let file = |text: &str| io::Write::write_all(&mut std::fs::File::create_new(&path)?, text.as_bytes());
+    let done = match name {
+        "hooks" => std::fs::create_dir(&path),
+        // It says what holds anyway: here.
+        "commondir" => file(".\n"),
+        _ => file(""),
+    };
+    match done {
+        Ok(()) => made.push(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Git directories of submodules and of linked work trees: what lies in them, git runs and obeys in the person's hands.
+pub fn repositories(workspace: &Path) -> std::collections::BTreeSet<PathBuf> {
+    let git = workspace.join(".git");
+    let rules::Below { repositories, linked, .. } = rules::below(&git, &Disk);
+    repositories.into_iter().filter(|dir| *dir != git).chain(linked).collect()
 }
 
 /// What is closed is what it should be: on a link nothing can be mounted, and what it leads to could be put in its place.
@@ -253,13 +325,15 @@ pub fn unseal(made: &[PathBuf]) {
 }
 
 /// Starts the helper to try it: only trying tells, since many things forbid it.
-fn probe() -> Result<(), String> {
+/// True: with a /proc of one's own.
+fn probe() -> Result<bool, String> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0_helper().arg(crate::helper::WORD).arg(PROBE).env_clear().current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let code = command.status().map_err(|error| format!("they cannot be tried: {error}"))?.code();
     match code {
-        Some(0) => Ok(()),
+        Some(0) => Ok(true),
+        Some(SHARED) => Ok(false),
         Some(errno) => Err(io::Error::from_raw_os_error(errno).to_string()),
         None => Err("trying them was ended by a signal".to_owned()),
     }
@@ -267,7 +341,7 @@ fn probe() -> Result<(), String> {
 
 /// The helper's part: tries, and ends with the number of the error.
 pub(crate) fn try_out() -> ! {
-    let code = apply::probe().map_or_else(|error| error.raw_os_error().unwrap_or(libc::EPERM), |()| 0);
+    let code = apply::probe().unwrap_or_else(|error| error.raw_os_error().unwrap_or(libc::EPERM));
     std::process::exit(code)
 }
 
@@ -286,7 +360,7 @@ mod tests {
     use super::*;
 
     fn all() -> Offers {
-        Offers { landlock: 7, seccomp: true, namespaces: Ok(()) }
+        Offers { landlock: 7, seccomp: true, namespaces: Ok(()), own_proc: true }
     }
 
     #[test]
@@ -299,6 +373,14 @@ mod tests {
         let none = Offers { namespaces: Err("not permitted".into()), ..all() };
         let error = held(&asked, &none).unwrap_err().to_string();
         assert!(error.contains("namespaces (not permitted)"), "{error}");
+        let covered = held(&asked, &Offers { own_proc: false, ..all() }).unwrap();
+        assert!(covered.to_string().contains("namespaces, other processes seen, network off"), "{covered}");
+        let said = |offers: &Offers| {
+            open(&held(&Confinement { degraded: true, ..asked.clone() }, offers).unwrap()).join("\n")
+        };
+        assert!(said(&Offers { own_proc: false, ..all() }).contains("/proc is covered"));
+        assert!(said(&all()).contains("Landlock 9") && said(&none).contains("git's hooks"));
+        assert_eq!(said(&Offers { landlock: 9, ..all() }), "");
         let old = Offers { landlock: 2, ..all() };
         assert!(held(&asked, &old).unwrap_err().to_string().contains("Landlock 3 or newer (there is 2)"));
         let degraded = Confinement { degraded: true, network: Network::Hosts, ..asked };

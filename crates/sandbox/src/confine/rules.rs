@@ -4,6 +4,7 @@
 use super::place::{Files, Kind, Place};
 use super::plan::{Entry, Plan, Show};
 use contract::confine::{Confinement, Network, Profile};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Directories of the system: read and executed. What is missing a person adds by configuration.
@@ -150,7 +151,8 @@ pub(super) fn derive(asked: &Confinement, place: &Place, files: &dyn Files, name
     let scratch = asked.scratch.as_ref().map(|dir| files.real(dir).unwrap_or_else(|| dir.clone()));
     let asked = &Confinement { scratch, ..asked.clone() };
     let homes = if place.has_home() { Vec::from_iter(files.real(&place.home)) } else { Vec::new() };
-    let mut list = List { files, entries: Vec::new(), namespaces, homes };
+    let pinned = BTreeSet::new();
+    let mut list = List { files, entries: Vec::new(), namespaces, homes, pinned };
     for path in SYSTEM {
         // If the home is in there, its own one covers it.
         list.show(Path::new(path), Show::Read);
@@ -180,7 +182,10 @@ pub(super) fn derive(asked: &Confinement, place: &Place, files: &dyn Files, name
         asked.write.iter().for_each(|path| list.read(path));
     }
     if namespaces {
-        list.hide(&KEYS);
+        list.hide(KEYS.iter().map(Path::new));
+        asked.kept.iter().for_each(|path| list.keep(path));
+        asked.hidden.iter().for_each(|path| list.pin(path));
+        list.hide(asked.hidden.iter().map(PathBuf::as_path));
     }
     let entries = list.in_order();
     let processes = if asked.processes == 0 { super::PROCESSES } else { asked.processes };
@@ -196,6 +201,8 @@ struct List<'a> {
     namespaces: bool,
     /// Where the home really is.
     homes: Vec<PathBuf>,
+    /// Directories that are mounts so that nobody moves what is closed in them.
+    pinned: BTreeSet<PathBuf>,
 }
 
 impl List<'_> {
@@ -286,14 +293,41 @@ impl List<'_> {
     }
 
     /// Nothing can be opened there; of a link, where it leads.
-    fn hide(&mut self, keys: &[&str]) {
-        for key in keys.iter().map(Path::new) {
+    fn hide<'p>(&mut self, keys: impl Iterator<Item = &'p Path>) {
+        for key in keys {
             let place = self.files.kind(key).and_then(|_| self.files.real(key));
             let shown = |path: &PathBuf| self.entries.iter().any(|entry| path.starts_with(&entry.at));
             if let Some(path) = place.filter(shown) {
                 self.entries.push(Entry::new(path, Show::Nothing));
             }
         }
+    }
+
+    /// It stays as it is, in the middle of what may be written.
+    fn keep(&mut self, path: &Path) {
+        let place = self.files.kind(path).and_then(|_| self.files.real(path));
+        let Some(real) = place.filter(|real| self.written(real).is_some()) else { return };
+        self.pin(&real);
+        self.entries.push(Entry::new(&real, Show::Read(real.clone())));
+    }
+
+    /// The directories on the way to it cannot be moved: what it is called by would lead elsewhere in the next command.
+    fn pin(&mut self, path: &Path) {
+        let Some(real) = self.files.real(path) else { return };
+        let Some(top) = self.written(&real) else { return };
+        let ways = real.ancestors().skip(1).take_while(|way| *way != top).map(Path::to_owned);
+        for way in ways.collect::<Vec<_>>() {
+            self.entries.push(Entry::new(&way, Show::Write(way.clone())));
+            self.pinned.insert(way);
+        }
+    }
+
+    /// The outermost place at which it may be written.
+    fn written(&self, path: &Path) -> Option<PathBuf> {
+        let writes = |entry: &&Entry| {
+            matches!(&entry.show, Show::Write(source) if *source == entry.at) && path.starts_with(&entry.at)
+        };
+        self.entries.iter().filter(writes).map(|entry| entry.at.clone()).min()
     }
 
     /// Where only rules hold, what lies beside a key is named one by one.
@@ -343,23 +377,9 @@ impl List<'_> {
     /// What is there of it in this git directory and in those of submodules, which git runs and obeys as well; and the
     /// directories on the way, which are mounts so that nobody moves them.
     fn sealed(&self, git: &Path) -> Vec<(PathBuf, How)> {
-        let is_dir = |path: &PathBuf| matches!(self.files.kind(path), Some(Kind::Dir));
-        let (mut all, mut repositories) = (Vec::<(PathBuf, How)>::new(), vec![git.to_owned()]);
-        let mut below = vec![(git.join("modules"), MODULES_DEPTH)];
-        while let Some((dir, depth)) = below.pop() {
-            if depth == 0 || !is_dir(&dir) {
-                continue;
-            }
-            for inner in self.files.list(&dir).into_iter().filter(is_dir) {
-                let holds = self.files.kind(&inner.join("HEAD")).is_some();
-                below.push((if holds { inner.join("modules") } else { inner.clone() }, depth - 1));
-                if holds {
-                    all.push((inner.clone(), Show::Write));
-                    repositories.push(inner);
-                }
-            }
-            all.push((dir, Show::Write));
-        }
+        let Below { repositories, ways, .. } = below(git, self.files);
+        let inner = repositories.iter().filter(|dir| *dir != git).chain(&ways);
+        let mut all: Vec<(PathBuf, How)> = inner.map(|dir| (dir.clone(), Show::Write as How)).collect();
         let parts = repositories.iter().flat_map(|dir| SEALED.map(|name| dir.join(name)));
         let there = parts.filter(|part| matches!(self.files.kind(part), Some(Kind::Dir | Kind::File)));
         all.extend(there.map(|part| (part, Show::Read as How)));
@@ -382,7 +402,9 @@ impl List<'_> {
                 | (Some(Show::Write(source)), Show::Write(own)) => {
                     // It shows the same there already, unless it closes a part or is a mount by itself on purpose.
                     let within = above.and_then(|above| entry.at.strip_prefix(&above.at).ok());
-                    within.is_some_and(|within| source.join(within) == *own) && !on_purpose(&entry)
+                    within.is_some_and(|within| source.join(within) == *own)
+                        && !on_purpose(&entry)
+                        && !self.pinned.contains(&entry.at)
                 }
                 _ => false,
             };
@@ -392,6 +414,39 @@ impl List<'_> {
         }
         kept
     }
+}
+
+/// Git directories that belong to one.
+pub(super) struct Below {
+    /// Itself, and those of submodules.
+    pub(super) repositories: Vec<PathBuf>,
+    /// Of linked work trees.
+    pub(super) linked: Vec<PathBuf>,
+    /// Directories on the way to those of submodules.
+    ways: Vec<PathBuf>,
+}
+
+/// What belongs to this git directory, which holds a repository.
+pub(super) fn below(git: &Path, files: &dyn Files) -> Below {
+    let is_dir = |path: &PathBuf| matches!(files.kind(path), Some(Kind::Dir));
+    let holds = |path: &PathBuf| files.kind(&path.join("HEAD")).is_some();
+    let mut found = Below { repositories: vec![git.to_owned()], linked: Vec::new(), ways: Vec::new() };
+    let mut open = vec![(git.join("modules"), MODULES_DEPTH)];
+    while let Some((dir, depth)) = open.pop() {
+        if depth == 0 || !is_dir(&dir) {
+            continue;
+        }
+        for inner in files.list(&dir).into_iter().filter(is_dir) {
+            let repository = holds(&inner);
+            open.push((if repository { inner.join("modules") } else { inner.clone() }, depth - 1));
+            found.repositories.extend(repository.then_some(inner));
+        }
+        found.ways.push(dir);
+    }
+    for dir in found.repositories.iter().map(|dir| dir.join("worktrees")).filter(is_dir) {
+        found.linked.extend(files.list(&dir).into_iter().filter(|inner| is_dir(inner) && holds(inner)));
+    }
+    found
 }
 
 fn on_purpose(entry: &Entry) -> bool {
@@ -512,6 +567,28 @@ mod tests {
         let plan = derive(&asked(), &place(), &files, true);
         let git = plan.entries.iter().find(|entry| entry.at == Path::new("/home/u/w/.git")).unwrap();
         assert_eq!(git.show, Show::Read("/home/u/w/.git".into()));
+    }
+
+    #[test]
+    fn what_is_denied_is_not_there_or_stays_and_nothing_on_the_way_moves() {
+        let asked = Confinement {
+            hidden: ["/home/u/w/a/private", "/home/u/w/none", "/usr/bin"].map(PathBuf::from).to_vec(),
+            kept: ["/home/u/w/b/fixed", "/usr/bin"].map(PathBuf::from).to_vec(),
+            ..asked()
+        };
+        let files = Fake::new(&["/usr/bin/", "/home/u/w/a/private/x", "/home/u/w/b/fixed", "/home/u/w/c"]);
+        let plan = derive(&asked, &place(), &files, true);
+        let shown =
+            |at: &str| plan.entries.iter().find(|entry| entry.at == Path::new(at)).map(|it| it.show.clone());
+        assert_eq!(shown("/home/u/w/a/private"), Some(Show::Nothing));
+        assert_eq!(shown("/home/u/w/a"), Some(Show::Write("/home/u/w/a".into())));
+        assert_eq!(shown("/home/u/w/b"), Some(Show::Write("/home/u/w/b".into())));
+        assert_eq!(shown("/home/u/w/b/fixed"), Some(Show::Read("/home/u/w/b/fixed".into())));
+        assert_eq!((shown("/home/u/w/none"), shown("/usr/bin")), (None, Some(Show::Nothing)));
+        let reads = Confinement { profile: Profile::ReadOnly, ..asked };
+        let plan = derive(&reads, &place(), &files, true);
+        assert!(plan.entries.iter().any(|it| it.at.ends_with("a/private") && it.show == Show::Nothing));
+        assert!(!plan.entries.iter().any(|it| matches!(it.show, Show::Write(_))));
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) struct Tree {
     old: OwnedFd,
     /// Outer ones before inner ones.
     mounts: Vec<Mounted>,
+    /// There was no /proc of its own to be had.
+    others_seen: bool,
 }
 
 /// What is mounted.
@@ -57,7 +59,7 @@ impl Tree {
         rustix::process::pivot_root(BASE, format!("{BASE}{OLD}"))?;
         std::env::set_current_dir("/")?;
         let top = open("/", OPEN | OFlags::DIRECTORY, Mode::empty())?;
-        let mut tree = Self { old, mounts: Vec::new() };
+        let mut tree = Self { old, mounts: Vec::new(), others_seen: false };
         tree.mounts.push(Mounted { at: "/".into(), top, source: None, loose: false });
         tree.devices()?;
         Ok(tree)
@@ -105,6 +107,11 @@ impl Tree {
             Show::Nothing => self.nothing(at),
             Show::Device => Ok(()),
         }
+    }
+
+    /// Does it show what /proc tells of the processes outside?
+    pub(super) fn others_seen(&self) -> bool {
+        self.others_seen
     }
 
     /// The old view goes, and nothing is added to the root any more.
@@ -210,6 +217,7 @@ impl Tree {
             Ok(own) => self.mount(at, own),
             // Parts of the system's own are covered, as containers do, and must stay so.
             Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
+                self.others_seen = true;
                 self.bind(at, Path::new("/proc"), sys::RDONLY | sys::NOSUID, false)
             }
             Err(error) => Err(error),

@@ -208,6 +208,12 @@ impl World {
         fs::create_dir_all(self.path(&format!("{sub}/hooks"))).unwrap();
         self.write(&format!("{sub}/HEAD"), "ref: refs/heads/main\n");
         self.write(&format!("{sub}/config"), "kept\n");
+        let linked = "ws/.git/worktrees/w";
+        fs::create_dir_all(self.path(linked)).unwrap();
+        self.write(&format!("{linked}/HEAD"), "ref: refs/heads/main\n");
+        self.write(&format!("{linked}/commondir"), "../..\n");
+        self.write(&format!("{linked}/gitdir"), "/nowhere/.git\n");
+        sandbox::seal_theirs(&self.path("ws")).unwrap();
     }
 
     /// A repository with one commit, to be copied.
@@ -257,7 +263,9 @@ impl World {
     }
 
     pub(crate) fn confinement(&self, profile: Profile) -> Confinement {
+        let kept = ["commondir", "config.worktree"];
         Confinement {
+            kept: kept.map(|name| self.path(&format!("ws/.git/worktrees/w/{name}"))).to_vec(),
             profile,
             workspace: self.path("ws"),
             scratch: Some(self.path("scratch")),
