@@ -93,10 +93,11 @@ impl Session {
             }
             Event::Compacted { .. } | Event::Uncompacted { .. } | Event::Repaired { .. } => {
                 self.fold_context(event)?;
-                if let Event::Compacted { .. } = event {
+                if let Event::Compacted { summary, .. } = event {
                     self.hooks.compact = false;
                     self.cut_once = false;
-                    self.tell_hooks(Asked::of(HookEvent::PostCompact, "auto"));
+                    let text = summary.as_ref().and_then(|summary| summary.text);
+                    self.tell_hooks(Asked { text, ..Asked::of(HookEvent::PostCompact, "auto") });
                 }
             }
             Event::Waits { .. } | Event::FellBack { .. } => self.fold_limit(at, event),

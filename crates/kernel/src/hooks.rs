@@ -352,11 +352,13 @@ mod tests {
             project,
             confined: true,
             silent: false,
+            env: Vec::new(),
         }
     }
 
     fn answer(hook: u32, say: Option<Decision>, failed: &str) -> HookAnswer {
-        HookAnswer { hook, say, halt: false, said: String::new(), failed: failed.into(), exit: None, ms: 1 }
+        let (said, failed, handed) = (String::new(), failed.into(), Vec::new());
+        HookAnswer { hook, say, halt: false, said, failed, exit: None, ms: 1, handed }
     }
 
     #[test]

@@ -240,6 +240,7 @@ fn done(rng: &mut Rng, run: &Run, trouble: Trouble, story: Story) -> Done {
                 pixels: Vec::new(),
                 tokens: None,
                 asked: Vec::new(),
+                handed: Vec::new(),
             });
             let results = results.collect();
             let savepoint = (run.class != EffectClass::Pure).then(|| format!("save-{}", run.action));
@@ -271,6 +272,7 @@ fn hooks(goal: Digest) -> Vec<HookDef> {
         project: false,
         confined: goal.0[1] < 128,
         silent: false,
+        env: Vec::new(),
     };
     if goal.0[0] < 64 { HookEvent::ALL.map(hook).to_vec() } else { Vec::new() }
 }
@@ -296,6 +298,7 @@ fn hooked(asked: &Asked, dice: Digest) -> Done {
         failed: String::new(),
         exit: None,
         ms: 1,
+        handed: Vec::new(),
     };
     let changed = asked.call.as_ref().filter(|_| dice.0[3] < 32);
     let call = changed.map(|call| Box::new(Call { args: dice, hash: dice, ..(**call).clone() }));

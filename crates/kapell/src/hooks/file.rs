@@ -42,6 +42,8 @@ pub(crate) fn all(home: &Home, top: &Path, profile: Profile) -> Result<Found, Fa
         }
         let confined = profile != Profile::Full && value["confined"] != Value::Bool(false);
         declared(&path, &value, Kind { project: false, confined }, &mut found)?;
+        let env = variables(&path, &value)?;
+        found.hooks.iter_mut().for_each(|hook| hook.env.clone_from(&env));
     }
     let theirs = project(top)?;
     found.hooks.extend(theirs.hooks);
@@ -56,7 +58,20 @@ pub(crate) fn all(home: &Home, top: &Path, profile: Profile) -> Result<Found, Fa
 /// Can this file be one of the person's own?
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     let Some(text) = read(path)? else { return Ok(()) };
-    declared(path, &parsed(path, &text)?, Kind { project: false, confined: true }, &mut Found::default())
+    let value = parsed(path, &text)?;
+    variables(path, &value)?;
+    declared(path, &value, Kind { project: false, confined: true }, &mut Found::default())
+}
+
+/// `env` of the person's own file: variables of every hook in it. A value that is `secret:NAME` stands for a secret.
+fn variables(path: &Path, value: &Value) -> Result<Vec<(String, String)>, Failure> {
+    let odd = || wrong(path, "`env` is an object of variables and their texts");
+    let pair = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+    match &value["env"] {
+        Value::Null => Ok(Vec::new()),
+        Value::Object(all) => all.iter().map(pair).collect::<Option<_>>().ok_or_else(odd),
+        _ => Err(odd()),
+    }
 }
 
 /// What a project brings along.
@@ -120,7 +135,7 @@ fn declared(path: &Path, value: &Value, kind: Kind, found: &mut Found) -> Result
         let groups = groups.as_array().ok_or_else(|| wrong(path, &format!("`{name}` is not a list")))?;
         for group in groups {
             let matcher = group["matcher"].as_str().unwrap_or_default();
-            super::wire::matches(matcher, "").map_err(|why| wrong(path, &why))?;
+            ::hooks::matches(matcher, "").map_err(|why| wrong(path, &why))?;
             let hooks =
                 group["hooks"].as_array().ok_or_else(|| wrong(path, &format!("`{name}` has no `hooks`")))?;
             for hook in hooks {
@@ -154,8 +169,7 @@ fn one(
     };
     if let Some(args) = hook["args"].as_array() {
         let words = args.iter().map(|word| word.as_str().unwrap_or_default());
-        run =
-            std::iter::once(run.as_str()).chain(words).map(super::wire::quoted).collect::<Vec<_>>().join(" ");
+        run = std::iter::once(run.as_str()).chain(words).map(::hooks::quoted).collect::<Vec<_>>().join(" ");
     }
     if run.len() > limits::HOOK_BYTES || run.contains('\0') {
         let why =
@@ -174,6 +188,7 @@ fn one(
         project: kind.project,
         confined: kind.confined,
         silent: hook["async"] == Value::Bool(true),
+        env: Vec::new(),
     }))
 }
 

@@ -4,16 +4,17 @@
 //! the workspace that they name, which an agent could have changed since. Start at [`Runner`].
 
 pub(crate) mod file;
-mod wire;
 
 use crate::home::Home;
 use crate::trust::{self, Trust};
 use contract::confine::{Confinement, Network, Profile};
+use contract::handle::{Handed, Handles, Receiver};
 use contract::hooks::{Asked, HookAsk, HookDef, HookSaid, Hooks};
 use contract::tool::Stopped;
-use contract::{BoxFuture, Cancel};
+use contract::{BoxFuture, Cancel, Fault};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Bytes of each output of a hook that are read.
 const KEEP: usize = 256 * 1024;
@@ -26,11 +27,28 @@ pub(crate) struct Runner {
     confined: Confinement,
     trust: Trust,
     user_home: String,
+    handles: Arc<dyn Handles>,
 }
 
 impl Runner {
-    pub(crate) fn new(home: &Home, confined: &Confinement, trust: Trust) -> Self {
-        Self { home: home.clone(), confined: confined.clone(), trust, user_home: crate::policy::user_home() }
+    pub(crate) fn new(home: &Home, confined: &Confinement, trust: Trust, handles: Arc<dyn Handles>) -> Self {
+        let (home, confined) = (home.clone(), confined.clone());
+        Self { home, confined, trust, user_home: crate::policy::user_home(), handles }
+    }
+
+    /// The hook's own variables, with what stands for a secret put in; and what was handed out.
+    async fn variables(&self, hook: &HookDef) -> Result<(Vec<(String, String)>, Vec<Handed>), Fault> {
+        let (mut env, mut handed) = (Vec::new(), Vec::new());
+        for (name, text) in &hook.env {
+            let Some(secret) = ::secrets::handle(text) else {
+                env.push((name.clone(), text.clone()));
+                continue;
+            };
+            let to = Receiver::Hook;
+            env.push((name.clone(), self.handles.value(secret, &to).await?));
+            handed.push(Handed { name: secret.to_owned(), to: format!("{to} for {}", hook.event.name()) });
+        }
+        Ok((env, handed))
     }
 
     /// A project's hook is what somebody trusted, as the workspace has it now.
@@ -94,19 +112,25 @@ impl Runner {
         call: Option<&(String, Value)>,
         cancel: Cancel,
     ) -> HookSaid {
-        let command = self.command(hook, ask, &wire::input(ask, call));
+        let (env, handed) = match self.variables(hook).await {
+            Ok(variables) => variables,
+            Err(fault) => return HookSaid { failed: fault.to_string(), ..HookSaid::default() },
+        };
+        let reads = kernel::policy::only_reads(&ask.spec.mode);
+        let command = self.command(hook, ask, &::hooks::input(ask, call, reads));
+        let command = env.into_iter().fold(command, |command, (name, value)| command.given(name, value));
         let ended = match sandbox::run(command, cancel, &mut |_| ()).await {
             Ok(ended) => ended,
-            Err(error) => return HookSaid { failed: error.to_string(), ..HookSaid::default() },
+            Err(error) => return HookSaid { failed: error.to_string(), handed, ..HookSaid::default() },
         };
         let (ms, exit) = (ended.duration_ms, ended.exit.filter(|_| ended.stopped.is_none()));
         if ended.stopped == Some(Stopped::TimedOut) {
             let failed = format!("it took longer than {} s", hook.timeout_ms.div_ceil(1000));
-            return HookSaid { failed, ms, ..HookSaid::default() };
+            return HookSaid { failed, ms, handed, ..HookSaid::default() };
         }
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let (stdout, stderr) = (text(ended.output.into_bytes()), text(ended.stderr.into_bytes()));
-        wire::said(hook.event, &wire::Ran { exit, stdout, stderr, ms })
+        HookSaid { handed, ..::hooks::said(hook.event, &::hooks::Ran { exit, stdout, stderr, ms }) }
     }
 
     async fn asked(&self, hook: &HookDef, ask: &HookAsk, cancel: Cancel) -> HookSaid {
@@ -118,8 +142,8 @@ impl Runner {
         let (Some(call), Some(args)) = (&ask.asked.call, &ask.args) else {
             return self.run(hook, ask, None, cancel).await;
         };
-        let mut told = wire::inputs(&call.tool, args, &ask.root);
-        told.retain(|(name, input)| wire::only(&hook.only, name, input));
+        let mut told = ::hooks::inputs(&call.tool, args, &ask.root);
+        told.retain(|(name, input)| ::hooks::only(&hook.only, name, input));
         let mut all = HookSaid::default();
         let one = told.len() == 1;
         for input in &told {
@@ -133,7 +157,7 @@ impl Runner {
             }
         }
         all.args = match (all.args.take(), one) {
-            (Some(input), true) => match wire::back(&call.tool, &input, args, &ask.root) {
+            (Some(input), true) => match ::hooks::back(&call.tool, &input, args, &ask.root) {
                 Some(changed) => Some(changed).filter(|changed| changed != args),
                 None => return HookSaid { failed: unchangeable(&call.tool), ..all },
             },
@@ -156,6 +180,7 @@ fn together(one: HookSaid, other: HookSaid) -> HookSaid {
         (false, false) => format!("{}\n{}", one.context, other.context),
         _ => first(one.context, other.context),
     };
+    let handed = if one.handed.is_empty() { other.handed } else { one.handed };
     let stricter = other.say > one.say;
     HookSaid {
         reason: if stricter { other.reason } else { first(one.reason, other.reason) },
@@ -166,12 +191,13 @@ fn together(one: HookSaid, other: HookSaid) -> HookSaid {
         failed: first(one.failed, other.failed),
         exit: other.exit,
         ms: one.ms + other.ms,
+        handed,
     }
 }
 
 impl Hooks for Runner {
     fn fits(&self, hook: &HookDef, asked: &Asked, tool: &str, args: Option<&Value>) -> bool {
-        wire::fits(hook, &asked.about, tool, args)
+        ::hooks::fits(hook, &asked.about, tool, args)
     }
 
     fn ask<'a>(&'a self, hook: &'a HookDef, ask: &'a HookAsk, cancel: Cancel) -> BoxFuture<'a, HookSaid> {

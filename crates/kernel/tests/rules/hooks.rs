@@ -22,6 +22,7 @@ pub(crate) fn hook(event: HookEvent) -> HookDef {
         project: false,
         confined: true,
         silent: false,
+        env: Vec::new(),
     }
 }
 
@@ -42,6 +43,7 @@ pub(crate) fn answer(say: Option<Decision>) -> HookAnswer {
         failed: String::new(),
         exit: Some(0),
         ms: 1,
+        handed: Vec::new(),
     }
 }
 

@@ -170,6 +170,7 @@ pub(crate) fn ran(run: &Run, ok: bool) -> End {
         pixels: Vec::new(),
         tokens: None,
         asked: Vec::new(),
+        handed: Vec::new(),
     };
     let savepoint = (run.class != EffectClass::Pure).then(|| format!("savepoint {}", run.action));
     End::Done(Done::Ran { results: calls.iter().map(result).collect(), savepoint })

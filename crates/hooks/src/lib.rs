@@ -1,6 +1,6 @@
 //! What a hook reads and says: Claude Code's names of tools and fields on one side, ours on the other.
 //!
-//! Pure; knows no process. A call that touches several files is told as one call per file, so that a hook which looks at
+//! Pure; knows no process and no file. A call that touches several files is told as one call per file, so that a hook which looks at
 //! `file_path` sees each of them. Start at [`inputs`] and [`said`].
 
 use contract::hooks::{HookAsk, HookDef, HookEvent, HookSaid};
@@ -34,7 +34,7 @@ fn names(tool: &str) -> Vec<&str> {
 
 /// Does a matcher fit this name? Letters, digits, `_`, `-`, blanks, commas and bars are names; anything else is a regular
 /// expression that fits anywhere.
-pub(crate) fn matches(matcher: &str, name: &str) -> Result<bool, String> {
+pub fn matches(matcher: &str, name: &str) -> Result<bool, String> {
     if matcher.is_empty() || matcher == "*" {
         return Ok(true);
     }
@@ -47,7 +47,7 @@ pub(crate) fn matches(matcher: &str, name: &str) -> Result<bool, String> {
 }
 
 /// Is this hook one for this event? `tool` is empty where it is about no call.
-pub(super) fn fits(hook: &HookDef, about: &str, tool: &str, args: Option<&Value>) -> bool {
+pub fn fits(hook: &HookDef, about: &str, tool: &str, args: Option<&Value>) -> bool {
     let matched = |name: &str| matches(&hook.matcher, name).unwrap_or(true);
     match hook.event {
         HookEvent::UserPromptSubmit | HookEvent::Stop | HookEvent::SubagentStop => true,
@@ -63,7 +63,7 @@ pub(super) fn fits(hook: &HookDef, about: &str, tool: &str, args: Option<&Value>
 
 /// Does `Tool(pattern)` fit? Of a command its beginning, or the whole with `*` for anything; of anything else its path,
 /// address or pattern, from any directory on. What cannot be read fits: the hook itself looks again.
-pub(super) fn only(only: &str, name: &str, input: &Value) -> bool {
+pub fn only(only: &str, name: &str, input: &Value) -> bool {
     if only.is_empty() {
         return true;
     }
@@ -99,12 +99,12 @@ fn like(pattern: &str, text: &str) -> bool {
 }
 
 /// A word as a shell takes it for one.
-pub(super) fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// A call as hooks know it: name and input, once for each file it touches.
-pub(super) fn inputs(tool: &str, args: &Value, root: &Path) -> Vec<(String, Value)> {
+pub fn inputs(tool: &str, args: &Value, root: &Path) -> Vec<(String, Value)> {
     let name = names(tool)[0].to_owned();
     let at = |path: &Value| match path.as_str() {
         Some(path) => Value::String(root.join(path).to_string_lossy().into_owned()),
@@ -201,7 +201,7 @@ fn patch(args: &Value, root: &Path) -> Vec<(String, Value)> {
 }
 
 /// Changed input in our words: what a hook leaves out stays as it was.
-pub(super) fn back(tool: &str, input: &Value, args: &Value, root: &Path) -> Option<Value> {
+pub fn back(tool: &str, input: &Value, args: &Value, root: &Path) -> Option<Value> {
     let (input, mut ours) = (input.as_object()?, args.as_object()?.clone());
     let within = |path: &Value| {
         let path = path.as_str().unwrap_or_default();
@@ -260,10 +260,10 @@ pub(super) fn back(tool: &str, input: &Value, args: &Value, root: &Path) -> Opti
     Some(Value::Object(ours))
 }
 
-/// What a hook reads.
-pub(super) fn input(ask: &HookAsk, call: Option<&(String, Value)>) -> Value {
+/// What a hook reads. `reads`: nothing but reading is expected of the session's mode.
+pub fn input(ask: &HookAsk, call: Option<&(String, Value)>, reads: bool) -> Value {
     let asked = &ask.asked;
-    let mode = match (kernel::policy::only_reads(&ask.spec.mode), ask.spec.rights.ask) {
+    let mode = match (reads, ask.spec.rights.ask) {
         (true, _) => "plan",
         (_, Ask::Never) => "bypassPermissions",
         (_, Ask::External) => "acceptEdits",
@@ -306,15 +306,24 @@ pub(super) fn input(ask: &HookAsk, call: Option<&(String, Value)>) -> Value {
         HookEvent::Stop | HookEvent::SubagentStop => {
             add("stop_hook_active", Value::from(asked.again));
             add("last_assistant_message", text());
+            if asked.event == HookEvent::SubagentStop {
+                add("agent_id", Value::from(ask.session.to_string()));
+                add("agent_type", Value::from(ask.spec.mode.as_str()));
+                add("agent_transcript_path", Value::from("/dev/null"));
+            }
         }
         HookEvent::SessionStart => {
             add("source", Value::from(asked.about.as_str()));
             add("model", Value::from(ask.spec.model.id.as_str()));
         }
         HookEvent::SessionEnd => add("reason", Value::from(asked.about.as_str())),
-        HookEvent::PreCompact | HookEvent::PostCompact => {
+        HookEvent::PreCompact => {
             add("trigger", Value::from(asked.about.as_str()));
             add("custom_instructions", Value::from(""));
+        }
+        HookEvent::PostCompact => {
+            add("trigger", Value::from(asked.about.as_str()));
+            add("compact_summary", text());
         }
         HookEvent::Notification => {
             let told = match asked.about.as_str() {
@@ -334,15 +343,19 @@ pub(super) fn input(ask: &HookAsk, call: Option<&(String, Value)>) -> Value {
 
 /// How a hook ended.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ran {
-    pub(super) exit: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-    pub(super) ms: u64,
+pub struct Ran {
+    /// Its exit status; `None`: a signal, or it was stopped.
+    pub exit: Option<i32>,
+    /// What it wrote to its standard output.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
+    /// How long it took, milliseconds.
+    pub ms: u64,
 }
 
 /// What it said by ending so. Changed input is still in the hook's words.
-pub(super) fn said(event: HookEvent, ran: &Ran) -> HookSaid {
+pub fn said(event: HookEvent, ran: &Ran) -> HookSaid {
     let base = HookSaid { exit: ran.exit, ms: ran.ms, ..HookSaid::default() };
     let complaint = ran.stderr.trim();
     match ran.exit {
