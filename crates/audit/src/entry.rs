@@ -6,6 +6,7 @@
 use contract::action::{Call, Done, EffectClass, End, Outcome, Work};
 use contract::confine::HostAsked;
 use contract::event::{Answer, Event, Subject};
+use contract::handle::Handed;
 use contract::hooks::HookAnswer;
 use contract::intent::{Intent, Wish};
 use contract::policy::Decision;
@@ -186,7 +187,7 @@ fn approval(new: impl Fn(Category, &str, String, &str) -> Entry, event: &Event) 
 fn severity(outcome: &str) -> &'static str {
     match outcome {
         "denied" | "expired" | "refused" | "unknown" => "warning",
-        "asked" | "granted" | "failed" | "stale" | "timed-out" | "withdrawn" => "notice",
+        "asked" | "given" | "granted" | "failed" | "stale" | "timed-out" | "withdrawn" => "notice",
         _ => "info",
     }
 }
@@ -262,6 +263,7 @@ fn finished(new: impl Fn(Category, &str, String, &str) -> Entry, outcome: &Outco
             };
             let mut entries: Vec<Entry> = results.iter().map(one).collect();
             entries.extend(results.iter().flat_map(|it| &it.asked).map(|it| knock(&new, it)));
+            entries.extend(results.iter().flat_map(|it| &it.handed).map(|it| given(&new, it)));
             entries
         }
         End::Done(Done::Checked(report)) => {
@@ -269,7 +271,10 @@ fn finished(new: impl Fn(Category, &str, String, &str) -> Entry, outcome: &Outco
             entries.extend(report.runs.iter().flat_map(|run| &run.asked).map(|it| knock(&new, it)));
             entries
         }
-        End::Done(Done::Hooked { answers, .. }) => answers.iter().map(|it| hooked(&new, it)).collect(),
+        End::Done(Done::Hooked { answers, .. }) => {
+            let given = answers.iter().flat_map(|it| &it.handed).map(|it| given(&new, it));
+            answers.iter().map(|it| hooked(&new, it)).chain(given).collect()
+        }
         End::Done(Done::Integrated(it)) => {
             let to = it.landed.clone().or(it.why.clone()).unwrap_or_default();
             vec![new(Category::File, "land", to, if it.landed.is_some() { "ok" } else { "refused" })]
@@ -304,6 +309,11 @@ fn knock(new: &impl Fn(Category, &str, String, &str) -> Entry, asked: &HostAsked
     let why = if asked.why.is_empty() { String::new() } else { format!(": {}", asked.why) };
     let target = format!("{}:{}{times}{why}", asked.host, asked.port);
     new(Category::Network, "connect", target, if asked.passed { "ok" } else { "denied" })
+}
+
+/// A secret whose value somebody got.
+fn given(new: &impl Fn(Category, &str, String, &str) -> Entry, it: &Handed) -> Entry {
+    new(Category::Permission, "secret", format!("secret:{} to {}", it.name, it.to), "given")
 }
 
 /// What the rules, or the tool itself, said to a call.

@@ -85,6 +85,7 @@ pub(crate) fn outcome(run: Run) -> Result<Outcome> {
                 pixels: Vec::new(),
                 tokens: None,
                 asked: Vec::new(),
+                handed: Vec::new(),
             };
             Done::Ran { results: calls.iter().map(result).collect(), savepoint: None }
         }

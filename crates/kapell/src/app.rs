@@ -10,6 +10,7 @@ use crate::clock::System;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::guard::Locks;
+use crate::handles::{self, Kept};
 use crate::home::{self, Home};
 use crate::hooks::Runner;
 use crate::keyring::Keyring;
@@ -22,6 +23,7 @@ use crate::toolbox;
 use crate::trust::{Trust, Trusted};
 use crate::vault::Vault;
 use contract::confine::Confinement;
+use contract::handle::Handles;
 use contract::journal::Journal;
 use contract::model::Models;
 use contract::port::Clock;
@@ -178,7 +180,7 @@ impl App {
         }
         let mut keys = vault.read().map_err(|fault| Failure::from(fault).into_usage())?;
         for (name, key) in keys.remove(&profile).into_iter().flatten() {
-            self.secrets.learn("key", &key);
+            self.secrets.learn(handles::kept_name(&name).unwrap_or("key"), &key);
             if let Some(provider) = settings.providers.get_mut(&name)
                 && provider.key.is_none()
                 && provider.key_command.is_none()
@@ -265,7 +267,8 @@ impl App {
         let locks = Arc::new(locks.with(&servers));
         let journal: Arc<dyn Journal> = Arc::<Sqlite>::clone(&store);
         let (parsers, warnings) = self.parsers(config);
-        let tools = toolbox::all(&self.home, &jobs, spool, parsers, config);
+        let handles: Arc<dyn Handles> = Arc::new(Kept::new(self, config));
+        let tools = toolbox::all(&self.home, &jobs, spool, parsers, config, Arc::clone(&handles));
         let names = tools.iter().map(|tool| tool.spec().name).collect();
         let ports = Ports {
             blobs: Arc::<Sqlite>::clone(&store),
@@ -282,7 +285,7 @@ impl App {
             env: passed,
             rules: Arc::new(crate::policy::Files(self.home.clone())),
             secrets: Arc::<Keeper>::clone(&self.secrets),
-            hooks: Arc::new(Runner::new(&self.home, &config.sandbox, self.trust())),
+            hooks: Arc::new(Runner::new(&self.home, &config.sandbox, self.trust(), handles)),
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options { owner: self.owner(), slots: Slots::for_cores(cores) };

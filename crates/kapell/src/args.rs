@@ -239,6 +239,11 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: Option<AuthVerb>,
     },
+    /// Keep values that agents may name as `secret:NAME` and never see; who may have one stands in config.toml
+    Secret {
+        #[command(subcommand)]
+        what: SecretVerb,
+    },
     /// Trust what this repository declares to be run; nothing of it runs before
     Trust {
         #[command(subcommand)]
@@ -339,6 +344,23 @@ pub(crate) enum AuthVerb {
         /// Replace it without asking the provider
         #[arg(long)]
         offline: bool,
+    },
+}
+
+/// What `secret` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretVerb {
+    /// Keep a value, read from standard input
+    Set {
+        /// Its name: capitals, digits and _
+        name: String,
+    },
+    /// Show which secrets there are, where their values come from and who may have them; not the values
+    List,
+    /// Forget a value
+    Remove {
+        /// Its name
+        name: String,
     },
 }
 

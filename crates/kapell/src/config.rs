@@ -9,6 +9,7 @@ mod parsers;
 mod policy;
 mod providers;
 pub(crate) mod sandbox;
+pub(crate) mod secrets;
 pub(crate) mod signal;
 mod web;
 
@@ -126,6 +127,8 @@ pub(crate) struct Config {
     pub(crate) parsers: Vec<output::Written>,
     /// What confines commands, of the user's file alone: all but the place they work in.
     pub(crate) sandbox: Confinement,
+    /// Secrets that calls may name, by name; of the user's file alone.
+    pub(crate) secrets: BTreeMap<String, secrets::Declared>,
     /// What may run, of both files; the project's only ask and deny.
     pub(crate) rules: Vec<kernel::policy::Rule>,
     /// The repository it was read for: rules may be about one.
@@ -137,7 +140,7 @@ pub(crate) struct Config {
 /// Keys of both files, with those of the project alone behind.
 const KEYS: [&str; 8] = ["model", "fallback", "ask", "mode", "land", "budget", "policy", "compact_model"];
 /// Of the user's file alone.
-const USER_KEYS: [&str; 13] = [
+const USER_KEYS: [&str; 14] = [
     "providers",
     "quiet_hours",
     "parsers",
@@ -151,6 +154,7 @@ const USER_KEYS: [&str; 13] = [
     "sandbox",
     "notify",
     "telemetry",
+    "secrets",
 ];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
 const BUDGET_KEYS: [&str; 5] = ["usd", "tokens", "steps", "time", "cache_misses"];
@@ -199,6 +203,7 @@ impl Default for Config {
             signal: signal::Signal::default(),
             parsers: Vec::new(),
             sandbox: sandbox::usual(),
+            secrets: BTreeMap::new(),
             rules: Vec::new(),
             about: None,
             caps: std::array::from_fn(|_| of(u64::MAX)),
@@ -341,6 +346,7 @@ impl File<'_> {
                 "providers" => self.providers(config, at, value)?,
                 "web" if !self.project => self.web(config, value)?,
                 "sandbox" if !self.project => self.sandbox(config, value)?,
+                "secrets" if !self.project => self.secrets(config, value)?,
                 "notify" if !self.project => self.notify(config, value)?,
                 "telemetry" if !self.project => self.telemetry(config, value)?,
                 "parsers" => self.parsers(config, at, value)?,

@@ -17,20 +17,26 @@ const KEY_BYTES: usize = 16 * 1024;
 
 /// Runs the command; the key it prints.
 pub(crate) async fn printed(command: KeyCommand, keeper: Arc<Keeper>) -> Result<Key, Fault> {
+    let printed = asked(&command, "key_command").await?;
+    keeper.learn("key", &printed);
+    Ok(Key::new(printed))
+}
+
+/// What such a command prints; `named` is how it is called in the configuration.
+pub(crate) async fn asked(command: &KeyCommand, named: &str) -> Result<String, Fault> {
     let limit_ms = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
-    // It is the person's own: password managers and clouds' tools are told by variables whom to ask.
-    let run = Command::argv(&command.argv, &command.dir).envs(std::env::vars_os());
+    // It is the person's own: password managers and clouds' tools are told by variables whom to ask, and with what.
+    let run = Command::argv(&command.argv, &command.dir);
+    let run = std::env::vars_os().fold(run, |run, (name, value)| run.given(name, value));
     let run = run.timeout_ms(limit_ms).keep(KEY_BYTES).apart();
     let ended = sandbox::run(run, Cancel::new(), &mut |_| {}).await?;
-    let printed = key(&ended).map_err(|why| {
+    key(&ended).map_err(|why| {
         let program = command.program();
-        let what = format!("`{program}` (key_command in config.toml) gave no key: {why}");
+        let what = format!("`{program}` ({named} in config.toml) gave no key: {why}");
         Fault::new(Kind::UserFixable, "key-missing", what).hint(format!(
             "run `{program}` yourself with the same arguments: it must print the key and nothing else"
         ))
-    })?;
-    keeper.learn("key", &printed);
-    Ok(Key::new(printed))
+    })
 }
 
 fn key(ended: &Ended) -> Result<String, String> {

@@ -15,6 +15,7 @@ mod exit;
 mod finding;
 mod gauges;
 mod guard;
+mod handles;
 mod home;
 mod hooks;
 mod keyring;

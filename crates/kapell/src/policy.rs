@@ -5,9 +5,10 @@
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::home::Home;
+use contract::policy::{Decision, How};
 use contract::{Fault, SessionId};
 use engine::Rules;
-use kernel::policy::Policy;
+use kernel::policy::{Match, Policy, Rule};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +37,22 @@ fn name(host: &str) -> &str {
 /// The directory that `~` means.
 pub(crate) fn user_home() -> String {
     crate::app::variable("HOME").filter(|home| home.starts_with('/')).unwrap_or_else(|| "/nonexistent".into())
+}
+
+/// Places that rules deny which name one each, to any use and to being written: to these a command is held by its sandbox,
+/// whatever words it is made of. In the workspace, unless they begin with `/`.
+pub(crate) fn denied(rules: &[Rule]) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let (home, mut hidden, mut kept) = (user_home(), Vec::new(), Vec::new());
+    for rule in rules.iter().filter(|rule| rule.verdict == Decision::Deny) {
+        let Match::Path { pattern, how } = &rule.matches else { continue };
+        if pattern.contains(['*', '?']) {
+            continue;
+        }
+        let plain = pattern.trim_start_matches("./").trim_end_matches('/');
+        let place = plain.strip_prefix("~/").map_or(plain.to_owned(), |rest| format!("{home}/{rest}"));
+        if *how == How::Write { &mut kept } else { &mut hidden }.push(place.into());
+    }
+    (hidden, kept)
 }
 
 /// Rules as the files say them now.

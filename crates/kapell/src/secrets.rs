@@ -176,6 +176,10 @@ impl engine::Secrets for Keeper {
         redactor
     }
 
+    fn learned(&self) -> usize {
+        locked(&self.learned).len()
+    }
+
     fn file(&self, redactor: &Redactor, file: Spooled) -> Result<Spooled, Fault> {
         let beside = file.path.with_extension("clean");
         let fault = |error: std::io::Error| {

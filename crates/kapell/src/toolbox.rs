@@ -7,6 +7,7 @@ use crate::home::Home;
 use crate::room::{Room, Said};
 use contract::action::EffectClass;
 use contract::confine::{Confinement, Profile};
+use contract::handle::Handles;
 use contract::model::ToolSpec;
 use contract::policy::Part;
 use contract::port::Sink;
@@ -24,6 +25,7 @@ pub(crate) fn all(
     spool: Place,
     parsers: tools::Parsers,
     config: &Config,
+    handles: Arc<dyn Handles>,
 ) -> Vec<Arc<dyn Tool>> {
     let sessions = home.sessions_dir();
     let options = tools::Options {
@@ -35,10 +37,13 @@ pub(crate) fn all(
             ..config.web.clone()
         },
         parsers: Arc::new(parsers),
+        handles: Some(handles),
     };
     let room = Room::new(sessions.clone(), config.session_disk);
+    let (hidden, kept) = crate::policy::denied(&config.rules);
+    let confined = Confinement { hidden, kept, ..config.sandbox.clone() };
     let at_home = |tool| {
-        let (sessions, room, confined) = (sessions.clone(), room.clone(), config.sandbox.clone());
+        let (sessions, room, confined) = (sessions.clone(), room.clone(), confined.clone());
         Arc::new(AtHome { tool, sessions, room, confined }) as Arc<dyn Tool>
     };
     tools::all(&options).into_iter().map(at_home).collect()
@@ -77,6 +82,8 @@ pub(crate) fn confinement(confined: &Confinement, dir: &Path, root: &Path, reads
         confined.profile = confined.profile.min(Profile::ReadOnly);
     }
     root.clone_into(&mut confined.workspace);
+    // As rules name them: in the workspace, where nothing else is said.
+    confined.hidden.iter_mut().chain(&mut confined.kept).for_each(|place| *place = root.join(&*place));
     confined.scratch = Some(dir.join("scratch"));
     // Named by Kapell's own repository: the agent's could name anything.
     confined.read.extend(workspace::borrowed(dir));

@@ -70,6 +70,7 @@ pub(crate) fn done(config: &Config, run: &Run) -> Done {
                 pixels: Vec::new(),
                 tokens: None,
                 asked: Vec::new(),
+                handed: Vec::new(),
             };
             Done::Ran { results: calls.iter().map(result).collect(), savepoint: None }
         }

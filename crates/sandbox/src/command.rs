@@ -24,7 +24,6 @@ pub struct Command {
     pub(crate) argv: Vec<OsString>,
     pub(crate) cwd: PathBuf,
     pub(crate) env: Vec<(OsString, OsString)>,
-    pub(crate) given: Vec<(OsString, OsString)>,
     pub(crate) directory: Option<Arc<OwnedFd>>,
     pub(crate) input: Input,
     pub(crate) patience: Option<Patience>,
@@ -91,7 +90,6 @@ impl Command {
             argv: argv.into_iter().map(Into::into).collect(),
             cwd: cwd.into(),
             env: Vec::new(),
-            given: Vec::new(),
             directory: None,
             input: Input::Bytes(Vec::new()),
             patience: None,
@@ -130,13 +128,6 @@ impl Command {
     #[must_use]
     pub fn envs<N: Into<OsString>, V: Into<OsString>>(self, pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         pairs.into_iter().fold(self, |command, (name, value)| command.env(name, value))
-    }
-
-    /// Gives it a variable that a person wrote down for this very program, secret or not.
-    #[must_use]
-    pub fn given(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.given.push((name.into(), value.into()));
-        self
     }
 
     /// What it reads; otherwise its standard input is empty.
@@ -251,13 +242,11 @@ impl Command {
     pub(crate) fn spawn(&self, token: &str) -> Result<Spawn, Error> {
         let terminal = matches!(self.input, Input::Terminal { .. });
         let mut env = environ::child(std::env::vars_os(), &self.env, token, terminal);
-        env.retain(|(name, _)| self.given.iter().all(|(given, _)| given != name));
-        env.extend(self.given.iter().cloned());
+        env.retain(|(name, _)| !self.given.0.iter().any(|(given, _)| given == name));
+        env.extend(self.given.0.iter().cloned());
         let confined = self.confined.as_ref();
         let plan =
             confined.map(|(asked, offers)| confine::plan(asked, offers, &mut env)).transpose()?.flatten();
-        env.retain(|(name, _)| !self.given.0.iter().any(|(given, _)| given == name));
-        env.extend(self.given.0.iter().cloned());
         let texts = self.argv.iter().chain(env.iter().flat_map(|(name, value)| [name, value]));
         if texts.chain([self.cwd.as_os_str().to_owned()].iter()).any(|text| text.as_bytes().contains(&0)) {
             return Err(Error::Nul { program: self.name() });

@@ -154,7 +154,9 @@ fn escapes_from_rules_alone() {
         let confinement =
             contract::confine::Confinement { degraded: true, ..world.confinement(Profile::WorkspaceWrite) };
         let inside = world.tried_with(&attempt, Some((confinement, offers.clone())));
-        let git = attempt.sign.contains("ws/.git") || attempt.name.contains("git's directory");
+        let git = attempt.line.contains(".git/")
+            || attempt.sign.contains("ws/.git")
+            || attempt.name.contains("git's directory");
         match (inside.worked, git || known.contains(&attempt.name.as_str())) {
             (true, false) => wrong.push(format!("{}: {}", attempt.name, inside.said)),
             (true, true) => open += 1,

@@ -200,6 +200,11 @@ fn assigned(text: &[u8], at: usize) -> Option<(Option<Span>, usize)> {
     if !(is_secret(called) || header) {
         return Some((None, end));
     }
+    // It names a secret and holds none.
+    let here = ascii(&text[start..text.len().min(end + NAME_BYTES)]);
+    if crate::handles(here).first().is_some_and(|(place, _)| place.start == 0) {
+        return Some((None, end));
+    }
     let mut at = end;
     let skip = |at: &mut usize, of: &[u8]| {
         while text.get(*at).is_some_and(|byte| of.contains(byte)) {

@@ -90,7 +90,7 @@ pub(crate) fn is_template(value: &str) -> bool {
     if value.ends_with("EXAMPLE") || value.ends_with("EXAMPLEKEY") || value.contains("[secret removed") {
         return true;
     }
-    if distinct(value) <= 2 {
+    if distinct(value) <= 2 || names_one(value) {
         return true;
     }
     if words.is_empty() || !words.iter().all(|word| is_word(word)) {
@@ -107,6 +107,11 @@ pub(crate) fn is_template(value: &str) -> bool {
         || words.iter().any(|word| word.len() > 2 && stem(word).bytes().all(|b| b == b'x'));
     let dots = value.contains("...") || value.contains("***");
     SHAPES.iter().any(shaped) || ((stands || dots) && (words.len() <= STAND_IN_LENGTH || has(&BESIDE)))
+}
+
+/// `secret:NAME`, or the name of one behind a word of its own: it says which, not what.
+fn names_one(value: &str) -> bool {
+    crate::handle(value).is_some()
 }
 
 /// A variable's name: of one case, unlike a password that begins with `$`.
@@ -142,6 +147,7 @@ pub(crate) fn stands_in(value: &str) -> bool {
 /// A value in the place of a secret: short ones, too, but no templates and no numbers.
 pub(crate) fn filled(value: &str) -> bool {
     value.len() >= 4
+        && !names_one(value)
         && !stands_in(value)
         && !COMMON.contains(&value.to_ascii_lowercase().as_str())
         && !value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')

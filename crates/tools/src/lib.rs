@@ -10,6 +10,7 @@ mod args;
 mod change;
 mod edit;
 mod glob;
+mod handed;
 mod image;
 mod job;
 mod jobs;
@@ -44,10 +45,12 @@ mod walk;
 mod web;
 mod write;
 
+pub use handed::GIVES;
 pub use jobs::Jobs;
 pub use parsers::Parsers;
 pub use spool::Place;
 
+use contract::handle::Handles;
 use contract::tool::Tool;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +69,8 @@ pub struct Options {
     pub web: web::Rules,
     /// Parsers of the user's, beside the built-in ones.
     pub parsers: Arc<Parsers>,
+    /// Who keeps the secrets that calls may name; `None`: there are none.
+    pub handles: Option<Arc<dyn Handles>>,
 }
 
 /// Every tool.
@@ -81,7 +86,7 @@ pub fn all(options: &Options) -> Vec<Arc<dyn Tool>> {
         Arc::new(search::Search),
         Arc::new(shell::Shell::new(options)),
         Arc::new(job::JobTool::new(Arc::clone(&options.jobs))),
-        Arc::new(web::WebFetch::new(options.web.clone())),
+        Arc::new(web::WebFetch::new(options.web.clone(), options.handles.clone())),
         Arc::new(paths::Paths),
         Arc::new(notebook::read::NotebookRead),
         Arc::new(notebook::edit::NotebookEdit),

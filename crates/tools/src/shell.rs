@@ -3,10 +3,12 @@
 //! check or set-up; external otherwise. Knows nothing of processes (`sandbox`). Start at [`Shell`].
 
 mod gather;
+mod given;
 mod line;
 mod together;
 
 use crate::args::{parse, refuse};
+use crate::handed::Handles;
 use crate::jobs::Jobs;
 use crate::judge::{Content, judged};
 use crate::parsers::Parsers;
@@ -21,6 +23,7 @@ use contract::port::{Delta, Sink};
 use contract::tool::{Judged, Output, Scope, Stopped, Tool};
 use contract::{BoxFuture, Cancel, Digest, Fault};
 use gather::{Gather, Joined};
+use given::Given;
 use sandbox::{Command, Ended, Error, Patience, Progress, Size, Stage};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -38,6 +41,7 @@ pub(crate) struct Shell {
     jobs: Arc<Jobs>,
     parsers: Arc<Parsers>,
     gather: Gather,
+    handles: Handles,
     program: &'static str,
 }
 
@@ -52,6 +56,9 @@ struct Args {
     background: bool,
     #[serde(default)]
     terminal: bool,
+    /// Secrets for its environment, each `NAME=secret:HANDLE`.
+    #[serde(default)]
+    env: Vec<String>,
 }
 
 impl Shell {
@@ -59,7 +66,8 @@ impl Shell {
         let program = program();
         let (jobs, parsers) = (Arc::clone(&options.jobs), Arc::clone(&options.parsers));
         let (records, spool) = (options.records.clone(), options.spool.clone());
-        Self { records, spool, jobs, parsers, gather: Gather::default(), program }
+        let handles = Handles::new(options.handles.clone());
+        Self { records, spool, jobs, parsers, gather: Gather::default(), handles, program }
     }
 }
 
@@ -83,7 +91,7 @@ impl Tool for Shell {
                  read and searched by its blob.",
                 self.program
             ),
-            schema: json!({
+            schema: self.with_secrets(json!({
                 "type": "object",
                 "properties": {
                     "command": {"type": "string", "description": "The command line."},
@@ -97,7 +105,7 @@ impl Tool for Shell {
                     "cwd": {"type": "string", "description": "Directory, relative to the workspace; its top when left out."}
                 },
                 "additionalProperties": false
-            }),
+            })),
         }
     }
 
@@ -112,6 +120,7 @@ impl Tool for Shell {
         };
         let held = scope.confinement.as_ref().map(sandbox::in_force).transpose()?;
         let (class, why) = meaning(held.as_ref(), scope.declared.iter().any(declared));
+        let why = self.looked(&parsed, scope, &why)?;
         let content = Content {
             files: parsed.named(&scope.root, &cwd),
             held,
@@ -140,8 +149,9 @@ impl Tool for Shell {
             let result = async {
                 let mark = if scope.together > 1 { self.together(&args, &scope) } else { None };
                 let args = Args::parse(&args)?;
+                let given = self.give(&args, &scope).await?;
                 if args.stays() {
-                    return self.start(&args, &scope).await;
+                    return self.start(&args, &scope, given).await;
                 }
                 let _turn = match self.with_others(&args, &scope, mark, &cancel, sink).await? {
                     Ok(output) => return Ok(output),
@@ -162,8 +172,8 @@ impl Tool for Shell {
                 let patience = args.patience();
                 let mut ended = None;
                 // A plain line whose program is not found, or is a script without a first line, is the shell's to judge.
-                for argv in args.ways(self.program) {
-                    let command = self.command(argv, &args, &scope)?;
+                for argv in given.ways(&args, self.program) {
+                    let command = given.to(self.command(argv, &args, &scope)?);
                     match sandbox::run(command, cancel.clone(), &mut progress).await {
                         Err(error) if ended.is_none() && args.argv.is_none() && unlike_a_shell(&error) => {
                             ended = Some(Err(error));
@@ -181,6 +191,7 @@ impl Tool for Shell {
                 let view = self.met(view, &ended).await;
                 let mut output = output(&ended, patience, view, whole);
                 output.asked.extend(self.jobs.asked(scope.session));
+                output.handed = given.handed;
                 Ok::<_, Fault>(output)
             };
             result.await.unwrap_or_else(|fault| Output::error(fault.to_string()))
@@ -325,16 +336,16 @@ const FIRST_WORD: Duration = Duration::from_millis(800);
 
 impl Shell {
     /// Starts it to stay; what it said or showed so far.
-    async fn start(&self, args: &Args, scope: &Scope) -> Result<Output, Fault> {
+    async fn start(&self, args: &Args, scope: &Scope, given: Given) -> Result<Output, Fault> {
         let argv = match &args.argv {
             Some(argv) => argv.clone(),
             None => vec![self.program.to_owned(), "-c".to_owned(), args.line()],
         };
         let patience = Patience::exactly(args.timeout_ms.unwrap_or(JOB_MS));
-        let command = self.command(argv, args, scope)?.patience(patience);
+        let command = given.to(self.command(argv, args, scope)?.patience(patience));
         let live = self.jobs.start(scope.session, command, args.terminal.then(Size::default))?;
         live.job.until(FIRST_WORD, |status| status.bytes > 0 || !status.ended.is_empty()).await;
-        Ok(job::seen(&live, None, scope))
+        Ok(Output { handed: given.handed, ..job::seen(&live, None, scope) })
     }
 
     fn command(&self, argv: Vec<String>, args: &Args, scope: &Scope) -> Result<Command, Fault> {
@@ -402,7 +413,7 @@ impl Args {
 
     /// Itself as one of several that could be one process.
     fn one_of_many(&self) -> Option<together::One> {
-        if self.stays() {
+        if self.stays() || !self.env.is_empty() || self.line().contains("secret:") {
             return None;
         }
         let words: Vec<&str> = match (&self.command, &self.argv) {

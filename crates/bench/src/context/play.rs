@@ -360,6 +360,7 @@ fn results(calls: &[Call], turn: &Turn) -> Done {
             pixels: Vec::new(),
             tokens: None,
             asked: Vec::new(),
+            handed: Vec::new(),
         }
     };
     Done::Ran { results: calls.iter().map(result).collect(), savepoint: None }

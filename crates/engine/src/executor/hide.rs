@@ -3,7 +3,7 @@
 //!
 //! Knows no secret: the port does. Start at [`Hidden`].
 
-use super::{Finished, Job, Ports};
+use super::{Finished, Job, Ports, Secrets};
 use ::secrets::{Redactor, Stream, mask};
 use contract::Digest;
 use contract::action::{Outcome, Run};
@@ -13,8 +13,8 @@ use contract::tool::{Masks, Output};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::ops::Range;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is known for this run's session now.
 pub(super) fn redactor(ports: &Ports, run: &Run) -> Arc<Redactor> {
@@ -26,19 +26,25 @@ pub(super) struct Hidden {
     ports: Ports,
     repo: String,
     session: contract::SessionId,
+    learned: usize,
     begin: Arc<Redactor>,
 }
 
 impl Hidden {
     pub(super) fn new(ports: &Ports, run: &Run) -> Self {
+        // Asked first: what is learned in between is looked up again.
+        let learned = ports.secrets.learned();
         let begin = redactor(ports, run);
-        Self { ports: ports.clone(), repo: run.context.spec.repo.clone(), session: run.session, begin }
+        let (ports, repo) = (ports.clone(), run.context.spec.repo.clone());
+        Self { ports, repo, session: run.session, learned, begin }
     }
 
     /// Progress without secrets, also where one comes in two pieces.
     pub(super) fn sink(&self, to: Arc<dyn Sink>) -> Arc<Clean> {
-        let stream = || Mutex::new(Stream::new(Arc::clone(&self.begin)));
-        Arc::new(Clean { to, redactor: Arc::clone(&self.begin), words: stream(), lines: stream() })
+        let secrets = Arc::clone(&self.ports.secrets);
+        let (repo, root) = (PathBuf::from(&self.repo), self.ports.workspace.root(self.session));
+        let state = Mutex::new(Streams::new(self.learned, Arc::clone(&self.begin)));
+        Arc::new(Clean { to, secrets, repo, root, state })
     }
 
     /// The record and its blobs without secrets. What the attempt itself brought about counts: a key it made is known
@@ -205,50 +211,85 @@ fn strings(value: &Value) -> Vec<&str> {
     }
 }
 
-/// A sink that lets no secret through.
+/// A sink that lets no secret through, also none that became known while the attempt runs.
 pub(super) struct Clean {
     to: Arc<dyn Sink>,
+    secrets: Arc<dyn Secrets>,
+    repo: PathBuf,
+    root: PathBuf,
+    state: Mutex<Streams>,
+}
+
+/// What it knows, and what it holds back.
+struct Streams {
+    learned: usize,
     redactor: Arc<Redactor>,
-    words: Mutex<Stream>,
-    lines: Mutex<Stream>,
+    words: Stream,
+    lines: Stream,
+}
+
+impl Streams {
+    fn new(learned: usize, redactor: Arc<Redactor>) -> Self {
+        let stream = || Stream::new(Arc::clone(&redactor));
+        Self { learned, words: stream(), lines: stream(), redactor: Arc::clone(&redactor) }
+    }
 }
 
 impl Clean {
     /// Nothing more comes: what was held back is told.
     pub(super) fn end(&self) {
-        let rest = self.words.lock().unwrap_or_else(PoisonError::into_inner).end();
+        let (mut state, held) = self.state();
+        let rest = held.map_or_else(String::new, |held| state.redactor.text(&held).into_owned());
+        let rest = rest + &state.words.end();
+        drop(state);
         if !rest.is_empty() {
             self.to.delta(Delta::Text(rest));
         }
+    }
+
+    /// By what is known now. A text: words that were held back until more became known.
+    fn state(&self) -> (MutexGuard<'_, Streams>, Option<String>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let learned = self.secrets.learned();
+        if learned == state.learned {
+            return (state, None);
+        }
+        let held = state.words.end();
+        *state = Streams::new(learned, self.secrets.of(&self.repo, &self.root));
+        (state, Some(held).filter(|held| !held.is_empty()))
     }
 }
 
 impl Sink for Clean {
     fn delta(&self, delta: Delta) {
-        let plain = |text: String| self.redactor.text(&text).into_owned();
+        let (mut state, held) = self.state();
+        let redactor = Arc::clone(&state.redactor);
+        let plain = |text: String| redactor.text(&text).into_owned();
+        if let Some(held) = held {
+            self.to.delta(Delta::Text(plain(held)));
+        }
         let clean = match delta {
             Delta::Text(text) => {
-                let shown = self.words.lock().unwrap_or_else(PoisonError::into_inner).push(&text);
+                let shown = state.words.push(&text);
                 if shown.is_empty() {
                     return;
                 }
                 Delta::Text(shown)
             }
-            Delta::Line(text) => {
-                Delta::Line(self.lines.lock().unwrap_or_else(PoisonError::into_inner).line(&text))
-            }
+            Delta::Line(text) => Delta::Line(state.lines.line(&text)),
             Delta::Note(text) => Delta::Note(plain(text)),
             Delta::Warning(text) => Delta::Warning(plain(text)),
             Delta::Stopping(text) => Delta::Stopping(plain(text)),
             Delta::Finding(mut finding) => {
-                self.redactor.clean(&mut finding.message);
+                redactor.clean(&mut finding.message);
                 Delta::Finding(finding)
             }
             Delta::Test(mut test) => {
-                self.redactor.clean(&mut test.name);
+                redactor.clean(&mut test.name);
                 Delta::Test(test)
             }
         };
+        drop(state);
         self.to.delta(clean);
     }
 }

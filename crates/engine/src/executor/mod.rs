@@ -121,6 +121,10 @@ impl Rules for Policy {
 pub trait Secrets: Send + Sync {
     /// What takes them out of texts: of a session on this repository, with its clone here.
     fn of(&self, repo: &Path, root: &Path) -> Arc<Redactor>;
+    /// Grows when more becomes known by itself, as by a value that a call was given.
+    fn learned(&self) -> usize {
+        0
+    }
     /// The same file without secrets: what is too much for memory is read and written piece by piece.
     fn file(&self, _: &Redactor, file: Spooled) -> Result<Spooled, Fault> {
         let what = format!("nobody here takes secrets out of {}", file.path.display());

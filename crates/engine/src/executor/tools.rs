@@ -181,7 +181,7 @@ async fn in_time(job: &Job, call: &Call, tool: &dyn Tool, args: Value, scope: Sc
 }
 
 fn record(job: &Job, call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
-    let Output { ok, mut text, full, exit, images, asked, .. } = ran.output;
+    let Output { ok, mut text, full, exit, images, asked, handed, .. } = ran.output;
     let whole = ran.whole;
     let pixels: Option<Vec<_>> = images.iter().map(|image| super::picture::pixels(&image.bytes)).collect();
     let images = images.into_iter().map(|image| (image.media_type, kept.put(image.bytes))).collect();
@@ -203,6 +203,7 @@ fn record(job: &Job, call: &Call, ran: Ran, kept: &mut Kept) -> CallResult {
         // All of them or none: which is which goes by the place.
         pixels: pixels.unwrap_or_default(),
         asked,
+        handed,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::args::{AuthVerb, Stored};
 use crate::exit::{self, Failure};
 use crate::finding::Level;
+use crate::handles::kept_name;
 use crate::out;
 use crate::show::json_page;
 use crate::vault::Keys;
@@ -42,6 +43,7 @@ fn list(app: &App) -> Result<u8, Failure> {
     let all: Vec<(&String, &String)> = keys
         .iter()
         .flat_map(|(profile, keys)| keys.keys().map(move |provider| (profile, provider)))
+        .filter(|(_, provider)| kept_name(provider).is_none())
         .chain(kept.iter().map(|(profile, provider)| (profile, provider)))
         .collect();
     if app.global.json {

@@ -34,6 +34,7 @@ mod retry;
 mod rewind;
 mod run;
 mod sandbox;
+mod secret;
 pub(crate) mod serve;
 mod sessions;
 mod spend;
@@ -156,6 +157,7 @@ async fn command(app: &App, verb: Verb) -> Result<u8, Failure> {
         Verb::Backup { dir } => backup::run(app, &dir).await,
         Verb::Models { retry: Some(provider), .. } => retry::run(app, &provider).await,
         Verb::Models { provider, .. } => models::run(app, provider.as_deref()).await,
+        Verb::Secret { what } => secret::run(app, what),
         Verb::Auth { what: Some(what), .. } => credentials::run(app, what).await,
         Verb::Auth { provider, .. } => auth::run(app, provider.as_deref()).await,
         Verb::Trust { what } => trust::run(app, what).await,

@@ -79,7 +79,7 @@ impl Asked {
                     slot.call.class.name(),
                     clean::line(slot.call.ruled.as_ref().map_or(&slot.call.why, |ruled| &ruled.why))
                 );
-                (title, exact(blobs, &slot.call).await)
+                (title, exact(blobs, &slot.call).await + &gives(&slot.call))
             }
             Subject::RunAgain { action } => {
                 let redo = state.redo.as_ref();
@@ -199,6 +199,14 @@ fn risk(call: &Call) -> Map<String, Value> {
         "class": call.class.name(),
         "rule": clean::line(call.ruled.as_ref().map_or(&call.why, |ruled| &ruled.why)),
     }))
+}
+
+/// Who would get which secret: it stands beside what the rules say.
+fn gives(call: &Call) -> String {
+    match call.why.starts_with(tools::GIVES) {
+        true => format!("{}\n", clean::line(call.why.split("; ").next().unwrap_or_default())),
+        false => String::new(),
+    }
 }
 
 /// A call's arguments, every one of them, as they would run.

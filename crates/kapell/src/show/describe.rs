@@ -186,6 +186,7 @@ mod tests {
             pixels: Vec::new(),
             tokens: None,
             asked: Vec::new(),
+            handed: Vec::new(),
         };
         let ran = |results| end(&End::Done(Done::Ran { results, savepoint: None }));
         assert_eq!(ran(vec![result(true, Some(0))]), (true, "ok".into()));

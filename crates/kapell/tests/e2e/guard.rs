@@ -365,6 +365,28 @@ fn until_no_question(world: &World) -> Ended {
 }
 
 #[test]
+fn what_a_rule_denies_is_held_by_the_sandbox_whatever_the_words() {
+    let world = World::new();
+    world.write("repo/data/private/x", "the inner word\n");
+    world.write("repo/data/fixed", "as it was\n");
+    let tool = "cat data/private/x; echo changed > data/fixed; mv data other && cat other/private/x; cat data/fixed\n";
+    world.write("repo/tool.sh", tool);
+    world.commit("data");
+    let rules = "[[policy.rule]]\ndecide = \"deny\"\npath = \"data/private/\"\n\
+                 [[policy.rule]]\ndecide = \"deny\"\npath = \"data/fixed\"\naccess = \"write\"\n";
+    world.write("kapell/config/config.toml", &format!("ask = \"never\"\n{rules}"));
+    let model = world.script("out", &format!("{}{}{}", shell("sh tool.sh"), shell("sh tool.sh"), fixes()));
+    world.run(&["run", "-m", &model, "--no-land", "make the test pass"]).expect(0);
+    let said = world.run(&["sessions", "transcript", "last"]).expect(0).out;
+    assert!(!said.contains("inner word") && said.matches("as it was").count() == 2, "{said}");
+    // Without a sandbox it is the words alone that are looked at.
+    world.write("kapell/config/config.toml", &format!("ask = \"never\"\n{rules}{UNCONFINED}"));
+    world.run(&["run", "-m", &model, "--no-land", "make the test pass"]).expect(0);
+    let said = world.run(&["sessions", "transcript", "last"]).expect(0).out;
+    assert!(said.contains("inner word"), "{said}");
+}
+
+#[test]
 fn a_projects_file_widens_nothing() {
     let world = World::new();
     world.write("kapell/config/config.toml", "ask = \"writes\"\nland = false\n[budget]\nusd = 1\n");

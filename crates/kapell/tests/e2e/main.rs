@@ -16,6 +16,7 @@ mod damage;
 mod faults;
 mod formats;
 mod guard;
+mod handles;
 mod help;
 mod hooks;
 mod life;

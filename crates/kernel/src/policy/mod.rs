@@ -7,6 +7,7 @@
 mod builtin;
 mod floor;
 mod glob;
+pub mod handle;
 mod rule;
 
 pub use rule::{Layer, Match, Matched, Rule};

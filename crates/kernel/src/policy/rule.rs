@@ -130,18 +130,23 @@ impl Rule {
     /// Allows this rule about commands the part? Everything it says must be there, in place, and known.
     pub(super) fn allows(&self, part: &Part) -> bool {
         let Match::Command { words, exact } = &self.matches else { return false };
-        let (rest, open) = match words.split_last() {
-            Some((last, rest)) if last == "*" => (rest, true),
-            _ => (&words[..], !exact),
-        };
-        if rest.is_empty() || part.words.len() < rest.len() || (!open && part.words.len() != rest.len()) {
-            return false;
-        }
-        rest.iter().zip(&part.words).enumerate().all(|(at, (pattern, word))| {
-            let Some(text) = word.known() else { return false };
-            glob::word(pattern, if at == 0 { plain(text) } else { text })
-        })
+        begins(words, *exact, part)
     }
+}
+
+/// Does the part begin with these words, each of them in place and known? With `exact` nothing follows.
+pub(super) fn begins(words: &[String], exact: bool, part: &Part) -> bool {
+    let (rest, open) = match words.split_last() {
+        Some((last, rest)) if last == "*" => (rest, true),
+        _ => (words, !exact),
+    };
+    if rest.is_empty() || part.words.len() < rest.len() || (!open && part.words.len() != rest.len()) {
+        return false;
+    }
+    rest.iter().zip(&part.words).enumerate().all(|(at, (pattern, word))| {
+        let Some(text) = word.known() else { return false };
+        glob::word(pattern, if at == 0 { plain(text) } else { text })
+    })
 }
 
 /// A program of the system by its bare name; any other as it was written.

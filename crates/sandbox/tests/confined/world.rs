@@ -24,7 +24,7 @@ const PROCESSES: u64 = 500;
 pub(crate) struct Attempt {
     pub(crate) name: String,
     pub(crate) sign: String,
-    line: String,
+    pub(crate) line: String,
     /// What somebody else has done before, unconfined, in the workspace.
     before: String,
 }

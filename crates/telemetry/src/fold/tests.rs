@@ -140,6 +140,7 @@ fn a_story_of_one_session_is_counted_by_kind_and_outcome() {
         pixels: Vec::new(),
         tokens: None,
         asked: Vec::new(),
+        handed: Vec::new(),
     };
     told.end(3, End::Done(Done::Ran { results: vec![result], savepoint: None }));
     told.begin(4, Work::Model { model: "acme/x".into(), ordinal: 1 });

@@ -14,7 +14,7 @@ use crate::args::refuse;
 use contract::cancel::Urgency;
 use contract::limits::{WEB_BYTES, WEB_MS, WEB_REDIRECTS, WEB_URL_BYTES};
 use contract::{BoxFuture, Cancel, Fault, Kind, text};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Client, NoProxy, Proxy, Response, Url};
 use sandbox::gate::address;
 use std::net::{IpAddr, SocketAddr};
@@ -153,20 +153,29 @@ impl Net {
     }
 
     /// Fetches it. `None`: it was told to stop.
-    pub(crate) async fn get(&self, url: Url, cancel: &Cancel) -> Result<Option<Got>, Fault> {
+    pub(crate) async fn get(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+        cancel: &Cancel,
+    ) -> Result<Option<Got>, Fault> {
         tokio::select! {
             biased;
             () = cancel.reached(Urgency::Graceful) => Ok(None),
-            got = tokio::time::timeout(Duration::from_millis(WEB_MS), self.follow(url)) => match got {
+            got = tokio::time::timeout(Duration::from_millis(WEB_MS), self.follow(url, &headers)) => match got {
                 Ok(got) => got.map(Some),
                 Err(_) => Err(Fault::new(Kind::Transient, "web-timeout", format!("no whole answer within {} s", WEB_MS / 1000))),
             },
         }
     }
 
-    async fn follow(&self, mut url: Url) -> Result<Got, Fault> {
+    async fn follow(&self, mut url: Url, headers: &HeaderMap) -> Result<Got, Fault> {
+        let first = url.clone();
         for _ in 0..=WEB_REDIRECTS {
-            let response = self.ask(&url).await?;
+            // What was for one place is for no other.
+            let here = url.scheme() == first.scheme() && same_place(&first, &url);
+            let headers = if here { headers.clone() } else { HeaderMap::new() };
+            let response = self.ask(&url, headers).await?;
             if !response.status().is_redirection() {
                 return page(url, response).await.map(Got::Page);
             }
@@ -185,7 +194,7 @@ impl Net {
         Err(refuse(format!("more than {WEB_REDIRECTS} redirects")))
     }
 
-    async fn ask(&self, url: &Url) -> Result<Response, Fault> {
+    async fn ask(&self, url: &Url, headers: HeaderMap) -> Result<Response, Fault> {
         let found = self.find(url).await?;
         // The one that is chosen first stays; the providers choose the same.
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -221,7 +230,13 @@ impl Net {
             Fault::new(Kind::Transient, "web-failed", format!("no answer from `{url}`: {why}"))
         };
         let client = builder.build().map_err(|error| failed(&error))?;
-        client.get(url.clone()).header(ACCEPT, TYPES).send().await.map_err(|error| failed(&error))
+        client
+            .get(url.clone())
+            .header(ACCEPT, TYPES)
+            .headers(headers)
+            .send()
+            .await
+            .map_err(|error| failed(&error))
     }
 
     /// Where the host is, every address looked at.

@@ -81,7 +81,7 @@ fn fetcher(rules: Rules) -> WebFetch {
     fn local(ip: IpAddr) -> Result<(), &'static str> {
         if ip.is_loopback() { Ok(()) } else { public(ip) }
     }
-    WebFetch { net: Net::told(rules, Arc::new(lookup), local) }
+    WebFetch { net: Net::told(rules, Arc::new(lookup), local), handles: Handles::default() }
 }
 
 fn fetch(tool: &WebFetch, url: &str) -> Output {
@@ -158,7 +158,7 @@ fn what_is_not_public_is_never_connected_to() {
     let server = Server::start(&[("/", answer("text/plain", b"secret"))]);
     let port = server.at.port();
     // The real rules, the real names.
-    let real = WebFetch::new(Rules::default());
+    let real = WebFetch::new(Rules::default(), None);
     for host in [
         "127.0.0.1",
         "localhost",
@@ -193,7 +193,7 @@ fn what_is_not_public_is_never_connected_to() {
     assert_eq!(server.asked(), 0);
     // Unless a person has written down that very host.
     let rules = Rules { private: vec![format!("127.0.0.1:{port}")], ..Rules::default() };
-    assert!(fetch(&WebFetch::new(rules), &server.url("127.0.0.1", "/")).text.contains("\nsecret\n"));
+    assert!(fetch(&WebFetch::new(rules, None), &server.url("127.0.0.1", "/")).text.contains("\nsecret\n"));
     assert_eq!(server.asked(), 1);
 }
 
@@ -210,7 +210,10 @@ fn a_name_is_asked_once_and_the_address_that_was_looked_at_is_the_one() {
         if ip.is_loopback() { Ok(()) } else { Err("not what was looked at") }
     }
     let server = Server::start(&[("/", answer("text/plain", b"page")), ("/again", redirect("/"))]);
-    let tool = WebFetch { net: Net::told(Rules::default(), Arc::new(rebinding), local) };
+    let tool = WebFetch {
+        net: Net::told(Rules::default(), Arc::new(rebinding), local),
+        handles: Handles::default(),
+    };
     assert!(fetch(&tool, &server.url("bind.example", "/")).ok);
     assert_eq!((ASKED.load(Ordering::SeqCst), server.asked()), (1, 1));
     // A redirect is looked at anew.
@@ -344,4 +347,62 @@ fn it_stops_when_told() {
     let url = format!("http://a.test:{}/", listener.local_addr().unwrap().port());
     let output = Bench::new().run_with(&fetcher(Rules::default()), json!({"url": url}), cancel);
     assert_eq!(output.stopped, Some(Stopped::Cancelled));
+}
+
+/// Keeps one secret for one host.
+#[derive(Debug)]
+struct Kept(String);
+
+impl contract::handle::Handles for Kept {
+    fn names(&self) -> Vec<(String, String)> {
+        vec![("API".into(), format!("host:{}", self.0))]
+    }
+
+    fn may(&self, name: &str, to: &contract::handle::Receiver<'_>) -> Result<(), Fault> {
+        let theirs = to.to_string() == self.0;
+        if theirs { Ok(()) } else { Err(refuse(format!("secret:{name} is not for {to}"))) }
+    }
+
+    fn value<'a>(
+        &'a self,
+        name: &'a str,
+        to: &'a contract::handle::Receiver<'a>,
+    ) -> BoxFuture<'a, Result<String, Fault>> {
+        Box::pin(async move { self.may(name, to).map(|()| "s3cret-value-77".to_owned()) })
+    }
+}
+
+#[test]
+fn a_header_with_a_secret_goes_to_the_host_it_is_for_and_no_further() {
+    let other = Server::start(&[("/", answer("text/plain", b"other"))]);
+    let away = redirect(&other.url("b.test", "/"));
+    let server =
+        Server::start(&[("/", answer("text/plain", b"hello")), ("/near", redirect("/")), ("/away", away)]);
+    let host = format!("a.test:{}", server.at.port());
+    let rules = Rules { allow: vec!["b.test".into()], ..Rules::default() };
+    let tool = WebFetch { handles: Handles::new(Some(Arc::new(Kept(host)))), ..fetcher(rules) };
+    let ask = |url: String, header: &str| Bench::new().run(&tool, json!({"url": url, "headers": [header]}));
+    let header = "Authorization: Bearer secret:API";
+    for path in ["/", "/near"] {
+        let output = ask(server.url("a.test", path), header);
+        assert!(output.ok && output.text.contains("hello"), "{}", output.text);
+        assert_eq!(output.handed.len(), 1);
+    }
+    let heads = server.asked.lock().unwrap().join("\n");
+    assert_eq!(heads.matches("authorization: Bearer s3cret-value-77\r\n").count(), 3, "{heads}");
+    assert!(ask(server.url("a.test", "/away"), header).text.contains("other"));
+    let heads = other.asked.lock().unwrap().join("\n");
+    assert!(!heads.to_lowercase().contains("authorization") && !heads.contains("s3cret"), "{heads}");
+    let asked = (server.asked(), other.asked());
+    for (url, header, why) in [
+        (other.url("b.test", "/"), header, "is not for b.test"),
+        (server.url("a.test", "/"), "X-Key: secret:OTHER", "names no secret"),
+        (server.url("a.test", "/"), "X-Key: plain", "for secrets only"),
+        (server.url("a.test", "/"), "Host: secret:API", "for secrets only"),
+        (server.url("a.test", "/"), "X: a\r\nY: secret:API", "for secrets only"),
+    ] {
+        let output = ask(url, header);
+        assert!(!output.ok && output.text.contains(why), "{header}: {}", output.text);
+    }
+    assert_eq!((server.asked(), other.asked()), asked, "nobody was asked");
 }
