@@ -72,7 +72,7 @@ impl File<'_> {
         }
         if written.is_empty() {
             let what = format!(
-                "nobody may have `{title}`: add for = [\"gh\", \"host:api.github.com\", \"mcp:NAME\", \"hooks\"]"
+                "nobody may have `{title}`: add for = [\"gh\", \"host:api.github.com\", \"hooks\"]"
             );
             return Err(self.wrong(at, what));
         }
