@@ -71,9 +71,8 @@ impl File<'_> {
             }
         }
         if written.is_empty() {
-            let what = format!(
-                "nobody may have `{title}`: add for = [\"gh\", \"host:api.github.com\", \"hooks\"]"
-            );
+            let what =
+                format!("nobody may have `{title}`: add for = [\"gh\", \"host:api.github.com\", \"hooks\"]");
             return Err(self.wrong(at, what));
         }
         let grants: Result<Vec<Grant>, String> = written.iter().map(|text| Grant::parse(text)).collect();

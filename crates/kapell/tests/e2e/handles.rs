@@ -148,11 +148,28 @@ fn a_person_is_asked_about_the_handle_and_told_who_gets_it() {
     assert!(said.contains("secret:API is not for") && !said.contains(&sum()), "{said}");
 }
 
+/// A server of one page: where it is, and the head of the request that it got.
+fn page() -> (String, std::thread::JoinHandle<String>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let asked = std::thread::spawn(move || {
+        let (mut stream, mut head, mut byte) = (listener.accept().unwrap().0, Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+            head.push(byte[0]);
+        }
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok")
+            .unwrap();
+        String::from_utf8_lossy(&head).into_owned()
+    });
+    (host, asked)
+}
+
 #[test]
 fn a_hook_and_a_host_get_it_where_they_are_written_down() {
-    let page = Server::start(Plan::default()).unwrap();
-    let host = page.url().trim_start_matches("http://").to_owned();
-    let fetch = json!({"url": format!("{}/page", page.url()), "headers": ["X-Key: Bearer secret:API"]});
+    let (host, page) = page();
+    let fetch = json!({"url": format!("http://{host}/page"), "headers": ["X-Key: Bearer secret:API"]});
     let replies = vec![Reply::call("web_fetch", &fetch), shell(json!({"command": "ls"}))];
     let (world, server) = planted(replies, &format!(", \"host:{host}\""));
     let config = world.read("kapell/config/config.toml");
@@ -172,6 +189,6 @@ fn a_hook_and_a_host_get_it_where_they_are_written_down() {
     let acts = run(&world, &["audit", "query", "--action", "secret"]).expect(0).out;
     assert!(acts.contains("secret:API to a hook for PreToolUse"), "{acts}");
     assert!(acts.contains(&format!("secret:API to {host}")), "{acts}");
-    let heads: Vec<_> = page.asked().into_iter().flat_map(|seen| seen.headers).collect();
-    assert!(heads.contains(&("x-key".into(), format!("Bearer {VALUE}"))), "{heads:?}");
+    let head = page.join().unwrap();
+    assert!(head.contains(&format!("x-key: Bearer {VALUE}\r\n")), "{head}");
 }
