@@ -263,18 +263,12 @@ pub fn back(tool: &str, input: &Value, args: &Value, root: &Path) -> Option<Valu
 /// What a hook reads. `reads`: nothing but reading is expected of the session's mode.
 pub fn input(ask: &HookAsk, call: Option<&(String, Value)>, reads: bool) -> Value {
     let asked = &ask.asked;
-    let mode = match (reads, ask.spec.rights.ask) {
-        (true, _) => "plan",
-        (_, Ask::Never) => "bypassPermissions",
-        (_, Ask::External) => "acceptEdits",
-        (_, Ask::Writes) => "default",
-    };
     let mut input = json!({
         "session_id": ask.session.to_string(),
         // The conversation is in Kapell's journal; what reads a file of it finds it empty.
         "transcript_path": "/dev/null",
         "cwd": ask.root,
-        "permission_mode": mode,
+        "permission_mode": mode(reads, ask.spec.rights.ask),
         "hook_event_name": asked.event.name(),
         "kapell_key": ask.key,
     });
@@ -326,19 +320,31 @@ pub fn input(ask: &HookAsk, call: Option<&(String, Value)>, reads: bool) -> Valu
             add("compact_summary", text());
         }
         HookEvent::Notification => {
-            let told = match asked.about.as_str() {
-                "permission_prompt" => {
-                    format!("Kapell waits for a yes or a no: kapell approve {}", ask.session)
-                }
-                "elicitation_dialog" => ask.text.clone().unwrap_or_else(|| "Kapell has a question".into()),
-                _ => format!("Kapell waits for you: kapell sessions show {}", ask.session),
-            };
-            add("message", Value::from(told));
+            add("message", Value::from(waits(ask)));
             add("notification_type", Value::from(asked.about.as_str()));
         }
         HookEvent::PreToolUse | HookEvent::PermissionRequest => {}
     }
     input
+}
+
+/// Claude Code's word for who is asked about what.
+fn mode(reads: bool, ask: Ask) -> &'static str {
+    match (reads, ask) {
+        (true, _) => "plan",
+        (_, Ask::Never) => "bypassPermissions",
+        (_, Ask::External) => "acceptEdits",
+        (_, Ask::Writes) => "default",
+    }
+}
+
+/// What somebody is waited for.
+fn waits(ask: &HookAsk) -> String {
+    match ask.asked.about.as_str() {
+        "permission_prompt" => format!("Kapell waits for a yes or a no: kapell approve {}", ask.session),
+        "elicitation_dialog" => ask.text.clone().unwrap_or_else(|| "Kapell has a question".into()),
+        _ => format!("Kapell waits for you: kapell sessions show {}", ask.session),
+    }
 }
 
 /// How a hook ended.

@@ -94,8 +94,7 @@ impl Session {
             Event::Compacted { .. } | Event::Uncompacted { .. } | Event::Repaired { .. } => {
                 self.fold_context(event)?;
                 if let Event::Compacted { summary, .. } = event {
-                    self.hooks.compact = false;
-                    self.cut_once = false;
+                    (self.hooks.compact, self.cut_once) = (false, false);
                     let text = summary.as_ref().and_then(|summary| summary.text);
                     self.tell_hooks(Asked { text, ..Asked::of(HookEvent::PostCompact, "auto") });
                 }
