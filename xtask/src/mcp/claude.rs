@@ -93,6 +93,8 @@ fn asked(claude: &Path, project: &Project, config: &Path, url: &str) -> Result<V
         .env("ANTHROPIC_BASE_URL", url)
         .env("ANTHROPIC_API_KEY", "none")
         .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+        // Otherwise tools are looked for first, and the model here looks for none.
+        .env("ENABLE_TOOL_SEARCH", "false")
         .env("MCP_TIMEOUT", "60000")
         .stdin(Stdio::null());
     std::fs::create_dir_all(project.home().with_file_name("person"))?;

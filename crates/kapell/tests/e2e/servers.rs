@@ -162,15 +162,27 @@ fn a_servers_tools_go_down_the_one_road() {
 }
 
 #[test]
-fn a_server_that_hangs_floods_or_dies_holds_nobody_up() {
+fn a_server_that_hangs_holds_nobody_up() {
     if !python() {
         return;
     }
-    let world = world("tool_timeout_sec = 1\n");
+    let world = world("tool_timeout_sec = 3\n");
     let turns = [
         turn("", "mcp__fake__hang", &json!({})),
-        echo("it did not answer within 1 s, and was ended"),
-        turn("you said hello", "mcp__fake__flood", &json!({})),
+        echo("it did not answer within 3 s, and was ended"),
+        ends("you said hello"),
+    ];
+    run(&world, "external", &turns.concat()).expect(0);
+}
+
+#[test]
+fn a_server_that_floods_or_dies_holds_nobody_up() {
+    if !python() {
+        return;
+    }
+    let world = world("");
+    let turns = [
+        turn("", "mcp__fake__flood", &json!({})),
         echo("it wrote a message of more than 16 MiB"),
         turn("you said hello", "mcp__fake__die", &json!({})),
         turn("it ended with status 3, and said: cannot go on", "mcp__fake__die", &json!({})),
