@@ -15,9 +15,10 @@ use contract::cancel::Urgency;
 use contract::journal::{Error, Mail};
 use contract::port::Sink;
 use contract::session::SessionSpec;
-use contract::{ActionId, Cancel, SessionId, StreamId, Timestamp};
+use contract::{ActionId, Cancel, SessionId, StreamId, Timestamp, limits};
 use kernel::fsm::Phase;
 use kernel::{Input, Session};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
@@ -91,6 +92,8 @@ pub(crate) struct Arbiter {
     pub(crate) opened: Option<oneshot::Sender<Result<(), Error>>>,
     /// Attempts that were over at once so far.
     pub(crate) at_once: u32,
+    /// Letters that came while an outcome was waited for, in their order.
+    pub(crate) aside: VecDeque<Letter>,
     pub(crate) status: latest::Sender<Status>,
     pub(crate) present: Present,
     pub(crate) _guard: Box<dyn Held>,
@@ -114,7 +117,7 @@ impl Arbiter {
         let failure = self.serve(&mut flight).await.err();
         // From here on nobody can leave anything here: who tries starts the session anew, once this has ended.
         self.mailbox.close();
-        let mut poked = false;
+        let mut poked = self.aside.drain(..).any(|letter| matches!(letter, Letter::Poke));
         while let Ok(letter) = self.mailbox.try_recv() {
             poked |= matches!(letter, Letter::Poke);
         }
@@ -200,6 +203,10 @@ impl Arbiter {
         wake_at: Option<Timestamp>,
         flight: Option<&mut Flight>,
     ) -> Result<Option<Letter>, Error> {
+        if let Some(letter) = self.aside.pop_front() {
+            return Ok(Some(letter));
+        }
+        let flying = flight.is_some();
         if let Some(Flight { now: Now::Landed(finished), .. }) = flight {
             // Work that is always over at once must not keep others from running.
             self.at_once += 1;
@@ -212,6 +219,7 @@ impl Arbiter {
             }
         }
         let letter = tokio::select! {
+            biased;
             letter = self.mailbox.recv() => letter,
             () = until(&self.shared, wake_at) => None,
             () = raised_elsewhere(&self.shared, &self.core.state) => {
@@ -219,7 +227,28 @@ impl Arbiter {
                 None
             }
         };
-        Ok(letter)
+        let late = |at: Timestamp| self.shared.ports.clock.now().since(at) > limits::OVERDUE_MS;
+        if flying && wake_at.is_some_and(late) { Ok(self.after_sleep(letter).await) } else { Ok(letter) }
+    }
+
+    /// Nobody was awake at the moment that was waited for: the process was stopped, or the machine slept. What is in
+    /// flight slept as well, and gets the time to say that it is over before anybody calls it silent.
+    async fn after_sleep(&mut self, first: Option<Letter>) -> Option<Letter> {
+        let mut came = first;
+        let patience = tokio::time::sleep(Duration::from_millis(limits::OVERDUE_MS));
+        tokio::pin!(patience);
+        loop {
+            match came {
+                Some(Letter::Outcome(_) | Letter::Stop | Letter::Force | Letter::Lost) => return came,
+                Some(other) => self.aside.push_back(other),
+                None => {}
+            }
+            came = tokio::select! {
+                biased;
+                letter = self.mailbox.recv() => Some(letter?),
+                () = &mut patience => return self.aside.pop_front(),
+            };
+        }
     }
 
     fn over(&self, flying: bool) -> bool {

@@ -28,7 +28,7 @@ use kernel::ledger::Ledger;
 use kernel::pool::Bundle;
 use kernel::pressure::Level;
 use kernel::{Governor, Input, Session};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -519,6 +519,7 @@ impl Shared {
             first: Some(start.first),
             opened: start.opened,
             at_once: 0,
+            aside: VecDeque::new(),
             status,
             present,
             _guard: guard,

@@ -14,7 +14,7 @@ use contract::intent::{Intent, Source, Wish};
 use contract::journal::{Append, Batch, Error, Journal};
 use contract::port::Clock;
 use contract::session::Parent;
-use contract::{Fault, SessionId, StreamId, Timestamp};
+use contract::{Fault, SessionId, StreamId, Timestamp, limits};
 use journal::{Inject, Memory, Op};
 use kernel::governor::Slots;
 use std::collections::BTreeSet;
@@ -403,7 +403,35 @@ async fn the_next_attempt_begins_when_nothing_is_left_of_the_one_that_was_given_
     stage.clock.ahead.store(86_400_000, Ordering::SeqCst);
     stage.engine.shared().wake(stage.id, Attend::GoOn);
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(began.load(Ordering::SeqCst), 1, "it slept as well, and may have something to say yet");
+    tokio::time::sleep(std::time::Duration::from_millis(limits::OVERDUE_MS)).await;
     assert_eq!((began.load(Ordering::SeqCst), there.load(Ordering::SeqCst)), (2, 1));
+    stage.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_while_the_machine_slept_counts() {
+    let (world, calls) = (World::default(), Arc::new(AtomicU64::new(0)));
+    let counted = Arc::clone(&calls);
+    world.model(move |_| {
+        let first = counted.fetch_add(1, Ordering::SeqCst) == 0;
+        Box::pin(async move {
+            if !first {
+                std::future::pending::<()>().await;
+            }
+            // It lay in the socket; the answer is read a moment after everybody woke.
+            tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+            Err(Fault::new(contract::Kind::Permanent, "read-late", "read late").into())
+        })
+    });
+    let stage = opened(&world).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    stage.clock.ahead.store(86_400_000, Ordering::SeqCst);
+    stage.engine.shared().wake(stage.id, Attend::GoOn);
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    let read = stage
+        .count(|event| matches!(event, Event::Failed { signature, .. } if signature.contains("read-late")));
+    assert_eq!((read.await, calls.load(Ordering::SeqCst)), (1, 1));
     stage.engine.shutdown().await;
 }
 

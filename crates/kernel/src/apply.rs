@@ -236,6 +236,10 @@ impl Session {
                 if then != RETRY {
                     // A rewind that cannot be done must not keep the session from going on.
                     self.redo.take_if(|redo| matches!(redo.work, Work::Rewind { .. }));
+                    // Who is only told of something, and cannot be, is passed over.
+                    if signature.starts_with("hooks/") {
+                        self.hooks.due.pop_front_if(|due| !due.event.guards());
+                    }
                 }
             }
             Event::Recovered { fence, .. } => {

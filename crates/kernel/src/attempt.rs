@@ -325,10 +325,11 @@ impl Session {
 
     fn checked(&mut self, report: &Report) {
         let base: Vec<_> = report.runs.iter().filter(|run| run.side == Side::Base).cloned().collect();
-        if !base.is_empty() {
+        let whole = verdict::whole(report, &self.base_runs);
+        // What could not run there is tried again the next time.
+        if !base.is_empty() && base.iter().all(|run| run.status != Status::CouldNotRun) {
             self.base_runs = base;
         }
-        let whole = verdict::whole(report, &self.base_runs);
         let failed = whole.runs.iter().filter(|run| run.status != Status::Passed);
         let logs = failed
             .filter(|run| run.side == Side::Result || report.same_tree)

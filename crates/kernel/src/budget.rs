@@ -93,7 +93,8 @@ impl Draft<'_> {
         }
         let (amount, max_tokens) = match (work, self.s.model.clone()) {
             (Work::Model { .. }, Some(model)) => {
-                let given = given(self.s, &model);
+                let given = given(self.s, &model).saturating_add(self.coming_most());
+                let given = given.min(model.card.context_tokens);
                 self.speech(&model, given, model.card.output_tokens, other)?
             }
             (Work::Summarise { dropped, .. }, Some(_)) => {

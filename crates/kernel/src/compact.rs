@@ -518,6 +518,12 @@ impl Draft<'_> {
         tasks.chain(todo).collect()
     }
 
+    /// The most tokens that the messages which join the next request can be.
+    pub(crate) fn coming_most(&self) -> u64 {
+        let most = |(_, bytes): (IntentId, u64)| bytes.saturating_add(limits::ITEM_TOKENS);
+        self.coming().into_iter().map(most).fold(0, u64::saturating_add)
+    }
+
     /// Messages that join the next request: who wrote them, and their bytes.
     fn coming(&self) -> Vec<(IntentId, u64)> {
         let message = |intent: &contract::intent::Intent| match intent.wish {

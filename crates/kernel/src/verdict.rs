@@ -29,8 +29,8 @@ pub(crate) fn whole(report: &Report, base_runs: &[CheckRun]) -> Report {
 }
 
 /// CONFIRMED: the goal's checks pass on the result and nothing green on base is red.
-/// INCONCLUSIVE: no check found, one could not run, or one is flaky. REFUTED: otherwise.
-/// `goal` empty means the goal is about every check.
+/// INCONCLUSIVE: no check found, one could not run, one is flaky, or one is red that nobody could run on base.
+/// REFUTED: otherwise. `goal` empty means the goal is about every check.
 pub fn judge(report: &Report, goal: &[String]) -> Judgement {
     let mut names: Vec<&str> = report.runs.iter().map(|run| run.check.as_str()).collect();
     names.sort_unstable();
@@ -49,6 +49,14 @@ pub fn judge(report: &Report, goal: &[String]) -> Judgement {
             }
             (_, Some(Status::Failed)) if wanted => {
                 refuted.push(format!("{name}: fails on the result"));
+                against.push((*name).to_owned());
+            }
+            // As red as it was.
+            (Some(Status::Failed), Some(Status::Failed)) => {}
+            (_, Some(Status::Failed)) => {
+                unclear.push(format!(
+                    "{name}: fails on the result, and gave no clear answer on base to compare with"
+                ));
                 against.push((*name).to_owned());
             }
             (Some(Status::Passed), state) | (_, state) if wanted || base == Some(Status::Passed) => {
@@ -86,7 +94,8 @@ fn confirmed(report: &Report, name: &str) -> String {
     match (status(&report.runs, name, Side::Base), result) {
         (Some(Status::Passed), Some(Status::Passed)) => format!("{name}: passes, as on base"),
         (_, Some(Status::Passed)) => format!("{name}: passes now, did not on base"),
-        _ => format!("{name}: fails as on base; not what the goal is about"),
+        (_, Some(Status::Failed)) => format!("{name}: fails as on base; not what the goal is about"),
+        _ => format!("{name}: gave no clear answer, on base neither; not what the goal is about"),
     }
 }
 
@@ -137,6 +146,8 @@ mod tests {
             (vec![("test", P, K)], vec![], Inconclusive),
             (vec![("test", P, P), ("slow", P, C)], vec!["test"], Inconclusive),
             (vec![("test", P, P), ("slow", C, C)], vec!["test"], Confirmed),
+            (vec![("test", F, P), ("lint", C, F)], vec!["test"], Inconclusive),
+            (vec![("test", F, P), ("lint", K, F)], vec!["test"], Inconclusive),
             (vec![("test", P, F), ("slow", P, C)], vec![], Refuted),
             (vec![], vec![], Inconclusive),
             (vec![("test", P, P)], vec!["clippy"], Inconclusive),

@@ -156,8 +156,13 @@ fn holds(job: &Job, report: &Report, is_goal: &dyn Fn(&str) -> bool) -> bool {
         let mut runs = report.runs.iter().filter(|run| run.check == name && run.side == side).peekable();
         runs.peek().is_some() && runs.all(|run| run.status == Status::Passed)
     };
+    let failed = |name: &str, side| {
+        report.runs.iter().any(|run| run.check == name && run.side == side && run.status == Status::Failed)
+    };
     let checks = &job.run.context.checks;
-    let needed = |name: &str| is_goal(name) || passed(name, Side::Base);
+    // One that nobody could run on base is no excuse for a red result.
+    let unclear = |name: &str| failed(name, Side::Result) && !failed(name, Side::Base);
+    let needed = |name: &str| is_goal(name) || passed(name, Side::Base) || unclear(name);
     !checks.is_empty() && checks.iter().all(|check| !needed(&check.name) || passed(&check.name, Side::Result))
 }
 

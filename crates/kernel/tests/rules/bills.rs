@@ -53,6 +53,19 @@ fn a_conversation_that_only_grew_is_bounded_by_the_providers_own_count() {
 }
 
 #[test]
+fn messages_that_join_a_call_are_reserved_for() {
+    let said = |bytes: u64| Wish::Message { text: text("long"), bytes };
+    let mut world = World::working(spec());
+    world.end(ROOT, says(vec![pure("r")]));
+    world.user(said(3_000));
+    world.user(said(2_000));
+    world.tools(ROOT);
+    let result = world.root().items.iter().rfind(|item| item.call.is_some()).unwrap().bytes;
+    let (held, _) = asked(&world);
+    assert_eq!(held.tokens, 120 + result + 5_000 + 3 * limits::ITEM_TOKENS + 1_000);
+}
+
+#[test]
 fn tools_that_were_found_since_are_in_no_count() {
     let mut world = World::working(spec());
     world.end(ROOT, says(vec![control("f", Control::FindTools { names: vec!["patch".into()] })]));

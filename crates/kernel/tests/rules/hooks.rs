@@ -5,9 +5,9 @@ use crate::world::{ROOT, World};
 use contract::action::{Call, Done, EffectClass, End, Work};
 use contract::event::{Answer, Disposal, Event, Final, Notice};
 use contract::hooks::{HookAnswer, HookDef, HookEvent};
-use contract::limits;
 use contract::policy::{Decision, Ruling};
 use contract::session::{Ask, SessionSpec};
+use contract::{Kind, limits};
 use kernel::Input;
 use kernel::fsm::Phase;
 
@@ -278,4 +278,21 @@ fn an_answer_while_the_session_is_being_cancelled_starts_nothing() {
     world.feed(ROOT, Input::Tick);
     let answered = |event: &Event| matches!(event, Event::ApprovalAnswered { answer: Answer::Granted, .. });
     assert!(!world.events(ROOT).any(answered));
+}
+
+#[test]
+fn a_notification_that_cannot_be_given_is_passed_over() {
+    let mut world = World::working(with(&[HookEvent::Notification], Ask::External));
+    world.end(ROOT, says(vec![external("x")]));
+    assert_eq!((world.doing(ROOT), asked(&world)), ("hooks", HookEvent::Notification));
+    let begun = |world: &World| {
+        world
+            .events(ROOT)
+            .filter(|event| matches!(event, Event::Started { work: Work::Hooks { .. }, .. }))
+            .count()
+    };
+    world.end(ROOT, fails(Kind::Permanent, "blob-missing"));
+    world.feed(ROOT, Input::Tick);
+    world.feed(ROOT, Input::Tick);
+    assert_eq!(begun(&world), 1, "once, and not again and again");
 }
