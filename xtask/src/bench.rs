@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 /// What needs the kapell binary as well.
-const WITH_BINARY: [&str; 5] = ["turns", "resume", "idle", "limits", "--quick"];
+const WITH_BINARY: [&str; 6] = ["turns", "resume", "idle", "limits", "load", "--quick"];
 /// What measures nothing: `--quick` shows that each command runs, and where limits bind, they set the pace.
 const PLAIN: [&str; 4] = ["--quick", "limits", "parsers", "output"];
 /// What reads the data set.

@@ -95,6 +95,11 @@ const COMMANDS: &[Command] = &[
         run: bench::run,
     },
     Command {
+        name: "load",
+        about: "sessions that tick and followers of one daemon, killed in the middle; --sessions N, --followers M, --minutes T, --no-kill",
+        run: |args| bench::run(&[&["load".to_owned()], args].concat()),
+    },
+    Command {
         name: "deploy",
         about: "alert rules, their tests and the page of metrics before promtool; --binary PATH",
         run: deploy::run,

@@ -12,6 +12,7 @@ mod floor;
 mod history;
 mod idle;
 mod limits;
+mod load;
 mod logs;
 mod mcp;
 mod measure;
@@ -23,7 +24,7 @@ mod stats;
 mod steps;
 mod turns;
 
-const WHAT: &str = "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models | limits | mcp | parsers | output";
+const WHAT: &str = "steps | resume | turns | arbiter | fan | idle | amplification | baseline | models | limits | load | mcp | parsers | output";
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         Some("context") => context::run(rest),
         Some("models") => models::run(rest),
         Some("limits") => limits::run(rest),
+        Some("load") => load::run(rest),
         Some("mcp") => mcp::run(rest),
         Some("parsers") => logs::parsers::run(&data(rest)),
         Some("output") => logs::economy::run(&data(rest)),
