@@ -6,6 +6,7 @@ use crate::record::Storable;
 use crate::{Digest, SessionId, Timestamp, is_default};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A fact in a project's loop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub enum LoopEvent {
         missed: u32,
         /// What it became.
         job: Job,
+        /// Sessions that are asked to pause for it; they go on when it has ended.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        interrupts: Vec<SessionId>,
     },
     /// Nothing is run for a slot.
     Passed {
@@ -60,6 +64,46 @@ pub enum LoopEvent {
         priority: String,
         /// What it became.
         job: Job,
+    },
+    /// A person wants the task that was handed over as this session: until then nothing of it is opened.
+    Accepted {
+        /// Its session.
+        session: SessionId,
+    },
+    /// A claimed session could not be opened.
+    Unopened {
+        /// Which.
+        session: SessionId,
+        /// In which way.
+        signature: String,
+        /// It may pass by itself: a provider, a file or a lock that is away.
+        #[serde(default, skip_serializing_if = "is_default")]
+        passing: bool,
+    },
+    /// What a job relies on was looked at before one of its stages; with something wrong, the stage did not begin.
+    Synced {
+        /// Whose session.
+        session: SessionId,
+        /// Before what: `validate`, `integrate`.
+        stage: String,
+        /// The commit that the repository has checked out; empty: none.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        head: String,
+        /// Digests of the project's shared files, by path.
+        files: BTreeMap<String, Digest>,
+        /// Those that are not as they were at the last look.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        drift: Vec<String>,
+        /// What is wrong, one sentence each.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        wrong: Vec<String>,
+    },
+    /// By which wall clock slots are, from here on: the first one that somebody looked with, or a person's choice.
+    Zoned {
+        /// The project's directory.
+        repo: String,
+        /// Name in the database of time zones.
+        zone: String,
     },
     /// A schedule (`schedule/ID`) or a task (`task/ID`) failed again in the same way.
     Failed {

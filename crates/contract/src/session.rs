@@ -2,7 +2,7 @@
 
 use crate::hooks::HookDef;
 use crate::model::ModelRef;
-use crate::{ActionId, Amount, CallId, Digest, SessionId, Timestamp, limits};
+use crate::{ActionId, Amount, CallId, Digest, SessionId, Timestamp, is_default, limits};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
@@ -99,6 +99,9 @@ pub struct Rights {
     pub land: bool,
     /// May it open child sessions?
     pub delegate: bool,
+    /// Regular expressions; what a call writes in the workspace lies at paths that fit each of them. Empty = anywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<String>,
 }
 
 /// When a tool call waits for approval.
@@ -116,7 +119,7 @@ pub enum Ask {
 impl Rights {
     /// All rights; what an approval policy asks is still asked.
     pub fn all(ask: Ask) -> Self {
-        Self { tools: None, ask, land: true, delegate: true }
+        Self { tools: None, ask, land: true, delegate: true, writes: Vec::new() }
     }
 
     /// True when `self` grants nothing that `parent` does not.
@@ -126,7 +129,12 @@ impl Rights {
             (None, Some(_)) => false,
             (Some(own), Some(allowed)) => own.iter().all(|tool| covers(allowed, tool)),
         };
-        tools && self.ask >= parent.ask && self.land <= parent.land && self.delegate <= parent.delegate
+        let writes = parent.writes.iter().all(|only| self.writes.contains(only));
+        tools
+            && writes
+            && self.ask >= parent.ask
+            && self.land <= parent.land
+            && self.delegate <= parent.delegate
     }
 
     /// The most that both allow.
@@ -143,7 +151,10 @@ impl Rights {
                 )
             }
         };
+        let more = other.writes.iter().filter(|only| !self.writes.contains(only));
+        let writes = self.writes.iter().chain(more).cloned().collect();
         Self {
+            writes,
             tools,
             ask: self.ask.max(other.ask),
             land: self.land && other.land,
@@ -188,6 +199,9 @@ pub struct Limits {
     /// When nothing that has waited for long goes on by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Quiet>,
+    /// Nobody waits for it: whoever somebody waits for goes before.
+    #[serde(skip_serializing_if = "is_default")]
+    pub background: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls takes a reference")]
@@ -231,6 +245,7 @@ impl Default for Limits {
             call: Amount::UNLIMITED,
             cache_misses: limits::CACHE_MISSES,
             quiet: None,
+            background: false,
         }
     }
 }
@@ -255,6 +270,9 @@ pub struct Stage {
     pub ok: Edge,
     /// Where to go when it did not. An edge to an earlier stage is a feedback round.
     pub fail: Edge,
+    /// How long its actions may take together, each time it is entered, milliseconds; `None` = as long as they take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_ms: Option<u64>,
 }
 
 /// What a stage does.

@@ -167,7 +167,7 @@ fn every_event_has_a_golden_file() {
     let quota = every_variant!(QuotaEvent: Declared = "declared", Taken = "taken", Settled = "settled", Queued = "queued", Lifted = "lifted");
     let project = every_variant!(ProjectEvent: Capped = "capped", Reserved = "reserved", Settled = "settled");
     let board = every_variant!(BoardEvent: Changing = "changing", Kept = "kept", Terminal = "terminal");
-    let looping = every_variant!(LoopEvent: Seen = "seen", Fired = "fired", Passed = "passed", Held = "held", Delegated = "delegated", Failed = "failed", Escalated = "escalated", Cleared = "cleared", Closed = "closed", Halted = "halted", Continued = "continued");
+    let looping = every_variant!(LoopEvent: Seen = "seen", Fired = "fired", Passed = "passed", Held = "held", Delegated = "delegated", Failed = "failed", Escalated = "escalated", Cleared = "cleared", Closed = "closed", Halted = "halted", Continued = "continued", Accepted = "accepted", Unopened = "unopened", Synced = "synced", Zoned = "zoned");
     let stored = stored();
     let group = |name: &str| {
         ["ledger-", "quota-", "project-", "board-", "loop-"].into_iter().find(|group| name.starts_with(group))

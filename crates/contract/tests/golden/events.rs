@@ -112,6 +112,7 @@ fn opening() -> Vec<Example<Event>> {
         ),
         ("opened-bare", Event::Opened { spec: Box::new(bare_spec()) }),
         ("opened-full", Event::Opened { spec: Box::new(full_spec()) }),
+        ("opened-by-the-loop", Event::Opened { spec: Box::new(unattended_spec()) }),
         (
             "opened-ask-external",
             Event::Opened {

@@ -253,7 +253,7 @@ pub(crate) fn unpriced_model() -> ModelRef {
 
 pub(crate) fn workflow() -> Workflow {
     let to = |name: &str| Edge::To(name.into());
-    let stage = |name: &str, kind, ok, fail| Stage { name: name.into(), kind, ok, fail };
+    let stage = |name: &str, kind, ok, fail| Stage { name: name.into(), kind, ok, fail, limit_ms: None };
     Workflow {
         name: "default".into(),
         stages: vec![
@@ -277,6 +277,7 @@ pub(crate) fn limits() -> Limits {
         call: Amount::UNLIMITED,
         cache_misses: 3,
         quiet: None,
+        background: false,
     }
 }
 
@@ -292,13 +293,22 @@ pub(crate) fn bare_spec() -> SessionSpec {
         summaries: None,
         mode: "code".into(),
         workflow: workflow(),
-        rights: Rights { tools: None, ask: Ask::Never, land: true, delegate: true },
+        rights: Rights { tools: None, ask: Ask::Never, land: true, delegate: true, writes: Vec::new() },
         limits: limits(),
         budget: Amount::UNLIMITED,
         goal_checks: Vec::new(),
         hooks: Vec::new(),
         parent: None,
     }
+}
+
+/// What nobody looks on at: it writes at some paths only, and its stages have limits.
+pub(crate) fn unattended_spec() -> SessionSpec {
+    let mut spec = bare_spec();
+    spec.workflow.stages[0].limit_ms = Some(3_600_000);
+    spec.rights.writes = strings(&["\\.md$"]);
+    spec.limits.background = true;
+    spec
 }
 
 pub(crate) fn full_spec() -> SessionSpec {
@@ -311,6 +321,7 @@ pub(crate) fn full_spec() -> SessionSpec {
             ask: Ask::Writes,
             land: false,
             delegate: false,
+            writes: Vec::new(),
         },
         budget: full_amount(),
         goal_checks: strings(&["test"]),
