@@ -59,13 +59,7 @@ impl Session {
             Event::Started { .. } => self.start(at, event)?,
             Event::Finished { outcome } => self.finish(at, outcome)?,
             Event::Stale { .. } | Event::Garbled { .. } | Event::Warned { .. } => {}
-            Event::Staged { to, round, .. } => {
-                let found =
-                    self.spec.iter().flat_map(|s| &s.workflow.stages).position(|stage| &stage.name == to);
-                self.stage = found.ok_or_else(|| Illegal::new("workflow", event))?;
-                self.round = *round;
-                self.without_checks();
-            }
+            Event::Staged { to, round, .. } => self.staged(to, *round)?,
             Event::Judged { verdict, result, reasons } => self.judged(*verdict, result, reasons),
             Event::Noticed { notice } => self.noticed(notice)?,
             Event::ApprovalAsked { .. }
@@ -279,6 +273,17 @@ impl Session {
         self.questions.clear();
         self.hooks = HookState::default();
         self.end = Some(end);
+        Ok(())
+    }
+
+    /// In another stage, or in the same one again: its time begins anew.
+    fn staged(&mut self, to: &str, round: u32) -> Result<(), Illegal> {
+        let found = self.spec.iter().flat_map(|s| &s.workflow.stages).position(|stage| stage.name == to);
+        self.stage = found.ok_or_else(|| Illegal::new("workflow", to))?;
+        self.round = round;
+        let limited = self.stage().is_some_and(|stage| stage.limit_ms.is_some());
+        self.stage_from_ms = if limited { self.used.time_ms } else { 0 };
+        self.without_checks();
         Ok(())
     }
 

@@ -87,6 +87,9 @@ impl Draft<'_> {
             other.steps = limits::STEP_BLOCK.min(left.steps).min(ahead).max(1);
         }
         let mut deadline_ms = allowance_ms(work);
+        if let Some(left) = self.s.stage_left_ms() {
+            deadline_ms = deadline_ms.min(left.max(1));
+        }
         if left.time_ms != u64::MAX {
             deadline_ms = deadline_ms.min(left.time_ms);
             other.time_ms = deadline_ms.max(1);

@@ -356,7 +356,7 @@ impl Draft<'_> {
         self.settle_block()?;
         let child = self.new_id();
         let parent = self.as_parent(&spec, call);
-        let rights = Rights { tools: wish.tools.clone(), ask: spec.rights.ask, land: false, delegate: true };
+        let rights = Rights { tools: wish.tools.clone(), land: false, ..Rights::all(spec.rights.ask) };
         let child_spec = SessionSpec {
             fallback: spec.fallback.clone(),
             summaries: spec.summaries.clone(),
@@ -367,7 +367,7 @@ impl Draft<'_> {
             target: None,
             model: self.s.model.clone().unwrap_or_else(|| spec.model.clone()),
             mode: if wish.mode.is_empty() { spec.mode.clone() } else { wish.mode },
-            workflow: workflow::child(),
+            workflow: workflow::below(&spec.workflow),
             rights: rights.intersect(&Rights { land: false, ..spec.rights.clone() }),
             limits: self.s.limits(),
             budget: wish.budget,

@@ -6,12 +6,20 @@ pub mod claim;
 
 use crate::Illegal;
 use crate::schedule::{LATE_MS, Since};
+use contract::limits::SAME_FAILURES;
 use contract::looping::{Job, LoopEvent};
-use contract::{SessionId, Timestamp};
+use contract::{Digest, SessionId, Timestamp};
 use std::collections::BTreeMap;
 
 /// Slots of a schedule that are remembered one by one: a clock that was set back meets them again.
 const RECENT: usize = 64;
+/// After a failed opening, milliseconds.
+const AGAIN_MS: u64 = 60_000;
+/// Failures to open in a row that may pass by themselves, before a person has to look: with the waits between them more
+/// than four hours.
+const PASSING: u32 = 10;
+/// Exit code of what was never opened.
+const FAILED: u8 = 1;
 
 /// What is known of one schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -56,6 +64,15 @@ impl Origin {
     }
 }
 
+/// The files that are not as they were: changed, new or gone.
+pub fn drift(before: &BTreeMap<String, Digest>, after: &BTreeMap<String, Digest>) -> Vec<String> {
+    let changed = after.iter().filter(|(path, digest)| before.get(*path) != Some(digest));
+    let gone = before.keys().filter(|path| !after.contains_key(*path));
+    let mut all: Vec<String> = changed.map(|(path, _)| path).chain(gone).cloned().collect();
+    all.sort();
+    all
+}
+
 /// How often in a row something failed in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
@@ -76,6 +93,48 @@ pub struct Open {
     pub origin: Origin,
     /// When it was claimed.
     pub at: Timestamp,
+    /// A person wants it: by trusting its schedule, or by a word of its own.
+    pub accepted: bool,
+    /// Sessions that pause until it has ended.
+    pub interrupts: Vec<SessionId>,
+    /// The newest failures to open it.
+    pub unopened: Option<Unopened>,
+}
+
+/// Failures in a row, of one kind, to open the session of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unopened {
+    /// Of which kind.
+    pub signature: String,
+    /// How many.
+    pub count: u32,
+    /// When the last one was.
+    pub at: Timestamp,
+}
+
+impl Unopened {
+    /// Nobody tries again before this moment: a minute after the first, and twice as long after each other one.
+    pub fn until(&self) -> Timestamp {
+        const MOST: u32 = 6;
+        self.at.plus(AGAIN_MS << self.count.saturating_sub(1).min(MOST))
+    }
+}
+
+/// What a job relied on when it was last looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Synced {
+    /// When.
+    pub at: Timestamp,
+    /// Before which stage of which session.
+    pub before: Option<(SessionId, String)>,
+    /// The commit that was checked out.
+    pub head: String,
+    /// Digests of the project's shared files.
+    pub files: BTreeMap<String, Digest>,
+    /// Those that had changed since the look before.
+    pub drift: Vec<String>,
+    /// What was wrong.
+    pub wrong: Vec<String>,
 }
 
 /// The fold of a project's loop.
@@ -85,6 +144,10 @@ pub struct Loop {
     pub seq: u64,
     /// Why nothing fires, if nothing does.
     pub halted: Option<String>,
+    /// Name of the zone by whose wall clock slots are; `None`: nobody has said.
+    pub zone: Option<String>,
+    /// The last look at what jobs rely on.
+    pub synced: Option<Synced>,
     schedules: BTreeMap<String, Known>,
     jobs: BTreeMap<SessionId, Open>,
     failing: BTreeMap<String, Failing>,
@@ -115,6 +178,32 @@ impl Loop {
         facts
     }
 
+    /// The facts of one more failure to open this job: that it failed, and at the limit that it is given up and a person
+    /// has to look. None where another process tried a moment ago: that was this failure too.
+    pub fn not_opened(
+        &self,
+        session: SessionId,
+        signature: &str,
+        passing: bool,
+        now: Timestamp,
+    ) -> Vec<LoopEvent> {
+        let Some(open) = self.jobs.get(&session) else { return Vec::new() };
+        if open.unopened.as_ref().is_some_and(|unopened| now < unopened.until()) {
+            return Vec::new();
+        }
+        let mut facts = vec![LoopEvent::Unopened { session, signature: signature.to_owned(), passing }];
+        let before = open.unopened.as_ref().filter(|unopened| unopened.signature == signature);
+        let count = before.map_or(0, |unopened| unopened.count).saturating_add(1);
+        if count >= if passing { PASSING } else { SAME_FAILURES } {
+            let (what, signature) = (open.origin.name(), signature.to_owned());
+            let why = format!("its session could not be opened, {count} times in a row: {signature}");
+            facts.push(LoopEvent::Failed { what: what.clone(), signature: signature.clone(), count });
+            facts.push(LoopEvent::Escalated { what, signature, why });
+            facts.push(LoopEvent::Closed { session, code: FAILED });
+        }
+        facts
+    }
+
     /// What is known of this schedule; `None`: it was never met.
     pub fn schedule(&self, id: &str) -> Option<&Known> {
         self.schedules.get(id)
@@ -138,13 +227,21 @@ impl Loop {
     }
 
     /// From where the slots of this schedule are counted. `told` is when its file says that it last ran, or was passed
-    /// over: another scheduler may work on the same file. On a grid the slot counts, else the moment of the run.
-    pub fn since(&self, id: &str, told: Option<Timestamp>, grid: bool, now: Timestamp) -> Since {
+    /// over: another scheduler may work on the same file. On a grid the slot counts, and where each missed one is run, for
+    /// as long as one had come when the last was dealt with (`each`: what lies between two); else the moment of the run.
+    pub fn since(
+        &self,
+        id: &str,
+        told: Option<Timestamp>,
+        (grid, each): (bool, Option<u64>),
+        now: Timestamp,
+    ) -> Since {
         let Some(known) = self.schedules.get(id) else {
             return Since { at: told.unwrap_or(now), ran: told.is_some(), held: None, recent: Vec::new() };
         };
         // A slot that is held was stamped as skipped, and is not dealt with for that.
-        let own = known.last.map(|(slot, done)| if grid { slot } else { slot.max(done) });
+        let more = |slot: Timestamp, done| each.is_some_and(|step_ms| slot.plus(step_ms) <= done);
+        let own = known.last.map(|(slot, done)| if grid || more(slot, done) { slot } else { slot.max(done) });
         let dealt = known.last.map(|(_, done)| done);
         let ran = own.max(told.filter(|told| known.held.is_none() && dealt.is_none_or(|done| *told > done)));
         Since {
@@ -165,10 +262,11 @@ impl Loop {
                 known.last = known.last.filter(|(_, done)| *done <= at);
                 known.held = known.held.filter(|held| *held <= at);
             }
-            LoopEvent::Fired { schedule, slot, job, .. } => {
+            LoopEvent::Fired { schedule, slot, job, interrupts, .. } => {
                 let origin = Origin::Schedule { id: schedule.clone(), slot: *slot };
                 self.dealt(schedule, *slot, at)?.session = Some(job.session);
-                let open = Open { job: job.clone(), origin, at };
+                let interrupts = interrupts.clone();
+                let open = Open { job: job.clone(), origin, at, accepted: true, interrupts, unopened: None };
                 if self.jobs.insert(job.session, open).is_some() {
                     return Err(Illegal::new(job.session, event));
                 }
@@ -185,7 +283,14 @@ impl Loop {
             }
             LoopEvent::Delegated { task, priority, job, .. } => {
                 let origin = Origin::Task { id: task.clone(), priority: priority.clone() };
-                let open = Open { job: job.clone(), origin, at };
+                let open = Open {
+                    job: job.clone(),
+                    origin,
+                    at,
+                    accepted: false,
+                    interrupts: Vec::new(),
+                    unopened: None,
+                };
                 if self.jobs.insert(job.session, open).is_some() {
                     return Err(Illegal::new(job.session, event));
                 }
@@ -196,6 +301,48 @@ impl Loop {
                     self.failing.remove(&open.origin.name());
                 }
             }
+            LoopEvent::Accepted { .. } | LoopEvent::Unopened { .. } => self.waiting(at, event)?,
+            LoopEvent::Synced { session, stage, head, files, drift, wrong } => {
+                self.synced = Some(Synced {
+                    at,
+                    before: Some((*session, stage.clone())),
+                    head: head.clone(),
+                    files: files.clone(),
+                    drift: drift.clone(),
+                    wrong: wrong.clone(),
+                });
+            }
+            LoopEvent::Zoned { zone, .. } => self.zone = Some(zone.clone()),
+            LoopEvent::Failed { .. } | LoopEvent::Escalated { .. } | LoopEvent::Cleared { .. } => {
+                self.failure(event)?;
+            }
+            LoopEvent::Halted { why } => self.halted = Some(why.clone()),
+            LoopEvent::Continued { .. } => self.halted = None,
+        }
+        self.seq += 1;
+        Ok(())
+    }
+
+    /// What becomes of a job that is not open.
+    fn waiting(&mut self, at: Timestamp, event: &LoopEvent) -> Result<(), Illegal> {
+        match event {
+            LoopEvent::Accepted { session } => {
+                self.jobs.get_mut(session).ok_or_else(|| Illegal::new(session, event))?.accepted = true;
+            }
+            LoopEvent::Unopened { session, signature, .. } => {
+                let open = self.jobs.get_mut(session).ok_or_else(|| Illegal::new(session, event))?;
+                let before = open.unopened.take().filter(|unopened| unopened.signature == *signature);
+                let count = before.map_or(0, |unopened| unopened.count).saturating_add(1);
+                open.unopened = Some(Unopened { signature: signature.clone(), count, at });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What fails, and whether it is tried.
+    fn failure(&mut self, event: &LoopEvent) -> Result<(), Illegal> {
+        match event {
             LoopEvent::Failed { what, signature, count } => {
                 let escalated = self.escalated(what).map(str::to_owned);
                 let failing = Failing { signature: signature.clone(), count: *count, escalated };
@@ -208,10 +355,8 @@ impl Loop {
             LoopEvent::Cleared { what } => {
                 self.failing.remove(what);
             }
-            LoopEvent::Halted { why } => self.halted = Some(why.clone()),
-            LoopEvent::Continued { .. } => self.halted = None,
+            _ => {}
         }
-        self.seq += 1;
         Ok(())
     }
 

@@ -52,7 +52,7 @@ pub struct Every {
 
 impl Every {
     /// Without a change of the clock, milliseconds.
-    fn step_ms(self) -> u64 {
+    pub(crate) fn step_ms(self) -> u64 {
         let unit_ms = match self.unit {
             Unit::Minute => MINUTE_MS,
             Unit::Hour => 60 * MINUTE_MS,
@@ -352,6 +352,8 @@ pub struct Around {
     pub ran: bool,
     /// Its own last session has not ended.
     pub open: bool,
+    /// A job is claimed and not open yet, or there are as many as there may be: nothing more is claimed meanwhile.
+    pub claimed: bool,
 }
 
 impl Schedule {
@@ -372,7 +374,7 @@ impl Schedule {
         }
         match (around.runs_idle_ms, self.meets) {
             (Some(_), Meets::Skip) => Then::Pass("a task was running"),
-            _ if around.open => Then::Hold,
+            _ if around.open || around.claimed => Then::Hold,
             (None, _) => Then::Run,
             (Some(idle), Meets::Wait { idle_ms }) if idle < idle_ms => Then::Hold,
             (Some(_), Meets::Wait { .. } | Meets::Interrupt) => Then::Interrupt,

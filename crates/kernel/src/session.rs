@@ -57,6 +57,9 @@ pub struct Session {
     pub prepared: Option<Prepared>,
     /// Where in the workflow.
     pub stage: usize,
+    /// What its actions had taken when it came there, milliseconds; counted where the stage has a limit.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stage_from_ms: u64,
     /// Feedback rounds taken.
     pub round: u32,
     /// The running number of the turn.
@@ -183,9 +186,8 @@ fn is_none(hooks: &HookState) -> bool {
     *hooks == HookState::default()
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls takes a reference")]
-fn is_zero(n: &u32) -> bool {
-    *n == 0
+fn is_zero<N: Default + PartialEq>(n: &N) -> bool {
+    *n == N::default()
 }
 
 /// A shared value is stored as the value.
@@ -448,6 +450,7 @@ impl Session {
             ready: false,
             prepared: None,
             stage: 0,
+            stage_from_ms: 0,
             round: 0,
             turn_no: 1,
             turn: Turn::Model,
@@ -513,6 +516,12 @@ impl Session {
     /// The stage it is in.
     pub fn stage(&self) -> Option<&Stage> {
         self.spec.as_ref()?.workflow.stages.get(self.stage)
+    }
+
+    /// How much longer the actions of the current stage may take, milliseconds; `None` = as long as they take.
+    pub fn stage_left_ms(&self) -> Option<u64> {
+        let spent = self.used.time_ms.saturating_sub(self.stage_from_ms);
+        Some(self.stage()?.limit_ms?.saturating_sub(spent))
     }
 
     /// Sessions below it that may still run: nobody has heard of their end.

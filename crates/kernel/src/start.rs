@@ -28,6 +28,8 @@ pub(crate) fn slot(work: &Work) -> Slot {
 
 /// Files one call has open at a time.
 const CALL_FILES: u64 = 8;
+/// Exit code of what ran out of time (DESIGN section 7).
+const OVERTIME: u8 = 124;
 /// Tools that ask others do it over a connection; their names begin so.
 const NET: &str = "web_";
 
@@ -78,6 +80,9 @@ impl Draft<'_> {
     pub(crate) fn run(&mut self, mut choice: Choice) -> Result<bool, Illegal> {
         let redo = self.s.redo.clone().filter(|redo| redo.allowed && redo.work == choice.work);
         if redo.is_none() && self.over_turn_limit(&choice)? {
+            return Ok(true);
+        }
+        if self.over_stage_limit(&choice)? {
             return Ok(true);
         }
         let (slot, rank) = (slot(&choice.work), self.rank(&choice));
@@ -233,6 +238,21 @@ impl Draft<'_> {
         let what = format!("this turn has taken {limit} steps, which is its limit");
         let hint = format!("kapell resume {} to give it {limit} more", self.s.id);
         self.pause("limit", &what, &hint, 5)?;
+        Ok(true)
+    }
+
+    /// A stage that has worked for as long as it may is the end: it is set only where nobody looks on.
+    fn over_stage_limit(&mut self, choice: &Choice) -> Result<bool, Illegal> {
+        use Work::{Check, Inspect, Integrate, Model, Tools};
+        let counts = matches!(
+            choice.work,
+            Model { .. } | Tools { .. } | Check { .. } | Inspect { .. } | Integrate { .. }
+        );
+        let over = self.s.phase == Phase::Active && self.s.stage_left_ms() == Some(0);
+        let Some(stage) = self.s.stage().filter(|_| counts && over).cloned() else { return Ok(false) };
+        let limit = stage.limit_ms.unwrap_or_default() / 1_000;
+        let what = format!("the stage `{}` has worked for {limit} s, which is its limit", stage.name);
+        self.end(Final::Failed, OVERTIME, &what)?;
         Ok(true)
     }
 

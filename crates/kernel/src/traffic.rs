@@ -69,7 +69,11 @@ impl Draft<'_> {
 
     fn class(&self, source: Source) -> Class {
         let Some(spec) = &self.s.spec else { return Class::Execution };
-        let first = if spec.parent.is_none() { Source::User } else { Source::Subtask };
+        let first = match (spec.limits.background, &spec.parent) {
+            (true, _) => Source::Schedule,
+            (false, None) => Source::User,
+            (false, Some(_)) => Source::Subtask,
+        };
         let asked = if source == Source::MainLoop { self.s.asked_by.unwrap_or(first) } else { source };
         let planning = self.s.stage().is_some_and(|stage| stage.kind == StageKind::Plan);
         match spec.mode.as_str() {

@@ -6,7 +6,7 @@ use contract::session::{Edge, Stage, StageKind, Workflow};
 
 fn stage(name: &str, kind: StageKind, ok: &str, fail: &str) -> Stage {
     let edge = |to: &str| if to.is_empty() { Edge::End } else { Edge::To(to.to_owned()) };
-    Stage { name: name.to_owned(), kind, ok: edge(ok), fail: edge(fail) }
+    Stage { name: name.to_owned(), kind, ok: edge(ok), fail: edge(fail), limit_ms: None }
 }
 
 /// implement -> validate -> quality -> integrate -> plan, and round again.
@@ -34,6 +34,38 @@ pub fn child() -> Workflow {
             stage("plan", StageKind::Plan, "implement", ""),
         ],
     }
+}
+
+/// How long each stage may work where nobody looks on, seconds (spec S3 2.3, the archived limits).
+const UNATTENDED_S: [(&str, u64); 5] =
+    [("implement", 3_600), ("validate", 900), ("quality", 1_800), ("integrate", 900), ("plan", 1_800)];
+
+/// Its name.
+const UNATTENDED: &str = "unattended";
+
+/// Is it the one for work that nobody looks on at?
+pub fn is_unattended(workflow: &Workflow) -> bool {
+    workflow.name == UNATTENDED
+}
+
+/// The standard one for work that nobody looks on at: each stage has a limit of time.
+pub fn unattended() -> Workflow {
+    let mut all = standard();
+    all.name = UNATTENDED.to_owned();
+    for stage in &mut all.stages {
+        let limit = UNATTENDED_S.iter().find(|(name, _)| *name == stage.name);
+        stage.limit_ms = limit.map(|(_, seconds)| seconds * 1_000);
+    }
+    all
+}
+
+/// A child's stages, with the limits that those of the same name have above it.
+pub(crate) fn below(parent: &Workflow) -> Workflow {
+    let mut all = child();
+    for stage in &mut all.stages {
+        stage.limit_ms = parent.stages.iter().find(|of| of.name == stage.name).and_then(|of| of.limit_ms);
+    }
+    all
 }
 
 /// The agent alone: nothing is checked and nothing lands.
@@ -103,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_built_in_ones_are_valid() {
-        for workflow in [standard(), child(), bare()] {
+        for workflow in [standard(), child(), bare(), unattended(), below(&unattended())] {
             assert_eq!(problem(&workflow), None);
         }
     }

@@ -30,7 +30,8 @@ pub(crate) fn all() -> Vec<Example<LoopEvent>> {
         missed,
         why: "a task was running".into(),
     };
-    vec![
+    let mut all = around();
+    all.extend([
         ("loop-seen", LoopEvent::Seen { repo: "/home/ada/project".into(), schedule: schedule() }),
         ("loop-fired", fired(0)),
         ("loop-fired-late", fired(431)),
@@ -56,15 +57,6 @@ pub(crate) fn all() -> Vec<Example<LoopEvent>> {
                 job: job.clone(),
             },
         ),
-        ("loop-accepted", LoopEvent::Accepted { session: session(1) }),
-        ("loop-unopened", unopened("no-mode", false)),
-        ("loop-unopened-passing", unopened("provider-down", true)),
-        ("loop-synced", synced("9b74c9897bac770ffc029102a200c5de9b74c989", Vec::new(), Vec::new())),
-        (
-            "loop-synced-wrong",
-            synced("", vec!["TODO.md".into()], vec![".roomodes is no YAML: line 3, column 1".into()]),
-        ),
-        ("loop-zoned", LoopEvent::Zoned { repo: "/home/ada/project".into(), zone: "Europe/Berlin".into() }),
         ("loop-failed", LoopEvent::Failed { what: what(), signature: "exit 3".into(), count: 2 }),
         (
             "loop-escalated",
@@ -78,6 +70,22 @@ pub(crate) fn all() -> Vec<Example<LoopEvent>> {
         ("loop-closed", LoopEvent::Closed { session: session(1), code: 3 }),
         ("loop-halted", LoopEvent::Halted { why: "a person said so".into() }),
         ("loop-continued", LoopEvent::Continued { why: "a person said so".into() }),
+    ]);
+    all
+}
+
+/// Of jobs that wait, and of what they rely on.
+fn around() -> Vec<Example<LoopEvent>> {
+    vec![
+        ("loop-accepted", LoopEvent::Accepted { session: session(1) }),
+        ("loop-unopened", unopened("no-mode", false)),
+        ("loop-unopened-passing", unopened("provider-down", true)),
+        ("loop-synced", synced("9b74c9897bac770ffc029102a200c5de9b74c989", Vec::new(), Vec::new())),
+        (
+            "loop-synced-wrong",
+            synced("", vec!["TODO.md".into()], vec![".roomodes is no YAML: line 3, column 1".into()]),
+        ),
+        ("loop-zoned", LoopEvent::Zoned { repo: "/home/ada/project".into(), zone: "Europe/Berlin".into() }),
     ]
 }
 

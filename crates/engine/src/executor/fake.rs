@@ -155,8 +155,13 @@ impl World {
             output_tokens: 1_000,
             price: Some(Price { input: 3_000_000_000, output: 15_000_000_000, ..Price::default() }),
         };
-        let stage =
-            Stage { name: "implement".into(), kind: StageKind::Agent, ok: Edge::End, fail: Edge::End };
+        let stage = Stage {
+            name: "implement".into(),
+            kind: StageKind::Agent,
+            ok: Edge::End,
+            fail: Edge::End,
+            limit_ms: None,
+        };
         let spec = SessionSpec {
             goal: self.put(GOAL),
             goal_bytes: GOAL.len() as u64,

@@ -60,6 +60,7 @@ mod tests;
 mod text;
 mod tools;
 mod workspace;
+mod writes;
 
 use self::stop::{Gate, Watch};
 use crate::task::{self, Lost};

@@ -3,6 +3,7 @@
 //! Decides nothing: `kernel::policy` does. Start at [`Ruler::ruled`].
 
 use super::Job;
+use super::writes::Writes;
 use contract::Fault;
 use contract::action::EffectClass;
 use contract::confine::{InForce, Network};
@@ -18,13 +19,15 @@ pub(super) struct Ruler {
     policy: Result<Arc<Policy>, Fault>,
     ask: Ask,
     reads: bool,
+    writes: Writes,
 }
 
 impl Ruler {
     pub(super) fn new(job: &Job) -> Self {
         let spec = &job.run.context.spec;
         let policy = job.ports.rules.of(&spec.repo, spec.root(job.run.session));
-        Self { policy, ask: spec.rights.ask, reads: only_reads(&spec.mode) }
+        let writes = Writes::of(&spec.rights.writes);
+        Self { policy, ask: spec.rights.ask, reads: only_reads(&spec.mode), writes }
     }
 
     /// What the rules say: nothing, a word for the record, or why it is refused.
@@ -37,6 +40,9 @@ impl Ruler {
         held: Option<&InForce>,
     ) -> Result<Option<Ruling>, String> {
         let parts = tool.parts(args, scope, class);
+        if let Some(why) = self.writes.refuse(&parts, class) {
+            return Err(format!("not run: denied: {why} (mode)"));
+        }
         if parts.is_empty() {
             let changes = self.reads && class > EffectClass::Pure;
             return if changes {
@@ -88,6 +94,19 @@ mod tests {
             let text = world.get(results[0].text);
             assert_eq!((results[0].ok, text == "ran"), (runs, runs), "{mode} {class:?}: {text}");
             assert!(runs || text.contains("this mode only reads"), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_a_mode_writes_some_files_only_a_tool_that_names_none_changes_nothing() {
+        for (writes, ran) in [(Vec::new(), true), (vec![r"\.md$".to_owned()], false)] {
+            let world = World::default();
+            world.tool("odd", EffectClass::Staged, |_, _| Box::pin(async { Output::ok("ran") }));
+            let calls = vec![world.call("c", "odd", EffectClass::Staged, &json!({}))];
+            let mut run = world.run_of(Work::Tools { calls });
+            Arc::make_mut(&mut run.context.spec).rights.writes = writes;
+            let (ok, text) = world.results(&world.end(run).await).remove(0);
+            assert_eq!((ok, text.contains("this mode writes only")), (ran, !ran), "{text}");
         }
     }
 }

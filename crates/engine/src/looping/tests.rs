@@ -61,10 +61,16 @@ fn decide(known: &Loop, now: Timestamp, session: SessionId) -> Vec<LoopEvent> {
     if known.schedule("s").is_none() {
         return vec![LoopEvent::Seen { repo: REPO.into(), schedule: "s".into() }];
     }
-    match schedule.due(&known.since("s", None, true, now), now, &Utc) {
+    match schedule.due(&known.since("s", None, (true, None), now), now, &Utc) {
         Due::Now(slot) => {
             let job = Job { session, mode: "code".into(), goal: Digest::of(GOAL.as_bytes()), bytes: 4 };
-            vec![LoopEvent::Fired { schedule: "s".into(), slot: slot.at, missed: slot.missed, job }]
+            vec![LoopEvent::Fired {
+                schedule: "s".into(),
+                slot: slot.at,
+                missed: slot.missed,
+                job,
+                interrupts: Vec::new(),
+            }]
         }
         _ => Vec::new(),
     }

@@ -3,7 +3,7 @@
 //! Knows a schedule as its file has it and the tasks of the repository; opens nothing. Start at [`decide`].
 
 use super::Loop;
-use crate::schedule::{Around, Due, Schedule, Since, Slot, Then, Zone};
+use crate::schedule::{Around, Due, Every, Missed, Schedule, Since, Slot, Then, Zone};
 use contract::looping::{Job, LoopEvent};
 use contract::{SessionId, Timestamp};
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub struct Filed<'f> {
 pub struct Task {
     /// It goes on by itself.
     pub runs: bool,
+    /// An action of it is in flight: however long that takes, it is not idle.
+    pub acts: bool,
     /// Its newest event, anywhere in its tree.
     pub at: Timestamp,
 }
@@ -42,13 +44,15 @@ impl Tasks {
 
     /// What a slot of this schedule meets. A job that is claimed and not open yet runs.
     fn around(&self, known: &Loop, filed: Filed<'_>, own: Option<SessionId>, now: Timestamp) -> Around {
-        let claimed = known.jobs().map(|open| open.job.session).filter(|id| !self.0.contains_key(id));
-        let idle = self.0.values().filter(|task| task.runs).map(|task| now.since(task.at));
+        let claimed = known.jobs().filter(|open| open.accepted && !self.0.contains_key(&open.job.session));
+        let idle = |task: &Task| if task.acts { 0 } else { now.since(task.at) };
+        let idle = self.0.values().filter(|task| task.runs).map(idle);
         let last = known.schedule(filed.id).and_then(|known| known.last).map(|(_, at)| at);
         let last = last.filter(|_| own.is_some()).max(filed.ran);
         let since = |task: &Task| last.is_none_or(|last| task.at > last);
         Around {
-            runs_idle_ms: idle.chain(claimed.map(|_| 0)).min(),
+            runs_idle_ms: idle.min(),
+            claimed: claimed.count() > 0 || known.jobs().filter(|open| open.accepted).count() >= JOBS,
             active: self.0.iter().any(|(id, task)| Some(*id) != own && since(task)),
             ran: last.is_some(),
             open: known.job_of(filed.id).is_some(),
@@ -87,7 +91,9 @@ impl Loop {
 
     /// From where its slots are counted.
     pub fn counts(&self, filed: Filed<'_>, now: Timestamp) -> Since {
-        self.since(filed.id, filed.told, filed.time.start.is_some(), now)
+        let each = matches!(filed.time.missed, Missed::All(_)).then_some(filed.time.every).flatten();
+        let count = (filed.time.start.is_some(), each.map(Every::step_ms));
+        self.since(filed.id, filed.told, count, now)
     }
 
     /// How it stands.
@@ -96,15 +102,15 @@ impl Loop {
     }
 }
 
-/// The facts that follow, with this job where it fires, and whether what runs is to be interrupted.
-pub fn decide(case: &Case<'_>, known: &Loop, job: &Job) -> (Vec<LoopEvent>, bool) {
+/// The facts that follow, with this job where it fires.
+pub fn decide(case: &Case<'_>, known: &Loop, job: &Job) -> Vec<LoopEvent> {
     let Case { filed, now, .. } = *case;
     let schedule = filed.id.to_owned();
     if known.halted.is_some() || known.schedule_escalated(filed.id).is_some() {
-        return (Vec::new(), false);
+        return Vec::new();
     }
     let Some(met) = known.schedule(&schedule).filter(|_| !known.ahead(&schedule, now)) else {
-        return (vec![LoopEvent::Seen { repo: case.repo.to_owned(), schedule }], false);
+        return vec![LoopEvent::Seen { repo: case.repo.to_owned(), schedule }];
     };
     let passed = |slot: Slot, why: &str| LoopEvent::Passed {
         schedule: schedule.clone(),
@@ -114,20 +120,21 @@ pub fn decide(case: &Case<'_>, known: &Loop, job: &Job) -> (Vec<LoopEvent>, bool
     };
     let slot = match known.due(filed, now, case.zone) {
         Due::Now(slot) => slot,
-        Due::Late(slot) => return (vec![passed(slot, "it was missed, and missed runs are skipped")], false),
-        _ => return (Vec::new(), false),
+        Due::Late(slot) => return vec![passed(slot, "it was missed, and missed runs are skipped")],
+        _ => return Vec::new(),
     };
     if !case.wrong.is_empty() {
-        return (vec![passed(slot, case.wrong)], false);
+        return vec![passed(slot, case.wrong)];
     }
     match filed.time.then(case.tasks.around(known, filed, met.session, now)) {
         then @ (Then::Run | Then::Interrupt) => {
             let (slot, missed, job) = (slot.at, slot.missed, job.clone());
-            (vec![LoopEvent::Fired { schedule, slot, missed, job }], then == Then::Interrupt)
+            let interrupted = case.tasks.running().filter(|_| then == Then::Interrupt);
+            vec![LoopEvent::Fired { schedule, slot, missed, job, interrupts: interrupted.collect() }]
         }
-        Then::Hold if met.held.is_some() => (Vec::new(), false),
-        Then::Hold => (vec![LoopEvent::Held { schedule, slot: slot.at }], false),
-        Then::Pass(why) => (vec![passed(slot, why)], false),
+        Then::Hold if met.held.is_some() => Vec::new(),
+        Then::Hold => vec![LoopEvent::Held { schedule, slot: slot.at }],
+        Then::Pass(why) => vec![passed(slot, why)],
     }
 }
 
@@ -136,7 +143,7 @@ pub fn decide(case: &Case<'_>, known: &Loop, job: &Job) -> (Vec<LoopEvent>, bool
 pub enum Stands {
     /// Nobody has opened it.
     Unopened {
-        /// A person handed it over or trusts the schedule, and trusts the mode.
+        /// A person trusts the mode, as it stands.
         trusted: bool,
     },
     /// It has ended.
@@ -165,18 +172,34 @@ pub enum Do {
     Rest,
     /// Nothing: nobody trusts what it would run in.
     Distrust,
+    /// Nothing: a person has yet to say that it is wanted.
+    Ask,
+    /// Nothing before this moment: opening it failed.
+    Later(Timestamp),
 }
 
 /// Tasks that somebody handed over and that are worked on at a time.
 const TASKS: usize = 4;
+/// Jobs whose end is not written back yet, of one project: beyond, slots wait.
+const JOBS: usize = 16;
+/// Tasks that may wait for a person's word, of one project.
+const WAITING: usize = 50;
 
 impl Loop {
+    /// May one more task be handed over? There is a bound on those that nobody has accepted.
+    pub fn takes_tasks(&self) -> bool {
+        self.jobs().filter(|open| !open.accepted).count() < WAITING
+    }
+
     /// What is to be done about this job, while `busy` other ones go on by themselves.
-    pub fn job(&self, open: &super::Open, stands: Stands, busy: usize) -> Do {
+    pub fn job(&self, open: &super::Open, stands: Stands, busy: usize, now: Timestamp) -> Do {
         let halted = self.halted.is_some();
+        let later = open.unopened.as_ref().map(super::Unopened::until).filter(|until| now < *until);
         match stands {
             Stands::Ended => Do::Finish,
             Stands::Unopened { .. } if halted => Do::Rest,
+            Stands::Unopened { .. } if !open.accepted => Do::Ask,
+            Stands::Unopened { .. } if later.is_some() => Do::Later(later.unwrap_or(now)),
             Stands::Unopened { .. } if matches!(open.origin, super::Origin::Task { .. }) && busy >= TASKS => {
                 Do::Await
             }

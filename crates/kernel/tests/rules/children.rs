@@ -114,7 +114,7 @@ fn a_childs_failure_is_a_result_for_its_parent() {
 #[test]
 fn a_child_may_do_nothing_that_its_parent_may_not() {
     let tools = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
-    let rights = Rights { tools: tools(&["read", "edit"]), ask: Ask::Writes, land: true, delegate: true };
+    let rights = Rights { tools: tools(&["read", "edit"]), ..Rights::all(Ask::Writes) };
     let mut world = World::working(SessionSpec { rights: rights.clone(), ..spec() });
     world.end(ROOT, says(vec![delegate_with("d", "part", Amount::UNLIMITED, tools(&["edit", "shell"]))]));
     let child = world.state(only_child(&world, ROOT)).spec.clone().unwrap();

@@ -280,7 +280,7 @@ fn a_clock_that_jumps_fires_nothing_twice_and_silences_nothing() {
 
 #[test]
 fn what_runs_decides_as_the_schedule_says() {
-    let idle = |ms| Around { runs_idle_ms: Some(ms), active: true, ran: true, open: false };
+    let idle = |ms| Around { runs_idle_ms: Some(ms), active: true, ran: true, open: false, claimed: false };
     let none = Around { runs_idle_ms: None, ..idle(0) };
     let mut schedule = every(10, Unit::Minute);
     schedule.meets = Meets::Wait { idle_ms: 180_000 };

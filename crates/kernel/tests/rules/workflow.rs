@@ -8,6 +8,7 @@ use contract::event::{Answer, Event, Final, Notice, TaskState};
 use contract::intent::{Source, Wish};
 use contract::session::{Edge, Rights, SessionSpec};
 use contract::{Kind, limits};
+use kernel::Input;
 use kernel::fsm::Phase;
 
 /// Ends whatever runs well until this kind of work is in flight.
@@ -312,4 +313,48 @@ fn a_result_of_another_kind_of_work_is_a_failure_not_a_fact() {
     world.end(ROOT, make::landed("abc"));
     assert!(world.root().landed.is_none());
     assert_eq!(world.root().pause.as_ref().unwrap().why, "failure");
+}
+
+#[test]
+fn a_stage_works_as_long_as_it_may_and_each_begins_anew() {
+    let limited = |implement, validate| {
+        let mut spec = spec();
+        spec.workflow = kernel::workflow::unattended();
+        spec.workflow.stages[0].limit_ms = Some(implement);
+        spec.workflow.stages[1].limit_ms = Some(validate);
+        spec
+    };
+    // Every action takes 10 ms here: preparing, and twice the model with a tool in between.
+    let mut world = World::working(limited(40, 1_000));
+    world.end(ROOT, says(vec![staged("a")]));
+    world.tools(ROOT);
+    assert_eq!(world.doing(ROOT), "model");
+    let deadline = world.events(ROOT).rev().find_map(|event| match event {
+        Event::Started { deadline, .. } => Some(deadline.0),
+        _ => None,
+    });
+    assert_eq!(deadline, Some(world.now + 10), "what is left of the stage");
+    world.end(ROOT, says(vec![staged("b")]));
+    assert_eq!((end(&world), world.doing(ROOT)), ((Final::Failed, 124), "-"));
+    assert!(world.root().end.as_ref().unwrap().why.contains("stage `implement` has worked for"));
+    // The next stage has its own time.
+    let mut world = World::working(limited(30, 1));
+    world.end(ROOT, says(vec![finish("f")]));
+    assert_eq!(world.doing(ROOT), "check");
+    world.end(ROOT, End::TimedOut);
+    // It would be tried again after a while.
+    world.now += 3_600_000;
+    world.feed(ROOT, Input::Tick);
+    assert_eq!(end(&world), (Final::Failed, 124));
+    assert!(world.root().end.as_ref().unwrap().why.contains("stage `validate`"));
+    // Without a limit it is as long as it takes.
+    let mut world = World::working(spec());
+    for n in 0..20 {
+        world.end(ROOT, says(vec![staged(&format!("n{n}"))]));
+        world.tools(ROOT);
+    }
+    assert_eq!(world.doing(ROOT), "model");
+    let seconds: Vec<u64> =
+        kernel::workflow::unattended().stages.iter().filter_map(|stage| stage.limit_ms).collect();
+    assert_eq!(seconds, [3_600_000, 900_000, 1_800_000, 900_000, 1_800_000]);
 }
