@@ -24,6 +24,7 @@ mod watch;
 
 pub use change::{Record, Task};
 pub use conduct::Timed;
+pub use sync::Surroundings;
 
 use crate::args::Args;
 use crate::root::Root;

@@ -7,6 +7,50 @@ use crate::validate::{self, Checks};
 use crate::{Desk, Done, Stop, develop};
 use contract::Digest;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// What whoever works in the directory relies on, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Digests of the shared files that are there, by path.
+    pub files: BTreeMap<String, Digest>,
+    /// The commit that is checked out; empty: none, or it cannot be told.
+    pub head: String,
+    /// What is wrong, one sentence each: a file that cannot be read or is not of its form, modes that are none.
+    pub wrong: Vec<String>,
+}
+
+impl Desk {
+    /// Looks at the shared files and the commit. Changes nothing.
+    pub fn surroundings(&self) -> Surroundings {
+        let mut checks = Checks::default();
+        validate::files(self, &mut checks);
+        let (configured, _) = configuration(self);
+        let wrong = checks.errors.into_iter().chain(configured).collect();
+        Surroundings { files: digests(self), head: checked_out(self).unwrap_or_default(), wrong }
+    }
+}
+
+/// The shared files that can be read.
+fn digests(desk: &Desk) -> BTreeMap<String, Digest> {
+    let options = &desk.options;
+    let paths = [&options.schedules, &options.timing, &options.memory, &options.todo, &options.modes];
+    let digest = |path: &String| Some((path.clone(), Digest::of(&desk.root.read(path).ok()?)));
+    paths.into_iter().filter_map(digest).collect()
+}
+
+/// The commit that `HEAD` leads to, by git's files.
+fn checked_out(desk: &Desk) -> Option<String> {
+    let text = |path: &str| Some(String::from_utf8_lossy(&desk.root.read(path).ok()?).trim().to_owned());
+    let head = text(".git/HEAD")?;
+    let Some(name) = head.strip_prefix("ref: ") else { return Some(head) };
+    let packed = || {
+        let refs = text(".git/packed-refs")?;
+        let found = refs.lines().filter_map(|line| line.split_once(' ')).find(|(_, of)| *of == name);
+        found.map(|(commit, _)| commit.to_owned())
+    };
+    text(&format!(".git/{name}")).or_else(packed)
+}
 
 pub(crate) fn sync(desk: &Desk, args: &Args) -> Done {
     let kind = args.said("sync_type");
@@ -49,13 +93,8 @@ pub(crate) fn sync(desk: &Desk, args: &Args) -> Done {
 fn file_system(desk: &Desk) -> (Vec<String>, Value) {
     let mut checks = Checks::default();
     validate::files(desk, &mut checks);
-    let options = &desk.options;
-    let keys = [&options.schedules, &options.timing, &options.memory, &options.todo, &options.modes];
-    let digests: Map<String, Value> = keys
-        .into_iter()
-        .filter_map(|path| Some((path.clone(), desk.root.read(path).ok()?)))
-        .map(|(path, bytes)| (path, Digest::of(&bytes).to_string().into()))
-        .collect();
+    let digests: Map<String, Value> =
+        digests(desk).into_iter().map(|(path, digest)| (path, digest.to_string().into())).collect();
     let head =
         desk.root.read(".git/HEAD").ok().map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
     (checks.errors, json!({"files": digests, "warnings": checks.warnings, "version_control": head}))

@@ -31,6 +31,7 @@ use contract::{Fault, Kind};
 use engine::{Engine, Options, Ports};
 use journal::Sqlite;
 use kernel::governor::Slots;
+use looping::{Synced, Watch};
 use providers::settings::Key;
 use providers::{Cards, Registry, Replies, Settings};
 use std::path::PathBuf;
@@ -270,14 +271,18 @@ impl App {
         let handles: Arc<dyn Handles> = Arc::new(Kept::new(self, config));
         let tools = toolbox::all(&self.home, &jobs, spool, parsers, config, Arc::clone(&handles));
         let names = tools.iter().map(|tool| tool.spec().name).collect();
+        let checks = Trusted {
+            git: Arc::<workspace::Git>::clone(&git),
+            trust: self.trust(),
+            sandbox: config.sandbox.clone(),
+        };
+        // What is wrong around a job of the loop is found before its work is checked, and before it lands.
+        let clock: Arc<dyn Clock> = Arc::<System>::clone(&self.clock);
+        let watch = Arc::new(Watch::new(Arc::clone(&journal), clock));
         let ports = Ports {
             blobs: Arc::<Sqlite>::clone(&store),
-            workspace: Arc::<workspace::Git>::clone(&git),
-            checks: Arc::new(Trusted {
-                git: Arc::<workspace::Git>::clone(&git),
-                trust: self.trust(),
-                sandbox: config.sandbox.clone(),
-            }),
+            workspace: Arc::new(Synced::over(Arc::clone(&git), &watch)),
+            checks: Arc::new(Synced::over(Arc::new(checks), &watch)),
             tools,
             others: servers.others(),
             models: self.asked(&models, config),

@@ -2,13 +2,14 @@
 //!
 //! Every step can be done again by whoever comes next, in this process or another one. Start at [`Looper::jobs`].
 
-use crate::looper::{Look, Looper, News};
+use crate::looper::{Look, Looper, News, PRIORITY};
 use crate::modes::{self, Modes};
 use crate::port::{End, Opening, Stand};
 use crate::slots::fields;
 use crate::trusted;
 use board::modes::Mode;
 use board::when;
+use contract::intent::Wish;
 use contract::looping::LoopEvent;
 use contract::{Fault, Kind, SessionId};
 use desk::Timed;
@@ -16,13 +17,13 @@ use kernel::looping::claim::{Do, Stands};
 use kernel::looping::{Loop, Open, Origin};
 use kernel::view::short;
 
-/// What the time of a scheduled job is booked under.
-const PRIORITY: &str = "schedule";
 /// Failures of one kind in a row before a person has to look.
 const LIMIT: u32 = contract::limits::SAME_FAILURES;
-/// Exit code of a job that was never opened.
-const FAILURE: u8 = 1;
-/// Opening that failed is tried again after this long, milliseconds.
+/// How long the run of a schedule may work (spec S3 2.3), milliseconds.
+const RUN_MS: u64 = 2 * 3_600_000;
+/// And a task of the list of what is to be done.
+const TODO_MS: u64 = 3_600_000;
+/// What failed for a session that is open is tried again after this long, milliseconds.
 const RETRY_MS: u64 = 60_000;
 
 impl Looper<'_> {
@@ -30,17 +31,8 @@ impl Looper<'_> {
     pub(crate) async fn jobs(&mut self, look: &mut Look) -> Result<(), Fault> {
         let open: Vec<Open> = self.known.jobs().cloned().collect();
         for job in open {
-            let id = job.job.session;
-            match self.job(&job, look).await {
-                Ok(()) => {}
-                Err(fault) => {
-                    self.failed.insert(id, self.now());
-                    let news = News::new("trouble", &about(&job), fault.to_string());
-                    look.news.push(News { session: Some(id), ..news });
-                    if !self.gave_up(&job, &fault, look).await? {
-                        look.jobs.push((id, true));
-                    }
-                }
+            if let Err(fault) = self.job(&job, look).await {
+                self.troubled(&job, &fault, look).await?;
             }
         }
         Ok(())
@@ -52,26 +44,19 @@ impl Looper<'_> {
             look.jobs.push((id, true));
             return Ok(());
         }
-        let (mut mode, mut untrusted) = (None, None);
         let stand = self.host.stand(id).await?;
         let stands = match &stand {
             Some(Stand { end: Some(_), .. }) => Stands::Ended,
             Some(Stand { rests, held, .. }) => Stands::Open { rests: *rests, held: *held },
-            None => {
-                let modes = self.modes().await?;
-                let found = found(open, &modes)?;
-                untrusted = trusted::mode_refused(&*self.host, &found, &modes)?;
-                mode = Some(found);
-                Stands::Unopened { trusted: untrusted.is_none() }
-            }
+            None => Stands::Unopened { trusted: true },
         };
-        let done = self.known.job(open, stands, busy(look));
+        let mut done = self.known.job(open, stands, busy(look), now);
+        if matches!(done, Do::Later(_)) && !self.tried.contains(&id) {
+            // A person may have mended what was in the way; failing again so soon counts for nothing.
+            done = Do::Open;
+        }
         match done {
-            Do::Open => {
-                if let Some(mode) = mode {
-                    self.begin(open, &mode).await?;
-                }
-            }
+            Do::Open if !self.opened(open, look).await? => done = Do::Distrust,
             // Somebody else may be quicker, which is as good.
             Do::GoOn => self.host.go_on(id).await?,
             Do::Finish => {
@@ -80,14 +65,29 @@ impl Looper<'_> {
                 }
                 return Ok(());
             }
-            Do::Distrust => {
-                let why = untrusted.unwrap_or_default();
-                self.say_once(News::new("untrusted", &about(open), why), look);
+            Do::Ask => {
+                let why =
+                    format!("it was handed over and waits for a person: kapell loop accept {}", short(id));
+                self.say_once(News::new("asked", &about(open), why), look);
             }
-            Do::Await | Do::Rest => {}
+            Do::Later(at) => look.at(at),
+            Do::Open | Do::Await | Do::Rest | Do::Distrust => {}
         }
-        look.jobs.push((id, matches!(done, Do::Rest | Do::Distrust)));
+        let rests = matches!(done, Do::Rest | Do::Distrust | Do::Ask | Do::Later(_));
+        look.jobs.push((id, rests));
         Ok(())
+    }
+
+    /// Opens it; false: nobody trusts the mode it would work in.
+    async fn opened(&mut self, open: &Open, look: &mut Look) -> Result<bool, Fault> {
+        let modes = self.modes().await?;
+        let mode = found(open, &modes)?;
+        if let Some(why) = trusted::mode_refused(&*self.host, &mode, &modes)? {
+            self.say_once(News::new("untrusted", &about(open), why), look);
+            return Ok(false);
+        }
+        self.begin(open, &mode).await?;
+        Ok(true)
     }
 
     /// On record in the project's files first, then open: whoever of several gets there opens it.
@@ -99,9 +99,13 @@ impl Looper<'_> {
         })
         .await?;
         self.stamped(open).await?;
-        let tools = modes::tools(mode);
-        let (session, goal, mode) = (open.job.session, open.job.goal, open.job.mode.clone());
-        self.host.open(Opening { session, goal, mode, tools }).await
+        let (session, goal) = (open.job.session, open.job.goal);
+        // What runs finishes its action in flight, and goes on when this has ended.
+        for other in &open.interrupts {
+            self.host.wish(*other, Wish::Pause, format!("loop/{session}/pause")).await?;
+        }
+        let (tools, writes, time_ms) = (modes::tools(mode), modes::writes(mode), time_ms(open));
+        self.host.open(Opening { session, goal, mode: open.job.mode.clone(), tools, writes, time_ms }).await
     }
 
     /// The file says what ran, unless it says so already, or something newer.
@@ -123,19 +127,12 @@ impl Looper<'_> {
             0 => "completed".to_owned(),
             code => format!("failed: {} (exit {code})", end.why),
         };
-        let (id, mode, task) = (session.to_string(), open.job.mode.clone(), about(open));
-        let (told, priority) = (result.clone(), priority(open));
-        let words = self.words(open).await;
-        self.at_desk(move |desk| {
-            desk.ended(Timed { id: &id, task: &task, mode: &mode, priority: &priority }, &told)?;
-            match words.filter(|_| code == 0) {
-                Some(words) => desk.tick(&words).map(drop),
-                None => Ok(()),
-            }
-        })
-        .await?;
-        // Who cancels wanted that: it is no failure.
-        let signature = (code != 0 && !end.cancelled).then(|| format!("exit {code}"));
+        self.ended(open, &result).await?;
+        if let Some(words) = self.words(open).await.filter(|_| code == 0) {
+            self.at_desk(move |desk| desk.tick(&words).map(drop)).await?;
+        }
+        self.go_on_with_interrupted(open, look).await;
+        let signature = signature(open, end);
         if self.closed(open, code, signature.as_deref(), look).await? {
             let why = format!("session {}: {result}", short(session));
             look.news.push(News {
@@ -177,26 +174,51 @@ impl Looper<'_> {
         Ok(!done.is_empty())
     }
 
-    /// A job that cannot be opened, again and again, is given up. True: it is.
-    async fn gave_up(&mut self, open: &Open, fault: &Fault, look: &mut Look) -> Result<bool, Fault> {
-        if self.host.stand(open.job.session).await?.is_some() {
-            return Ok(false);
+    /// Sessions that waited for this job go on. One that cannot is told of, and is in nobody's way.
+    async fn go_on_with_interrupted(&self, open: &Open, look: &mut Look) {
+        for other in &open.interrupts {
+            let key = format!("loop/{}/resume", open.job.session);
+            if let Err(fault) = self.released(*other, &key).await {
+                let why = format!("it does not go on by itself: {fault}; kapell resume {}", short(*other));
+                look.news.push(News { session: Some(*other), ..News::new("trouble", &about(open), why) });
+            }
         }
-        let (session, what) = (open.job.session, open.origin.name());
-        let (signature, code) = (fault.code.clone(), FAILURE);
-        let facts = |known: &Loop| {
-            if !known.jobs().any(|open| open.job.session == session) {
-                return Vec::new();
-            }
-            let mut facts = known.failed(&what, &signature, LIMIT);
-            if facts.len() > 1 || known.escalated(&what).is_some() {
-                facts.push(LoopEvent::Closed { session, code });
-            }
-            facts
-        };
-        let done = self.commit(facts).await?;
+    }
+
+    /// Something could not be done for a job. One that cannot be opened, again and again, is given up.
+    async fn troubled(&mut self, open: &Open, fault: &Fault, look: &mut Look) -> Result<(), Fault> {
+        let id = open.job.session;
+        look.news.push(News { session: Some(id), ..News::new("trouble", &about(open), fault.to_string()) });
+        if self.host.stand(id).await?.is_some() {
+            self.failed.insert(id, self.now());
+            look.jobs.push((id, true));
+            return Ok(());
+        }
+        self.tried.insert(id);
+        let passing = matches!(fault.kind, Kind::Transient | Kind::RateLimited | Kind::Degraded);
+        let (signature, now) = (fault.code.clone(), self.now());
+        let closes = |facts: &[LoopEvent]| facts.iter().any(|fact| matches!(fact, LoopEvent::Closed { .. }));
+        // Its time is written back before it is closed: nobody comes back to it afterwards.
+        if closes(&self.known.not_opened(id, &signature, passing, now)) {
+            self.go_on_with_interrupted(open, look).await;
+            self.ended(open, &format!("failed: {}", fault.what)).await?;
+        }
+        let done = self.commit(|known| known.not_opened(id, &signature, passing, now)).await?;
         self.escalated(&done, look).await;
-        Ok(done.iter().any(|fact| matches!(fact, LoopEvent::Closed { .. })))
+        if !closes(&done) {
+            look.jobs.push((id, true));
+        }
+        Ok(())
+    }
+
+    /// The row of time that says how it ended, if one says that it began.
+    async fn ended(&self, open: &Open, result: &str) -> Result<(), Fault> {
+        let (id, mode, task) = (open.job.session.to_string(), open.job.mode.clone(), about(open));
+        let (told, priority) = (result.to_owned(), priority(open));
+        let timed = move |desk: &desk::Desk| {
+            desk.ended(Timed { id: &id, task: &task, mode: &mode, priority: &priority }, &told)
+        };
+        self.at_desk(timed).await
     }
 
     /// What a person has to look at is told, and noted where the next one looks.
@@ -221,6 +243,17 @@ fn found(open: &Open, modes: &Modes) -> Result<Mode, Fault> {
         let what = format!("there is no mode `{slug}` any more; there are {}", modes.names());
         Fault::new(Kind::Permanent, "no-mode", what).hint(format!("declare `{slug}` in .roomodes"))
     })
+}
+
+/// In which way it failed, if that counts: who cancels wanted that, and a task comes once.
+fn signature(open: &Open, end: &End) -> Option<String> {
+    let counts = end.code != 0 && !end.cancelled && matches!(open.origin, Origin::Schedule { .. });
+    let landed = !end.why.starts_with("confirmed, but not landed");
+    counts.then(|| if landed { format!("exit {}", end.code) } else { "not landed".to_owned() })
+}
+
+fn time_ms(open: &Open) -> u64 {
+    if priority(open) == "todo" { TODO_MS } else { RUN_MS }
 }
 
 /// Jobs that go on by themselves.
@@ -260,7 +293,8 @@ mod tests {
     fn a_job_says_what_it_is_about() {
         let job = Job { session: SessionId(7), mode: "code".into(), goal: Digest::of(b"x"), bytes: 1 };
         let origin = Origin::Schedule { id: "17".into(), slot: Timestamp(1_795_154_844_123) };
-        let open = Open { job, origin, at: Timestamp(0) };
+        let open =
+            Open { job, origin, at: Timestamp(0), accepted: true, interrupts: Vec::new(), unopened: None };
         assert_eq!(about(&open), "schedule 17, slot 2026-11-20T06:07:24.123Z");
         assert!(settled(&[]) && settled(&[(SessionId(7), true)]) && !settled(&[(SessionId(7), false)]));
     }

@@ -11,6 +11,7 @@ mod port;
 mod read;
 mod serve;
 mod slots;
+mod synced;
 mod trusted;
 mod view;
 
@@ -20,5 +21,9 @@ pub use place::Place;
 pub use port::{Doing, End, Host, Opening, Stand, Trust};
 pub use read::Read;
 pub use serve::{BUSY, CALM, Came, serve, to_the_end, until};
+pub use synced::{Synced, Watch};
 pub use trusted::{HINT, all as by_themselves};
 pub use view::{Seen, Status};
+
+#[cfg(test)]
+mod tests;

@@ -8,14 +8,23 @@ use crate::modes::{self, Modes};
 use crate::place::Place;
 use crate::port::Host;
 use crate::read::Read;
+use contract::intent::Wish;
 use contract::journal;
 use contract::looping::{Job, LoopEvent};
 use contract::{Digest, Fault, Kind, SessionId, Timestamp};
 use desk::Desk;
 use engine::looping::{catch_up, commit};
-use kernel::looping::Loop;
+use kernel::looping::{Loop, Open, Origin};
+use kernel::view::short;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// What the time of a scheduled job is booked under.
+pub(crate) const PRIORITY: &str = "schedule";
+/// Exit code of a task that a person did not want (DESIGN section 7).
+const REFUSED: u8 = 6;
+/// Exit code of what was stopped before it was opened.
+const CANCELLED: u8 = 130;
 
 /// The loop of one repository, as one process has it.
 pub struct Looper<'a> {
@@ -25,11 +34,13 @@ pub struct Looper<'a> {
     pub(crate) repo: String,
     pub(crate) place: Place,
     /// Whether it is known which zone that is.
-    zone_known: bool,
+    pub(crate) zone_known: bool,
     /// What this process has said already, and says no second time.
     said: BTreeSet<(String, String)>,
     pub(crate) known: Loop,
-    /// When opening a session failed last: it is not tried again at once.
+    /// Sessions that this process has tried to open, in vain.
+    pub(crate) tried: BTreeSet<SessionId>,
+    /// When something failed last for a session that is open: it is not tried again at once.
     pub(crate) failed: BTreeMap<SessionId, Timestamp>,
 }
 
@@ -47,7 +58,7 @@ pub struct Look {
 /// Something that happened in a look.
 #[derive(Debug, Clone)]
 pub struct News {
-    /// `fired`, `passed`, `held`, `expired`, `ended`, `untrusted`, `inert`, `escalated`, `trouble`.
+    /// `fired`, `passed`, `held`, `expired`, `ended`, `untrusted`, `asked`, `inert`, `escalated`, `zone`, `trouble`.
     pub what: &'static str,
     /// The schedule, or what else it is about.
     pub about: String,
@@ -83,6 +94,7 @@ impl<'a> Looper<'a> {
             place: zone.unwrap_or_default(),
             said: BTreeSet::new(),
             known: Loop::default(),
+            tried: BTreeSet::new(),
             failed: BTreeMap::new(),
         }
     }
@@ -92,6 +104,7 @@ impl<'a> Looper<'a> {
     pub async fn look(&mut self) -> Result<Look, Fault> {
         let mut look = Look::default();
         self.caught_up().await?;
+        self.by_record(&mut look);
         Box::pin(self.jobs(&mut look)).await?;
         let fired = self.schedules(&mut look).await?;
         if fired {
@@ -99,6 +112,81 @@ impl<'a> Looper<'a> {
             Box::pin(self.jobs(&mut look)).await?;
         }
         Ok(look)
+    }
+
+    /// Slots go by the wall clock that is on record, whatever this process's own shows.
+    pub(crate) fn by_record(&mut self, look: &mut Look) {
+        let Some(name) = self.known.zone.clone().filter(|name| self.place.name() != Some(name)) else {
+            return;
+        };
+        let own = self.place.name().map(str::to_owned);
+        let (place, why) = match Place::named(&name) {
+            Ok(place) => {
+                let own = own.filter(|_| self.zone_known);
+                self.zone_known = true;
+                let hint = |own| {
+                    format!("slots go by {name}, not by {own} as here: kapell loop zone {own} changes it")
+                };
+                (place, own.map(hint))
+            }
+            Err(wrong) => {
+                self.zone_known = false;
+                (Place::default(), Some(format!("{wrong}: kapell loop zone NAME names another one")))
+            }
+        };
+        self.place = place;
+        if let Some(why) = why {
+            self.say_once(News::new("zone", "loop", why), look);
+        }
+    }
+
+    /// Puts on record by which wall clock slots go, unless somebody has.
+    pub(crate) async fn on_record(&mut self, look: &mut Look) -> Result<(), Fault> {
+        let Some(own) = self.place.name().filter(|_| self.zone_known && self.known.zone.is_none()) else {
+            return Ok(());
+        };
+        let zoned = LoopEvent::Zoned { repo: self.repo.clone(), zone: own.to_owned() };
+        self.commit(|known| if known.zone.is_none() { vec![zoned.clone()] } else { Vec::new() }).await?;
+        self.by_record(look);
+        Ok(())
+    }
+
+    /// Lets slots go by the wall clock of this zone from here on; false when they do so already.
+    pub async fn zone(&mut self, name: &str) -> Result<bool, Fault> {
+        let wrong = |what: String| Fault::new(Kind::UserFixable, "no-zone", what);
+        let place = Place::named(name)
+            .map_err(|what| wrong(what).hint("a name such as Europe/Berlin, America/New_York or UTC"))?;
+        let zone = place.name().unwrap_or(name).to_owned();
+        let zoned = LoopEvent::Zoned { repo: self.repo.clone(), zone: zone.clone() };
+        let done = self.commit(|known| match known.zone.as_ref() == Some(&zone) {
+            true => Vec::new(),
+            false => vec![zoned.clone()],
+        });
+        Ok(!done.await?.is_empty())
+    }
+
+    /// Tasks that were handed over and wait for a person's word: by this name (a session's id or the end of it, a task's
+    /// id), or all. Accepted, they are opened; refused, they never are. Which they were.
+    pub async fn judge(&mut self, name: Option<&str>, accept: bool) -> Result<Vec<SessionId>, Fault> {
+        let named = |open: &Open| {
+            let id = open.job.session.to_string();
+            let task = matches!(&open.origin, Origin::Task { id, .. } if Some(id.as_str()) == name);
+            name.is_none_or(|name| task || id == name || short(open.job.session) == name)
+        };
+        let decide = |known: &Loop| {
+            let waiting = known.jobs().filter(|open| !open.accepted && named(open));
+            let fact = |open: &Open| match accept {
+                true => LoopEvent::Accepted { session: open.job.session },
+                false => LoopEvent::Closed { session: open.job.session, code: REFUSED },
+            };
+            waiting.map(fact).collect()
+        };
+        let done = self.commit(decide).await?;
+        let session = |fact: &LoopEvent| match fact {
+            LoopEvent::Accepted { session } | LoopEvent::Closed { session, .. } => Some(*session),
+            _ => None,
+        };
+        Ok(done.iter().filter_map(session).collect())
     }
 
     /// The schedules of the file.
@@ -144,15 +232,79 @@ impl<'a> Looper<'a> {
         commit(journal, &self.repo, &mut self.known, now, Vec::new(), decide).await.map_err(failed)
     }
 
-    /// Halts the loop, or lets it go on; false when it is so already.
-    pub async fn halt(&mut self, halted: bool) -> Result<bool, Fault> {
-        let why = "a person said so".to_owned();
-        let event = if halted { LoopEvent::Halted { why } } else { LoopEvent::Continued { why } };
-        let done = self.commit(|known| match known.halted.is_some() == halted {
+    /// Halts the loop; false when it is so already.
+    pub async fn pause(&mut self) -> Result<bool, Fault> {
+        let event = LoopEvent::Halted { why: "a person said so".to_owned() };
+        let done = self.commit(|known| match known.halted.is_some() {
             true => Vec::new(),
             false => vec![event.clone()],
         });
         Ok(!done.await?.is_empty())
+    }
+
+    /// Lets it go on, with the jobs that were paused when it was stopped; false when it does so already.
+    pub async fn resume(&mut self) -> Result<bool, Fault> {
+        self.caught_up().await?;
+        let stopped = self.known.seq;
+        let event = LoopEvent::Continued { why: "a person said so".to_owned() };
+        let done = self.commit(|known| match known.halted.is_some() {
+            true => vec![event.clone()],
+            false => Vec::new(),
+        });
+        if done.await?.is_empty() {
+            return Ok(false);
+        }
+        for session in self.open_jobs() {
+            self.released(session, &format!("loop/continue/{stopped}/{session}")).await?;
+        }
+        Ok(true)
+    }
+
+    /// Halts the loop, and has every job that is under way finish its action in flight and wait, or end (`cancel`); what
+    /// was claimed and is not open never will be then. The jobs that were reached.
+    pub async fn stop(&mut self, cancel: bool) -> Result<Vec<SessionId>, Fault> {
+        self.pause().await?;
+        let stopped = self.known.seq;
+        let mut reached = Vec::new();
+        for session in self.open_jobs() {
+            match self.host.stand(session).await? {
+                Some(stand) if stand.end.is_some() => continue,
+                Some(_) => {
+                    let (wish, word) = if cancel { (Wish::Cancel, "cancel") } else { (Wish::Pause, "pause") };
+                    self.host.wish(session, wish, format!("loop/stop/{stopped}/{session}/{word}")).await?;
+                }
+                None if cancel => {
+                    let closed = LoopEvent::Closed { session, code: CANCELLED };
+                    let facts = |known: &Loop| {
+                        known
+                            .jobs()
+                            .find(|open| open.job.session == session)
+                            .map(|_| closed.clone())
+                            .into_iter()
+                            .collect()
+                    };
+                    self.commit(facts).await?;
+                }
+                // Nobody opens it while the loop is halted.
+                None => {}
+            }
+            reached.push(session);
+        }
+        Ok(reached)
+    }
+
+    fn open_jobs(&self) -> Vec<SessionId> {
+        self.known.jobs().map(|open| open.job.session).collect()
+    }
+
+    /// Lets a session go on that was asked to pause, unless it has ended or somebody let it.
+    pub(crate) async fn released(&self, session: SessionId, key: &str) -> Result<(), Fault> {
+        let stand = self.host.stand(session).await?;
+        if stand.is_some_and(|stand| stand.paused && stand.end.is_none()) {
+            self.host.wish(session, Wish::Resume { model: None }, key.to_owned()).await?;
+            self.host.go_on(session).await?;
+        }
+        Ok(())
     }
 
     /// Lets what was escalated be tried again; false when nothing of that name was.
@@ -205,13 +357,15 @@ pub async fn hand_over(host: &dyn Host, repo: &str, task: desk::Task<'_>) -> Res
     let session = SessionId::v7(now.0, host.clock().random());
     let job =
         Job { session, mode: mode.slug.clone(), goal: Digest::of(goal.as_bytes()), bytes: goal.len() as u64 };
-    let fact = LoopEvent::Delegated {
-        repo: repo.to_owned(),
-        task: task.id.to_owned(),
-        priority: task.priority.to_owned(),
-        job,
-    };
+    // What runs first is for schedules to say.
+    let priority = if task.priority == PRIORITY { "normal" } else { task.priority }.to_owned();
+    let fact = LoopEvent::Delegated { repo: repo.to_owned(), task: task.id.to_owned(), priority, job };
     let (mut known, blobs) = (Loop::default(), vec![goal.into_bytes()]);
-    commit(host.journal(), repo, &mut known, now, blobs, |_| vec![fact.clone()]).await.map_err(failed)?;
-    Ok(session)
+    let decide = |known: &Loop| if known.takes_tasks() { vec![fact.clone()] } else { Vec::new() };
+    let done = commit(host.journal(), repo, &mut known, now, blobs, decide).await.map_err(failed)?;
+    match done.is_empty() {
+        true => Err(wrong("too-many-tasks", "as many tasks as there may be wait for a person's word".into())
+            .hint("kapell loop status shows them, kapell loop accept or refuse decides")),
+        false => Ok(session),
+    }
 }

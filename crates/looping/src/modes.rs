@@ -110,6 +110,20 @@ pub(crate) fn tools(mode: &Mode) -> Option<Vec<String>> {
     Some(mode.groups.iter().filter_map(of).flatten().map(|tool| (*tool).to_owned()).collect())
 }
 
+/// The expressions that the paths of what it writes fit; none: it writes anywhere.
+pub(crate) fn writes(mode: &Mode) -> Vec<String> {
+    let edits = || mode.groups.iter().filter(|group| group.name == "edit");
+    if edits().any(|group| group.file_regex.is_none()) {
+        return Vec::new();
+    }
+    let only: Vec<&str> = edits().filter_map(|group| group.file_regex.as_deref()).collect();
+    match only[..] {
+        [] => Vec::new(),
+        [only] => vec![only.to_owned()],
+        _ => vec![only.iter().map(|only| format!("(?:{only})")).collect::<Vec<_>>().join("|")],
+    }
+}
+
 /// A task as an agent in this mode reads it: the task first, for its first line names the work.
 pub(crate) fn worded(mode: &Mode, task: &str) -> String {
     let mut text = task.trim_end().to_owned();
@@ -147,6 +161,9 @@ mod tests {
         let text = worded(&docs, "Mend the manual.\nAll of it.\n");
         assert!(text.starts_with("Mend the manual.\nAll of it.\n\n# Mode Docs\n\nYou write.\n"), "{text}");
         assert!(text.contains(r"`\.txt$`"), "{text}");
+        assert_eq!(writes(&docs), [r"\.txt$"]);
+        assert_eq!(writes(&modes.find("architect").unwrap()), [ARCHITECT_EDITS]);
+        assert!(writes(&modes.find("code").unwrap()).is_empty());
         assert_eq!(
             tools(&modes.find("ask").unwrap()).unwrap().iter().filter(|tool| *tool == "edit").count(),
             0

@@ -28,6 +28,17 @@ impl Place {
         })
     }
 
+    /// The one of this name in the database of time zones, or what is wrong with it.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let found = TimeZone::get(name).map(Self);
+        found.map_err(|_| format!("the time zone `{name}` is not known on this machine"))
+    }
+
+    /// Its name in that database, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.iana_name()
+    }
+
     /// As the wall shows it: `2026-11-20 09:30`.
     pub fn shown(&self, at: Timestamp) -> String {
         match local(self.wall(at)) {

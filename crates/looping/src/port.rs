@@ -38,7 +38,7 @@ pub trait Host: Trust {
     /// Goes on with a session that nobody executes.
     fn go_on(&self, session: SessionId) -> BoxFuture<'_, Result<(), Fault>>;
 
-    /// Leaves a wish for a session, once for each key.
+    /// Leaves a wish for a session, once for each key. Where nobody executes it, it is taken note of at once.
     fn wish(&self, session: SessionId, wish: Wish, key: String) -> BoxFuture<'_, Result<(), Fault>>;
 }
 
@@ -62,6 +62,8 @@ pub struct Stand {
     pub rests: bool,
     /// A living process executes it.
     pub held: bool,
+    /// It was asked to pause, and has.
+    pub paused: bool,
 }
 
 /// What a session came to.
@@ -86,4 +88,8 @@ pub struct Opening {
     pub mode: String,
     /// Tools allowed by name; `None` = all that exist.
     pub tools: Option<Vec<String>>,
+    /// Regular expressions that the paths of what it writes fit, each; none = anywhere.
+    pub writes: Vec<String>,
+    /// How long its actions may take together, children's too, milliseconds.
+    pub time_ms: u64,
 }

@@ -7,7 +7,6 @@ use crate::modes::{self, Modes};
 use crate::read::Read;
 use crate::trusted;
 use board::when;
-use contract::intent::Wish;
 use contract::looping::{Job, LoopEvent};
 use contract::{Digest, Fault, SessionId, Timestamp};
 use kernel::looping::Loop;
@@ -51,6 +50,9 @@ impl Looper<'_> {
         if !self.may(read, modes, look)? {
             return Ok(false);
         }
+        if read.time.by_the_wall() {
+            self.on_record(look).await?;
+        }
         match self.known.due(read.filed(), now, &self.place) {
             Due::Never(_) => return Ok(false),
             Due::Expired => {
@@ -72,8 +74,13 @@ impl Looper<'_> {
         if tasks.is_none() {
             *tasks = Some(self.tasks().await?);
         }
-        let Some(tasks) = tasks.as_ref() else { return Ok(false) };
-        self.claim(read, modes, tasks, now, look).await
+        let Some(around) = tasks.as_ref() else { return Ok(false) };
+        let claimed = self.claim(read, modes, around, now, look).await?;
+        if claimed {
+            // What runs is another matter now.
+            *tasks = None;
+        }
+        Ok(claimed)
     }
 
     /// Whether its slots mean anything: it is active, something can be on record of it, and a person trusts it. Where
@@ -118,15 +125,12 @@ impl Looper<'_> {
         let (place, repo) = (self.place.clone(), self.repo.clone());
         let case = Case { filed: read.filed(), tasks, zone: &place, repo: &repo, wrong: &wrong, now };
         // The goal's text is durable before the claim that names it; most looks claim nothing.
-        let stored =
-            !matches!(decide(&case, &self.known, &job).0.first(), None | Some(LoopEvent::Held { .. }));
+        let stored = !matches!(decide(&case, &self.known, &job).first(), None | Some(LoopEvent::Held { .. }));
         if stored {
             self.host.journal().put(vec![goal.into_bytes()]).await.map_err(failed)?;
         }
-        let mut interrupt = false;
         let mut decide = |known: &Loop| {
-            let (facts, interrupts) = decide(&case, known, &job);
-            interrupt = interrupts;
+            let facts = decide(&case, known, &job);
             // It was not to be run a moment ago: the next look sees to it.
             let unready = !stored && matches!(facts.first(), Some(LoopEvent::Fired { .. }));
             if unready { Vec::new() } else { facts }
@@ -143,9 +147,6 @@ impl Looper<'_> {
                 }
                 _ => break,
             }
-        }
-        if claimed && interrupt {
-            self.interrupt(tasks, job.session).await?;
         }
         if rebased && !claimed {
             let next = self.next(read, now);
@@ -190,15 +191,6 @@ impl Looper<'_> {
     pub(crate) async fn tasks(&self) -> Result<Tasks, Fault> {
         let ours: Vec<SessionId> = self.known.jobs().map(|open| open.job.session).collect();
         self.host.tasks(&ours).await
-    }
-
-    /// What runs finishes its action in flight and waits for a person then.
-    async fn interrupt(&self, tasks: &Tasks, by: SessionId) -> Result<(), Fault> {
-        for session in tasks.running() {
-            let key = format!("loop/{by}/pause");
-            self.host.wish(session, Wish::Pause, key).await?;
-        }
-        Ok(())
     }
 
     /// The file says when it comes next: unless another scheduler has said so already.
@@ -280,7 +272,7 @@ mod tests {
         let job =
             Job { session: SessionId::v7(now.0, 0), mode: "code".into(), goal: Digest::of(b"x"), bytes: 1 };
         let case = Case { filed: read.filed(), tasks: &tasks, zone: &place, repo: "/r", wrong: "", now };
-        let facts = decide(&case, known, &job).0;
+        let facts = decide(&case, known, &job);
         facts.iter().for_each(|fact| known.apply(now, fact).unwrap());
         facts
     }

@@ -12,7 +12,7 @@ use contract::looping::{Job, LoopEvent};
 use contract::{Digest, Fault, SessionId, Timestamp};
 use desk::Desk;
 use kernel::looping::claim::{Case, Tasks, decide};
-use kernel::looping::{Failing, Loop};
+use kernel::looping::{Failing, Loop, Open};
 use kernel::schedule::Due;
 use serde_json::{Value, json};
 
@@ -40,8 +40,8 @@ impl std::fmt::Debug for Seen<'_> {
 pub struct Status<'s> {
     /// Why nothing fires, if nothing does.
     pub paused: Option<&'s str>,
-    /// Jobs that are under way, and their modes.
-    pub jobs: Vec<(SessionId, &'s str)>,
+    /// Jobs whose end is not written back, oldest first.
+    pub jobs: Vec<&'s Open>,
     /// What fails, by its name.
     pub failing: Vec<(&'s str, &'s Failing)>,
     /// The slot that comes next, and its schedule's name.
@@ -49,16 +49,21 @@ pub struct Status<'s> {
 }
 
 impl<'h> Seen<'h> {
-    /// What the files say. Without a zone what goes by the wall clock does not fire.
-    pub fn of(trust: &'h dyn Trust, desk: &Desk, zone: Option<Place>, now: Timestamp) -> Result<Self, Fault> {
+    /// What the files say, and the record. Slots go by the zone on record, else by this one; without any, what goes by
+    /// the wall clock does not fire.
+    pub fn of(
+        trust: &'h dyn Trust,
+        desk: &Desk,
+        (zone, known): (Option<Place>, Loop),
+        now: Timestamp,
+    ) -> Result<Self, Fault> {
+        let zone = match &known.zone {
+            Some(name) => Place::named(name).ok(),
+            None => zone,
+        };
         let reads = Read::all(desk.schedules()?, now, zone.is_some());
         let modes = Modes(desk.modes()?.unwrap_or_default());
-        Ok(Self { reads, known: Loop::default(), place: zone.unwrap_or_default(), trust, modes, now })
-    }
-
-    /// With what the record of the loop says besides.
-    pub fn with(self, known: Loop) -> Self {
-        Self { known, ..self }
+        Ok(Self { reads, known, place: zone.unwrap_or_default(), trust, modes, now })
     }
 
     /// How one schedule stands: a word, and the slots that come next.
@@ -101,7 +106,7 @@ impl<'h> Seen<'h> {
         let next = |read: &Read| Some((self.stands(read, 1).1.first().copied()?, read.name().to_owned()));
         Status {
             paused: self.known.halted.as_deref(),
-            jobs: self.known.jobs().map(|open| (open.job.session, open.job.mode.as_str())).collect(),
+            jobs: self.known.jobs().collect(),
             failing: self.known.failing().collect(),
             next: self.reads.iter().filter_map(next).min(),
         }
@@ -120,7 +125,7 @@ impl<'h> Seen<'h> {
         let case = Case { filed: read.filed(), tasks, zone: &self.place, repo, wrong: &wrong, now: self.now };
         let mut facts = decide(&case, &known, &job);
         // Met for the first time, it is judged once it is on record.
-        if let Some(seen @ LoopEvent::Seen { .. }) = facts.0.first()
+        if let Some(seen @ LoopEvent::Seen { .. }) = facts.first()
             && known.apply(self.now, seen).is_ok()
         {
             facts = decide(&case, &known, &job);
@@ -129,17 +134,17 @@ impl<'h> Seen<'h> {
             0 => format!("the slot of {}", self.place.shown(*at)),
             n => format!("the slot of {} and {n} before it", self.place.shown(*at)),
         };
-        match (facts.0.first(), facts.1) {
-            (Some(LoopEvent::Fired { slot: at, missed, .. }), false) => {
+        match facts.first() {
+            Some(LoopEvent::Fired { slot: at, missed, interrupts, .. }) if interrupts.is_empty() => {
                 format!("would fire {}", slot(at, *missed))
             }
-            (Some(LoopEvent::Fired { slot: at, missed, .. }), true) => {
+            Some(LoopEvent::Fired { slot: at, missed, .. }) => {
                 format!("would pause what runs and fire {}", slot(at, *missed))
             }
-            (Some(LoopEvent::Passed { slot: at, missed, why, .. }), _) => {
+            Some(LoopEvent::Passed { slot: at, missed, why, .. }) => {
                 format!("would pass over {}: {why}", slot(at, *missed))
             }
-            (Some(LoopEvent::Held { slot: at, .. }), _) => {
+            Some(LoopEvent::Held { slot: at, .. }) => {
                 format!("would wait with {}: {}", slot(at, 0), waits(&known, &read.file.id))
             }
             _ if known.halted.is_some() => "nothing: the loop is paused".into(),

@@ -331,9 +331,18 @@ fn a_delegated_task_becomes_a_session_of_the_loop_and_is_written_back() {
     let warned = unknown["result"]["warnings"][0].as_str().unwrap();
     assert!(warned.contains("no mode `nosuch`"), "{unknown:#}");
     assert_eq!(client.leave(), 0);
-    // Nothing runs before the loop does.
-    assert!(world.sessions().is_empty());
+    // Nothing runs before a person wants it, and before the loop does.
     let model = world.script("fix", &fixes());
+    let asked = world.once(&model).expect(8);
+    assert!(
+        asked.out.contains("asked    task task_") && asked.out.contains("kapell loop accept"),
+        "{}",
+        asked.out
+    );
+    assert!(world.run(&["loop", "status"]).expect(0).out.contains("asks: task/task_"));
+    assert!(world.sessions().is_empty());
+    assert!(world.run(&["loop", "accept", "nosuch"]).expect(2).err.contains("kapell loop status"));
+    world.run(&["loop", "accept", &session]).expect(0);
     let ended = world.once(&model).expect(0);
     assert!(ended.out.contains("ended    task task_"), "{}", ended.out);
     assert_eq!(world.sessions()[0]["session_id"], session.as_str());

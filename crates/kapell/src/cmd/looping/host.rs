@@ -15,8 +15,8 @@ use contract::event::Final;
 use contract::intent::{Source, Wish};
 use contract::journal::Journal;
 use contract::port::Clock;
-use contract::session::SessionSpec;
-use contract::{BoxFuture, Fault, Seq, SessionId, Timestamp};
+use contract::session::{Limits, Rights, SessionSpec};
+use contract::{Amount, BoxFuture, Fault, Seq, SessionId, Timestamp};
 use desk::Desk;
 use engine::{Attend, Order};
 use kernel::fsm::Phase;
@@ -66,7 +66,7 @@ impl<'a> Here<'a> {
     }
 
     async fn spec(&self, opening: Opening) -> Result<SessionSpec, Failure> {
-        let Opening { goal, mode, tools, .. } = opening;
+        let Opening { goal, mode, tools, writes, time_ms, .. } = opening;
         let goal = crate::show::text(&*self.wired.store, goal).await?;
         let options = RunOptions { allowed_tools: tools, ..RunOptions::default() };
         let config = self.app.config(Some(Path::new(&self.top)))?;
@@ -76,7 +76,11 @@ impl<'a> Here<'a> {
         let spec = run::spec(&goal, self.top.clone(), &config, options, &models)?;
         // What only reads here only reads there, whatever the mode is called.
         let mode = if kernel::policy::only_reads(&spec.mode) { spec.mode } else { mode };
-        Ok(SessionSpec { hooks, mode, ..spec })
+        let budget = Amount { time_ms: spec.budget.time_ms.min(time_ms), ..spec.budget };
+        let rights = Rights { writes, ..spec.rights };
+        let limits = Limits { background: true, ..spec.limits };
+        let workflow = kernel::workflow::unattended();
+        Ok(SessionSpec { hooks, mode, workflow, rights, limits, budget, ..spec })
     }
 
     async fn opened(&self, opening: Opening) -> Result<(), Failure> {
@@ -96,11 +100,12 @@ impl<'a> Here<'a> {
                 why: end.why,
                 cancelled: end.state == Final::Cancelled,
             });
-            return Ok(Some(Stand { end, rests: true, held: false }));
+            return Ok(Some(Stand { end, rests: true, held: false, paused: false }));
         }
         let tree = Tree::open(&self.wired.engine, session).await?;
         let rests = tree.idle(self.app.now()) && tree.root().phase != Phase::Ended;
-        Ok(Some(Stand { end: None, rests, held: self.wired.locks.held(session) }))
+        let paused = state.pause.as_ref().is_some_and(|pause| pause.why == "user");
+        Ok(Some(Stand { end: None, rests, held: self.wired.locks.held(session), paused }))
     }
 
     async fn listed(&self, ours: &[SessionId]) -> Result<Tasks, Failure> {
@@ -113,13 +118,18 @@ impl<'a> Here<'a> {
             }
             let id = listed.session;
             let task = if listed.ended {
-                Task { runs: false, at: engine.look(id).await?.map_or(Timestamp(0), |state| state.at) }
+                Task {
+                    runs: false,
+                    acts: false,
+                    at: engine.look(id).await?.map_or(Timestamp(0), |state| state.at),
+                }
             } else {
                 let tree = Tree::open(engine, id).await?;
                 // What a dead process left runs when somebody goes on with it: the loop does so with its own.
                 let runs = !tree.idle(now) && (ours.contains(&id) || self.wired.locks.held(id));
                 let at = tree.sessions().map(|state| state.at).max().unwrap_or_default();
-                Task { runs: runs && tree.root().phase != Phase::Ended, at }
+                let acts = tree.sessions().any(|state| state.running.is_some());
+                Task { runs: runs && tree.root().phase != Phase::Ended, acts, at }
             };
             tasks.insert(id, task);
         }
@@ -170,7 +180,13 @@ impl Host for Here<'_> {
     fn wish(&self, session: SessionId, wish: Wish, key: String) -> BoxFuture<'_, Result<(), Fault>> {
         let order =
             Order { session, source: Source::Schedule, wish, key: Some(key), ttl_ms: None, blobs: vec![] };
-        Box::pin(async move { self.wired.engine.submit(order).await.map(drop) })
+        Box::pin(async move {
+            self.wired.engine.submit(order).await?;
+            if !self.wired.locks.held(session) {
+                self.wired.engine.attend(session, Attend::Settle).await.map(drop)?;
+            }
+            Ok(())
+        })
     }
 }
 

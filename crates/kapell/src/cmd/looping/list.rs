@@ -10,11 +10,11 @@ use crate::out;
 use crate::pick::short;
 use crate::show::{clean, json_page, table::table};
 use crate::trust::Item;
-use ::looping::{HINT, Host, Modes, Place, Read, Seen, by_themselves as told};
+use ::looping::{HINT, Host, Modes, Place, Read, Seen, Status, by_themselves as told};
 use contract::board::BoardEvent;
 use contract::{Fault, Kind, Seq, SessionId};
-use kernel::looping::Loop;
 use kernel::looping::claim::Tasks;
+use kernel::looping::{Failing, Loop, Open};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -38,16 +38,21 @@ async fn record(wired: Option<&Wired>, top: &str) -> Result<Loop, Failure> {
     Ok(known)
 }
 
-fn seen<'t>(app: &App, trusting: &'t Trusting, top: &str, zone: Option<Place>) -> Result<Seen<'t>, Failure> {
+fn seen<'t>(
+    app: &App,
+    trusting: &'t Trusting,
+    top: &str,
+    of: (Option<Place>, Loop),
+) -> Result<Seen<'t>, Failure> {
     let desk = desk(app, top, Arc::new(Nothing))?;
-    Ok(Seen::of(trusting, &desk, zone, app.now())?)
+    Ok(Seen::of(trusting, &desk, of, app.now())?)
 }
 
 /// All of a repository's, each with its own fields, how it stands and when it comes next.
 pub(crate) async fn values(app: &App, wired: &Wired, top: &str) -> Result<Vec<Value>, Failure> {
     let trusting = Trusting::new(app, Path::new(top));
     let known = record(Some(wired), top).await?;
-    let seen = seen(app, &trusting, top, Place::here().ok())?.with(known);
+    let seen = seen(app, &trusting, top, (Place::here().ok(), known))?;
     let value = |read: &Read| {
         let mut value = Value::Object(read.file.fields.clone());
         for (name, told) in seen.value(read, 1).as_object_mut().into_iter().flat_map(std::mem::take) {
@@ -74,7 +79,7 @@ pub(super) fn by_themselves(app: &App, top: &Path) -> Result<Vec<Item>, Failure>
 pub(super) async fn schedules(app: &App, top: &str, most: usize) -> Result<u8, Failure> {
     let wired = app.look()?;
     let trusting = Trusting::new(app, Path::new(top));
-    let seen = seen(app, &trusting, top, zone())?.with(record(wired.as_ref(), top).await?);
+    let seen = seen(app, &trusting, top, (zone(), record(wired.as_ref(), top).await?))?;
     let paused = seen.known.halted.is_some();
     if app.global.json {
         let all: Vec<Value> = seen.reads.iter().map(|read| seen.value(read, most)).collect();
@@ -133,7 +138,7 @@ fn shown(seen: &Seen<'_>, most: usize, width: Option<usize>) -> String {
 pub(super) async fn dry_run(app: &App, top: &str) -> Result<u8, Failure> {
     let wired = app.look()?;
     let trusting = Trusting::new(app, Path::new(top));
-    let seen = seen(app, &trusting, top, zone())?.with(record(wired.as_ref(), top).await?);
+    let seen = seen(app, &trusting, top, (zone(), record(wired.as_ref(), top).await?))?;
     let tasks = match &wired {
         Some(wired) => {
             let ours: Vec<SessionId> = seen.known.jobs().map(|open| open.job.session).collect();
@@ -164,23 +169,10 @@ pub(super) async fn dry_run(app: &App, top: &str) -> Result<u8, Failure> {
 pub(super) async fn status(app: &App, top: &str) -> Result<u8, Failure> {
     let wired = app.look()?;
     let trusting = Trusting::new(app, Path::new(top));
-    let seen = seen(app, &trusting, top, zone())?.with(record(wired.as_ref(), top).await?);
+    let seen = seen(app, &trusting, top, (zone(), record(wired.as_ref(), top).await?))?;
     let status = seen.status();
     if app.global.json {
-        let failing: Vec<Value> = status
-            .failing
-            .iter()
-            .map(|(what, of)| json!({"what": what, "signature": of.signature, "count": of.count, "escalated": of.escalated}))
-            .collect();
-        let jobs: Vec<Value> = status
-            .jobs
-            .iter()
-            .map(|(id, mode)| json!({"session_id": id.to_string(), "mode": mode}))
-            .collect();
-        let next = status.next.map(|(at, name)| json!({"at": at.to_string(), "name": name}));
-        out::print(&json_page(
-            &json!({"paused": status.paused, "jobs": jobs, "failing": failing, "next": next}),
-        ));
+        out::print(&json_page(&documented(&seen, status)));
     } else {
         match status.paused {
             Some(why) => {
@@ -188,8 +180,8 @@ pub(super) async fn status(app: &App, top: &str) -> Result<u8, Failure> {
             }
             None => out::print("not paused; kapell loop fires what is due while it runs\n"),
         }
-        for (id, mode) in &status.jobs {
-            out::print(&format!("under way: session {} in mode {}\n", short(*id), clean::line(mode)));
+        for open in &status.jobs {
+            out::print(&format!("{}\n", job(open, &seen.place)));
         }
         for (what, of) in &status.failing {
             let what = clean::line(what);
@@ -203,7 +195,70 @@ pub(super) async fn status(app: &App, top: &str) -> Result<u8, Failure> {
         if let Some((at, name)) = status.next {
             out::print(&format!("next: {} at {}\n", clean::line(&name), seen.place.shown(at)));
         }
+        if let Some(zone) = &seen.known.zone {
+            out::print(&format!("slots go by the wall clock of {}\n", clean::line(zone)));
+        }
+        synced(&seen);
     }
     left(wired).await;
     Ok(exit::OK)
+}
+
+/// The same for programs.
+fn documented(seen: &Seen<'_>, status: Status<'_>) -> Value {
+    let failing = |(what, of): &(&str, &Failing)| json!({"what": what, "signature": of.signature, "count": of.count, "escalated": of.escalated});
+    let job = |open: &&Open| {
+        let tries = open.unopened.as_ref().map(|unopened| {
+            json!({"signature": unopened.signature, "count": unopened.count, "again": unopened.until().to_string()})
+        });
+        json!({
+            "session_id": open.job.session.to_string(), "mode": open.job.mode, "of": open.origin.name(),
+            "accepted": open.accepted, "unopened": tries,
+        })
+    };
+    let synced = seen.known.synced.as_ref().map(|synced| {
+        let (session, stage) = synced.before.clone().unzip();
+        json!({
+            "at": synced.at.to_string(), "session_id": session.map(|id| id.to_string()), "before": stage,
+            "head": synced.head, "files": synced.files, "drift": synced.drift, "wrong": synced.wrong,
+        })
+    });
+    json!({
+        "paused": status.paused,
+        "zone": seen.known.zone,
+        "jobs": status.jobs.iter().map(job).collect::<Vec<_>>(),
+        "failing": status.failing.iter().map(failing).collect::<Vec<_>>(),
+        "next": status.next.map(|(at, name)| json!({"at": at.to_string(), "name": name})),
+        "synced": synced,
+    })
+}
+
+/// One job, in a line.
+fn job(open: &Open, place: &Place) -> String {
+    let (session, mode) = (short(open.job.session), clean::line(&open.job.mode));
+    let of = clean::line(&open.origin.name());
+    match &open.unopened {
+        _ if !open.accepted => format!("asks: {of}, in mode {mode}: kapell loop accept {session}, or refuse"),
+        Some(unopened) => {
+            let (why, n) = (clean::line(&unopened.signature), unopened.count);
+            let again = place.shown(unopened.until());
+            format!("not opened: session {session} of {of}, {n} time(s): {why}; again at {again}")
+        }
+        None => format!("under way: session {session} in mode {mode}"),
+    }
+}
+
+/// What the last look at what jobs rely on found.
+fn synced(seen: &Seen<'_>) {
+    let Some(synced) = &seen.known.synced else { return };
+    let before = synced.before.as_ref().map_or_else(String::new, |(session, stage)| {
+        format!(", before {} of session {}", clean::line(stage), short(*session))
+    });
+    let listed = |of: &[String]| of.iter().map(|one| clean::line(one)).collect::<Vec<_>>().join(", ");
+    let found = match (synced.wrong.is_empty(), synced.drift.is_empty()) {
+        (false, _) => format!("wrong: {}", listed(&synced.wrong)),
+        (true, false) => format!("in order; changed since the look before: {}", listed(&synced.drift)),
+        (true, true) => "in order".to_owned(),
+    };
+    out::print(&format!("surroundings at {}{before}: {found}\n", seen.place.shown(synced.at)));
 }

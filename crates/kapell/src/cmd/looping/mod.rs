@@ -1,15 +1,16 @@
 //! `loop` and `schedules`: what a repository's `.roo/schedules.json` makes run by itself, and when.
 //!
-//! Words and exit codes, and what the loop asks of this process (`host.rs`); the loop itself is the crate `looping`.
+//! Words and exit codes (`change.rs`, `list.rs`), and what the loop asks of this process (`host.rs`); the loop itself is the crate `looping`.
 //! Start at [`run`].
 
+mod change;
 mod host;
 mod list;
 
 use super::work::{Work, leave};
 use crate::app::{App, Wired};
 use crate::exit::{self, Failure};
-use crate::show::{clean, json_line, json_page};
+use crate::show::{clean, json_line};
 use crate::signals::Signals;
 use crate::trust::Item;
 use crate::{out, repo};
@@ -44,8 +45,29 @@ pub(crate) enum What {
     Status,
     /// Fire and open nothing more in this repository, in any process, until `continue`; what runs goes on
     Pause,
+    /// The same, and have what runs finish its action in flight and wait, until `continue`
+    Stop {
+        /// End it instead, for good
+        #[arg(long)]
+        cancel: bool,
+    },
     /// Let it go on
     Continue,
+    /// Let tasks be worked on that a client handed over
+    Accept {
+        /// A session or task as `loop status` names it, or `all`
+        which: String,
+    },
+    /// Let them never be
+    Refuse {
+        /// A session or task as `loop status` names it, or `all`
+        which: String,
+    },
+    /// Show by which wall clock schedules fire, or have them fire by another one
+    Zone {
+        /// Such as Europe/Berlin
+        name: Option<String>,
+    },
     /// Let a schedule or task be tried again that failed three times in the same way, once you have looked
     Clear {
         /// As `loop status` names it, such as schedule/1770843427038
@@ -57,10 +79,14 @@ pub(crate) enum What {
 pub(crate) async fn run(app: &App, options: &Options) -> Result<u8, Failure> {
     let top = repo::find_text(&app.cwd)?;
     match &options.what {
-        Some(What::Clear { what }) => clear(app, &top, what).await,
+        Some(What::Clear { what }) => change::clear(app, &top, what).await,
         Some(What::Status) => list::status(app, &top).await,
-        Some(What::Pause) => halt(app, &top, true).await,
-        Some(What::Continue) => halt(app, &top, false).await,
+        Some(What::Pause) => change::halt(app, &top, true).await,
+        Some(What::Continue) => change::halt(app, &top, false).await,
+        Some(What::Stop { cancel }) => change::stop(app, &top, *cancel).await,
+        Some(What::Accept { which }) => change::judge(app, &top, which, true).await,
+        Some(What::Refuse { which }) => change::judge(app, &top, which, false).await,
+        Some(What::Zone { name }) => change::zone(app, &top, name.as_deref()).await,
         None if options.dry_run => list::dry_run(app, &top).await,
         None => {
             let mut signals = Work::signals()?;
@@ -82,48 +108,6 @@ pub(crate) fn by_themselves(app: &App, top: &Path) -> Result<Vec<Item>, Failure>
 pub(crate) async fn schedules(app: &App, next: usize) -> Result<u8, Failure> {
     let top = repo::find_text(&app.cwd)?;
     list::schedules(app, &top, next).await
-}
-
-async fn halt(app: &App, top: &str, halted: bool) -> Result<u8, Failure> {
-    let wired = app.wire()?;
-    let done = match looper(app, &wired, top) {
-        Ok(mut looper) => looper.halt(halted).await.map_err(Failure::from),
-        Err(failure) => Err(failure),
-    };
-    leave(wired).await;
-    let changed = done?;
-    let state = if halted { "paused" } else { "on" };
-    let said = match (halted, changed) {
-        (true, true) => {
-            "the loop of this repository is paused: nothing fires or is opened; kapell loop continue"
-        }
-        (true, false) => "it was paused already",
-        (false, true) => "the loop of this repository goes on",
-        (false, false) => "it was not paused",
-    };
-    match app.global.json {
-        true => out::print(&json_page(&json!({"loop": state, "changed": changed}))),
-        false => out::print(&format!("{said}\n")),
-    }
-    Ok(exit::OK)
-}
-
-async fn clear(app: &App, top: &str, what: &str) -> Result<u8, Failure> {
-    let wired = app.wire()?;
-    let done = match looper(app, &wired, top) {
-        Ok(mut looper) => looper.clear(what).await.map_err(Failure::from),
-        Err(failure) => Err(failure),
-    };
-    leave(wired).await;
-    if !done? {
-        let what = format!("nothing that failed is called `{}`", clean::line(what));
-        return Err(Failure::usage("not-failing", what, "kapell loop status names what fails"));
-    }
-    match app.global.json {
-        true => out::print(&json_page(&json!({"cleared": what}))),
-        false => out::print(&format!("{} may be tried again\n", clean::line(what))),
-    }
-    Ok(exit::OK)
 }
 
 /// In the foreground, until a signal or, once, until nothing is left to do.
