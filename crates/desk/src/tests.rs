@@ -2,6 +2,8 @@
 //!
 //! One directory and one recorder for each test. Start at [`Place`].
 
+mod beside;
+
 use super::*;
 use contract::Timestamp;
 use contract::board::BoardEvent;

@@ -40,7 +40,7 @@ const FLOORS: &[Floor] = &[
     floor("courier", &["contract", "kernel", "telemetry"], &[]),
     floor("client", &["contract", "sandbox"], &[]),
     Floor { external: Some(&["regex", "serde_json"]), ..floor("hooks", &["contract"], &[]) },
-    floor("desk", &["contract", "board"], &[]),
+    floor("desk", &["contract", "board"], &["corpus"]),
     floor("door", &["contract"], &[]),
     floor("mcp", &["contract", "desk", "door"], &[]),
     floor("api", &["contract", "kernel", "door"], &["journal"]),
