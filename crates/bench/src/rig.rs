@@ -140,7 +140,13 @@ impl Workspace for Still {
     fn commit(&self, _: SessionId, _: String) -> BoxFuture<'_, Result<String, Fault>> {
         Box::pin(async { Ok("0".into()) })
     }
-    fn inspect(&self, _: SessionId, _: String, _: String) -> BoxFuture<'_, Result<Change, Fault>> {
+    fn inspect(
+        &self,
+        _: SessionId,
+        _: String,
+        _: String,
+        _: Vec<String>,
+    ) -> BoxFuture<'_, Result<Change, Fault>> {
         no()
     }
     fn diff(&self, _: SessionId, _: String, _: String) -> BoxFuture<'_, Result<Vec<u8>, Fault>> {

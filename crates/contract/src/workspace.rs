@@ -78,12 +78,13 @@ pub trait Workspace: Send + Sync {
     fn restore(&self, session: SessionId, label: String) -> BoxFuture<'_, Result<bool, Fault>>;
     /// Commits the whole tree on the session's branch; returns the tip (the base when nothing changed).
     fn commit(&self, session: SessionId, message: String) -> BoxFuture<'_, Result<String, Fault>>;
-    /// Judges the change from base to result.
+    /// Judges the change from base to result; `commands` are what the checks of the base run.
     fn inspect(
         &self,
         session: SessionId,
         base: String,
         result: String,
+        commands: Vec<String>,
     ) -> BoxFuture<'_, Result<Change, Fault>>;
     /// The change as a unified diff.
     fn diff(&self, session: SessionId, base: String, result: String)

@@ -113,6 +113,16 @@ impl App {
         self.wire_with(&self.config(None)?)
     }
 
+    /// The same for who says a word to sessions and runs nothing: a mistake in the configuration must not keep anybody
+    /// from stopping one.
+    pub(crate) fn wire_to_tell(&self) -> Result<Wired, Failure> {
+        let config = self.config(None).unwrap_or_else(|failure| {
+            crate::out::warn(&format!("{}; it does not matter for this", failure.fault.what));
+            Config::default()
+        });
+        self.wire_with(&config)
+    }
+
     /// The same as this configuration says.
     pub(crate) fn wire_with(&self, config: &Config) -> Result<Wired, Failure> {
         self.home.create()?;

@@ -71,7 +71,7 @@ pub fn main() -> ExitCode {
         ));
     }));
     let code = std::panic::catch_unwind(start).unwrap_or(exit::FAILURE);
-    ExitCode::from(code)
+    ExitCode::from(if code == exit::OK && out::lost() { exit::FAILURE } else { code })
 }
 
 fn start() -> u8 {

@@ -4,17 +4,52 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
 /// Pieces that wait for a slow reader.
 const QUEUE: usize = 256;
 
-/// Writes to standard output. A reader that has gone away is no error.
+/// Something could not be written that a reader is still there for.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Writes to standard output. A reader that has gone away is no error; a full disk is, see [`lost`].
 pub(crate) fn print(text: &str) {
+    print_bytes(text.as_bytes());
+}
+
+/// The same for bytes that are no text.
+pub(crate) fn print_bytes(bytes: &[u8]) {
     let mut out = io::stdout().lock();
+    let _noted = out.write_all(bytes).and_then(|()| out.flush()).inspect_err(note);
+}
+
+/// Standard output that remembers what could not be written.
+#[derive(Debug)]
+pub(crate) struct Remembering;
+
+impl Write for Remembering {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stdout().write(bytes).inspect_err(note)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush().inspect_err(note)
+    }
+}
+
+fn note(error: &io::Error) {
     // Nobody is left to be told.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::Interrupted].contains(&error.kind());
+    if !gone && !LOST.swap(true, Ordering::Relaxed) {
+        complain(&format!("error: standard output could not be written: {error}\n"));
+    }
+}
+
+/// Was anything not written that somebody reads? Then this did not go well, whatever else did.
+pub(crate) fn lost() -> bool {
+    LOST.load(Ordering::Relaxed)
 }
 
 /// Writes to standard error. A reader that has gone away is no error.

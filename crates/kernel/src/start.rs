@@ -235,8 +235,9 @@ impl Draft<'_> {
         if !counts || fresh || self.s.steps_in_turn < limit {
             return Ok(false);
         }
-        let what = format!("this turn has taken {limit} steps, which is its limit");
-        let hint = format!("kapell resume {} to give it {limit} more", self.s.id);
+        let what =
+            format!("this turn has taken {limit} steps, which is its limit; resumed it gets as many more");
+        let hint = format!("kapell resume {}", self.s.id);
         self.pause("limit", &what, &hint, 5)?;
         Ok(true)
     }

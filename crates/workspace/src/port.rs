@@ -37,6 +37,7 @@ impl Workspace for Git {
         session: SessionId,
         base: String,
         result: String,
+        commands: Vec<String>,
     ) -> BoxFuture<'_, Result<Change, Fault>> {
         Box::pin(async move {
             let (repo, store) = {
@@ -44,7 +45,7 @@ impl Workspace for Git {
                 (held.guard(&self.binary)?, held.store())
             };
             let (files, changes) = read_changes(&repo, &store, &base, &result).await?;
-            let flags = crate::blocking(move || inspect::judge(&changes)).await?;
+            let flags = crate::blocking(move || inspect::judge(&changes, &commands)).await?;
             Ok(Change { files, flags })
         })
     }

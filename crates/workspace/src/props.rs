@@ -84,12 +84,15 @@ pub fn inspect(bytes: &[u8]) {
             FileChange { old_path: at(old), new_path: at(new), old: old.clone(), new: new.clone() }
         };
         let (before, after) = (Some(old.clone()), Some(new.clone()));
-        let same = judge(&[change(&before, &before)]);
+        let same = judge(&[change(&before, &before)], &[]);
         assert_eq!(same, [], "an unchanged {path} is flagged");
-        assert_eq!(judge(&[change(&None, &after)]).iter().find(|flag| flag.code == "test-deleted"), None);
-        let flags = judge(&[change(&before, &after)]);
-        assert_eq!(judge(&[change(&before, &after)]), flags);
-        drop(judge(&[change(&before, &None)]));
+        assert_eq!(
+            judge(&[change(&None, &after)], &[]).iter().find(|flag| flag.code == "test-deleted"),
+            None
+        );
+        let flags = judge(&[change(&before, &after)], &[]);
+        assert_eq!(judge(&[change(&before, &after)], &[]), flags);
+        drop(judge(&[change(&before, &None)], &[]));
     }
 }
 

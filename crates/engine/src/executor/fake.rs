@@ -403,7 +403,13 @@ impl Workspace for World {
         Box::pin(async { Ok("result".into()) })
     }
 
-    fn inspect(&self, _: SessionId, base: String, result: String) -> BoxFuture<'_, Result<Change, Fault>> {
+    fn inspect(
+        &self,
+        _: SessionId,
+        base: String,
+        result: String,
+        _: Vec<String>,
+    ) -> BoxFuture<'_, Result<Change, Fault>> {
         self.note(format!("inspect {base}..{result}"));
         Box::pin(async { Ok(Change { files: 3, flags: Vec::new() }) })
     }

@@ -90,7 +90,9 @@ fn message(goal: &str) -> String {
 /// Judges the change itself.
 pub(super) async fn inspect(job: &Job, result: &str) -> Result<Done, Halt> {
     let (session, base) = (job.run.session, job.base()?);
-    let change = job.ports.workspace.inspect(session, base, result.to_owned()).await?;
+    let context = &job.run.context;
+    let commands = context.checks.iter().map(|check| &check.run).chain(&context.setup).cloned().collect();
+    let change = job.ports.workspace.inspect(session, base, result.to_owned(), commands).await?;
     Ok(Done::Inspected { flags: recordable(change.flags), files: change.files })
 }
 

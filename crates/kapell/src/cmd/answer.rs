@@ -16,7 +16,7 @@ use contract::{Digest, QuestionId, SessionId};
 /// Answers; the exit code.
 pub(crate) async fn run(app: &App, name: &str, text: &[String]) -> Result<u8, Failure> {
     let text = words::read(joined(text), "answer", std::io::stdin())?;
-    let wired = app.wire()?;
+    let wired = app.wire_to_tell()?;
     let done = answer(app, &wired, name, text).await;
     leave(wired).await;
     done

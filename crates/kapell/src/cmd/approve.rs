@@ -43,7 +43,7 @@ pub(crate) enum Which<'a> {
 
 /// Answers an approval; the exit code.
 pub(crate) async fn run(app: &App, name: &str, which: Which<'_>, say: Say) -> Result<u8, Failure> {
-    let wired = app.wire()?;
+    let wired = app.wire_to_tell()?;
     let done = answer(app, &wired, name, which, say).await;
     leave(wired).await;
     done

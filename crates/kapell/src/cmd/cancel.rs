@@ -20,7 +20,7 @@ const LADDER: Duration = Duration::from_millis(
 
 /// Cancels; the exit code.
 pub(crate) async fn run(app: &App, name: &str) -> Result<u8, Failure> {
-    let wired = app.wire()?;
+    let wired = app.wire_to_tell()?;
     let done = cancel(app, &wired, name).await;
     leave(wired).await;
     done

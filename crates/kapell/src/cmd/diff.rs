@@ -12,7 +12,6 @@ use contract::workspace::Workspace;
 use contract::{ActionId, Fault, SessionId};
 use engine::Guard;
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::Path;
 
 /// The message of the commit that holds work in progress; nobody else sees it.
@@ -35,7 +34,7 @@ async fn diff(app: &App, wired: &Wired, name: &str) -> Result<u8, Failure> {
         out::print(&clean::text(&String::from_utf8_lossy(&bytes)));
     } else {
         // For `git apply`: the very bytes.
-        let _ = std::io::stdout().lock().write_all(&bytes);
+        out::print_bytes(&bytes);
     }
     if !app.global.quiet && !app.global.json && app.term.stderr {
         out::complain(&format!("{} ({of})\n", Stat::of(&bytes).summary()));

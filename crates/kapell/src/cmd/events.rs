@@ -33,7 +33,7 @@ pub(crate) async fn run(app: &App, name: &str, follow: bool, after: u64) -> Resu
 }
 
 async fn all(app: &App, wired: &Wired, session: SessionId, mut after: u64) -> Result<u8, Failure> {
-    let pipe = Pipe::to(std::io::stdout());
+    let pipe = Pipe::to(crate::out::Remembering);
     let mut first = true;
     loop {
         let page = wired.store.read(StreamId::Session(session), after, PAGE).await?;
@@ -63,7 +63,7 @@ async fn all(app: &App, wired: &Wired, session: SessionId, mut after: u64) -> Re
 /// Until the session has ended, or somebody stops following.
 async fn tail(wired: &Wired, session: SessionId, after: u64) -> Result<u8, Failure> {
     let mut signals = Work::signals()?;
-    let mut pipe = Pipe::to(std::io::stdout());
+    let mut pipe = Pipe::to(crate::out::Remembering);
     let mut watch: Watch = wired.engine.watch(session, after);
     let code = loop {
         let page = tokio::select! {

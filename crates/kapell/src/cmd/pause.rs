@@ -11,7 +11,7 @@ use contract::intent::Wish;
 
 /// Pauses; the exit code.
 pub(crate) async fn run(app: &App, name: &str) -> Result<u8, Failure> {
-    let wired = app.wire()?;
+    let wired = app.wire_to_tell()?;
     let done = pause(app, &wired, name).await;
     leave(wired).await;
     done

@@ -97,7 +97,7 @@ impl<'a> Work<'a> {
             .iter()
             .for_each(|why| progress.note(&format!("warning: {}", crate::show::clean::line(why))));
         let mut lines = (self.format == Format::StreamJson)
-            .then(|| Lines { pipe: Pipe::to(std::io::stdout()), stream: Stream::new(self.partial) });
+            .then(|| Lines { pipe: Pipe::to(crate::out::Remembering), stream: Stream::new(self.partial) });
         if let Some(lines) = &mut lines {
             lines.pipe.leave(json_line(&self.init(wired, &start.tree).await));
         }

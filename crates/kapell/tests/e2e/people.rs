@@ -2,7 +2,7 @@
 //!
 //! Start at the first test; each is one story.
 
-use crate::world::{DONE, World, call, fixes, shell};
+use crate::world::{DONE, World, call, fixes, shell, write};
 
 /// Turns that want something done outside, then reach the goal.
 pub(crate) fn outside(world: &World) -> String {
@@ -170,4 +170,42 @@ fn at_a_terminal_one_is_asked_and_only_a_typed_yes_counts() {
     until("next: ", &mut shown);
     assert!(child.wait().unwrap().success());
     assert_eq!(world.read("outside.log"), "once\n");
+}
+
+#[test]
+fn a_mistake_in_the_configuration_does_not_keep_anybody_from_stopping() {
+    let world = World::new();
+    let model = world.script("waits", "[[turn]]\ndelay_ms = 60000\ntext = \"slow\"\n");
+    let running = world.start(&["run", "-m", &model, "--ask", "never", "make the test pass"]);
+    world.wait("the question", |shown| shown["steps"].as_u64() >= Some(2));
+    world.write("kapell/config/config.toml", "modle = \"x\"\n");
+    let ended = world.run(&["cancel", "last"]).expect(0);
+    assert!(ended.err.contains("there is no key `modle`"), "{}", ended.err);
+    running.end();
+}
+
+#[test]
+fn what_could_not_be_written_is_no_success() {
+    let world = World::new();
+    let model = world.script("fix", &fixes());
+    world.run(&["run", "-m", &model, "--ask", "never", "make the test pass"]).expect(0);
+    for args in [&["sessions", "--json"][..], &["events", "last"], &["diff", "last"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = world.kapell(args).stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("standard output could not be written"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_check_whose_script_was_emptied_waits_for_a_yes() {
+    let world = World::new();
+    world.write("repo/.kapell/config.toml", "[checks.test]\nrun = \"sh check.sh\"\nkind = \"test\"\n");
+    world.write("repo/check.sh", "grep -q fixed fixed.txt\n");
+    world.commit("a script checks");
+    let model = world.script("cheats", &format!("{}{DONE}", write("check.sh", "exit 0\\n")));
+    let ended = world.run(&["run", "-m", &model, "--ask", "never", "make the test pass"]).expect(8);
+    assert!(ended.out.contains("a file that a check runs changed"), "{}", ended.out);
+    assert_eq!(world.read("repo/check.sh"), "grep -q fixed fixed.txt\n");
 }

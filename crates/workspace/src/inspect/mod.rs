@@ -7,6 +7,7 @@
 mod definitions;
 pub(crate) mod language;
 mod lint;
+mod scripts;
 pub(crate) mod text;
 mod unit;
 
@@ -36,12 +37,13 @@ impl FileChange {
     }
 }
 
-/// What a person should see before this change lands.
-pub(crate) fn judge(changes: &[FileChange]) -> Vec<Flag> {
+/// What a person should see before this change lands, where checks run these commands.
+pub(crate) fn judge(changes: &[FileChange], commands: &[String]) -> Vec<Flag> {
     let mut flags = Vec::new();
     flags.extend(tests_of(changes));
     flags.extend(lint::silenced(changes));
     flags.extend(definitions::changed(changes));
+    flags.extend(scripts::changed(changes, commands));
     flags.sort_by(|a, b| (&a.path, &a.code, &a.what).cmp(&(&b.path, &b.code, &b.what)));
     flags.dedup();
     flags

@@ -18,7 +18,7 @@ fn judged(files: Files<'_>) -> Vec<Flag> {
             FileChange { old_path: path(from, &old), new_path: path(to, &new), old, new }
         })
         .collect();
-    judge(&changes)
+    judge(&changes, &[])
 }
 
 const RUST: &str = "fn add(a: u32, b: u32) -> u32 {\n    a + b\n}\n\n#[cfg(test)]\nmod tests {\n    use super::*;\n\n    \

@@ -140,7 +140,7 @@ async fn nothing_the_agent_writes_is_run() {
     world.restore(session, "1.1").await;
     let result = world.commit(session).await;
     world.git.diff(session, ready.base.clone(), result.clone()).await.unwrap();
-    world.git.inspect(session, ready.base.clone(), result.clone()).await.unwrap();
+    world.git.inspect(session, ready.base.clone(), result.clone(), Vec::new()).await.unwrap();
     world.write("other.txt", "so that the target moved");
     world.run(&["add", "-A"]);
     world.run(&["commit", "-q", "-m", "moved"]);

@@ -48,7 +48,8 @@ pub(crate) async fn status(app: &App, options: &StatusOptions) -> Result<u8, Fai
     let client = Client::find(app);
     let counts = match &client {
         Some(client) => of_board(&client.get("/v1/board")?["items"]),
-        None => of_store(app).await?,
+        // A prompt must not wait; who asks wants to know.
+        None => of_store(app, options.line.then_some(LOOK)).await?,
     };
     if options.line {
         let line = counts.line();
@@ -116,8 +117,8 @@ fn of_board(items: &Value) -> Counts {
     counts
 }
 
-/// From the store, the newest first, as far as the moment goes.
-async fn of_store(app: &App) -> Result<Counts, Failure> {
+/// From the store, the newest first, as far as the moment goes if there is only one.
+async fn of_store(app: &App, most: Option<Duration>) -> Result<Counts, Failure> {
     let mut counts = Counts::default();
     if !app.home.store_file().exists() {
         return Ok(counts);
@@ -127,7 +128,7 @@ async fn of_store(app: &App) -> Result<Counts, Failure> {
     let locks = Locks::new(app.home.run_dir(), Arc::default(), tools::Place::new(app.home.spool_dir()));
     let began = Instant::now();
     for listed in store.sessions(true).await? {
-        if began.elapsed() > LOOK {
+        if most.is_some_and(|most| began.elapsed() > most) {
             counts.more = true;
             break;
         }
