@@ -165,8 +165,9 @@ impl<T: Workspace> Workspace for Synced<T> {
         session: SessionId,
         base: String,
         result: String,
+        commands: Vec<String>,
     ) -> BoxFuture<'_, Result<Change, Fault>> {
-        self.inner.inspect(session, base, result)
+        self.inner.inspect(session, base, result, commands)
     }
 
     fn diff(
