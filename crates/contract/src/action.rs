@@ -576,7 +576,7 @@ pub struct Integrated {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
     /// Why it did not land: `conflict`, `checks`, `dirty`, `moved`, `no-branch`, `refused`, `not-asked`,
-    /// `nothing-to-land`.
+    /// `nothing-to-land`, `taken-back`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// More about it (conflicting files), as a blob.

@@ -70,6 +70,11 @@ pub struct Change {
 pub trait Workspace: Send + Sync {
     /// Makes the session's clone, or finds it. Idempotent. A fault when it held work and is gone.
     fn prepare(&self, session: SessionId, origin: Origin) -> BoxFuture<'_, Result<Ready, Fault>>;
+    /// Nobody in this process executes the session any more: ends when nothing given to the port works on its files,
+    /// and what was kept of it in memory is forgotten.
+    fn release(&self, _session: SessionId) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
     /// Top level of the session's clone.
     fn root(&self, session: SessionId) -> PathBuf;
     /// Images the tree under this label (`turn.step`); a label that exists is left as it is. Returns the commit.

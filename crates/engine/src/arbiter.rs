@@ -127,7 +127,9 @@ impl Arbiter {
         let sound = failure.is_none();
         let Self { shared, core, status, address, present, _guard: guard, .. } = self;
         shared.settle_down(core.state.id, &core.state, core.unsnapped(), sound).await;
-        // Who waits for the end may start it again at once: by then nothing of it may be in the way.
+        // Who waits for the end may start it again at once, in another process too: by then nothing of it may be in the
+        // way, and nothing may write into its files.
+        shared.ports.workspace.release(core.state.id).await;
         drop(present);
         drop(guard);
         status.send_replace(Status::Stopped(failure));

@@ -144,6 +144,10 @@ impl<T: Workspace> Workspace for Synced<T> {
         self.inner.prepare(session, origin)
     }
 
+    fn release(&self, session: SessionId) -> BoxFuture<'_, ()> {
+        self.inner.release(session)
+    }
+
     fn root(&self, session: SessionId) -> PathBuf {
         self.inner.root(session)
     }

@@ -7,6 +7,7 @@ use crate::git::{Repo, pieces};
 use crate::image::Image;
 use crate::inside::{Inside, is_dir, look, write_new};
 use crate::object::{EXEC, GITLINK, LINK, Oid, Store};
+use crate::scan::Skipped;
 use crate::table::{is_inside, join, split};
 use contract::{Fault, Kind};
 use rustix::fs::AtFlags;
@@ -37,12 +38,36 @@ pub(crate) async fn between(repo: &Repo, from: &str, to: &str) -> Result<Vec<Cha
     if from == to {
         return Ok(Vec::new());
     }
-    let args = ["diff-tree", "-r", "-z", "--raw", "--full-index", "--no-renames", from, to];
-    differences(&repo.call(args).await?)
+    differences(&repo.call(DIFFER.into_iter().chain([from, to])).await?)
 }
 
-/// What `diff-tree -z --raw` answered.
+/// The same of images. One of an earlier Kapell's may hold what no worktree can, which is passed over: nothing of it
+/// was ever there to be put back.
+pub(crate) async fn between_images(repo: &Repo, from: &str, to: &str) -> Result<Vec<Change>, Fault> {
+    if from == to {
+        return Ok(Vec::new());
+    }
+    let mut changes = listed(&repo.call(DIFFER.into_iter().chain([from, to])).await?)?;
+    changes.retain(|change| is_inside(&change.path));
+    Ok(changes)
+}
+
+const DIFFER: [&str; 6] = ["diff-tree", "-r", "-z", "--raw", "--full-index", "--no-renames"];
+
+/// What `diff-tree -z --raw` answered, if a worktree can hold all of it.
 pub(crate) fn differences(answer: &[u8]) -> Result<Vec<Change>, Fault> {
+    let changes = listed(answer)?;
+    match changes.iter().find(|change| !is_inside(&change.path)) {
+        None => Ok(changes),
+        Some(out) => {
+            let what = format!("a commit holds the path `{}`", String::from_utf8_lossy(&out.path));
+            Err(Fault::new(Kind::Permanent, "path-outside", what)
+                .hint("no worktree can hold it: make the commit anew without it"))
+        }
+    }
+}
+
+fn listed(answer: &[u8]) -> Result<Vec<Change>, Fault> {
     let mut changes = Vec::new();
     let mut parts = pieces(answer);
     while let (Some(head), Some(path)) = (parts.next(), parts.next()) {
@@ -56,11 +81,6 @@ pub(crate) fn differences(answer: &[u8]) -> Result<Vec<Change>, Fault> {
                 format!("git's answer is not a diff: {head}"),
             ));
         };
-        if !is_inside(path) {
-            let what = format!("a commit holds the path `{}`", String::from_utf8_lossy(path));
-            return Err(Fault::new(Kind::Permanent, "path-outside", what)
-                .hint("no worktree can hold it: make the commit anew without it"));
-        }
         let side = |mode: &str, oid: &str| {
             let mode = u32::from_str_radix(mode, 8).ok().filter(|&mode| mode != 0)?;
             Some((mode, Oid::parse(oid)?))
@@ -115,6 +135,7 @@ pub(crate) fn one_object(answer: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(crate) struct Changes {
     changes: Vec<Change>,
     blobs: HashMap<Oid, Vec<u8>>,
+    over: HashSet<Vec<u8>>,
 }
 
 impl Changes {
@@ -122,7 +143,12 @@ impl Changes {
     pub(crate) async fn ready(repo: &Repo, store: &Store, changes: Vec<Change>) -> Result<Self, Fault> {
         let new = changes.iter().filter_map(|change| change.new).filter(|(mode, _)| *mode != GITLINK);
         let blobs = contents(repo, store, new.map(|(_, oid)| oid)).await?;
-        Ok(Self { changes, blobs })
+        Ok(Self { changes, blobs, over: HashSet::new() })
+    }
+
+    /// The same over files that the image left out: they are what has become of those that are to appear.
+    pub(crate) fn over(self, skipped: Vec<Skipped>) -> Self {
+        Self { over: skipped.into_iter().map(|skipped| skipped.path).collect(), ..self }
     }
 
     /// Makes them in the worktree and in what the image knows of it. A file that git ignores and that stands where
@@ -157,7 +183,7 @@ impl Changes {
         let Some(dir) = tree.parent_made(&change.path)? else { return Ok(false) };
         let name = split(&change.path).1;
         match look(&dir, name)? {
-            Some(_) if change.old.is_none() => return Ok(false),
+            Some(_) if change.old.is_none() && !self.over.contains(&change.path) => return Ok(false),
             Some(found) if is_dir(&found) => return Ok(false),
             Some(_) => rustix::fs::unlinkat(&dir, OsStr::from_bytes(name), AtFlags::empty())?,
             None => {}

@@ -5,7 +5,7 @@
 use crate::Git;
 use crate::apply::contents;
 use crate::checks::Place;
-use crate::git::{pieces, revision};
+use crate::git::{pieces, revision, shown};
 use crate::object::{EXEC, FILE, LINK, Oid};
 use contract::Fault;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ impl Git {
         let (mut files, mut links) = (BTreeMap::new(), BTreeMap::new());
         for entry in pieces(&answer) {
             // `100644 blob <oid>\t<path>`
-            let text = String::from_utf8_lossy(entry);
+            let text = shown(entry);
             let Some((head, name)) = text.split_once('\t') else { continue };
             let mut fields = head.split(' ');
             let mode = fields.next().and_then(|mode| u32::from_str_radix(mode, 8).ok());

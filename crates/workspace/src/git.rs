@@ -386,6 +386,14 @@ pub(crate) fn pieces(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
     answer.split(|&b| b == 0).filter(|piece| !piece.is_empty())
 }
 
+/// A piece as text, in which two of them never become one: what is no UTF-8 stands there in hex digits behind a zero,
+/// which no name has.
+pub(crate) fn shown(piece: &[u8]) -> String {
+    piece.utf8_chunks().fold(String::with_capacity(piece.len()), |text, chunk| {
+        chunk.invalid().iter().fold(text + chunk.valid(), |text, byte| text + &format!("\0{byte:02x}"))
+    })
+}
+
 /// A one-line answer, such as a commit id.
 pub(crate) fn line(answer: &[u8]) -> String {
     String::from_utf8_lossy(answer).trim().to_owned()
@@ -438,6 +446,15 @@ mod tests {
             git-lfs filter-process\0worktree\0filter.a.b=c.smudge\nsh\nx\0";
         assert_eq!(brought(answer), ["evil", "a.b=c"]);
         assert_eq!(brought(b""), [""; 0]);
+    }
+
+    #[test]
+    fn names_that_differ_in_a_byte_stay_two() {
+        assert_eq!(shown("a/é".as_bytes()), "a/é");
+        assert_eq!(shown(b"a\xff\xfeb"), "a\0ff\0feb");
+        let names = [&b"check\xff.sh"[..], b"check\xfe.sh", "check\u{fffd}.sh".as_bytes(), b"checkff.sh"];
+        let shown: std::collections::HashSet<String> = names.iter().map(|name| shown(name)).collect();
+        assert_eq!(shown.len(), names.len());
     }
 
     #[test]

@@ -141,6 +141,20 @@ impl Git {
         Arc::clone(open.entry(session).or_default())
     }
 
+    /// Forgets what it knows of a session that nobody here executes any more, once no file work of it is left: the next
+    /// process to execute it may change all of it.
+    pub(crate) async fn let_go(&self, session: SessionId) {
+        let slot = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&session).map(Arc::clone);
+        let Some(slot) = slot else { return };
+        let mut guard = slot.lock_owned().await;
+        *guard = None;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // Ours and the map's: nobody waits for it, and nobody can begin to while the map is locked.
+        if open.get(&session).is_some_and(|slot| Arc::strong_count(slot) == 2) {
+            open.remove(&session);
+        }
+    }
+
     /// Locks a session, with what is on record about it by now: another process may have gone on with it.
     async fn opened(&self, session: SessionId) -> Result<Guard, Fault> {
         let mut guard = self.slot(session).lock_owned().await;
@@ -197,4 +211,31 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|error| {
         Fault::new(Kind::Permanent, "workspace-task", format!("a file task ended badly: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn what_is_let_go_of_is_forgotten_once_nothing_works_on_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let git = Git::new(dir.path().join("state"), dir.path().join("cache"), Options::default());
+        let session = SessionId(7);
+        let count = || git.open.lock().unwrap().len();
+        let working = git.slot(session).lock_owned().await;
+        let mut gone = std::pin::pin!(git.let_go(session));
+        assert!(tokio::time::timeout(Duration::ZERO, &mut gone).await.is_err(), "file work is waited for");
+        drop(working);
+        gone.await;
+        assert_eq!(count(), 0);
+        // Somebody waits for it: theirs stays the one that everybody waits for.
+        let waits = git.slot(session);
+        git.let_go(session).await;
+        assert!(count() == 1 && Arc::ptr_eq(&waits, &git.slot(session)));
+        drop(waits);
+        git.let_go(session).await;
+        assert_eq!(count(), 0);
+    }
 }

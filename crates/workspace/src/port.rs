@@ -16,6 +16,10 @@ impl Workspace for Git {
         Box::pin(self.prepare_session(session, origin))
     }
 
+    fn release(&self, session: SessionId) -> BoxFuture<'_, ()> {
+        Box::pin(self.let_go(session))
+    }
+
     fn root(&self, session: SessionId) -> PathBuf {
         self.home(session).tree
     }

@@ -5,7 +5,7 @@
 use crate::ignored::Rules;
 use crate::inside::{Inside, elsewhere, look};
 use crate::object::{EXEC, FILE, GITLINK, LINK};
-use crate::table::{Dir, Stat, Table, join};
+use crate::table::{Dir, Stat, Table, join, unfit};
 use rustix::fs::{AtFlags, FileType, RawDir};
 use rustix::io::Errno;
 use std::io;
@@ -42,7 +42,7 @@ pub(crate) struct Differs {
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     pub(crate) differs: Vec<Differs>,
-    /// Untracked files that were left out, and why.
+    /// What was left out, and why; a directory stands for all in it.
     pub(crate) skipped: Vec<Skipped>,
 }
 
@@ -176,7 +176,14 @@ impl Look<'_> {
                 kind => kind,
             };
             match kind {
-                FileType::Directory if self.counts_dir(known, rules, name) => dirs.push(name.into()),
+                FileType::Directory if self.counts_dir(known, rules, name) => {
+                    match unfit(rules.dir(), name) {
+                        None => dirs.push(name.into()),
+                        Some(why) => {
+                            scan.skipped.push(Skipped { path: join(rules.dir(), name), why, base: false });
+                        }
+                    }
+                }
                 FileType::RegularFile | FileType::Symlink => {
                     files.extend(self.counts_file(known, rules, name, &dir, scan)?);
                 }
@@ -259,6 +266,10 @@ impl Look<'_> {
                 base
             }
         };
+        if let Some(why) = unfit(rules.dir(), name) {
+            scan.skipped.push(Skipped { path: join(rules.dir(), name), why, base });
+            return Ok(None);
+        }
         let Some(found) = look(dir, name)? else { return Ok(None) };
         if !base && u64::try_from(found.st_size).unwrap_or_default() > self.largest {
             scan.skipped.push(Skipped { path: join(rules.dir(), name), why: "too large", base });

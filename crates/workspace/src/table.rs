@@ -7,7 +7,7 @@ use crate::object::{Entry, Format, GITLINK, Oid, Store, TREE};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
-/// Longest path of the system (PATH_MAX), bytes.
+/// Longest path of the system (PATH_MAX), bytes, with the zero at its end.
 const PATH_BYTES: usize = 4096;
 
 /// What `lstat` says about a file, cut to what git's own index keeps. The change time cannot be set by a program,
@@ -282,8 +282,32 @@ impl Table {
 /// Does this path lie in the worktree, outside of git's own directory, and is it one the system can name? Git's own
 /// commands refuse the others too, but trees can be written by anyone.
 pub(crate) fn is_inside(path: &[u8]) -> bool {
-    let named = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.eq_ignore_ascii_case(b".git");
-    path.len() <= PATH_BYTES && !path.contains(&0) && path.split(|&b| b == b'/').all(named)
+    path.len() < PATH_BYTES && !path.contains(&0) && path.split(|&b| b == b'/').all(is_name)
+}
+
+/// Why no commit can hold what a directory of the worktree has under this name, if none can: the same rule.
+pub(crate) fn unfit(dir: &[u8], name: &[u8]) -> Option<&'static str> {
+    match () {
+        () if dir.len() + 1 + name.len() >= PATH_BYTES => Some("too deep"),
+        () if !is_name(name) => Some("a name that git keeps for itself"),
+        () => None,
+    }
+}
+
+fn is_name(part: &[u8]) -> bool {
+    !matches!(part, b"" | b"." | b"..") && !is_dot_git(part)
+}
+
+/// Would some system take this name for git's own directory? On none does git check such a name out (`is_ntfs_dotgit`
+/// in its `path.c`, with `core.protectNTFS`, which is on everywhere).
+fn is_dot_git(name: &[u8]) -> bool {
+    name.split(|&b| b == b'\\').any(|part| {
+        let part = part.split(|&b| b == b':').next().unwrap_or_default();
+        [&b".git"[..], b"git~1"].iter().any(|own| match part.split_at_checked(own.len()) {
+            Some((head, rest)) => head.eq_ignore_ascii_case(own) && rest.iter().all(|b| b". ".contains(b)),
+            None => false,
+        })
+    })
 }
 
 /// `dir/name`, or `name` at the top.
@@ -347,6 +371,36 @@ mod tests {
         assert!(!table.was_base(b"a/b", true));
         table.remove(b"a/b/c");
         assert!(table.was_base(b"a/b/c", false));
+    }
+
+    #[test]
+    fn what_git_would_not_check_out_is_not_inside() {
+        for name in [
+            ".git",
+            ".GIT",
+            ".Git",
+            "git~1",
+            "GIT~1",
+            ".git.",
+            ".git ",
+            ".git. .",
+            "git~1.",
+            ".git:x",
+            ".git::$INDEX",
+            r"a\.git",
+            r".git\hooks",
+            r"a\GIT~1 ",
+        ] {
+            assert!(unfit(b"d", name.as_bytes()).is_some(), "{name}");
+            assert!(!is_inside(format!("d/{name}/x").as_bytes()), "{name}");
+        }
+        for name in [".gitignore", ".github", "git", "git~2", ".git-x", "x.git", "a:.git", "git~10", r"a\b"] {
+            assert!(unfit(b"d", name.as_bytes()).is_none(), "{name}");
+            assert!(is_inside(format!("d/{name}/x").as_bytes()), "{name}");
+        }
+        let dir = [b'd'; PATH_BYTES - 3];
+        assert_eq!((unfit(&dir, b"f"), unfit(&dir, b"ff")), (None, Some("too deep")));
+        assert!(is_inside(&join(&dir, b"f")) && !is_inside(&join(&dir, b"ff")));
     }
 
     #[test]

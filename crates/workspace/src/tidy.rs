@@ -5,6 +5,7 @@
 
 use crate::erase::{bytes_below, remove_tree};
 use crate::git::Repo;
+use crate::scan::Skipped;
 use crate::session::{Facts, Home, MARKER, Record, branch, io_fault, pin};
 use crate::work::{fetch, taken, taken_ref};
 use crate::{Git, Held};
@@ -123,6 +124,7 @@ impl Git {
         })
         .await?;
         gone.map_err(|error| io_fault("removing", &dir, &error))?;
+        self.let_go(session).await;
         Ok(removed)
     }
 
@@ -185,11 +187,15 @@ impl Git {
         Ok(removed)
     }
 
-    /// Commits the tree as it is. True when that commit is nowhere but here.
+    /// Commits the tree as it is. True when that commit is nowhere but here. Refused when something that git does not
+    /// ignore cannot be in it.
     async fn unsaved(&self, mut held: Held) -> Result<bool, Fault> {
         let repo = held.guard(&self.binary)?;
         held.imaged(&repo).await?;
-        let (mut held, _) = taken(held).await?;
+        let (mut held, taken) = taken(held).await?;
+        if let Some(lost) = taken.skipped.first() {
+            return Err(not_saved(&held.home, lost, taken.skipped.len() - 1));
+        }
         let commit = held.commit("parked by kapell: work that did not land");
         let commit = commit.map_err(|error| io_fault("committing in", &held.home.dir, &error))?;
         Ok(!self.saved(held.home.session, &held.facts, &commit))
@@ -245,6 +251,15 @@ impl Git {
             [&self.sessions, &self.resolved].into_iter().find_map(|dir| path.strip_prefix(dir).ok())?;
         below.components().next()?.as_os_str().to_str()?.parse().ok()
     }
+}
+
+/// What would be gone with the workspace, and is nowhere else. `more`: how many besides it.
+fn not_saved(home: &Home, lost: &Skipped, more: usize) -> Fault {
+    let shown = String::from_utf8_lossy(&lost.path);
+    let more = if more > 0 { format!(" (nor are {more} more)") } else { String::new() };
+    let what = format!("`{shown}` of session {} is in no savepoint ({}){more}", home.session, lost.why);
+    let hint = format!("move it out of {} or remove it, then again", home.tree.display());
+    Fault::new(Kind::UserFixable, "not-saved", what).hint(hint)
 }
 
 /// Removes a session's directory. The marker goes last, so that an interrupted removal can be taken up again; before

@@ -2,7 +2,7 @@
 //!
 //! A savepoint that finds nothing changed starts no program at all. Start at [`Git::save`].
 
-use crate::apply::{Changes, between};
+use crate::apply::{Changes, between, between_images};
 use crate::git::{Repo, line, pieces, revision};
 use crate::image::{Image, Taken, nanos};
 use crate::object::{Oid, Stamp, read_plain};
@@ -11,6 +11,7 @@ use crate::table::Table;
 use crate::{Git, Held, blocking};
 use contract::error::CHILD_GONE;
 use contract::{Fault, Kind, SessionId, limits};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -52,7 +53,14 @@ impl Git {
         };
         held.imaged(&repo).await?;
         let (held, taken) = taken(held).await?;
-        self.move_tree(held, &repo, &taken.tree.to_string(), &commit.to_string()).await?;
+        let mut changes = between_images(&repo, &taken.tree.to_string(), &commit.to_string()).await?;
+        // What the savepoint has not a byte of may have stood there: it is not taken for new.
+        let message = held.store().loose(&commit).map_err(|error| fault(&held, &error))?.unwrap_or_default();
+        let message = String::from_utf8_lossy(&message);
+        let unsaved = left_out(&message);
+        changes.retain(|change| change.new.is_some() || !holds(&unsaved, &change.path));
+        let changes = Changes::ready(&repo, &held.store(), changes).await?.over(taken.skipped);
+        move_tree(held, changes).await?;
         Ok(true)
     }
 
@@ -128,8 +136,10 @@ impl Git {
         let ours = taken.tree.to_string();
         match merge(&held, &repo, &child_base, &ours, commit).await? {
             Merged::Clean(tree) => {
-                let files = between(&repo, &ours, &tree).await?.len();
-                let held = self.move_tree(held, &repo, &ours, &tree).await?;
+                let changes = between(&repo, &ours, &tree).await?;
+                let files = changes.len();
+                let changes = Changes::ready(&repo, &held.store(), changes).await?;
+                let held = move_tree(held, changes).await?;
                 if let Some(oid) = Oid::parse(commit) {
                     held.home
                         .write_ref(&taken_ref(child), &oid, true)
@@ -149,20 +159,35 @@ impl Git {
         held.guard(&self.binary)?;
         Ok((held.home.git.clone(), held.facts.base.clone()))
     }
+}
 
-    async fn move_tree(&self, mut held: Held, repo: &Repo, from: &str, to: &str) -> Result<Held, Fault> {
-        let changes = Changes::ready(repo, &held.store(), between(repo, from, to).await?).await?;
-        let (held, done) = blocking(move || {
-            let root = held.home.tree.clone();
-            let done = held.image.as_mut().map_or(Ok(()), |image| changes.apply(&root, image));
-            (held, done)
-        })
-        .await?;
-        match done {
-            Ok(()) => Ok(held),
-            Err(error) => Err(fault(&held, &error)),
-        }
+async fn move_tree(mut held: Held, changes: Changes) -> Result<Held, Fault> {
+    let (held, done) = blocking(move || {
+        let root = held.home.tree.clone();
+        let done = held.image.as_mut().map_or(Ok(()), |image| changes.apply(&root, image));
+        (held, done)
+    })
+    .await?;
+    match done {
+        Ok(()) => Ok(held),
+        Err(error) => Err(fault(&held, &error)),
     }
+}
+
+/// Before each path in a savepoint's message that it left out: the reason follows, and then the path.
+const LEFT_OUT: &str = "\nleft out (";
+
+/// The paths that a savepoint left out, as its message shows them.
+fn left_out(message: &str) -> HashSet<&str> {
+    let lines = message.split(LEFT_OUT).skip(1);
+    lines.filter_map(|line| Some(line.split_once("): ")?.1.trim_end_matches('\n'))).collect()
+}
+
+/// Is this path, or a directory above it, one of them?
+fn holds(shown: &HashSet<&str>, path: &[u8]) -> bool {
+    let path = if shown.is_empty() { "".into() } else { String::from_utf8_lossy(path) };
+    let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+    ends.into_iter().any(|end| shown.contains(&path[..end]))
 }
 
 /// The fault as one about a child whose work is not there and will not be. Whatever else went wrong may pass, and then
@@ -289,7 +314,7 @@ impl Open {
             }
         };
         if let Some(commit) = self.home.read_ref(IMAGE_REF).map_err(io)? {
-            for change in between(repo, &self.facts.base_tree, &commit.to_string()).await? {
+            for change in between_images(repo, &self.facts.base_tree, &commit.to_string()).await? {
                 let base = change.old.is_some();
                 match change.new {
                     Some((mode, oid)) => table.set(&change.path, mode, oid, None, base),
@@ -336,11 +361,8 @@ impl Open {
             _ => {
                 let mut message = format!("savepoint {label}\n");
                 for skipped in &taken.skipped {
-                    message.push_str(&format!(
-                        "\nleft out ({}): {}",
-                        skipped.why,
-                        String::from_utf8_lossy(&skipped.path)
-                    ));
+                    let path = String::from_utf8_lossy(&skipped.path);
+                    message.push_str(&format!("{LEFT_OUT}{}): {path}", skipped.why));
                 }
                 let parents = [self.facts.base.clone()];
                 let commit = self.store().put_commit(&taken.tree, &parents, &kapell(now()), &message)?;

@@ -10,7 +10,7 @@ pub(crate) mod slot;
 
 use crate::Git;
 use crate::apply::contents;
-use crate::git::{Repo, line, path, pieces, revision};
+use crate::git::{Repo, line, path, pieces, revision, shown};
 use crate::object::{EXEC, FILE, Format, Oid, Store};
 use crate::session::{Open, io_fault};
 use contract::checks::{CheckJob, CheckOutput, Checks, Suite};
@@ -132,13 +132,14 @@ impl Files {
         let mut wanted: Vec<(String, Oid)> = Vec::new();
         for entry in pieces(&answer) {
             // `100644 blob <oid>\t<path>`
-            let text = String::from_utf8_lossy(entry);
+            let text = shown(entry);
             let Some((head, name)) = text.split_once('\t') else { continue };
             let mut fields = head.split(' ');
             let mode = fields.next().and_then(|mode| u32::from_str_radix(mode, 8).ok());
             let oid = fields.nth(1).and_then(Oid::parse);
             if let (Some(FILE | EXEC), Some(oid)) = (mode, oid) {
-                if decides(name) && wanted.len() < READ_MOST {
+                // A check is put into words, and no word says where the others are.
+                if decides(name) && !name.contains('\0') && wanted.len() < READ_MOST {
                     wanted.push((name.to_owned(), oid));
                 }
                 names.push(name.to_owned());

@@ -1,7 +1,7 @@
 //! Removing workspaces: what is nowhere else is kept, what is needed stays, and what was begun can be taken up again.
 //! Knows nothing of sessions' states. Start at the first test.
 
-use crate::support::{World, put};
+use crate::support::{TOO_LARGE, World, put};
 use contract::workspace::{Origin, Workspace};
 use contract::{Fault, Kind};
 use std::os::unix::fs::PermissionsExt as _;
@@ -271,4 +271,19 @@ async fn a_childs_work_is_not_given_up_because_something_passed_went_wrong() {
     world.restart();
     assert!(world.git.adopt(root, child, commit).await.unwrap().0);
     assert!(world.git.root(root).join("b.txt").exists());
+}
+
+#[tokio::test]
+async fn what_is_in_no_savepoint_is_not_removed_without_a_word() {
+    let world = World::new();
+    let (session, ready) = world.prepared().await;
+    let large = ready.root.join("out.csv");
+    put(&large, "");
+    std::fs::File::options().write(true).open(&large).unwrap().set_len(TOO_LARGE).unwrap();
+    let fault = world.remove(session).await.unwrap_err();
+    assert_eq!((fault.kind, fault.code.as_str()), (Kind::UserFixable, "not-saved"), "{fault}");
+    assert!(fault.what.contains("out.csv") && fault.what.contains("too large"), "{fault}");
+    assert!(large.exists());
+    std::fs::remove_file(&large).unwrap();
+    assert_eq!(world.remove(session).await.unwrap().parked, None);
 }

@@ -1,6 +1,6 @@
 //! Savepoint, restore, commit and adopt: the tree before and after, byte for byte.
 
-use crate::support::{World, git_in, put, session, work};
+use crate::support::{TOO_LARGE, World, git_in, put, session, work};
 use contract::workspace::{Origin, Workspace};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -305,4 +305,76 @@ async fn a_directory_that_is_exchanged_for_a_link_leads_nowhere() {
     let git = world.home(session).join("git");
     let objects = git_in(&git, &["--git-dir=.", "cat-file", "--batch-all-objects", "--batch"]);
     assert!(!objects.contains("a secret of somebody else"), "nothing outside was read");
+}
+
+#[tokio::test]
+async fn what_outgrew_the_limit_is_put_back_and_what_was_never_saved_is_left_alone() {
+    let mut world = World::new();
+    let (session, ready) = world.prepared().await;
+    let (grown, shrunk) = (ready.root.join("grown.csv"), ready.root.join("shrunk.csv"));
+    let length = |path: &std::path::Path, bytes| {
+        std::fs::File::options().append(true).open(path).unwrap().set_len(bytes).unwrap();
+    };
+    put(&grown, "one line\n");
+    put(&shrunk, "");
+    length(&shrunk, TOO_LARGE);
+    world.save(session, "1.1").await;
+    length(&grown, TOO_LARGE);
+    length(&shrunk, 3);
+    world.restart();
+    assert!(world.restore(session, "1.1").await);
+    assert_eq!(grown.metadata().unwrap().len(), 9);
+    // The savepoint has not a byte of it: it is no file that was not there.
+    assert_eq!(shrunk.metadata().unwrap().len(), 3);
+    std::fs::remove_file(&shrunk).unwrap();
+    assert!(world.restore(session, "1.1").await);
+}
+
+#[tokio::test]
+async fn a_tree_that_git_could_not_hold_is_imaged_without_what_it_could_not() {
+    let mut world = World::new();
+    let (session, ready) = world.prepared().await;
+    let root = &ready.root;
+    world.save(session, "1.1").await;
+    for name in [".GIT", "git~1", "d/.git.", "d/.Git /x"] {
+        put(&root.join(name).join("config"), "x");
+    }
+    put(&root.join("good.txt"), "good");
+    world.save(session, "1.2").await;
+    std::fs::remove_file(root.join("good.txt")).unwrap();
+    world.restart();
+    assert!(world.restore(session, "1.2").await);
+    assert_eq!(std::fs::read_to_string(root.join("good.txt")).unwrap(), "good");
+    assert!(root.join(".GIT/config").exists(), "what is in no savepoint stays");
+    // So it can be looked at by the checks, and land.
+    let result = world.commit(session).await;
+    let names = world.git.diff(session, ready.base.clone(), result.clone()).await.unwrap();
+    let names = String::from_utf8_lossy(&names);
+    assert!(names.contains("b/good.txt") && !names.to_lowercase().contains("git~1"), "{names}");
+    assert!(world.land(session, &ready, &result, None).await.integrated.landed.is_some());
+}
+
+#[tokio::test]
+async fn a_tree_that_is_too_deep_is_imaged_as_far_as_it_can_be_named() {
+    let world = World::new();
+    let (session, ready) = world.prepared().await;
+    world.save(session, "1.1").await;
+    // A program that makes a directory and goes into it, until it is stopped.
+    let name = "d".repeat(200);
+    let mut at = std::fs::File::open(&ready.root).unwrap();
+    for _ in 0..30 {
+        rustix::fs::mkdirat(&at, name.as_str(), rustix::fs::Mode::RWXU).unwrap();
+        let flags = rustix::fs::OFlags::DIRECTORY;
+        let mode = rustix::fs::Mode::empty();
+        at = rustix::fs::openat(&at, name.as_str(), flags, mode).unwrap().into();
+        let create = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+        drop(rustix::fs::openat(&at, "f".repeat(150), create, rustix::fs::Mode::RWXU).unwrap());
+    }
+    put(&ready.root.join("good.txt"), "good");
+    world.save(session, "1.2").await;
+    std::fs::remove_file(ready.root.join("good.txt")).unwrap();
+    assert!(world.restore(session, "1.2").await);
+    assert!(ready.root.join("good.txt").exists());
+    assert!(world.restore(session, "1.1").await);
+    assert!(!ready.root.join("good.txt").exists());
 }

@@ -20,6 +20,9 @@ pub(crate) struct World {
     pub(crate) git: Arc<Git>,
 }
 
+/// Bytes of a file that no savepoint takes in.
+pub(crate) const TOO_LARGE: u64 = contract::limits::SAVEPOINT_FILE_BYTES + 1;
+
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) fn session() -> SessionId {
