@@ -80,4 +80,7 @@ pub struct Sent {
     /// What had to be mended on the way; each becomes an event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<String>,
+    /// What a person is warned of while it answers; each becomes an event.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }

@@ -292,6 +292,10 @@ pub const CACHE_TOKENS: u64 = 4_096;
 pub const QUOTA_PLACE_MS: u64 = 5_000;
 /// Places in a key's line that are on record at a time.
 pub const QUOTA_PLACES: usize = 64;
+/// Calls that one project may begin in a minute where only how many run at once is bounded: no bound.
+pub const CROWD_PER_MINUTE: u64 = 1_000_000;
+/// Calls back that a provider's breaker remembers at most.
+pub const BREAKER_WINDOW: u32 = 32;
 /// Longest delay between two tries of a provider that stays unwell, milliseconds.
 pub const OUTAGE_MS: u64 = 300_000;
 /// A wait for a limit that is longer than this makes way for the next model of a declared chain, milliseconds.

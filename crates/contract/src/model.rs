@@ -51,6 +51,30 @@ pub struct Rates {
     /// The same in a month.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_month: Option<u64>,
+    /// When it counts as failing; `None` = as usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<BreakerRules>,
+}
+
+/// When a provider counts as failing, and how it is tried again (S1.4-4). `None` = as usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BreakerRules {
+    /// Failures in a row that open the breaker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
+    /// Share of the newest calls that opens it when they failed, percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u32>,
+    /// How many of the newest calls that share is of, at most [`crate::limits::BREAKER_WINDOW`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
+    /// How long it stays open the first time, milliseconds; twice as long with each probe that fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_ms: Option<u64>,
+    /// Probes in a row that have to go well for it to close.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes: Option<u32>,
 }
 
 /// So many requests in so long a time, wherever it begins.
@@ -229,7 +253,7 @@ pub struct Request {
     pub max_tokens: u64,
     /// How many model actions came before in this session.
     pub ordinal: u32,
-    /// Idempotency key (session, turn, step).
+    /// Names the attempt: `SESSION/TURN.STEP/ATTEMPT`.
     pub key: String,
 }
 

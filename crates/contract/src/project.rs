@@ -7,10 +7,13 @@ use crate::{ActionId, Amount, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a person allows all sessions on a project together, in money and tokens. Days and months are UTC.
+/// What a person allows all sessions on a project together, in money and tokens. Hours, days and months are UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Caps {
+    /// In an hour.
+    #[serde(skip_serializing_if = "Amount::is_unlimited")]
+    pub hour: Amount,
     /// In a day.
     #[serde(skip_serializing_if = "Amount::is_unlimited")]
     pub day: Amount,
@@ -24,8 +27,12 @@ pub struct Caps {
 
 impl Caps {
     /// No cap at all.
-    pub const NONE: Self =
-        Self { day: Amount::UNLIMITED, month: Amount::UNLIMITED, project: Amount::UNLIMITED };
+    pub const NONE: Self = Self {
+        hour: Amount::UNLIMITED,
+        day: Amount::UNLIMITED,
+        month: Amount::UNLIMITED,
+        project: Amount::UNLIMITED,
+    };
 }
 
 impl Default for Caps {
@@ -54,7 +61,7 @@ pub enum ProjectEvent {
         /// How much.
         amount: Amount,
     },
-    /// What the call has cost; the reservation is gone. Counts for the day and month of the reservation.
+    /// What the call has cost; the reservation is gone. Counts for the hour, day and month of the reservation.
     Settled {
         /// Whose.
         session: SessionId,

@@ -49,6 +49,9 @@ pub struct SessionSpec {
     /// Who delegated it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// The task it is for, as costs are told by it: of a plan, a schedule or somebody who handed it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
 }
 
 impl SessionSpec {
@@ -202,6 +205,9 @@ pub struct Limits {
     /// Nobody waits for it: whoever somebody waits for goes before.
     #[serde(skip_serializing_if = "is_default")]
     pub background: bool,
+    /// Model calls that the sessions on this project may have under way at once; `None` = no such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls_at_once: Option<u64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls takes a reference")]
@@ -246,6 +252,7 @@ impl Default for Limits {
             cache_misses: limits::CACHE_MISSES,
             quiet: None,
             background: false,
+            calls_at_once: None,
         }
     }
 }

@@ -24,9 +24,20 @@ impl Timestamp {
     }
 }
 
+const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 86_400_000;
 
 impl Timestamp {
+    /// The first moment of its hour, UTC.
+    pub fn hour(self) -> Self {
+        Self(self.0 - self.0 % HOUR_MS)
+    }
+
+    /// The first moment of the hour after.
+    pub fn next_hour(self) -> Self {
+        self.hour().plus(HOUR_MS)
+    }
+
     /// The first moment of its day, UTC.
     pub fn day(self) -> Self {
         Self(self.0 - self.0 % DAY_MS)

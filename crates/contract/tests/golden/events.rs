@@ -92,6 +92,9 @@ fn opening() -> Vec<Example<Event>> {
     let capped = contract::session::Limits { call, ..limits() };
     let hours = contract::session::Quiet { from_min: 22 * 60, to_min: 7 * 60 };
     let quiet = contract::session::Limits { quiet: Some(hours), ..limits() };
+    let few = contract::session::Limits { calls_at_once: Some(3), ..limits() };
+    let task = Some("schedule/nightly".to_owned());
+    let for_task = contract::session::SessionSpec { task, limits: few, ..bare_spec() };
     let unasked = contract::session::Limits { cache_misses: 0, ..limits() };
     vec![
         (
@@ -110,6 +113,7 @@ fn opening() -> Vec<Example<Event>> {
                 spec: Box::new(contract::session::SessionSpec { limits: unasked, ..bare_spec() }),
             },
         ),
+        ("opened-for-task", Event::Opened { spec: Box::new(for_task) }),
         ("opened-bare", Event::Opened { spec: Box::new(bare_spec()) }),
         ("opened-full", Event::Opened { spec: Box::new(full_spec()) }),
         ("opened-by-the-loop", Event::Opened { spec: Box::new(unattended_spec()) }),
@@ -408,11 +412,15 @@ fn asked() -> Vec<Example<Event>> {
         prompt_bytes: 9_000,
         prompt_tokens,
         repairs: strings(repairs),
+        warnings: Vec::new(),
     };
+    let warned =
+        Sent { warnings: strings(&["80 % of the text that one reply may have"]), ..asked(None, &[]) };
     let sent = |sent| Event::Finished { outcome: Outcome { sent: Some(sent), ..outcome(End::Cancelled) } };
     vec![
         ("finished-said-sized", done(sized)),
         ("finished-sent", sent(asked(None, &[]))),
+        ("finished-sent-warned", sent(warned)),
         ("finished-sent-counted", sent(asked(Some(2_100), &["5 calls beyond the limit were dropped"]))),
     ]
 }

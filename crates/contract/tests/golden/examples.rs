@@ -278,6 +278,7 @@ pub(crate) fn limits() -> Limits {
         cache_misses: 3,
         quiet: None,
         background: false,
+        calls_at_once: None,
     }
 }
 
@@ -299,6 +300,7 @@ pub(crate) fn bare_spec() -> SessionSpec {
         goal_checks: Vec::new(),
         hooks: Vec::new(),
         parent: None,
+        task: None,
     }
 }
 

@@ -16,7 +16,8 @@ pub(crate) fn all() -> Vec<Example<ProjectEvent>> {
     let amount = Amount { nanos: 144_021_000, tokens: 40_007, ..Amount::ZERO };
     let used = Amount { nanos: 4_200_000, tokens: 1_240, ..Amount::ZERO };
     vec![
-        ("project-capped", capped(Caps { day: usd(5), month: usd(50), project: tokens })),
+        ("project-capped", capped(Caps { day: usd(5), month: usd(50), project: tokens, ..Caps::NONE })),
+        ("project-capped-hour", capped(Caps { hour: usd(1), ..Caps::NONE })),
         ("project-capped-no-more", capped(Caps::NONE)),
         ("project-reserved", ProjectEvent::Reserved { session: owner, action, amount }),
         ("project-settled", ProjectEvent::Settled { session: owner, action, used }),

@@ -4,7 +4,7 @@
 
 use super::Example;
 use super::examples::{AT, action, session};
-use contract::model::{Gauge, Meter, Rates, Window};
+use contract::model::{BreakerRules, Gauge, Meter, Rates, Window};
 use contract::quota::{CallEnd, QuotaEvent};
 
 /// Every example of a quota event.
@@ -24,6 +24,15 @@ pub(crate) fn all() -> Vec<Example<QuotaEvent>> {
         tokens_per_month: Some(20_000_000),
         ..Rates::default()
     };
+    let breaker = BreakerRules {
+        failures: Some(3),
+        percent: Some(40),
+        window: Some(10),
+        open_ms: Some(10_000),
+        probes: Some(1),
+    };
+    let broken = |breaker| Rates { breaker: Some(breaker), ..Rates::default() };
+    let declared = |breaker| QuotaEvent::Declared { name: name(), rates: broken(breaker), by: owner };
     let settled =
         |end| QuotaEvent::Settled { session: owner, action, tokens: 1_200, end, meter: Meter::default() };
     let told = Meter {
@@ -36,6 +45,8 @@ pub(crate) fn all() -> Vec<Example<QuotaEvent>> {
         ("quota-declared", QuotaEvent::Declared { name: name(), rates, by: owner }),
         ("quota-declared-meant", QuotaEvent::Declared { name: name(), rates: meant, by: owner }),
         ("quota-declared-nothing", QuotaEvent::Declared { name: name(), rates: Rates::default(), by: owner }),
+        ("quota-declared-breaker", declared(breaker)),
+        ("quota-declared-breaker-usual", declared(BreakerRules::default())),
         ("quota-taken", QuotaEvent::Taken { session: owner, action, tokens: 9_000, until: AT }),
         ("quota-settled", settled(CallEnd::Answered)),
         ("quota-settled-metered", metered),
