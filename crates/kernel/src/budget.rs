@@ -189,61 +189,88 @@ fn cents(nanos: u64) -> String {
     format!("{}.{:02}", cents / 100, cents % 100)
 }
 
-/// What happened and what to type next, for people.
+/// Ways on in one line, the best first; with numbers where there is a choice.
+pub(crate) fn ranked(ways: &[String]) -> String {
+    match ways {
+        [only] => only.clone(),
+        ways => {
+            let numbered = ways.iter().enumerate().map(|(n, way)| format!("{}. {way}", n + 1));
+            numbered.collect::<Vec<_>>().join("; ")
+        }
+    }
+}
+
+/// What happened and what to type next, the best first, for people.
 pub(crate) fn words(id: SessionId, root: SessionId, missing: &Missing) -> (String, String) {
-    let refusal = match missing {
-        Missing::Price(name) => {
-            return (
-                format!("the price of {name} is not known, so a budget in money cannot hold"),
-                format!(
-                    "say what it costs in prices.toml (FORMATS.md section 4) and kapell resume {id} --model {name}, or \
-                     run anew with a limit in tokens and none in money"
-                ),
-            );
-        }
-        Missing::Call(unit, needs) => {
-            let (flag, needs) = match *unit {
-                "money" => ("--per-call-usd", cents(needs.nanos)),
-                _ => ("--per-call-tokens", needs.tokens.to_string()),
-            };
-            return (
-                format!("one model call would take more {unit} than a call may: up to {needs}"),
-                format!(
-                    "kapell resume {id} {flag} {needs}, or --model PROVIDER/NAME (a cheaper one); for later sessions \
-                     [budget] {} in config.toml",
-                    flag.trim_start_matches('-').replace('-', "_")
-                ),
-            );
-        }
-        Missing::Project(short) => return caps::words(id, short),
-        Missing::Refused(refusal) => refusal,
+    let (what, ways) = match missing {
+        Missing::Price(name) => unpriced(id, name),
+        Missing::Call(unit, needs) => over_call(id, unit, *needs),
+        Missing::Project(short) => caps::words(id, short),
+        Missing::Refused(refusal) => refused(id, root, refusal),
     };
+    (what, ranked(&ways))
+}
+
+fn unpriced(id: SessionId, name: &str) -> (String, Vec<String>) {
+    let what = format!("the price of {name} is not known, so a budget in money cannot hold");
+    let ways = vec![
+        format!(
+            "say what it costs in prices.toml (FORMATS.md section 4), then kapell resume {id} --model {name}"
+        ),
+        format!("kapell resume {id} --model PROVIDER/NAME, one whose price kapell models shows"),
+        "kapell run anew with --max-tokens N and no limit in money".to_owned(),
+    ];
+    (what, ways)
+}
+
+fn over_call(id: SessionId, unit: &str, needs: Amount) -> (String, Vec<String>) {
+    let (flag, needs) = match unit {
+        "money" => ("--per-call-usd", cents(needs.nanos)),
+        _ => ("--per-call-tokens", needs.tokens.to_string()),
+    };
+    let key = flag.trim_start_matches('-').replace('-', "_");
+    let ways = vec![
+        format!("kapell resume {id} {flag} {needs}"),
+        format!("kapell resume {id} --model PROVIDER/NAME, a cheaper one or one that says less at once"),
+        format!("for later sessions [budget] {key} in config.toml"),
+    ];
+    (format!("one model call would take more {unit} than a call may: up to {needs}"), ways)
+}
+
+fn refused(id: SessionId, root: SessionId, refusal: &Refusal) -> (String, Vec<String>) {
+    let add = |flag: &str| format!("kapell resume {root} {flag}");
     match refusal {
         Refusal::Cap { unit, session, left } => {
             let whose =
                 if *session == id { "this session's".to_owned() } else { format!("session {session}'s") };
-            let (flag, left) = match *unit {
+            let (flag, rest) = match *unit {
                 "money" => ("--add-usd 1", usd(left.nanos)),
                 "tokens" => ("--add-tokens 100000", left.tokens.to_string()),
                 "steps" => ("--add-steps 100", left.steps.to_string()),
                 _ => ("--add-minutes 10", format!("{} s", left.time_ms / 1000)),
             };
-            (
-                format!(
-                    "what is left of {whose} budget of {unit} ({left}) does not suffice for the next step"
-                ),
-                format!("kapell resume {root} {flag}"),
-            )
+            let cheaper = format!("kapell resume {root} --model PROVIDER/NAME, a cheaper one");
+            let cheaper = (*unit == "money" && left.nanos > 0).then_some(cheaper);
+            let ways = [add(flag)].into_iter().chain(cheaper);
+            let ways =
+                ways.chain([format!("kapell diff {id} shows what is done, kapell cancel {root} ends it")]);
+            let what = format!(
+                "what is left of {whose} budget of {unit} ({rest}) does not suffice for the next step"
+            );
+            (what, ways.collect())
         }
-        Refusal::Frozen => (
-            "more was billed than had been reserved; the tree is frozen".into(),
-            format!("kapell resume {root} --add-usd 1"),
-        ),
+        Refusal::Frozen => {
+            let ways = vec![
+                format!("kapell cost {root} shows what was billed, and what was reserved"),
+                add("--add-usd 1"),
+            ];
+            ("more was billed than had been reserved; the tree is frozen".into(), ways)
+        }
         Refusal::Barred => {
-            ("a session above this one is being stopped".into(), format!("kapell sessions show {id}"))
+            ("a session above this one is being stopped".into(), vec![format!("kapell sessions show {id}")])
         }
         Refusal::Unknown => {
-            ("this session has no account in its tree's budget".into(), "kapell verify".into())
+            ("this session has no account in its tree's budget".into(), vec!["kapell verify".into()])
         }
     }
 }

@@ -374,6 +374,7 @@ impl Draft<'_> {
             goal_checks: Vec::new(),
             hooks: spec.hooks.clone(),
             parent: Some(parent),
+            task: plan::within(spec.task.as_deref(), self.s.plan.active().map(|task| &*task.id)),
         };
         let (session, cap) = (self.s.id, wish.budget);
         self.emit_ledger(LedgerEvent::Admitted { session: child, parent: session, cap })?;

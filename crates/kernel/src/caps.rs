@@ -7,7 +7,7 @@ use crate::budget::figure;
 use crate::decide::Draft;
 use crate::further::{Facts, Further, project_of};
 use crate::governor::Governor;
-use crate::project::{Nearly, Project, Short};
+use crate::project::{Nearly, Project, Short, Span};
 use crate::session::Session;
 use contract::event::Event;
 use contract::money::usd;
@@ -33,12 +33,14 @@ impl Draft<'_> {
         self.gov.project(stream).map_or(Ok(()), |project| project.grant(spent, self.ctx.now))
     }
 
-    /// When a session that stopped for want of budget looks again by itself: a day's cap begins anew with the next one, and
-    /// so may a month's.
+    /// When a session that stopped for want of budget looks again by itself: an hour's cap begins anew with the next one, a
+    /// day's with the next day, and so may a month's.
     pub(crate) fn caps_begin_anew(&self) -> Option<Timestamp> {
         let stopped = self.s.pause.as_ref().is_some_and(|pause| pause.why == "budget");
         let project = self.project().and_then(|stream| self.gov.project(stream));
-        (stopped && project.is_some_and(|project| project.capped())).then(|| self.ctx.now.next_day())
+        let caps = project.filter(|project| stopped && project.capped())?.caps();
+        let now = self.ctx.now;
+        Some(if caps.hour.is_unlimited() { now.next_day() } else { now.next_hour() })
     }
 
     /// What was decided holds only while the project's ledger stands as it does: a no, and that there are no caps.
@@ -94,35 +96,38 @@ impl Draft<'_> {
 }
 
 /// A cap in words.
-fn name(span: crate::project::Span, unit: &str) -> String {
-    match span {
-        crate::project::Span::Day => format!("this project's budget of {unit} for today"),
-        crate::project::Span::Month => format!("this project's budget of {unit} for this month"),
-        crate::project::Span::Project => format!("this project's budget of {unit}"),
-    }
+fn name(span: Span, unit: &str) -> String {
+    let span = match span {
+        Span::Hour => " for this hour",
+        Span::Day => " for today",
+        Span::Month => " for this month",
+        Span::Project => "",
+    };
+    format!("this project's budget of {unit}{span}")
 }
 
-/// What happened and what to type next, for people.
-pub(crate) fn words(id: SessionId, short: &Short) -> (String, String) {
+/// What happened, and what to type next: what costs nothing first.
+pub(crate) fn words(id: SessionId, short: &Short) -> (String, Vec<String>) {
     let Short { span, unit, left, cap, resets, held } = *short;
     let of = |amount: Amount| if unit == "money" { usd(amount.nanos) } else { amount.tokens.to_string() };
     let begins = resets.map_or(String::new(), |at| format!("; it begins anew at {at}"));
     let key = format!("{}_{}", span.name(), if unit == "money" { "usd" } else { "tokens" });
-    let after = if resets.is_some() { "after that, or " } else { "" };
     // A killed process leaves its reservation behind: it counts as spent until its session is taken up again.
     let holds = held.map_or(String::new(), |(who, amount)| {
         format!("; session {who} holds {} for a call that has not ended", of(amount))
     });
-    let settles = held.map_or(String::new(), |(who, _)| {
-        format!("; if nobody runs session {who} any more, kapell resume {who} settles what it holds")
+    let what = format!(
+        "what is left of {} ({} of {}) does not suffice for the next step{begins}{holds}",
+        name(span, unit),
+        of(left),
+        of(cap)
+    );
+    let settles = held.filter(|(who, _)| *who != id).map(|(who, _)| {
+        format!("kapell resume {who}, if nobody runs that session any more: it settles what it holds")
     });
-    (
-        format!(
-            "what is left of {} ({} of {}) does not suffice for the next step{begins}{holds}",
-            name(span, unit),
-            of(left),
-            of(cap)
-        ),
-        format!("{after}with a higher [budget] {key}: kapell resume {id}{settles}"),
-    )
+    let wait = resets.map(|at| format!("kapell resume {id} after {at}"));
+    let cheaper = format!("kapell resume {id} --model PROVIDER/NAME, a cheaper one");
+    let cheaper = (unit == "money" && left.nanos > 0).then_some(cheaper);
+    let raise = format!("a higher [budget] {key} in config.toml, then kapell resume {id}");
+    (what, settles.into_iter().chain(wait).chain(cheaper).chain([raise]).collect())
 }

@@ -11,6 +11,7 @@ use crate::session::{Attempt, CallSlot, Redo};
 use crate::{retry, verdict};
 use contract::action::{Done, Effect, EffectClass, End, Integrated, Outcome, Work};
 use contract::checks::{Flag, Report, Verdict};
+use contract::context::Sent;
 use contract::error::{CHILD_GONE, CONTEXT_FULL, DISK_FULL, NOT_RUN, UNTRUSTED};
 use contract::event::{Answer, Event, Final, LedgerEvent, Notice, Subject};
 use contract::intent::{ChildEnd, Intent, Source, Wish};
@@ -45,14 +46,18 @@ impl Draft<'_> {
         let follows = (!idle(&outcome.end)).then(|| (attempt.clone(), outcome.end.clone()));
         let (action, class) = (attempt.action, attempt.class);
         let free = free(&outcome);
-        if attempt.quota.is_some() {
+        if attempt.work.asks_model() {
             self.settle_quota(&attempt.clone(), &outcome)?;
         }
         let woken = self.gov.release(self.s.id);
         self.out.effects.extend(woken.into_iter().map(Effect::Wake));
         self.settle(action, class, &outcome)?;
-        let repairs = outcome.sent.as_mut().map(|sent| std::mem::take(&mut sent.repairs)).unwrap_or_default();
+        let told = |sent: &mut Sent| (std::mem::take(&mut sent.repairs), std::mem::take(&mut sent.warnings));
+        let (repairs, warnings) = outcome.sent.as_mut().map(told).unwrap_or_default();
         self.emit(Event::Finished { outcome })?;
+        for what in warnings {
+            self.emit(Event::Warned { what: text::sentence(&what) })?;
+        }
         for what in repairs {
             self.emit(Event::Repaired { what: text::sentence(&what), call: None, item: None })?;
         }

@@ -3,6 +3,7 @@
 //! To add one: a stream, a fold ([`Book`]), its facts ([`Facts`]) and who needs it ([`needed`]); everything that loads,
 //! appends, forgets and snapshots them goes by these lists. Start at [`needed`].
 
+use crate::crowd;
 use crate::fsm::Phase;
 use crate::governor::Line;
 use crate::project::Project;
@@ -101,6 +102,7 @@ pub fn needed(s: &Session, input: &Input) -> Vec<StreamId> {
     let own = s.model.iter().chain(spec.iter().flat_map(|spec| spec.fallback.iter().chain([&spec.model])));
     let own = own.chain(spec.and_then(other_words));
     spec.into_iter().for_each(|spec| add(project_of(spec)));
+    spec.and_then(crowd::stream).into_iter().for_each(|id| add(StreamId::Quota(id)));
     own.chain(resumed(input)).filter_map(quota_of).for_each(|id| add(StreamId::Quota(id)));
     needed
 }

@@ -35,6 +35,7 @@ mod attempt;
 mod budget;
 mod calls;
 mod caps;
+mod crowd;
 mod finish;
 mod next;
 mod recover;

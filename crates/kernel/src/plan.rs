@@ -44,6 +44,14 @@ pub fn check(tasks: &[Task]) -> Result<Vec<Task>, String> {
     Ok(order)
 }
 
+/// The name of a task of a plan, behind that of the task the plan itself is for.
+pub fn within(whole: Option<&str>, part: Option<&str>) -> Option<String> {
+    match (whole, part) {
+        (Some(whole), Some(part)) => Some(format!("{whole}/{part}")),
+        (whole, part) => whole.or(part).map(str::to_owned),
+    }
+}
+
 impl Plan {
     /// The task being worked on.
     pub fn active(&self) -> Option<&Task> {

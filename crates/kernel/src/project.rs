@@ -1,7 +1,7 @@
-//! What the sessions on one project may spend together in a day, a month and in all: reserve before, settle after.
+//! What the sessions on one project may spend together in an hour, a day, a month and in all: reserve before, settle after.
 //!
-//! Knows amounts and moments; not who asks nor what for. UTC days and months; a call belongs to those in which it was
-//! reserved. Start at [`Project::grant`].
+//! Knows amounts and moments; not who asks nor what for. UTC hours, days and months; a call belongs to those in which it
+//! was reserved. Start at [`Project::grant`].
 
 use crate::Illegal;
 use crate::ledger::crosses;
@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 /// A span that has a cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Span {
+    /// A UTC hour.
+    Hour,
     /// A UTC day.
     Day,
     /// A UTC month.
@@ -21,21 +23,24 @@ pub enum Span {
     Project,
 }
 
-const SPANS: [Span; 3] = [Span::Day, Span::Month, Span::Project];
-
 impl Span {
+    /// All of them, the shortest first.
+    pub const ALL: [Self; 4] = [Self::Hour, Self::Day, Self::Month, Self::Project];
+
     /// The span's name in a person's configuration.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Hour => "hour",
             Self::Day => "day",
             Self::Month => "month",
             Self::Project => "project",
         }
     }
 
-    fn of<T>(self, all: [T; 3]) -> T {
-        let [day, month, project] = all;
+    fn of<T>(self, all: [T; 4]) -> T {
+        let [hour, day, month, project] = all;
         match self {
+            Self::Hour => hour,
             Self::Day => day,
             Self::Month => month,
             Self::Project => project,
@@ -44,17 +49,17 @@ impl Span {
 
     /// The cap of this span.
     pub fn cap(self, caps: Caps) -> Amount {
-        self.of([caps.day, caps.month, caps.project])
+        self.of([caps.hour, caps.day, caps.month, caps.project])
     }
 
     /// When the span began that this moment lies in.
     fn began(self, at: Timestamp) -> Timestamp {
-        self.of([at.day(), at.month(), Timestamp(0)])
+        self.of([at.hour(), at.day(), at.month(), Timestamp(0)])
     }
 
     /// When the next one begins.
     fn ends(self, at: Timestamp) -> Option<Timestamp> {
-        self.of([Some(at.next_day()), Some(at.next_month()), None])
+        self.of([Some(at.next_hour()), Some(at.next_day()), Some(at.next_month()), None])
     }
 }
 
@@ -72,7 +77,7 @@ struct Hold {
     action: ActionId,
     amount: Amount,
     /// When the spans began that it was taken from.
-    began: [Timestamp; 3],
+    began: [Timestamp; 4],
 }
 
 /// The fold of a project's ledger.
@@ -81,7 +86,7 @@ pub struct Project {
     /// Number of its last event.
     pub seq: u64,
     caps: Caps,
-    accounts: [Account; 3],
+    accounts: [Account; 4],
     holds: Vec<Hold>,
 }
 
@@ -149,7 +154,7 @@ impl Project {
 
     /// May something start now that uses at most `amount` of money and tokens?
     pub fn grant(&self, amount: Amount, now: Timestamp) -> Result<(), Short> {
-        for span in SPANS {
+        for span in Span::ALL {
             let (cap, account) = (span.cap(self.caps), self.account(span, now));
             let left = cap.minus(account.held.plus(account.spent));
             if let Some(unit) = amount.exceeds(left) {
@@ -163,7 +168,7 @@ impl Project {
     /// The largest share that is spent of any cap, percent.
     pub fn share(&self, now: Timestamp) -> u64 {
         let of = |span: Span| share(self.account(span, now).spent, span.cap(self.caps));
-        SPANS.into_iter().map(of).max().unwrap_or(0)
+        Span::ALL.into_iter().map(of).max().unwrap_or(0)
     }
 
     /// Who holds most of this unit.
@@ -185,7 +190,7 @@ impl Project {
             let crossed = units.into_iter().filter(|(_, before, after, cap)| crosses(*before, *after, *cap));
             crossed.map(move |(unit, _, spent, cap)| Nearly { span, unit, spent, cap })
         };
-        SPANS.into_iter().flat_map(one).collect()
+        Span::ALL.into_iter().flat_map(one).collect()
     }
 
     /// Folds one event. What would break the promise is refused: then the journal or the kernel is broken.
@@ -201,7 +206,7 @@ impl Project {
                 if self.grant(*amount, at).is_err() {
                     return Err(illegal("more than is left"));
                 }
-                self.accounts = SPANS.map(|span| self.account(span, at));
+                self.accounts = Span::ALL.map(|span| self.account(span, at));
                 for account in &mut self.accounts {
                     account.held = account.held.plus(*amount);
                 }
@@ -261,7 +266,7 @@ mod tests {
 
     #[test]
     fn each_span_has_its_own_cap_and_begins_anew() {
-        let caps = Caps { day: cap(5), month: cap(7), project: cap(10) };
+        let caps = Caps { day: cap(5), month: cap(7), project: cap(10), ..Caps::NONE };
         let mut project = project(caps);
         reserve(&mut project, NOON, 1, usd(5)).unwrap();
         let short = project.grant(usd(1), NOON).unwrap_err();
@@ -280,6 +285,25 @@ mod tests {
         let short = project.grant(usd(4), december).unwrap_err();
         assert_eq!((short.span, short.resets), (Span::Project, None));
         project.grant(usd(3), december).unwrap();
+    }
+
+    #[test]
+    fn an_hours_cap_begins_anew_with_the_next_hour_and_leaves_the_days_alone() {
+        let mut project = project(Caps { hour: cap(2), day: cap(5), ..Caps::NONE });
+        let late = NOON.plus(59 * 60_000);
+        reserve(&mut project, late, 1, usd(2)).unwrap();
+        let short = project.grant(usd(1), late).unwrap_err();
+        assert_eq!((short.span, short.left.nanos), (Span::Hour, 0));
+        assert_eq!(short.resets.unwrap().to_string(), "2026-11-20T13:00:00.000Z");
+        // It ends in the next hour, and counts for the one it was reserved in.
+        let one = NOON.plus(3_600_000);
+        reserve(&mut project, one, 2, usd(2)).unwrap();
+        settle(&mut project, one, 1, usd(2)).unwrap();
+        assert_eq!(project.used(Span::Hour, one), (usd(2), Amount::ZERO));
+        assert_eq!(project.used(Span::Day, one), (usd(2), usd(2)));
+        settle(&mut project, one, 2, usd(2)).unwrap();
+        let short = project.grant(usd(2), NOON.plus(2 * 3_600_000)).unwrap_err();
+        assert_eq!((short.span, short.left.nanos), (Span::Day, usd(1).nanos));
     }
 
     #[test]
@@ -310,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_far_ahead_once_keeps_no_cap_used_up_until_then() {
-        let mut project = project(Caps { day: cap(5), month: cap(5), project: cap(20) });
+        let mut project = project(Caps { day: cap(5), month: cap(5), project: cap(20), ..Caps::NONE });
         let ahead = NOON.plus(40 * DAY);
         reserve(&mut project, ahead, 1, usd(5)).unwrap();
         assert!(project.grant(usd(1), ahead).is_err());

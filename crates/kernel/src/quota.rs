@@ -13,7 +13,7 @@ use crate::Illegal;
 use contract::model::{Gauge, Meter, Rates};
 use contract::quota::{CallEnd, QuotaEvent};
 use contract::{ActionId, Seq, SessionId, Timestamp, limits};
-use health::{Breaker, Caller, Health, Pause};
+use health::{Breaker, Caller, Health, Pause, Rules};
 use learned::Learned;
 use pace::{Bucket, Flow, LATE_MS, MINUTE_MS, Window};
 use serde::{Deserialize, Serialize};
@@ -473,7 +473,7 @@ impl Quota {
             CallEnd::Answered => self.learned.answered(),
             _ => {}
         }
-        self.health.ended(now, caller, end, under_way);
+        self.health.ended(now, caller, end, under_way, Rules::of(self.rates.breaker));
         self.tell(began, tokens, meter.requests, meter.tokens);
     }
 

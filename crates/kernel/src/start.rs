@@ -179,9 +179,7 @@ impl Draft<'_> {
         self.out.effects.extend(woken.into_iter().map(Effect::Wake));
         let deadline = self.ctx.now.plus(deadline_ms);
         if choice.work.asks_model() {
-            if let Some(quota) = self.s.quota_for(&choice.work) {
-                self.take_quota(quota, action, demand.tokens, deadline)?;
-            }
+            self.take_quota(&choice.work, action, demand.tokens, deadline)?;
             self.take_project(action, demand)?;
         }
         // What a person had to agree to runs as they saw it, also when it runs again.

@@ -1,9 +1,10 @@
-//! A model call under a key's limits: who goes first, who waits until when, what is taken and how it ended; and what
+//! A model call under a key's limits and its project's: who goes first, who waits until when, what is taken and how it ended; and what
 //! follows when the provider is down: patience, or the next model of a declared chain.
 //!
 //! Knows sessions and outcomes; what a quota allows is [`crate::quota`]'s. Start at [`Draft::held_up`].
 
 use crate::Illegal;
+use crate::crowd;
 use crate::decide::Draft;
 use crate::fsm::Phase;
 use crate::further::{Facts, Further, quota_of};
@@ -17,7 +18,7 @@ use contract::action::{Done, Effect, End, Outcome, Work};
 use contract::error::{NOT_DOWN, NOT_RUN};
 use contract::event::{Dearer, Event};
 use contract::intent::Source;
-use contract::model::{CACHED, ModelRef, Price, Quota};
+use contract::model::{CACHED, Meter, ModelRef, Price, Quota};
 use contract::quota::{CallEnd, QuotaEvent};
 use contract::session::{Ask, StageKind};
 use contract::{ActionId, Fault, Kind, QuotaId, SessionId, StreamId, Timestamp, limits};
@@ -100,15 +101,32 @@ impl Draft<'_> {
         self.out.effects.extend(woken.into_iter().map(Effect::Wake));
     }
 
-    /// What the key's limits say to a call of at most so many tokens. `None`: it may begin. Otherwise whether anything
-    /// happened that is worth looking at again.
+    /// What the project's limit and the key's say to a call of at most so many tokens. `None`: it may begin. Otherwise
+    /// whether anything happened that is worth looking at again.
     pub(crate) fn held_up(&mut self, work: &Work, tokens: u64, rank: Rank) -> Result<Option<bool>, Illegal> {
-        let Some(quota) = self.s.asked(work).and_then(|model| model.quota.clone()) else {
-            return Ok(None);
-        };
+        // The project's first: who waits there is in nobody's way under the key.
+        let crowd = crowd::of(self.s.spec.as_deref(), work);
+        let key = self.s.asked(work).and_then(|model| model.quota.clone());
+        for quota in crowd.iter().chain(&key) {
+            let moved = self.held_by(quota, work, tokens, rank)?;
+            if moved.is_some() {
+                return Ok(moved);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same of one of them.
+    fn held_by(
+        &mut self,
+        quota: &Quota,
+        work: &Work,
+        tokens: u64,
+        rank: Rank,
+    ) -> Result<Option<bool>, Illegal> {
         let id = QuotaId::of(&quota.name);
         // Before the verdict: it is by what is declared now.
-        self.declare(id, &quota)?;
+        self.declare(id, quota)?;
         let ahead = self.gov.ahead(self.s.id, id, rank);
         self.set_back(id)?;
         let (now, me) = (self.ctx.now, (self.gov.rank_of(self.s.id, rank), self.s.id));
@@ -126,12 +144,12 @@ impl Draft<'_> {
             }
             let own =
                 self.s.asked(work).zip(self.s.model.as_ref()).is_some_and(|(one, own)| one.id == own.id);
-            if own && self.fall_back(&self.words(work, held))? {
+            if own && self.fall_back(&self.words(quota, work, held))? {
                 return Ok(Some(true));
             }
         }
         if let Some(held) = held
-            && self.never_by_itself(held.until, &self.words(work, held))?
+            && self.never_by_itself(held.until, &self.words(quota, work, held))?
         {
             return Ok(Some(true));
         }
@@ -149,7 +167,7 @@ impl Draft<'_> {
         // Who is ahead elsewhere may never come.
         self.look_at = self.look_at.map(|at| lapses.map_or(at, |lapses| at.min(lapses)));
         if let Some(held) = held {
-            self.tell_wait(work, held, waited)?;
+            self.tell_wait(self.words(quota, work, held), held, waited)?;
             if ahead.calls == 0 && lasts(held, now, waited) {
                 self.queue(id, held, me.0, tokens)?;
             }
@@ -199,7 +217,7 @@ impl Draft<'_> {
 
     /// A wait that lasts is put on record, unless it stands there already, about. How long calls under way will take
     /// nobody knows: that wait is told by how long it has lasted.
-    fn tell_wait(&mut self, work: &Work, held: Held, waited_ms: u64) -> Result<(), Illegal> {
+    fn tell_wait(&mut self, what: String, held: Held, waited_ms: u64) -> Result<(), Illegal> {
         let (now, until) = (self.ctx.now, self.awake(held.until));
         let lasts = lasts(held, now, waited_ms);
         let told = self.s.held_up(now).is_some_and(|old| {
@@ -210,7 +228,7 @@ impl Draft<'_> {
         if !lasts || told || self.s.phase != Phase::Active {
             return Ok(());
         }
-        let what = quietly(self.words(work, held), held.until, until);
+        let what = quietly(what, held.until, until);
         self.emit(Event::Waits { why: held.why.name().into(), what, until })
     }
 
@@ -238,10 +256,14 @@ impl Draft<'_> {
         Ok(true)
     }
 
-    fn words(&self, work: &Work, held: Held) -> String {
+    fn words(&self, quota: &Quota, work: &Work, held: Held) -> String {
         let model = self.s.asked(work).map_or("the model", |model| &model.id);
-        let why = held.why.words();
-        format!("{model}: {why}")
+        match (held.why, quota.rates.concurrent) {
+            (Why::UnderWay, Some(most)) if crowd::is(quota) => {
+                format!("{model}: {most} calls of this project are under way, as many as it may have at once")
+            }
+            (why, _) => format!("{model}: {}", why.words()),
+        }
     }
 
     /// The next model of the declared chain has the word, if there is one that can be asked.
@@ -383,18 +405,22 @@ fn dearer(from: Price, to: Price) -> Dearer {
 }
 
 impl Draft<'_> {
-    /// The call that is about to start counts from here on.
+    /// The call that is about to start counts from here on: under its key, and in its project.
     pub(crate) fn take_quota(
         &mut self,
-        quota: QuotaId,
+        work: &Work,
         action: ActionId,
         tokens: u64,
         deadline: Timestamp,
     ) -> Result<(), Illegal> {
         let session = self.s.id;
         let until = deadline.plus(limits::OVERDUE_MS);
-        self.emit_quota(quota, QuotaEvent::Taken { session, action, tokens, until })?;
-        self.scarce(quota)
+        let crowd = crowd::of(self.s.spec.as_deref(), work).map(|crowd| QuotaId::of(&crowd.name));
+        for quota in crowd.into_iter().chain(self.s.quota_for(work)) {
+            self.emit_quota(quota, QuotaEvent::Taken { session, action, tokens, until })?;
+            self.scarce(quota)?;
+        }
+        Ok(())
     }
 
     /// Tells people once when most of what a key allows in a long time is used.
@@ -415,25 +441,38 @@ impl Draft<'_> {
         self.scarce(id)
     }
 
-    /// How the call ended, as far as the provider is concerned.
+    /// How the call ended, as far as the provider is concerned; for its project it has ended.
     pub(crate) fn settle_quota(&mut self, attempt: &Attempt, outcome: &Outcome) -> Result<(), Illegal> {
+        let (session, action) = (self.s.id, attempt.action);
+        let crowd = crowd::of(self.s.spec.as_deref(), &attempt.work);
+        if let Some(id) = crowd.map(|crowd| QuotaId::of(&crowd.name))
+            && self.knows(id)?
+        {
+            let (end, meter) = (CallEnd::Unknown, Meter::default());
+            self.emit_quota(id, QuotaEvent::Settled { session, action, tokens: 0, end, meter })?;
+        }
         let Some(id) = attempt.quota else { return Ok(()) };
-        if self.gov.quota_mut(id)?.seq == 0 {
-            // Of a time when the call of a model that only words summaries was not on record there. Or this process has
-            // not heard of it: passed over, it would be under way until it lapses.
-            let stream = StreamId::Quota(id);
-            if !self.out.looked.contains(&stream) {
-                self.out.looked.push(stream);
-            }
+        if !self.knows(id)? {
             return Ok(());
         }
-        let (session, action, end) = (self.s.id, attempt.action, call_end(attempt, &outcome.end));
+        let end = call_end(attempt, &outcome.end);
         // What nobody counted counts as if all of it had been used.
         let unseen = !outcome.metered && matches!(end, CallEnd::Unknown | CallEnd::Down { .. });
         let tokens = if unseen { attempt.reserved.tokens } else { outcome.used.tokens };
         let meter = outcome.meter;
         self.emit_quota(id, QuotaEvent::Settled { session, action, tokens, end, meter })?;
         self.scarce(id)
+    }
+
+    /// Is the call on record there? It is not where it is of a time when the call of a model that only words summaries was
+    /// not. Or this process has not heard of it: passed over, it would be under way until it lapses.
+    fn knows(&mut self, id: QuotaId) -> Result<bool, Illegal> {
+        let known = self.gov.quota_mut(id)?.seq > 0;
+        let stream = StreamId::Quota(id);
+        if !known && !self.out.looked.contains(&stream) {
+            self.out.looked.push(stream);
+        }
+        Ok(known)
     }
 
     fn emit_quota(&mut self, id: QuotaId, event: QuotaEvent) -> Result<(), Illegal> {

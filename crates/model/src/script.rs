@@ -32,6 +32,7 @@ pub(crate) fn spec() -> SessionSpec {
         goal_checks: Vec::new(),
         hooks: Vec::new(),
         parent: None,
+        task: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The oracle's own books of a project's caps: every call remembered with the day and month it was reserved in.
+//! The oracle's own books of a project's caps: every call remembered with the hour, day and month it was reserved in.
 //!
 //! Kept by addition alone; knows nothing of the kernel's accounts. Start at [`Projects::enter`].
 
@@ -10,8 +10,7 @@ use contract::{ActionId, Amount, SessionId, Timestamp};
 struct Call {
     session: SessionId,
     action: ActionId,
-    day: Timestamp,
-    month: Timestamp,
+    within: [Timestamp; 3],
     amount: Amount,
     open: bool,
 }
@@ -21,8 +20,8 @@ struct Call {
 pub(crate) struct Projects {
     caps: Caps,
     calls: Vec<Call>,
-    /// The newest day and month: a clock that was set back opens no older one.
-    newest: (Timestamp, Timestamp),
+    /// The newest hour, day and month: a clock that was set back opens no older one.
+    newest: [Timestamp; 3],
 }
 
 impl Projects {
@@ -33,13 +32,15 @@ impl Projects {
                 Ok(())
             }
             ProjectEvent::Reserved { session, action, amount } => {
-                self.newest = (self.newest.0.max(at.day()), self.newest.1.max(at.month()));
-                let (day, month) = self.newest;
+                self.open(
+                    [at.hour(), at.day(), at.month()],
+                    [at.next_hour(), at.next_day(), at.next_month()],
+                );
                 let twice = self.calls.iter().any(|c| c.open && (c.session, c.action) == (*session, *action));
                 Promise::Budget.holds(!twice, || format!("{session} {action} is reserved twice"))?;
                 let (session, action, amount) = (*session, *action, *amount);
-                self.calls.push(Call { session, action, day, month, amount, open: true });
-                self.within(day, month)
+                self.calls.push(Call { session, action, within: self.newest, amount, open: true });
+                self.within()
             }
             ProjectEvent::Settled { session, action, used } => {
                 let open = |c: &&mut Call| c.open && (c.session, c.action) == (*session, *action);
@@ -54,14 +55,27 @@ impl Projects {
         }
     }
 
+    /// The spans that this moment lies in. A clock that was ahead by more than a whole one opens it anew, for nobody waits
+    /// for what lies there.
+    fn open(&mut self, now: [Timestamp; 3], next: [Timestamp; 3]) {
+        for n in 0..3 {
+            if self.newest[n] > next[n] {
+                self.calls.iter_mut().for_each(|call| call.within[n] = Timestamp::MAX);
+                self.newest[n] = now[n];
+            }
+            self.newest[n] = self.newest[n].max(now[n]);
+        }
+    }
+
     /// Nothing is granted beyond a cap, with all that is on its way.
-    fn within(&self, day: Timestamp, month: Timestamp) -> Checked {
+    fn within(&self) -> Checked {
         let sum = |counts: &dyn Fn(&Call) -> bool| {
             self.calls.iter().filter(|c| counts(c)).fold(Amount::ZERO, |sum, c| sum.plus(c.amount))
         };
         let spans = [
-            ("day", sum(&|c| c.day == day), self.caps.day),
-            ("month", sum(&|c| c.month == month), self.caps.month),
+            ("hour", sum(&|c| c.within[0] == self.newest[0]), self.caps.hour),
+            ("day", sum(&|c| c.within[1] == self.newest[1]), self.caps.day),
+            ("month", sum(&|c| c.within[2] == self.newest[2]), self.caps.month),
             ("project", sum(&|_| true), self.caps.project),
         ];
         for (name, sum, cap) in spans {

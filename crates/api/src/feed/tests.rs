@@ -98,6 +98,7 @@ fn opened(parent: Option<SessionId>) -> Event {
             goal_checks: Vec::new(),
             hooks: Vec::new(),
             parent,
+            task: None,
         }),
     }
 }

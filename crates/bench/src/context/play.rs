@@ -305,6 +305,7 @@ impl<'a> Player<'a> {
             prompt_bytes: PROMPT_BYTES,
             prompt_tokens: self.prompt,
             repairs: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 

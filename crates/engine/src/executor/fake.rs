@@ -179,6 +179,7 @@ impl World {
             budget: Amount::UNLIMITED,
             goal_checks: Vec::new(),
             parent: None,
+            task: None,
         };
         let context = Context {
             spec: Arc::new(spec),

@@ -9,9 +9,14 @@ use contract::action::{Done, Work};
 use contract::context::Sent;
 use contract::error::NOT_RUN;
 use contract::model::{Broken, Card, Model, Models, Reply, Request, Usage};
+use contract::port::{Delta, Sink};
 use contract::{Amount, Digest, Fault};
+use secrets::Redactor;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Most of what a model notes in one call that is put on record.
+const NOTES: usize = 8;
 
 /// Asks the model for its next message.
 pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) -> Result<Done, Halt> {
@@ -32,7 +37,10 @@ pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) ->
     let mut request = request;
     hide::request(&redactor, &mut request);
     kept.metered = false;
-    let mut reply = match model.respond(request, job.cancel.clone(), &*job.sink).await {
+    let heard = Heard { sink: &*job.sink, notes: Mutex::default() };
+    let answer = model.respond(request, job.cancel.clone(), &heard).await;
+    heard.keep(kept, &redactor);
+    let mut reply = match answer {
         Ok(reply) => reply,
         Err(broken) => return Err(Halt::Fault(lost(card, broken, kept))),
     };
@@ -48,6 +56,33 @@ pub(super) async fn speak(job: &Job, kept: &mut Kept, id: &str, ordinal: u32) ->
     let Reply { stop, usage, request_id, .. } = reply;
     let again = Some(again);
     Ok(Done::Said { text, bytes, calls, stop, usage, private, request_id, shown, again, tokens })
+}
+
+/// Passes on what a model says, and keeps what it notes: progress is lost, a warning is not to be.
+struct Heard<'a> {
+    sink: &'a dyn Sink,
+    notes: Mutex<Vec<String>>,
+}
+
+impl Heard<'_> {
+    fn keep(self, kept: &mut Kept, redactor: &Redactor) {
+        let notes = self.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sent) = &mut kept.sent {
+            sent.warnings = notes.iter().map(|note| redactor.text(note).into_owned()).collect();
+        }
+    }
+}
+
+impl Sink for Heard<'_> {
+    fn delta(&self, delta: Delta) {
+        if let Delta::Note(note) = &delta {
+            let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            if notes.len() < NOTES && !notes.contains(note) {
+                notes.push(note.clone());
+            }
+        }
+        self.sink.delta(delta);
+    }
 }
 
 /// The model, and what the call was reserved by. What is known of the model now may be something else.
@@ -76,7 +111,8 @@ async fn request(
         tools: toolbox.specs(),
         max_tokens: 0,
         ordinal: 0,
-        key: job.key(),
+        // A server that is told of it is told of attempts.
+        key: format!("{}/{}", job.key(), job.run.attempt),
     })
 }
 
@@ -98,6 +134,7 @@ pub(super) fn sent(models: &dyn Models, request: &Request) -> Sent {
         prompt_bytes: prompt.len() as u64,
         prompt_tokens: models.count(&request.model, &prompt),
         repairs: Vec::new(),
+        warnings: Vec::new(),
     }
 }
 

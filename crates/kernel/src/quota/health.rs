@@ -2,21 +2,17 @@
 //!
 //! Knows how calls ended, not what they were. Start at [`Health::ended`].
 
+use contract::model::BreakerRules;
 use contract::quota::CallEnd;
-use contract::{ActionId, SessionId, Timestamp};
+use contract::{ActionId, SessionId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Failures in a row that open the breaker (S1.4-4: llm).
-const IN_A_ROW: u32 = 5;
-/// Calls looked back upon, and how many of them may fail.
-const LOOK_BACK: u32 = 20;
-const MAY_FAIL: u32 = 9;
-/// How long it stays open the first time, and at most.
-const OPEN_MS: u64 = 30_000;
+/// What is usual (S1.4-4: llm): failures in a row that open the breaker, the share of the newest calls that does, how
+/// long it stays open the first time, and probes in a row that close it again.
+const USUAL: Rules = Rules { failures: 5, percent: 50, window: 20, open_ms: 30_000, probes: 3 };
+/// How long it stays open at most, unless a person wants more from the first time on.
 const OPEN_MOST_MS: u64 = 300_000;
-/// Probes in a row that close it again.
-const PROBES: u32 = 3;
 /// So many sessions failing in so short a time back the provider off for everybody (spec section 9).
 const TOGETHER: usize = 3;
 const TOGETHER_MS: u64 = 10_000;
@@ -32,6 +28,30 @@ const RAMP: u64 = 100;
 
 /// Who has a call under way.
 pub(super) type Caller = (SessionId, ActionId);
+
+/// When the breaker opens and closes: what a person declared, the rest as usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    failures: u32,
+    percent: u32,
+    window: u32,
+    open_ms: u64,
+    probes: u32,
+}
+
+impl Rules {
+    /// With what is declared; what cannot be meant is taken for the nearest that can.
+    pub fn of(declared: Option<BreakerRules>) -> Self {
+        let own = declared.unwrap_or_default();
+        Self {
+            failures: own.failures.unwrap_or(USUAL.failures).max(1),
+            percent: own.percent.unwrap_or(USUAL.percent).clamp(1, 100),
+            window: own.window.unwrap_or(USUAL.window).clamp(1, limits::BREAKER_WINDOW),
+            open_ms: own.open_ms.unwrap_or(USUAL.open_ms).clamp(1, ASKED_MOST_MS),
+            probes: own.probes.unwrap_or(USUAL.probes).max(1),
+        }
+    }
+}
 
 /// The breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -121,11 +141,21 @@ impl Health {
     }
 
     /// A call ended; `under_way` counts it.
-    pub(super) fn ended(&mut self, now: Timestamp, caller: Caller, end: CallEnd, under_way: u64) {
+    pub(super) fn ended(
+        &mut self,
+        now: Timestamp,
+        caller: Caller,
+        end: CallEnd,
+        under_way: u64,
+        rules: Rules,
+    ) {
         let probed = matches!(self.breaker, Breaker::HalfOpen { probe: Some(probe), .. } if probe == caller);
         match end {
-            CallEnd::Answered => self.answered(now, probed),
-            CallEnd::Down { retry_after_ms } => self.down(now, caller.0, probed, retry_after_ms, under_way),
+            CallEnd::Answered => self.answered(now, probed, rules),
+            CallEnd::Down { retry_after_ms } => {
+                self.down(now, probed, rules);
+                self.back_off(now, caller.0, retry_after_ms, under_way);
+            }
             CallEnd::Limited { retry_after_ms: Some(asked) } => {
                 self.stop(now.plus(asked.min(ASKED_MOST_MS)), Pause::Limited, under_way);
             }
@@ -147,7 +177,7 @@ impl Health {
         self.pause.is_some_and(|(until, _)| now < until)
     }
 
-    fn answered(&mut self, now: Timestamp, probed: bool) {
+    fn answered(&mut self, now: Timestamp, probed: bool, rules: Rules) {
         self.row = 0;
         self.limited = 0;
         self.remember(0);
@@ -160,7 +190,7 @@ impl Health {
             }
         }
         match self.breaker {
-            Breaker::HalfOpen { well, .. } if probed && well + 1 >= PROBES => {
+            Breaker::HalfOpen { well, .. } if probed && well + 1 >= rules.probes => {
                 self.breaker = Breaker::Closed;
                 (self.opened, self.ends, self.seen) = (0, 0, 0);
             }
@@ -172,28 +202,30 @@ impl Health {
     }
 
     fn remember(&mut self, bit: u32) {
-        self.ends = (self.ends << 1 | bit) & ((1 << LOOK_BACK) - 1);
-        self.seen = (self.seen + 1).min(LOOK_BACK);
+        self.ends = self.ends << 1 | bit;
+        self.seen = (self.seen + 1).min(limits::BREAKER_WINDOW);
     }
 
-    fn down(
-        &mut self,
-        now: Timestamp,
-        session: SessionId,
-        probed: bool,
-        asked_ms: Option<u64>,
-        under_way: u64,
-    ) {
+    /// Did so many of the newest calls fail that it counts as failing?
+    fn fails_often(&self, rules: Rules) -> bool {
+        let newest = self.ends & (u32::MAX >> (limits::BREAKER_WINDOW - rules.window));
+        self.seen >= rules.window && newest.count_ones() * 100 >= rules.percent * rules.window
+    }
+
+    fn down(&mut self, now: Timestamp, probed: bool, rules: Rules) {
         self.row = self.row.saturating_add(1);
         self.remember(1);
-        let often = self.seen == LOOK_BACK && self.ends.count_ones() > MAY_FAIL;
-        let trips = self.breaker == Breaker::Closed && (self.row >= IN_A_ROW || often);
-        if trips || probed {
-            let until = now.plus(grown(OPEN_MS, self.opened, OPEN_MOST_MS));
+        let often = self.row >= rules.failures || self.fails_often(rules);
+        if probed || often && self.breaker == Breaker::Closed {
+            let most = OPEN_MOST_MS.max(rules.open_ms);
+            self.breaker = Breaker::Open { until: now.plus(grown(rules.open_ms, self.opened, most)) };
             self.opened += 1;
             (self.ends, self.seen, self.row) = (0, 0, 0);
-            self.breaker = Breaker::Open { until };
         }
+    }
+
+    /// Several sessions that fail together back off everybody; so does a provider that asks for time.
+    fn back_off(&mut self, now: Timestamp, session: SessionId, asked_ms: Option<u64>, under_way: u64) {
         if let Some(asked) = asked_ms {
             self.stop(now.plus(asked.min(ASKED_MOST_MS)), Pause::Backoff, under_way);
         }
@@ -254,7 +286,7 @@ mod tests {
 
     fn end(health: &mut Health, now: u64, who: u128, end: CallEnd) {
         health.began(Timestamp(now), caller(who));
-        health.ended(Timestamp(now), caller(who), end, 10);
+        health.ended(Timestamp(now), caller(who), end, 10, USUAL);
     }
 
     fn opened() -> Health {
@@ -275,8 +307,8 @@ mod tests {
             health.began(Timestamp(34_000), caller(n));
             assert!(matches!(health.breaker(), Breaker::HalfOpen { probe: Some(_), .. }));
             // An old call's word does not count.
-            health.ended(Timestamp(34_001), caller(99), DOWN, 1);
-            health.ended(Timestamp(34_001), caller(n), CallEnd::Answered, 1);
+            health.ended(Timestamp(34_001), caller(99), DOWN, 1, USUAL);
+            health.ended(Timestamp(34_001), caller(n), CallEnd::Answered, 1, USUAL);
         }
         assert_eq!(health.breaker(), Breaker::Closed);
     }
@@ -285,7 +317,7 @@ mod tests {
     fn a_probe_that_fails_opens_it_for_longer_and_one_nobody_heard_of_makes_room_for_the_next() {
         let mut health = opened();
         health.began(Timestamp(34_000), caller(7));
-        health.ended(Timestamp(34_500), caller(7), CallEnd::Unknown, 1);
+        health.ended(Timestamp(34_500), caller(7), CallEnd::Unknown, 1, USUAL);
         assert!(matches!(health.breaker(), Breaker::HalfOpen { probe: None, .. }));
         end(&mut health, 35_000, 8, DOWN);
         assert_eq!(health.breaker(), Breaker::Open { until: Timestamp(95_000) });
@@ -299,6 +331,46 @@ mod tests {
             end(&mut health, n * 20_000, 1, if n % 2 == 1 { DOWN } else { CallEnd::Answered });
         }
         assert!(matches!(health.breaker(), Breaker::Open { .. }));
+    }
+
+    #[test]
+    fn a_person_says_when_it_opens_for_how_long_and_when_it_closes() {
+        let own = |failures, percent, window, open_ms, probes| {
+            let (failures, percent, window) = (Some(failures), Some(percent), Some(window));
+            Rules::of(Some(BreakerRules {
+                failures,
+                percent,
+                window,
+                open_ms: Some(open_ms),
+                probes: Some(probes),
+            }))
+        };
+        let end = |health: &mut Health, now: u64, end: CallEnd, rules| {
+            health.began(Timestamp(now), caller(1));
+            health.ended(Timestamp(now), caller(1), end, 1, rules);
+        };
+        let (mut health, rules) = (Health::default(), own(2, 100, 32, 1_000, 1));
+        end(&mut health, 0, DOWN, rules);
+        assert_eq!(health.breaker(), Breaker::Closed);
+        end(&mut health, 1, DOWN, rules);
+        assert_eq!(health.breaker(), Breaker::Open { until: Timestamp(1_001) });
+        end(&mut health, 1_001, CallEnd::Answered, rules);
+        assert_eq!(health.breaker(), Breaker::Closed, "one probe is enough");
+        // By share: three of the newest four, whatever stands between them.
+        let (mut health, rules) = (Health::default(), own(99, 75, 4, 600_000, 1));
+        for (n, failed) in [true, true, false, false, true, true, false, true].into_iter().enumerate() {
+            assert_eq!(health.breaker(), Breaker::Closed, "{n}");
+            end(&mut health, n as u64 * 20_000, if failed { DOWN } else { CallEnd::Answered }, rules);
+        }
+        assert_eq!(
+            health.breaker(),
+            Breaker::Open { until: Timestamp(740_000) },
+            "longer than is usual at most"
+        );
+        // What cannot be meant does not stop everything, nor nothing.
+        assert_eq!(own(0, 0, 0, 0, 0), own(1, 1, 1, 1, 1));
+        assert_eq!(own(1, 400, 400, u64::MAX, 1), own(1, 100, 32, ASKED_MOST_MS, 1));
+        assert_eq!(Rules::of(None), USUAL);
     }
 
     #[test]

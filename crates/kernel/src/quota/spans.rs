@@ -105,6 +105,7 @@ mod tests {
         window: None,
         tokens_per_day: None,
         tokens_per_month: None,
+        breaker: None,
     };
 
     fn at(text: &str) -> Timestamp {

@@ -3,8 +3,9 @@
 //! Costs are the ledger's, tokens the provider's own as far as it told them. Start at [`calls`], then [`sums`] and
 //! [`breaks`].
 
+use crate::plan;
 use contract::action::{Done, End, Outcome, Work};
-use contract::event::{Event, LedgerEvent};
+use contract::event::{Event, LedgerEvent, TaskState};
 use contract::model::{ModelRef, Price, Shown, Usage};
 use contract::record::Record;
 use contract::session::Summaries;
@@ -25,6 +26,9 @@ pub struct ModelCall {
     pub model: String,
     /// The session's mode.
     pub mode: String,
+    /// The task it was for: of the session, of its plan, or of both; empty = of none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub task: String,
     /// When it began.
     pub at: Timestamp,
     /// How long it took, milliseconds.
@@ -65,12 +69,14 @@ pub fn calls(session: SessionId, events: &[Record<Event>], ledger: &[Record<Ledg
         }
     }
     let (mut calls, mut prices, mut mode) = (Vec::<ModelCall>::new(), BTreeMap::new(), String::new());
+    let (mut task, mut active) = (None, None);
     let mut since = None;
     let mut open = None;
     for record in events {
         match &record.event {
             Event::Opened { spec } => {
                 mode.clone_from(&spec.mode);
+                task.clone_from(&spec.task);
                 let wording = match &spec.summaries {
                     Some(Summaries::By(model)) => Some(&**model),
                     _ => None,
@@ -82,6 +88,9 @@ pub fn calls(session: SessionId, events: &[Record<Event>], ledger: &[Record<Ledg
                 know(&mut prices, model);
                 since = Some("the model changed");
             }
+            Event::TaskMoved { task, to: TaskState::Active } => active = Some(task.clone()),
+            Event::TaskMoved { task, .. } => active = active.filter(|active| active != task),
+            Event::Planned { .. } => active = None,
             Event::Started {
                 action,
                 attempt,
@@ -95,6 +104,7 @@ pub fn calls(session: SessionId, events: &[Record<Event>], ledger: &[Record<Ledg
                     attempt: *attempt,
                     model: model.clone(),
                     mode: mode.clone(),
+                    task: plan::within(task.as_deref(), active.as_deref()).unwrap_or_default(),
                     at: record.at,
                     ms: 0,
                     end: "",
@@ -179,10 +189,14 @@ pub enum Axis {
     Session,
     /// By model.
     Model,
+    /// By provider: what stands before the first `/` of a model's id.
+    Provider,
     /// By mode.
     Mode,
     /// By UTC day.
     Day,
+    /// By the task they were for; `-` = for none.
+    Task,
 }
 
 /// Calls that have something in common.
@@ -221,7 +235,10 @@ pub fn sums(calls: &[ModelCall], axis: Axis) -> Vec<Sum> {
         let name = match axis {
             Axis::Session => call.session.to_string(),
             Axis::Model => call.model.clone(),
+            Axis::Provider => call.model.split('/').next().unwrap_or_default().to_owned(),
             Axis::Mode => call.mode.clone(),
+            Axis::Task if call.task.is_empty() => "-".to_owned(),
+            Axis::Task => call.task.clone(),
             Axis::Day => call.at.to_string().chars().take_while(|c| *c != 'T').collect(),
         };
         let sum = sums.entry(name.clone()).or_insert_with(|| Sum { name, ..Sum::default() });
@@ -333,6 +350,7 @@ mod tests {
             attempt: 1,
             model: "a/b".into(),
             mode: "code".into(),
+            task: "nightly".into(),
             at: Timestamp(0),
             ms: 5,
             end: "done",
@@ -374,10 +392,19 @@ mod tests {
     #[test]
     fn sums_add_up_whatever_the_axis() {
         let calls = [call(1, "t", &[]), call(2, "t", &[])];
-        for axis in [Axis::Session, Axis::Model, Axis::Mode, Axis::Day] {
+        for axis in [Axis::Session, Axis::Model, Axis::Provider, Axis::Mode, Axis::Day, Axis::Task] {
             let sums = sums(&calls, axis);
             assert_eq!((sums.len(), sums[0].calls, sums[0].nanos, sums[0].saved), (1, 2, 6, -2), "{axis:?}");
         }
         assert_eq!(sums(&calls, Axis::Day)[0].name, "1970-01-01");
+        assert_eq!(sums(&calls, Axis::Provider)[0].name, "a");
+        assert_eq!(sums(&calls, Axis::Task)[0].name, "nightly");
+        let [first, second] = calls;
+        let mixed = [ModelCall { task: String::new(), model: "b/c".into(), ..first }, second];
+        let names = |axis| sums(&mixed, axis).into_iter().map(|sum| sum.name).collect::<Vec<_>>();
+        assert_eq!(
+            (names(Axis::Provider), names(Axis::Task)),
+            (["a", "b"].map(String::from).into(), ["-", "nightly"].map(String::from).into())
+        );
     }
 }

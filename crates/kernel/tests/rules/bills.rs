@@ -149,7 +149,7 @@ fn a_cap_of_one_call_that_stopped_a_session_is_raised_by_the_command_that_it_nam
     let limits = Limits { call: Amount { nanos: 1_000, ..UNLIMITED }, ..Limits::default() };
     let mut world = World::working(SessionSpec { model: card(32_000, PRICE), limits, ..spec() });
     let pause = world.root().pause.clone().unwrap();
-    let said = pause.hint.split("--per-call-usd ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+    let said = pause.hint.split("--per-call-usd ").nth(1).and_then(|rest| rest.split(';').next()).unwrap();
     let (dollars, cents) = said.split_once('.').unwrap();
     let nanos = (dollars.parse::<u64>().unwrap() * 100 + cents.parse::<u64>().unwrap()) * 10_000_000;
     let raise = |nanos| Wish::CapCall { call: Amount { nanos, ..UNLIMITED } };

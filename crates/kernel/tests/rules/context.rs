@@ -168,6 +168,7 @@ fn what_was_reported_is_believed_and_learned_from() {
             prompt_bytes: 12_000,
             prompt_tokens: None,
             repairs: vec!["mended on the way".into()],
+            warnings: Vec::new(),
         };
         let done = Done::said(None, 4, vec![pure(&format!("r{n}"))], Stop::ToolUse, usage(given));
         let run = world.flight(ROOT);

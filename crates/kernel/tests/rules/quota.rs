@@ -495,3 +495,74 @@ fn facts_are_stored_as_they_are_and_numbered_on() {
         [(8, lifted("a")), (9, lifted("b"))]
     );
 }
+
+/// Of this project so many calls at once.
+fn crowded(most: u64, model: ModelRef) -> SessionSpec {
+    let limits = Limits { calls_at_once: Some(most), ..Limits::default() };
+    SessionSpec { limits, model, ..bare() }
+}
+
+fn crowd() -> QuotaId {
+    QuotaId::of(&format!("project:{}", bare().repo))
+}
+
+#[test]
+fn a_project_has_so_many_calls_at_once_whatever_they_are_made_with() {
+    const THIRD: SessionId = SessionId(3);
+    let mut world = World::working(crowded(2, keyed(Rates::default())));
+    // Another key, and a model without one: it is the same project.
+    world.open(OTHER, crowded(2, model("test/own", Some(PRICE))));
+    world.end(OTHER, prepared());
+    world.open(THIRD, crowded(2, keyed(Rates::default())));
+    world.end(THIRD, prepared());
+    let doing = |world: &World| [ROOT, OTHER, THIRD].map(|id| world.doing(id).to_owned());
+    assert_eq!(doing(&world), ["model", "model", "-"]);
+    let line = kernel::governor::Line::Quota(crowd());
+    assert_eq!(world.governor.line(line).collect::<Vec<_>>(), [THIRD]);
+    world.now += 3_000;
+    world.feed(THIRD, Input::Tick);
+    let told = world.state(THIRD).held_up.clone().expect("it is told");
+    assert_eq!(told.why, "concurrency");
+    assert!(told.what.contains("2 calls of this project are under way"), "{}", told.what);
+    // Of a key's line it is in nobody's way.
+    assert_eq!(world.governor.quota(QuotaId::of(KEY)).unwrap().under_way(Timestamp(world.now)), 1);
+
+    let decision = world.end(OTHER, says(Vec::new()));
+    assert!(decision.effects.contains(&Effect::Wake(THIRD)), "{:?}", decision.effects);
+    world.feed(THIRD, Input::Tick);
+    assert_eq!(world.doing(THIRD), "model");
+    world.end(ROOT, says(Vec::new()));
+    world.end(THIRD, says(Vec::new()));
+    assert_eq!(world.governor.quota(crowd()).unwrap().under_way(Timestamp(world.now)), 0);
+}
+
+#[test]
+fn a_project_s_place_of_a_process_that_died_comes_back_with_its_session_or_in_time() {
+    let mut world = World::working(crowded(1, keyed(Rates::default())));
+    world.open(OTHER, crowded(1, keyed(Rates::default())));
+    world.end(OTHER, prepared());
+    assert_eq!(world.doing(OTHER), "-");
+    world.restart();
+    let under_way = world.governor.quota(crowd()).unwrap().under_way(Timestamp(world.now));
+    assert!(under_way <= 1);
+    let mut dead = World::working(crowded(1, keyed(Rates::default())));
+    dead.now += contract::limits::MODEL_MS + contract::limits::OVERDUE_MS + 1;
+    assert_eq!(dead.governor.quota(crowd()).unwrap().under_way(Timestamp(dead.now)), 0);
+}
+
+#[test]
+fn what_a_call_warns_of_is_put_on_record() {
+    let mut world = World::working(bare());
+    let plain = world.outcome(ROOT, says(Vec::new()));
+    let sent = contract::context::Sent {
+        request: contract::Digest::default(),
+        prompt: contract::Digest::default(),
+        prompt_bytes: 1,
+        prompt_tokens: None,
+        repairs: Vec::new(),
+        warnings: vec!["most of what one reply may have is said".into()],
+    };
+    world.feed(ROOT, Input::Outcome(Box::new(Outcome { sent: Some(sent), ..plain })));
+    let warned = |event: &Event| matches!(event, Event::Warned { what } if what.starts_with("most of what"));
+    assert_eq!(world.events(ROOT).filter(|event| warned(event)).count(), 1);
+}

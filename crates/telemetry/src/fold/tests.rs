@@ -30,6 +30,7 @@ fn spec() -> SessionSpec {
         goal_checks: Vec::new(),
         hooks: Vec::new(),
         parent: None,
+        task: None,
     }
 }
 
