@@ -146,6 +146,17 @@ impl Progress {
     }
 }
 
+/// Headers that name the attempt (`SESSION/TURN.STEP/ATTEMPT`) where a server takes one and writes it down, so that its
+/// operator finds the call (K1-3): OpenAI's `X-Client-Request-Id`, vLLM's `X-Request-Id`.
+fn named(request: &Request, server: Server) -> Vec<(&'static str, String)> {
+    let header = match server {
+        Server::Vendor => "x-client-request-id",
+        Server::Vllm => "x-request-id",
+        _ => return Vec::new(),
+    };
+    if request.key.is_empty() { Vec::new() } else { vec![(header, request.key.clone())] }
+}
+
 /// A dialect.
 pub trait Codec: Debug + Send + Sync {
     /// Where the key goes.
@@ -162,6 +173,8 @@ pub trait Decoder: Send {
     fn headers(&mut self, headers: &Headers);
     /// One event. An error is what the server itself says is wrong, or a bound that was passed: nothing more is read.
     fn event(&mut self, event: &sse::Event) -> Result<Progress, Fault>;
+    /// What a person is to be told of while it is read, until there is nothing more.
+    fn notice(&mut self) -> Option<String>;
     /// The stream is over. `why` = it was broken off; without it, a reply that is not complete is a cut stream.
     /// The meter is left empty: it is in the headers, which the driver reads.
     fn finish(self: Box<Self>, why: Option<Fault>) -> Result<Reply, Broken>;

@@ -379,10 +379,12 @@ fn without(text: &str, secret: &str) -> String {
     out + rest
 }
 
-/// Every event to the decoder, its text to the sink; true = the reply is complete.
+/// Every event to the decoder, its text and its notices to the sink; true = the reply is complete.
 fn fed(decoder: &mut dyn Decoder, events: &mut Vec<sse::Event>, sink: &dyn Sink) -> Result<bool, Fault> {
     for event in events.drain(..) {
-        let progress = decoder.event(&event)?;
+        let read = decoder.event(&event);
+        std::iter::from_fn(|| decoder.notice()).for_each(|notice| sink.delta(Delta::Note(notice)));
+        let progress = read?;
         if !progress.text.is_empty() {
             sink.delta(Delta::Text(progress.text));
         }

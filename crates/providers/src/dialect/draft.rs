@@ -4,7 +4,7 @@
 //! [`Draft::new`]; it ends in [`Draft::end`].
 
 use super::{Options, args};
-use contract::limits::{CALLS_RECORDED, TOKEN_BYTES_MOST};
+use contract::limits::{BUDGET_WARN_PERCENT, CALLS_RECORDED, TOKEN_BYTES_MOST};
 use contract::model::{Broken, Message, Meter, Private, Reply, Request, Stop, ToolUse, Usage};
 use contract::{Fault, Kind};
 use serde_json::Value;
@@ -30,6 +30,10 @@ const FRAME_TOKENS: u64 = 16;
 const TOOLS_TOKENS: u64 = 1_000;
 /// Codes of faults of the line, not of what was said over it.
 const LINE: [&str; 3] = ["stream-cut", "stream-stalled", "call-late"];
+/// What is bounded, in words.
+const TEXT: &str = "text";
+const THINKING: &str = "thinking";
+const ARGS: &str = "one call's arguments";
 /// Longest name of a tool and longest id that a reply may have, bytes.
 const NAME_BYTES: usize = 512;
 
@@ -58,6 +62,9 @@ pub struct Draft {
     mind: Vec<u8>,
     unseen: usize,
     calls: Vec<Sketch>,
+    /// Bounds of which most is used up, and how many of them were told.
+    near: Vec<(&'static str, usize)>,
+    told: usize,
     asked: Asked,
 }
 
@@ -112,6 +119,8 @@ impl Draft {
             mind: Vec::new(),
             unseen: 0,
             calls: Vec::new(),
+            near: Vec::new(),
+            told: 0,
             asked,
         }
     }
@@ -122,9 +131,10 @@ impl Draft {
             TEXT_BYTES.min((self.asked.max_tokens as usize).saturating_mul(BYTES_PER_TOKEN) + SPARE_BYTES);
         if self.text.len() + piece.len() > most {
             self.overrun = true;
-            return Err(self.too_much("text", most));
+            return Err(self.too_much(TEXT, most));
         }
         self.text.push_str(piece);
+        self.nears(TEXT, self.text.len(), most);
         if self.text.len() < self.looked + REPEATED_BYTES / 4 {
             return Ok(());
         }
@@ -161,8 +171,9 @@ impl Draft {
     pub fn think(&mut self, bytes: usize) -> Result<(), Fault> {
         self.hidden = true;
         self.thought = self.thought.saturating_add(bytes);
+        self.nears(THINKING, self.thought, TEXT_BYTES);
         match self.thought > TEXT_BYTES {
-            true => Err(self.too_much("thinking", TEXT_BYTES)),
+            true => Err(self.too_much(THINKING, TEXT_BYTES)),
             false => Ok(()),
         }
     }
@@ -207,14 +218,34 @@ impl Draft {
     /// A piece of the arguments of the call at this place.
     pub fn args(&mut self, at: usize, piece: &str) -> Result<(), Fault> {
         self.call(at, "", "")?;
-        let full = match self.calls.iter_mut().find(|call| call.at == at) {
+        let bytes = match self.calls.iter_mut().find(|call| call.at == at) {
             Some(call) if call.args.len() + piece.len() <= ARGS_BYTES => {
                 call.args.push_str(piece);
-                false
+                call.args.len()
             }
-            _ => true,
+            _ => return Err(self.too_much(ARGS, ARGS_BYTES)),
         };
-        if full { Err(self.too_much("one call's arguments", ARGS_BYTES)) } else { Ok(()) }
+        self.nears(ARGS, bytes, ARGS_BYTES);
+        Ok(())
+    }
+
+    /// Remembers once that most of a bound is used up.
+    fn nears(&mut self, what: &'static str, bytes: usize, most: usize) {
+        let warns = bytes >= most / 100 * BUDGET_WARN_PERCENT as usize;
+        if warns && !self.near.iter().any(|(near, _)| *near == what) {
+            self.near.push((what, most));
+        }
+    }
+
+    /// What a person is told while it is being said, each once: most of what one reply may have is used up.
+    pub fn notice(&mut self) -> Option<String> {
+        let (what, most) = *self.near.get(self.told)?;
+        self.told += 1;
+        let id = &self.asked.id;
+        let percent = BUDGET_WARN_PERCENT;
+        Some(format!(
+            "{id}: {percent} % of the most that is taken of {what} in one reply is used ({most} bytes)"
+        ))
     }
 
     /// The arguments of the call at this place so far.

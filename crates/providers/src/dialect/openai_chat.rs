@@ -7,7 +7,7 @@ pub(crate) mod encode;
 pub(crate) mod flavour;
 mod tags;
 
-use super::{Auth, Codec, Decoder, Options, Wire};
+use super::{Auth, Codec, Decoder, Options, Wire, named};
 use contract::model::Request;
 
 /// The dialect.
@@ -21,7 +21,7 @@ impl Codec for Chat {
 
     fn encode(&self, request: &Request, options: &Options) -> Wire {
         let body = encode::body(request, options);
-        Wire { path: "/chat/completions".into(), headers: Vec::new(), body }
+        Wire { path: "/chat/completions".into(), headers: named(request, options.server), body }
     }
 
     fn decoder(&self, request: &Request, options: &Options) -> Box<dyn Decoder> {

@@ -6,7 +6,7 @@
 mod decode;
 mod encode;
 
-use super::{Auth, Codec, Decoder, Options, Wire};
+use super::{Auth, Codec, Decoder, Options, Wire, named};
 use contract::model::Request;
 
 /// The dialect.
@@ -19,7 +19,11 @@ impl Codec for Responses {
     }
 
     fn encode(&self, request: &Request, options: &Options) -> Wire {
-        Wire { path: "/responses".into(), headers: Vec::new(), body: encode::body(request, options) }
+        Wire {
+            path: "/responses".into(),
+            headers: named(request, options.server),
+            body: encode::body(request, options),
+        }
     }
 
     fn decoder(&self, request: &Request, options: &Options) -> Box<dyn Decoder> {

@@ -56,7 +56,7 @@ pub(super) fn client(provider: &Provider) -> Result<Client, Fault> {
     builder.build().map_err(|error| {
         let what = format!("no connection to {} can be made: {}", provider.name, cause(&error));
         Fault::new(Kind::UserFixable, "tls-failed", what)
-            .hint("install the system's certificates (ca-certificates), or set ca_file in config.toml")
+            .hint("install the system's certificates (ca-certificates), or set ca_file in config.toml or SSL_CERT_FILE")
     })
 }
 
@@ -80,8 +80,10 @@ pub(super) fn failed(provider: &Provider, error: &reqwest::Error) -> Fault {
     }
     if let Some(why) = tls(error) {
         let what = format!("no secure connection to {name} ({url}): {why}");
-        return Fault::new(Kind::UserFixable, "tls-failed", what)
-            .hint(format!("a certificate of your own goes into ca_file of [providers.{name}]; {config}"));
+        return Fault::new(Kind::UserFixable, "tls-failed", what).hint(format!(
+            "an authority of your own goes into ca_file of [providers.{name}], or into the file that \
+                 SSL_CERT_FILE names; {config}"
+        ));
     }
     let start = match provider.server.is_local() {
         true => format!("start the server; {config}"),

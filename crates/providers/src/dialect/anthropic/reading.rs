@@ -217,6 +217,10 @@ impl Decoder for Reading {
         Ok(Progress::default())
     }
 
+    fn notice(&mut self) -> Option<String> {
+        self.draft.notice()
+    }
+
     fn finish(mut self: Box<Self>, why: Option<Fault>) -> Result<Reply, Broken> {
         let mut layout = Layout::default();
         for (_, block) in std::mem::take(&mut self.blocks) {

@@ -260,6 +260,10 @@ impl Decoder for Reading {
         Ok(Progress::text(&self.draft.text()[from..]))
     }
 
+    fn notice(&mut self) -> Option<String> {
+        self.draft.notice()
+    }
+
     fn finish(mut self: Box<Self>, why: Option<Fault>) -> Result<Reply, Broken> {
         self.draft.private = self.layout.kept();
         self.draft.end(why)

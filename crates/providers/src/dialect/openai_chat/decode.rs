@@ -338,6 +338,10 @@ impl Decoder for Reading {
         Ok(Progress { text: said, done: counted && self.draft.stop.is_some() })
     }
 
+    fn notice(&mut self) -> Option<String> {
+        self.draft.notice()
+    }
+
     fn finish(mut self: Box<Self>, why: Option<Fault>) -> Result<Reply, Broken> {
         let (held, thought) = self.tags.rest();
         let why = why.or(self.draft.muse(&thought).and_then(|()| self.draft.say(&held)).err());

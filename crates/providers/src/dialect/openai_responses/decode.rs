@@ -279,6 +279,10 @@ impl Decoder for Reading {
         }
     }
 
+    fn notice(&mut self) -> Option<String> {
+        self.draft.notice()
+    }
+
     fn finish(mut self: Box<Self>, why: Option<Fault>) -> Result<Reply, Broken> {
         self.draft.private = self.layout.kept();
         self.draft.end(why)
