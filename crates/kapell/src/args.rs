@@ -542,10 +542,14 @@ pub(crate) enum By {
     Child,
     /// Models
     Model,
+    /// Providers
+    Provider,
     /// Modes
     Mode,
     /// UTC days
     Day,
+    /// Tasks: of plans, of schedules, and those that were handed over
+    Task,
 }
 
 /// How many to list.

@@ -133,8 +133,10 @@ pub(crate) struct Config {
     pub(crate) rules: Vec<kernel::policy::Rule>,
     /// The repository it was read for: rules may be about one.
     pub(crate) about: Option<PathBuf>,
-    /// Caps of a call, a day, a month and the project, each in money and in tokens, as [`CAP_KEYS`] names them.
-    pub(crate) caps: [Of<u64>; 8],
+    /// Caps of a call, an hour, a day, a month and the project, each in money and in tokens, as [`CAP_KEYS`] names them.
+    pub(crate) caps: [Of<u64>; 10],
+    /// Model calls that the sessions on the project may have under way at once.
+    pub(crate) calls_at_once: Of<u64>,
 }
 
 /// Keys of both files, with those of the project alone behind.
@@ -157,11 +159,13 @@ const USER_KEYS: [&str; 14] = [
     "secrets",
 ];
 const PROJECT_KEYS: [&str; 2] = ["setup", "checks"];
-const BUDGET_KEYS: [&str; 5] = ["usd", "tokens", "steps", "time", "cache_misses"];
+const BUDGET_KEYS: [&str; 6] = ["usd", "tokens", "steps", "time", "cache_misses", "calls_at_once"];
 /// Keys of `[budget]` about more or less than a tree of sessions.
-const CAP_KEYS: [&str; 8] = [
+const CAP_KEYS: [&str; 10] = [
     "per_call_usd",
     "per_call_tokens",
+    "hour_usd",
+    "hour_tokens",
     "day_usd",
     "day_tokens",
     "month_usd",
@@ -207,6 +211,7 @@ impl Default for Config {
             rules: Vec::new(),
             about: None,
             caps: std::array::from_fn(|_| of(u64::MAX)),
+            calls_at_once: of(u64::MAX),
         }
     }
 }
@@ -249,7 +254,7 @@ impl Config {
 
     /// The caps of all sessions on the project together.
     pub(crate) fn project_caps(&self) -> Caps {
-        Caps { day: self.cap(2), month: self.cap(4), project: self.cap(6) }
+        Caps { hour: self.cap(2), day: self.cap(4), month: self.cap(6), project: self.cap(8) }
     }
 
     fn environment(&mut self, env: impl Fn(&str) -> Option<String>) -> Result<(), Failure> {
@@ -422,6 +427,10 @@ impl File<'_> {
                 "time" => {
                     let time = parsed(quantity::millis(&self.string(value)?))?;
                     self.narrow(&mut config.time_ms, at, time, wider)?;
+                }
+                "calls_at_once" => {
+                    let calls = parsed(quantity::count(&self.number(value)?))?;
+                    self.narrow(&mut config.calls_at_once, at, calls, wider)?;
                 }
                 "cache_misses" => {
                     let misses = self.number(value)?.parse();
@@ -626,12 +635,14 @@ mod tests {
 
     #[test]
     fn caps_of_calls_days_months_and_projects() {
-        let user = "[budget]\nper_call_usd = 0.5\nday_usd = 5\nmonth_tokens = 2_000_000\n";
-        let config = Files::new(user, "[budget]\nday_usd = 4\nproject_usd = 20\n").load(&[]).unwrap();
+        let user = "[budget]\nper_call_usd = 0.5\nhour_usd = 1\nday_usd = 5\nmonth_tokens = 2_000_000\n";
+        let project = "[budget]\nday_usd = 4\nproject_usd = 20\ncalls_at_once = 3\n";
+        let config = Files::new(user, project).load(&[]).unwrap();
         let usd = |dollars: u64| Amount { nanos: dollars * 1_000_000_000, ..Amount::UNLIMITED };
         assert_eq!(config.call_cap(), Amount { nanos: 500_000_000, ..Amount::UNLIMITED });
         let month = Amount { tokens: 2_000_000, ..Amount::UNLIMITED };
-        assert_eq!(config.project_caps(), Caps { day: usd(4), month, project: usd(20) });
+        assert_eq!(config.project_caps(), Caps { hour: usd(1), day: usd(4), month, project: usd(20) });
+        assert_eq!(config.calls_at_once.value, 3);
         let error = Files::new(user, "[budget]\nday_usd = 6\n").load(&[]).unwrap_err();
         assert!(error.fault.what.contains("cannot allow more"), "{}", error.fault.what);
         let error = Files::new("[budget]\nday_us = 6\n", "").load(&[]).unwrap_err();

@@ -105,7 +105,8 @@ impl Looper<'_> {
             self.host.wish(*other, Wish::Pause, format!("loop/{session}/pause")).await?;
         }
         let (tools, writes, time_ms) = (modes::tools(mode), modes::writes(mode), time_ms(open));
-        self.host.open(Opening { session, goal, mode: open.job.mode.clone(), tools, writes, time_ms }).await
+        let (mode, task) = (open.job.mode.clone(), open.origin.name());
+        self.host.open(Opening { session, goal, mode, tools, writes, time_ms, task }).await
     }
 
     /// The file says what ran, unless it says so already, or something newer.

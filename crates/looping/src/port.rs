@@ -92,4 +92,6 @@ pub struct Opening {
     pub writes: Vec<String>,
     /// How long its actions may take together, children's too, milliseconds.
     pub time_ms: u64,
+    /// What it is for, as costs are told by it: a schedule or a task that was handed over.
+    pub task: String,
 }

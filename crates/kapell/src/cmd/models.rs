@@ -14,7 +14,8 @@ use contract::model::{Card, Models, Price};
 use contract::money::usd;
 use contract::text::suggestion;
 use contract::{Fault, Timestamp};
-use kernel::quota::{self, Load};
+use kernel::quota::health::Breaker;
+use kernel::quota::{self, Load, Quota};
 use providers::Registry;
 use providers::remote::Line;
 use providers::settings::Source;
@@ -48,6 +49,8 @@ struct Asked {
     base_url: String,
     models: Result<Vec<Usable>, Fault>,
     held: Option<Held>,
+    /// Whether it counts as failing, as far as anybody has called it.
+    breaker: Option<Breaker>,
     /// What is used of what its key allows, or is meant to use, in a long time.
     used: Vec<quota::supply::Use>,
 }
@@ -69,14 +72,39 @@ impl Held {
 
 /// What the record says of calls under this key.
 pub(super) async fn held(journal: &dyn Journal, key: &str, now: Timestamp) -> Result<Option<Held>, Failure> {
-    let known = engine::keys::quota(journal, key).await?;
-    let held = known.verdict(now, 0, Load::default()).err();
-    Ok(held.filter(|held| held.until.since(now) > MOMENT_MS).map(Held))
+    Ok(waits(&engine::keys::quota(journal, key).await?, now))
 }
 
-/// What the record says is used under this key.
-async fn used(journal: &dyn Journal, key: &str, now: Timestamp) -> Result<Vec<quota::supply::Use>, Failure> {
-    Ok(engine::keys::quota(journal, key).await?.uses(now))
+fn waits(known: &Quota, now: Timestamp) -> Option<Held> {
+    let held = known.verdict(now, 0, Load::default()).err();
+    held.filter(|held| held.until.since(now) > MOMENT_MS).map(Held)
+}
+
+/// An open or half-open breaker, for people.
+fn fails(breaker: Breaker) -> Option<String> {
+    let then = "then one call at a time, of all processes, tries it";
+    match breaker {
+        Breaker::Closed => None,
+        Breaker::Open { until } => {
+            Some(format!("it failed too often: breaker open until {}, {then}", clock(until)))
+        }
+        Breaker::HalfOpen { well, probe } => {
+            let tries = if probe.is_some() { "one call tries it now" } else { "the next call tries it" };
+            Some(format!("it failed too often: breaker half-open, {tries} ({well} went well so far)"))
+        }
+    }
+}
+
+/// The same for programs.
+fn breaker(of: Breaker) -> Value {
+    match of {
+        Breaker::Closed => json!({"state": "closed"}),
+        Breaker::Open { until } => json!({"state": "open", "until": until}),
+        Breaker::HalfOpen { well, probe } => {
+            let probe = probe.map(|(session, _)| session.to_string());
+            json!({"state": "half-open", "well": well, "probe": probe})
+        }
+    }
 }
 
 /// Shows the models; the exit code.
@@ -111,9 +139,11 @@ async fn all(
         asking.spawn(async move {
             let mut asked = ask(&models, &line, cache).await;
             if let Some(record) = record {
-                let key = line.provider.quota();
-                asked.held = held(&*record, &key, now).await.ok().flatten();
-                asked.used = used(&*record, &key, now).await.unwrap_or_default();
+                if let Ok(known) = engine::keys::quota(&*record, &line.provider.quota()).await {
+                    asked.held = waits(&known, now);
+                    asked.used = known.uses(now);
+                    asked.breaker = (known.seq > 0).then(|| known.breaker_state());
+                }
             }
             asked
         });
@@ -159,7 +189,7 @@ async fn ask(models: &Registry, line: &Line, cache: Option<PathBuf>) -> Asked {
         names.into_iter().map(|name| usable(name)).collect()
     });
     let (provider, base_url) = (line.provider.name.clone(), line.provider.base_url.clone());
-    Asked { provider, base_url, models, held: None, used: Vec::new() }
+    Asked { provider, base_url, models, held: None, breaker: None, used: Vec::new() }
 }
 
 async fn listed(
@@ -220,11 +250,14 @@ fn show(app: &App, models: &Registry, only: Option<&str>, asked: &[Asked]) {
         out::print(&format!("\nprices: {}\n", sources.join("; ")));
     }
     let paint = app.term.paint();
-    for Asked { provider, models, held, used, .. } in asked {
+    for Asked { provider, models, held, breaker, used, .. } in asked {
         for used in used {
             let words = used.words();
             let words = if used.is_most() { paint.warn(&words) } else { words };
             out::print(&format!("\n{provider}: {words}\n"));
+        }
+        if let Some(fails) = breaker.and_then(fails) {
+            out::print(&format!("\n{provider}: {}\n", paint.warn(&fails)));
         }
         if let Some(held) = held {
             let what = paint.warn(&held.what());
@@ -251,7 +284,7 @@ fn document(models: &Registry, only: Option<&str>, asked: &[Asked]) -> Value {
     all.extend(asked.iter().filter_map(|asked| asked.models.as_ref().ok()).flatten().map(usable));
     let provider = |asked: &Asked| {
         let mut value = json!({"name": asked.provider, "base_url": asked.base_url, "usable": asked.models.is_ok(),
-                "held": asked.held.as_ref().map(Held::json),
+                "held": asked.held.as_ref().map(Held::json), "breaker": asked.breaker.map(breaker),
                 "used": asked.used.iter().map(share).collect::<Vec<_>>()});
         if let Err(Fault { kind, code, what, hint, .. }) = &asked.models {
             value["error"] = json!({"kind": kind.name(), "code": code, "what": what, "hint": hint});

@@ -194,12 +194,14 @@ pub(crate) fn spec(
             call: config.call_cap(),
             cache_misses: config.cache_misses.value,
             quiet: config.quiet_hours,
+            calls_at_once: Some(config.calls_at_once.value).filter(|most| *most < u64::MAX),
             ..usual
         },
         budget: config.budget(),
         goal_checks: options.check,
         hooks: Vec::new(),
         parent: None,
+        task: None,
     })
 }
 

@@ -27,14 +27,20 @@ pub(crate) async fn by(app: &App, wired: &Wired, name: Option<&str>, by: By) -> 
             if by == By::Session {
                 call.session = root;
             }
+            // Names of a plan's tasks say nothing outside of it; those of the loop have a place.
+            if name.is_none() && !call.task.is_empty() && !call.task.contains('/') {
+                call.task = format!("{}/{}", short(root), call.task);
+            }
             call
         }));
     }
     let axis = match by {
         By::Session | By::Child => Axis::Session,
         By::Model => Axis::Model,
+        By::Provider => Axis::Provider,
         By::Mode => Axis::Mode,
         By::Day => Axis::Day,
+        By::Task => Axis::Task,
     };
     let sums = kernel::view::sums(&calls, axis);
     if app.global.json {
@@ -155,7 +161,7 @@ pub(crate) async fn caps(app: &App, wired: &Wired) -> Result<Option<serde_json::
         return Ok(None);
     }
     let mut spans = serde_json::Map::new();
-    for span in [Span::Day, Span::Month, Span::Project] {
+    for span in Span::ALL {
         let (cap, (held, spent)) = (span.cap(project.caps()), project.used(span, app.now()));
         let unit = |n: u64| (n != u64::MAX).then_some(n);
         let of = json!({

@@ -48,6 +48,7 @@ impl Config {
         ];
         let caps = CAP_KEYS.iter().zip(&self.caps);
         all.extend(caps.map(|(key, of)| limit(&format!("budget.{}", key.replace("_usd", "_nanos")), of)));
+        all.push(limit("budget.calls_at_once", &self.calls_at_once));
         all.extend(self.own(&user.join("config.toml")));
         all
     }

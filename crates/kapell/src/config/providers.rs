@@ -8,12 +8,12 @@ use crate::quantity;
 use ::providers::dialect::Server;
 use ::providers::dialect::fault::own::{RULES, Rule};
 use ::providers::settings::{Declared, Dialect, Facts, KeyCommand};
-use contract::Kind;
-use contract::model::{Price, Rates, Window};
+use contract::model::{BreakerRules, Price, Rates, Window};
+use contract::{Kind, limits};
 use std::path::{Path, PathBuf};
 use toml::de::DeValue;
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "dialect",
     "server",
     "base_url",
@@ -32,6 +32,7 @@ const KEYS: [&str; 20] = [
     "tokens_per_month",
     "concurrent",
     "window",
+    "breaker",
     "errors",
     "models",
 ];
@@ -45,6 +46,7 @@ const KINDS: [(&str, Kind); 5] = [
     ("rate-limited", Kind::RateLimited),
     ("degraded", Kind::Degraded),
 ];
+const BREAKER_KEYS: [&str; 5] = ["failures", "percent", "window", "open", "probes"];
 const WINDOW_KEYS: [&str; 2] = ["requests", "within"];
 const MODEL_KEYS: [&str; 4] = ["context", "output", "price", "parameters"];
 const PRICE_KEYS: [&str; 4] = ["input", "output", "cache_read", "cache_write"];
@@ -102,6 +104,7 @@ impl File<'_> {
                 "client_cert" => own.client_cert = Some(self.beside(value)?),
                 "client_key" => own.client_key = Some(self.beside(value)?),
                 "errors" => own.errors.0 = self.errors(&title, value)?,
+                "breaker" => own.rates.breaker = Some(self.breaker(&title, value)?),
                 "timeouts" => self.timeouts(&mut own, &title, value)?,
                 "models" => {
                     for (key, value) in self.table(value, &format!("{title}.models"))? {
@@ -216,6 +219,30 @@ impl File<'_> {
             }
         }
         Ok(())
+    }
+
+    /// When it counts as failing, and how it is tried again.
+    fn breaker(&self, title: &str, value: &Value<'_>) -> Result<BreakerRules, Failure> {
+        let (mut rules, title) = (BreakerRules::default(), format!("{title}.breaker"));
+        for (key, value) in self.table(value, &title)? {
+            let within = |most: u32| {
+                let number = self.number(value)?.parse().ok().filter(|n| (1..=most).contains(n));
+                let what = || format!("`{title}.{}` is a whole number from 1 to {most}", key.get_ref());
+                number.ok_or_else(|| self.wrong(value.span().start, what())).map(Some)
+            };
+            match key.get_ref().as_ref() {
+                "failures" => rules.failures = within(1_000)?,
+                "percent" => rules.percent = within(100)?,
+                "window" => rules.window = within(limits::BREAKER_WINDOW)?,
+                "open" => rules.open_ms = Some(self.span(value)?),
+                "probes" => rules.probes = within(100)?,
+                other => {
+                    let (at, prefix) = (key.span().start, format!("{title}."));
+                    return Err(self.unknown(at, other, &prefix, BREAKER_KEYS.into()));
+                }
+            }
+        }
+        Ok(rules)
     }
 
     /// The name of a variable, so that nobody writes the key itself into a file.
@@ -381,6 +408,7 @@ requests_per_minute = 50
 tokens_per_week = 2_000_000
 concurrent = 4
 window = { requests = 200, within = "5h" }
+breaker = { failures = 3, percent = 40, open = "10s" }
 errors = [{ match = "at capacity", kind = "rate-limited" }, { status = 418, kind = "degraded" }]
 
 [providers.work.models."claude/x:1"]
@@ -398,7 +426,9 @@ parameters = { temperature = 0.5, thinking = { type = "enabled", budget_tokens =
         let window = Some(Window { requests: 200, ms: 18_000_000 });
         let week = Some(2_000_000);
         let rates = Rates { requests_per_minute: Some(50), concurrent: Some(4), window, ..Rates::default() };
-        let rates = Rates { tokens_per_week: week, ..rates };
+        let (failures, percent, open_ms) = (Some(3), Some(40), Some(10_000));
+        let breaker = Some(BreakerRules { failures, percent, open_ms, ..BreakerRules::default() });
+        let rates = Rates { tokens_per_week: week, breaker, ..rates };
         assert_eq!(own.rates, rates);
         let kinds = [(Some(418), ""), (Some(503), "We are AT CAPACITY")]
             .map(|(status, text)| own.errors.kind(status, &[text], false));
@@ -432,6 +462,9 @@ parameters = { temperature = 0.5, thinking = { type = "enabled", budget_tokens =
             ("[providers.a]\nkey = \"sk-12\"\n", "no key `providers.a.key`"),
             ("[providers.a]\nconcurrent = 0\n", "above 0"),
             ("[providers.a]\nwindow = { requests = 1 }\n", "wants both"),
+            ("[providers.a]\nbreaker = { percent = 0 }\n", "whole number from 1 to 100"),
+            ("[providers.a]\nbreaker = { window = 33 }\n", "whole number from 1 to 32"),
+            ("[providers.a]\nbreaker = { opne = \"1s\" }\n", "`providers.a.breaker.opne`"),
             ("[providers.a.models.m]\nprice = { input = 1 }\n", "wants both"),
             ("[providers.a.models.m]\nprize = 1\n", "`providers.a.models.m.prize`"),
             ("[providers.a]\nerrors = 3\n", "is a list"),

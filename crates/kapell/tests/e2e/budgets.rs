@@ -103,7 +103,7 @@ fn what_was_spent_adds_up_by_every_axis_and_the_cache_is_accounted_for() {
     let id = format!("builtin/script:{}", world.path("cached.toml").display());
     world.run(&["run", "read it", "-m", &id, "--no-land", "--json"]);
     let mut costs = Vec::new();
-    for axis in ["session", "child", "model", "mode", "day"] {
+    for axis in ["session", "child", "model", "provider", "mode", "day", "task"] {
         let page = world.run(&["cost", "--by", axis, "--json"]).expect(0).json();
         let sums = page["sums"].as_array().unwrap().clone();
         assert_eq!(sums.len(), 1, "{axis}: {page}");
@@ -150,4 +150,52 @@ fn a_cap_of_one_call_is_raised_by_the_command_that_the_message_names() {
     let goes = world.run(&["resume", "last", "--per-call-usd", "0.50"]);
     assert_ne!(goes.code, 7, "{goes:?}");
     assert!(said(&world) > before, "the call is made now: {goes:?}");
+}
+
+#[test]
+fn an_hours_cap_stops_what_the_day_would_allow_and_says_the_ways_on_in_their_order() {
+    let world = World::new();
+    world.write("kapell/config/config.toml", "[budget]\nhour_usd = 0.6\nday_usd = 50\n");
+    let model = reader(&world, "dear.toml", 0);
+    let stopped = world.run(&["run", "read it", "-m", &model, "--no-land"]);
+    // An hour that ends on the way begins anew: then it comes further.
+    let all = format!("{}{}", stopped.out, stopped.err);
+    assert_eq!(stopped.code, 7, "{all}");
+    assert!(all.contains("budget of money for this hour"), "{all}");
+    let (first, last) =
+        (all.find("1. kapell resume").expect("ranked"), all.find("a higher [budget] hour_usd"));
+    assert!(last.is_some_and(|last| first < last), "{all}");
+    world.write("kapell/config/config.toml", "[budget]\nhour_usd = 60\nday_usd = 50\n");
+    let went_on = world.run(&["resume", "last", "--json"]);
+    assert_ne!(went_on.code, 7, "{went_on:?}");
+    let page = world.run(&["cost", "--json"]).expect(0).json();
+    let spent = |span: &str| page["project"][span]["nanos"]["spent"].clone();
+    assert_eq!(spent("hour"), spent("day"), "{page}");
+}
+
+#[test]
+fn what_a_plan_s_tasks_cost_is_told_by_task_and_provider() {
+    let world = World::new();
+    let usage = "usage = { input = 100, output = 200 }\n";
+    let plan =
+        "[[turn.call]]\ntool = \"plan\"\nargs = { tasks = [{ id = \"parse\", goal = \"parse it\" }] }\n";
+    let read = call("read", "path = \"readme.txt\"").replacen("[[turn]]\n", &format!("[[turn]]\n{usage}"), 1);
+    world.write("planned.toml", &format!("{DEAR}[[turn]]\n{usage}{plan}{read}{read}{}", crate::world::DONE));
+    let id = format!("builtin/script:{}", world.path("planned.toml").display());
+    world.run(&["run", "plan it", "-m", &id, "--no-land", "--json"]);
+    let named = |args: &[&str]| {
+        let page = world.run(&[&["cost", "--json"], args].concat()).expect(0).json();
+        let sums = page["sums"].as_array().unwrap().clone();
+        sums.iter()
+            .map(|sum| (sum["name"].as_str().unwrap().to_owned(), sum["nanos"].as_u64().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let tasks = named(&["last", "--by", "task"]);
+    let names: Vec<&str> = tasks.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["-", "parse"], "{tasks:?}");
+    let total = world.run(&["cost", "--json"]).expect(0).json()["total"]["nanos"].as_u64().unwrap();
+    assert_eq!(tasks.iter().map(|(_, nanos)| nanos).sum::<u64>(), total, "{tasks:?}");
+    assert_eq!(named(&["last", "--by", "provider"]), [("builtin".to_owned(), total)]);
+    // Over all trees a plan's names stand behind their session's.
+    assert!(named(&["--by", "task"]).iter().any(|(name, _)| name.ends_with("/parse")));
 }

@@ -160,3 +160,60 @@ fn a_person_who_knows_better_has_a_provider_tried_now() {
     let mistyped = world.run(&["models", "--retry", "our"]).expect(2);
     assert!(mistyped.err.contains("did you mean `ours`?"), "{}", mistyped.err);
 }
+
+#[test]
+fn a_project_has_no_more_calls_at_once_than_it_may_whatever_keys_it_uses() {
+    let limits = Limits { concurrent: 2, ..Limits::default() };
+    let plan = Plan { script: script(3), rules: Vec::new(), limits, latency_ms: 400 };
+    let (world, server) = (World::new(), Server::start(plan).unwrap());
+    // For Kapell these are two keys, each of which allows anything; for the server they are one.
+    let both = provider("ours", &server, (1, 1), "") + &provider("other", &server, (1, 1), "");
+    world.write("kapell/config/config.toml", &format!("[budget]\ncalls_at_once = 2\n{both}"));
+    let run = |n: usize| {
+        let model = if n.is_multiple_of(2) { "ours/m" } else { "other/m" };
+        let goal = format!("make the test pass, number {n};");
+        start(&world, &["run", "-m", model, "--no-land", "--max-budget-usd", "2", &goal])
+    };
+    let running: Vec<Running> = (0..6).map(run).collect();
+    running.into_iter().for_each(|one| drop(one.end().expect(0)));
+    let asked = server.asked();
+    let refused = asked.iter().filter(|seen| seen.status == 429).count();
+    assert_eq!((asked.len(), refused), (18, 0));
+}
+
+#[test]
+fn of_two_processes_one_tries_a_provider_that_failed_and_the_other_waits_for_it() {
+    const OPEN_MS: u64 = 6_000;
+    const LATENCY_MS: u64 = 1_500;
+    let rules = vec![Rule::parse("529@1-2").unwrap()];
+    let plan = Plan { script: script(2), rules, limits: Limits::default(), latency_ms: LATENCY_MS };
+    let (world, server) = (World::new(), Server::start(plan).unwrap());
+    let breaker = "breaker = { failures = 2, open = \"6s\", probes = 2 }";
+    world.write("kapell/config/config.toml", &provider("ours", &server, (1, 1), breaker));
+    let run = |n: usize| {
+        let goal = format!("make the test pass, number {n};");
+        start(&world, &["run", "-m", "ours/m", "--no-land", "--max-budget-usd", "2", &goal])
+    };
+    let running: Vec<Running> = (0..2).map(run).collect();
+    let shown = || {
+        let mut command = world.kapell(&["models", "ours", "--json"]);
+        command.env("LIMITS_API_KEY", KEY);
+        finish(command, b"").expect(0).json()["providers"][0]["breaker"].clone()
+    };
+    until("the breaker is open", || shown()["state"] == "open");
+    let mut command = world.kapell(&["models", "ours"]);
+    command.env("LIMITS_API_KEY", KEY);
+    let told = finish(command, b"").expect(0).out;
+    assert!(told.contains("breaker open until"), "{told}");
+    until("one of them tries it", || shown()["state"] == "half-open" && shown()["probe"].is_string());
+    running.into_iter().for_each(|one| drop(one.end().expect(0)));
+    assert_eq!(shown(), json!({"state": "closed"}));
+    let asked = server.asked();
+    assert_eq!(asked.len(), 6, "{asked:?}");
+    let at: Vec<u64> = asked.iter().map(|seen| seen.at_ms).collect();
+    assert!(at[2] >= at[1] + OPEN_MS, "nobody tries it before: {at:?}");
+    // Two probes, each alone from its beginning to its end, though both processes wait.
+    assert!(at[3] >= at[2] + LATENCY_MS && at[4] >= at[3] + LATENCY_MS, "{at:?}");
+    let tried: Vec<bool> = (0..2).map(|n| asked[2].body.contains(&format!("number {n};"))).collect();
+    assert_eq!(tried.iter().filter(|tried| **tried).count(), 1);
+}

@@ -39,5 +39,6 @@ mod sent;
 mod servers;
 mod store;
 mod telemetry;
+mod tls;
 mod tools;
 mod world;

@@ -66,7 +66,7 @@ impl<'a> Here<'a> {
     }
 
     async fn spec(&self, opening: Opening) -> Result<SessionSpec, Failure> {
-        let Opening { goal, mode, tools, writes, time_ms, .. } = opening;
+        let Opening { goal, mode, tools, writes, time_ms, task, .. } = opening;
         let goal = crate::show::text(&*self.wired.store, goal).await?;
         let options = RunOptions { allowed_tools: tools, ..RunOptions::default() };
         let config = self.app.config(Some(Path::new(&self.top)))?;
@@ -80,7 +80,7 @@ impl<'a> Here<'a> {
         let rights = Rights { writes, ..spec.rights };
         let limits = Limits { background: true, ..spec.limits };
         let workflow = kernel::workflow::unattended();
-        Ok(SessionSpec { hooks, mode, workflow, rights, limits, budget, ..spec })
+        Ok(SessionSpec { hooks, mode, workflow, rights, limits, budget, task: Some(task), ..spec })
     }
 
     async fn opened(&self, opening: Opening) -> Result<(), Failure> {
