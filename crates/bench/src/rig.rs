@@ -257,6 +257,7 @@ pub(crate) fn spec(steps: u32) -> (SessionSpec, Vec<Vec<u8>>) {
         goal_checks: Vec::new(),
         hooks: Vec::new(),
         parent: None,
+        task: None,
     };
     (spec, vec![goal])
 }

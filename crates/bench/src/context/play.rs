@@ -327,6 +327,7 @@ impl<'a> Player<'a> {
             goal_checks: Vec::new(),
             hooks: Vec::new(),
             parent: None,
+            task: None,
             fallback: Vec::new(),
             summaries: None,
         }

@@ -2,7 +2,7 @@
 //!
 //! Start at the first test; each is one story.
 
-use crate::world::{DONE, World, call, finish, fixes, write};
+use crate::world::{DONE, Ended, World, call, finish, fixes, write};
 use fake::{Plan, Reply, Script, Server};
 use serde_json::{Value, json};
 
@@ -147,8 +147,8 @@ fn writer() -> Server {
     Server::start(Plan { script, ..Plan::default() }).unwrap()
 }
 
-/// What happened in a run with this model, whose words about what goes come from there: events, and the requests.
-fn written(compact_model: &str) -> (World, Vec<Value>, Server) {
+/// A world whose model `ours/m` is that writer, and whose words about what goes come from there.
+fn with_words(compact_model: &str) -> (World, Server) {
     let (world, server) = (World::new(), writer());
     let config = format!(
         "compact_model = \"{compact_model}\"\n[providers.ours]\ndialect = \"anthropic\"\nbase_url = \"{}\"\nkey_env = \"OURS_API_KEY\"\n\
@@ -158,11 +158,23 @@ fn written(compact_model: &str) -> (World, Vec<Value>, Server) {
         server.url()
     );
     world.write("kapell/config/config.toml", &config);
-    let args = ["run", "-m", "ours/m", "--max-budget-usd", "5", "--max-turns", "36", "make the test pass"];
-    let mut command = world.kapell(&args);
+    (world, server)
+}
+
+fn keyed(world: &World, args: &[&str]) -> Ended {
+    let mut command = world.kapell(args);
     command.env("OURS_API_KEY", "sk-none");
+    finish(command, b"")
+}
+
+const WRITE: [&str; 8] =
+    ["run", "-m", "ours/m", "--max-budget-usd", "5", "--max-turns", "36", "make the test pass"];
+
+/// What happened in a run with this model, whose words about what goes come from there: events, and the requests.
+fn written(compact_model: &str) -> (World, Vec<Value>, Server) {
+    let (world, server) = with_words(compact_model);
     // The server counts the model's messages, which are fewer after a cut: it never comes to an end.
-    finish(command, b"").expect(5);
+    keyed(&world, &WRITE).expect(5);
     let events = world.run(&["events", "last"]).expect(0).lines();
     (world, events, server)
 }
@@ -204,4 +216,22 @@ fn who_has_no_words_three_times_is_done_without() {
     assert_eq!(failed[..3], told.map(|told| format!("summarise/{told}")));
     assert_eq!(cut(&events)["summary"]["text"], Value::Null);
     assert!(server.asked().iter().all(|seen| !seen.body.contains("You keep the notes")));
+}
+
+#[test]
+fn taking_up_all_is_no_yes_to_a_cut() {
+    let (world, server) = with_words("off");
+    let stopped = keyed(&world, &WRITE);
+    assert_eq!(stopped.code, 8, "{stopped:?}");
+    let asked = server.asked().len();
+    let compacted = || {
+        let events = world.run(&["events", "last"]).expect(0).lines();
+        events.iter().filter(|event| event["event"]["compacted"].is_object()).count()
+    };
+    assert_eq!(compacted(), 0);
+    let all = keyed(&world, &["resume", "--all"]);
+    assert!(all.err.contains("waits for you"), "{all:?}");
+    assert_eq!((server.asked().len(), compacted()), (asked, 0), "nobody has looked at what it asks for");
+    keyed(&world, &["resume", "last"]);
+    assert!(compacted() > 0 && server.asked().len() > asked);
 }
