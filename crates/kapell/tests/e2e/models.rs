@@ -254,3 +254,30 @@ fn listing() -> String {
     });
     url
 }
+
+#[test]
+fn a_reply_that_comes_near_its_bound_is_told_of_once_and_calls_name_their_attempt() {
+    let world = World::new();
+    // 4,000 tokens may be 321,536 bytes of text.
+    let long: String = (0..45_000).map(|n| format!("{n} ")).collect();
+    let finish = json!({"status": "done", "summary": "All done."});
+    let write = json!({"path": "fixed.txt", "content": "fixed\n"});
+    let first = Reply::text("Now.").and_call("write", &write);
+    let script = Script::new(vec![first, Reply::text(&long).and_call("finish", &finish)]);
+    let server = Server::start(Plan { script, ..Plan::default() }).unwrap();
+    configured(&world, "openai-chat", &format!("{}/v1", server.url()));
+    with_key(&world, &["run", "-m", "ours/m", "make the test pass"]).expect(0);
+    let events = world.run(&["events", "last"]).expect(0).lines();
+    let warned = events.iter().filter_map(|record| record["event"]["warned"]["what"].as_str());
+    let near: Vec<&str> =
+        warned.filter(|what| what.contains("80 % of the most that is taken of text")).collect();
+    assert_eq!(near.len(), usize::from(long.len() > 321_536 / 100 * 80), "{near:?}");
+    assert_eq!(near.len(), 1);
+    // Session, turn, step and attempt, as the journal has them.
+    let started =
+        events.iter().find(|record| record["event"]["started"]["work"]["model"].is_object()).unwrap();
+    let (session, action) =
+        (world.shown()["session_id"].clone(), started["event"]["started"]["action"].clone());
+    let named = server.asked()[0].header("x-client-request-id").unwrap().to_owned();
+    assert_eq!(named, format!("{}/{}/1", session.as_str().unwrap(), action.as_str().unwrap()));
+}

@@ -516,6 +516,27 @@ mod tests {
     }
 
     #[test]
+    fn most_of_what_one_reply_may_have_is_told_once_for_each_bound() {
+        // 1,000 tokens: 64,000 bytes and the spare ones.
+        let mut draft = Draft::new(&request(Vec::new(), 1_000), &options());
+        let most = 1_000 * BYTES_PER_TOKEN + SPARE_BYTES;
+        let words = |bytes: usize| (0..).map(|n| format!("{n} ")).take(bytes / 7).collect::<String>();
+        draft.say(&words(most / 2)).unwrap();
+        assert_eq!(draft.notice(), None);
+        while draft.text().len() < most / 100 * 80 {
+            let piece = format!("{} ", draft.text().len());
+            draft.say(&piece).unwrap();
+        }
+        let told = draft.notice().expect("it is near");
+        assert!(told.starts_with("p/m: 80 % of the most that is taken of text"), "{told}");
+        draft.say("more").unwrap();
+        draft.args(0, &"1".repeat(ARGS_BYTES / 10 * 9)).unwrap();
+        draft.args(1, &"1".repeat(ARGS_BYTES / 10 * 9)).unwrap();
+        assert!(draft.notice().is_some_and(|told| told.contains("one call's arguments")));
+        assert_eq!(draft.notice(), None, "each is told once");
+    }
+
+    #[test]
     fn calls_written_as_one_are_taken_apart() {
         let uses = |tool: &str, args: &str| {
             let mut request = request(Vec::new(), 100);
