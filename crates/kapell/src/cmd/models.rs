@@ -138,12 +138,12 @@ async fn all(
         let record = record.clone();
         asking.spawn(async move {
             let mut asked = ask(&models, &line, cache).await;
-            if let Some(record) = record {
-                if let Ok(known) = engine::keys::quota(&*record, &line.provider.quota()).await {
-                    asked.held = waits(&known, now);
-                    asked.used = known.uses(now);
-                    asked.breaker = (known.seq > 0).then(|| known.breaker_state());
-                }
+            if let Some(record) = record
+                && let Ok(known) = engine::keys::quota(&*record, &line.provider.quota()).await
+            {
+                asked.held = waits(&known, now);
+                asked.used = known.uses(now);
+                asked.breaker = (known.seq > 0).then(|| known.breaker_state());
             }
             asked
         });

@@ -27,7 +27,7 @@ use std::time::Duration;
 pub(crate) async fn run(app: &App, goal: Option<String>, options: RunOptions) -> Result<u8, Failure> {
     let output = options.output.clone();
     let work = Work::new(app, &output)?;
-    let done = begin(app, &work, goal, options).await;
+    let done = Box::pin(begin(app, &work, goal, options)).await;
     match done {
         Ok(summary) => work.write(&summary).map(|()| summary.code),
         Err(failure) => Err(told(work.format, failure)),

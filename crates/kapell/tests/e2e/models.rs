@@ -263,7 +263,8 @@ fn a_reply_that_comes_near_its_bound_is_told_of_once_and_calls_name_their_attemp
     let finish = json!({"status": "done", "summary": "All done."});
     let write = json!({"path": "fixed.txt", "content": "fixed\n"});
     let first = Reply::text("Now.").and_call("write", &write);
-    let script = Script::new(vec![first, Reply::text(&long).and_call("finish", &finish)]);
+    let second = Reply::text(&long).and_call("finish", &finish);
+    let script = Script::new(vec![first.costs(1_000, 100), second.costs(2_000, 3_000)]);
     let server = Server::start(Plan { script, ..Plan::default() }).unwrap();
     configured(&world, "openai-chat", &format!("{}/v1", server.url()));
     with_key(&world, &["run", "-m", "ours/m", "make the test pass"]).expect(0);
