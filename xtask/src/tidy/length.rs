@@ -15,7 +15,7 @@ const FUNCTION: usize = 70;
 /// Lines of code (no comments, blanks or tests) a crate may hold.
 const CRATE: usize = 10_000;
 /// The vocabulary stays small for ever.
-const CRATE_BUDGETS: &[(&str, usize)] = &[("contract", 3_800), ("kernel", 10_600), ("kapell", 18_200)];
+const CRATE_BUDGETS: &[(&str, usize)] = &[("contract", 3_950), ("kernel", 10_900), ("kapell", 18_400)];
 
 /// Functions that are too long, one per line: `path function lines`. A line must match to the number, so a
 /// function can shrink but not grow unseen; new lines are not added.

@@ -59,15 +59,7 @@ pub struct ModelCall {
 
 /// The model calls of one session. `ledger` is its tree's.
 pub fn calls(session: SessionId, events: &[Record<Event>], ledger: &[Record<LedgerEvent>]) -> Vec<ModelCall> {
-    let mut settled: BTreeMap<ActionId, VecDeque<(u64, u64)>> = BTreeMap::new();
-    for record in ledger {
-        match &record.event {
-            LedgerEvent::Settled { session: of, action, used } if *of == session => {
-                settled.entry(*action).or_default().push_back((used.nanos, used.tokens));
-            }
-            _ => {}
-        }
-    }
+    let mut settled = bills(session, ledger);
     let (mut calls, mut prices, mut mode) = (Vec::<ModelCall>::new(), BTreeMap::new(), String::new());
     let (mut task, mut active) = (None, None);
     let mut since = None;
@@ -131,6 +123,20 @@ pub fn calls(session: SessionId, events: &[Record<Event>], ledger: &[Record<Ledg
         }
     }
     calls
+}
+
+/// Money and tokens of each action of this session, an attempt after the other.
+fn bills(session: SessionId, ledger: &[Record<LedgerEvent>]) -> BTreeMap<ActionId, VecDeque<(u64, u64)>> {
+    let mut settled: BTreeMap<ActionId, VecDeque<(u64, u64)>> = BTreeMap::new();
+    for record in ledger {
+        match &record.event {
+            LedgerEvent::Settled { session: of, action, used } if *of == session => {
+                settled.entry(*action).or_default().push_back((used.nanos, used.tokens));
+            }
+            _ => {}
+        }
+    }
+    settled
 }
 
 /// Why the next request may begin otherwise than the one before, when this happened between them.
