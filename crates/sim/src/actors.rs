@@ -82,7 +82,6 @@ pub(crate) fn spec(rng: &mut Rng, story: Story) -> SessionSpec {
         rounds: 2,
         same_failures: rng.of(&[2, 3]),
         call: rng.of(&[Amount::UNLIMITED, Amount::UNLIMITED, Amount { tokens: 14_000, ..Amount::UNLIMITED }]),
-        calls_at_once: Some(1 + rng.below(3)).filter(|_| rng.chance(200)),
         ..Limits::default()
     };
     let goal = Digest::of(&rng.next().to_le_bytes());
@@ -154,9 +153,14 @@ pub(crate) fn outcome(rng: &mut Rng, run: &Run, trouble: Trouble, story: Story) 
 fn sent(rng: &mut Rng) -> Sent {
     let repairs = if rng.chance(100) { vec!["a part of the request was mended".into()] } else { Vec::new() };
     let digest = Digest::of(&rng.next().to_le_bytes());
-    let warned = rng.chance(100);
-    let warnings = if warned { vec!["most of what one reply may have is said".into()] } else { Vec::new() };
-    Sent { request: digest, prompt: digest, prompt_bytes: 6_000, prompt_tokens: None, repairs, warnings }
+    Sent {
+        request: digest,
+        prompt: digest,
+        prompt_bytes: 6_000,
+        prompt_tokens: None,
+        repairs,
+        warnings: Vec::new(),
+    }
 }
 
 /// The end of an attempt that never began. Of tools that is certain; of other work nobody is as careful to say so.

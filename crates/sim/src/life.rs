@@ -412,12 +412,11 @@ impl World {
             self.lift()?;
         }
         let cap = |tokens| Amount { tokens, ..Amount::UNLIMITED };
-        let caps = match self.rng.below(5) {
+        let caps = match self.rng.below(4) {
             _ if self.calm => Caps::NONE,
             0 => Caps::NONE,
             1 => Caps { day: cap(20_000), ..Caps::NONE },
             2 => Caps { month: cap(200_000), ..Caps::NONE },
-            3 => Caps { hour: cap(20_000), ..Caps::NONE },
             _ => Caps { project: cap(100_000), ..Caps::NONE },
         };
         // Faults of this write are the inbox's faults over again: a sound hand writes it.
