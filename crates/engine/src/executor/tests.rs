@@ -323,7 +323,7 @@ async fn a_reply_is_judged_and_priced() {
     assert_eq!((finished.outcome.used.tokens, finished.outcome.used.nanos), (1_500, 10_500_000));
 
     let asked = world.asked();
-    assert_eq!((asked.ordinal, asked.key), (3, format!("{SESSION}/2.9")));
+    assert_eq!((asked.ordinal, asked.key), (3, format!("{SESSION}/2.9/1")));
     let names: Vec<_> = asked.tools.iter().map(|tool| tool.name.as_str()).collect();
     assert_eq!(names, ["shell", "finish", "ask", "plan", "todo", "delegate"]);
     assert!(asked.system.contains("- clippy (must pass): `cargo clippy`\n"), "{}", asked.system);
