@@ -6,7 +6,7 @@
 
 use crate::Api;
 use crate::page::{Param, Query};
-use crate::problem::{Refused, status};
+use crate::problem::status;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
@@ -286,7 +286,8 @@ async fn pass(State(around): State<Arc<Around>>, mut request: Request, next: Nex
 /// Answers against their rows, while Kapell is being built.
 #[cfg(debug_assertions)]
 mod proof {
-    use super::{JSON, Refused, Route, Told};
+    use super::{JSON, Route, Told};
+    use crate::problem::Refused;
     use axum::body::{Body, HttpBody, to_bytes};
     use axum::http::header;
     use axum::response::{IntoResponse, Response};

@@ -95,6 +95,8 @@ fn way(id: SessionId) -> usize {
 struct Live {
     address: mpsc::Sender<Letter>,
     status: watch::Receiver<Status>,
+    /// It takes what is in the inbox, starts nothing and stops.
+    settles: bool,
 }
 
 impl Live {
@@ -439,8 +441,14 @@ impl Shared {
         self.lives().get(&id).is_some_and(told)
     }
 
+    /// Does one live here already that does this? Who wants it to go on is not served by one that only settles.
+    fn joins(&self, id: SessionId, how: Attend) -> bool {
+        let settles = self.lives().get(&id).is_some_and(|live| live.settles);
+        (how == Attend::Settle || !settles) && self.poke(id)
+    }
+
     pub(crate) fn wake(&self, id: SessionId, how: Attend) {
-        if !self.poke(id) {
+        if !self.joins(id, how) {
             // The receiver goes away with the engine: then nobody is left to be woken.
             let _ = self.wakes[way(id)].send((id, how));
         }
@@ -508,7 +516,7 @@ impl Shared {
         self.leases.add(lease);
         let (address, mailbox) = mpsc::channel(MAILBOX);
         let (status, seen) = watch::channel(Status::Lives);
-        self.lives().insert(id, Live { address: address.clone(), status: seen });
+        self.lives().insert(id, Live { address: address.clone(), status: seen, settles: start.hold });
         // After it can be seen: either a shutdown finds it and waits for it, or it finds the shutdown.
         core.hold = start.hold || self.closing.load(Ordering::SeqCst);
         let arbiter = Arbiter {
@@ -529,12 +537,12 @@ impl Shared {
     }
 
     async fn attend(self: &Arc<Self>, id: SessionId, how: Attend) -> Result<Result<(), Lease>, Fault> {
-        if self.poke(id) {
+        if self.joins(id, how) {
             return Ok(Ok(()));
         }
         let _alone = self.taking[way(id)].lock().await;
         // Somebody else may have taken it up while this waited.
-        if self.poke(id) {
+        if self.joins(id, how) {
             return Ok(Ok(()));
         }
         let broke = self.out_of_the_way(id).await.filter(breakdown::comes_again);

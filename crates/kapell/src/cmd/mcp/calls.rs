@@ -250,9 +250,11 @@ async fn approved(
     told(session, verb, said)
 }
 
-/// After an answer the session goes on: here, where nobody else has it.
+/// After an answer the session goes on: here, where nobody else has it. Who had it and did not take the answer may have
+/// been a process on its way out, whose programs keep the lock a moment longer than it lived.
 async fn follow_up(wired: &Wired, tree: &Tree, said: &Told) -> Result<(), Failure> {
-    if said.holder.is_none() && !matches!(said.taken, Taken::Refused(_)) {
+    let nobody = said.holder.is_none() || matches!(said.taken, Taken::Waiting);
+    if nobody && !matches!(said.taken, Taken::Refused(_)) {
         let _held = wired.engine.attend(tree.root().root(), Attend::GoOn).await?;
     }
     Ok(())
